@@ -1,0 +1,44 @@
+# make demo: from nothing to measured pictures. make test: from nothing to a tested tree.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+# pip finds the CPU build of the pinned torch; a second resolver is not used on purpose.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint types bench clean
+
+demo: $(STAMP)
+	$(BIN)/noiseprompt demo --out demo
+
+test: $(DEV_STAMP)
+	$(BIN)/python -m pytest -n 2
+	$(MAKE) lint types
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV_STAMP)
+	$(BIN)/pyright
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/npd_reads.py
+	$(BIN)/python benchmarks/collect.py
+	$(BIN)/python benchmarks/npnet_share.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) torch -c constraints.txt
+	$(PIP) -e .
+	touch $@
+
+$(DEV_STAMP): $(STAMP)
+	$(PIP) -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo out build dist

@@ -1,0 +1,84 @@
+"""The tree of errors. Every message says what came, what was expected and what to do next.
+
+::
+
+    NoisepromptError            anything this package raises on purpose
+    ├── InputError              a value, option or file given by the user (also a ValueError)
+    │   ├── UnknownNameError    a name no registry knows; carries suggestions
+    │   ├── ConfigError         a configuration that does not resolve, or differs from the one on disk
+    │   ├── PromptError         a prompt file that cannot be read as prompts
+    │   ├── ShapeError          a tensor of another shape than the network or pipeline takes
+    │   └── ModelMismatchError  an NPNet used with a denoiser it was not made for
+    ├── MissingDependencyError  an optional package is not installed (also an ImportError)
+    ├── ModelLoadError          a model folder or hub id that cannot be loaded
+    ├── StoreError              a noise prompt data set that is damaged, foreign or in use
+    │   └── StoreLockedError    another process writes to it
+    └── NoiseError              latents that are not finite or not noise
+
+The command line prints the message of a NoisepromptError and exits with status 2; anything else is a bug.
+"""
+
+from __future__ import annotations
+
+
+class NoisepromptError(Exception):
+    """Base class. ``str(error)`` is one paragraph: what came, what was expected, what to do.
+
+    Args:
+        came: what was received, with the offending value.
+        expected: what would have been accepted.
+        fix: what to do next.
+    """
+
+    def __init__(self, came: str, expected: str = "", fix: str = "") -> None:
+        self.came, self.expected, self.fix = came, expected, fix
+        parts = [came.rstrip(".")]
+        if expected:
+            parts.append(f"expected {expected}".rstrip("."))
+        if fix:
+            parts.append(fix[0].upper() + fix[1:].rstrip("."))
+        super().__init__(". ".join(part[0].upper() + part[1:] if i == 1 else part for i, part in enumerate(parts)) + ".")
+
+
+class InputError(NoisepromptError, ValueError):
+    """A value, option or file given by the user is not usable."""
+
+
+class UnknownNameError(InputError):
+    """A name that no registry knows."""
+
+
+class ConfigError(InputError):
+    """A configuration that does not resolve, or is not the one a folder was made with."""
+
+
+class PromptError(InputError):
+    """A prompt source that cannot be read as prompts."""
+
+
+class ShapeError(InputError):
+    """A tensor of another shape than the network or pipeline takes."""
+
+
+class ModelMismatchError(InputError):
+    """An NPNet used with a denoiser it was not made for."""
+
+
+class MissingDependencyError(NoisepromptError, ImportError):
+    """An optional package is not installed."""
+
+
+class ModelLoadError(NoisepromptError):
+    """A model folder or hub id that cannot be loaded."""
+
+
+class StoreError(NoisepromptError):
+    """A noise prompt data set that is damaged, foreign or in use."""
+
+
+class StoreLockedError(StoreError):
+    """Another process writes to the same folder."""
+
+
+class NoiseError(NoisepromptError):
+    """Latents that are not finite, or not noise."""

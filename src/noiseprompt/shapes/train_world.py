@@ -1,0 +1,260 @@
+"""Training of the embedded world: autoencoder, then text encoder and U-Net on its latents. Resumable at any moment.
+
+One run folder holds everything: `vae/` and `unet/` checkpoints (safetensors and a weights-only optimiser state), `latents.npz`,
+`metrics.jsonl`. The same command on the same folder continues; two runs with one seed give the same weights on one machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from noiseprompt.errors import ConfigError
+from noiseprompt.shapes import model, scenes
+
+KIND_SHARES = (0.12, 0.20, 0.32, 0.20, 0.16)
+"""Shares of `scenes.KINDS` among training pictures: relations are the hardest and get the most."""
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Settings of one training of the world.
+
+    Fields:
+        seed: of everything random.
+        num_scenes: training pictures, rendered once and kept as latents.
+        vae_steps, vae_batch_size, vae_lr: the autoencoder's training.
+        unet_steps, batch_size, lr: text encoder and U-Net.
+        clean_share: share of the U-Net's steps with true captions before caption noise sets in, in [0, 1].
+        unrelated, altered, empty: shares of captions after that, see `scenes.CaptionNoise`.
+        ema_decay: of the weights that are shipped.
+        checkpoint_seconds: between checkpoints.
+    """
+
+    seed: int = 0
+    num_scenes: int = 80_000
+    vae_steps: int = 1_000
+    vae_batch_size: int = 32
+    vae_lr: float = 2e-3
+    unet_steps: int = 5_000
+    batch_size: int = 64
+    lr: float = 1e-3
+    clean_share: float = 0.55
+    unrelated: float = 0.35
+    altered: float = 0.10
+    empty: float = 0.10
+    ema_decay: float = 0.999
+    checkpoint_seconds: float = 120.0
+
+
+def draw_scenes(seed: int, count: int) -> tuple[list[scenes.Request], list[scenes.Scene]]:
+    """`count` training requests and one scene each; a longer list starts with the shorter one."""
+    requests, drawn = [], []
+    for index in range(count):
+        rng = np.random.default_rng((seed, index))
+        request = scenes.random_request(rng, kind=str(rng.choice(scenes.KINDS, p=KIND_SHARES)))
+        requests.append(request)
+        drawn.append(scenes.random_scene(rng, request))
+    return requests, drawn
+
+
+def to_tensor(images: list[np.ndarray]) -> torch.Tensor:
+    """Pictures in [0, 1], (H, W, 3) each -> (B, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) * 2 - 1
+
+
+def loop(folder: Path, stage: str, steps: int, state: dict[str, Any], step_fn: Callable[[int], float], every: float) -> Iterator[dict]:
+    """Run `step_fn(step)` to `steps`, with a checkpoint of `state` (objects with state_dict) every `every` seconds."""
+    path = folder / f"{stage}.pt"
+    start = 0
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        start = saved.pop("step")
+        for name, part in saved.items():
+            state[name].load_state_dict(part)
+    clock = saved_at = time.monotonic()
+    losses: list[float] = []
+    for step in range(start, steps):
+        losses.append(step_fn(step))
+        now = time.monotonic()
+        if now - saved_at > every or step + 1 == steps:
+            partial = path.with_suffix(".tmp")
+            torch.save({"step": step + 1, **{name: part.state_dict() for name, part in state.items()}}, partial)
+            os.replace(partial, path)
+            saved_at = now
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            record = {"stage": stage, "step": step + 1, "loss": float(np.mean(losses)), "seconds": round(now - clock, 1)}
+            losses.clear()
+            with (folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            yield record
+
+
+def cosine(step: int, steps: int, warmup: int = 100) -> float:
+    """Learning-rate factor: linear warm-up, then a half cosine to 1 %."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * (step - warmup) / max(steps - warmup, 1))))
+
+
+class Ema(torch.nn.Module):
+    """Exponential moving average of a module's parameters, with a warm start."""
+
+    def __init__(self, module: torch.nn.Module, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.source = [p for p in module.parameters()]
+        self.average = torch.nn.ParameterList([torch.nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.source])
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.average), self.source, 1 - decay)
+
+    @torch.no_grad()
+    def copy_to(self, module: torch.nn.Module) -> None:
+        for target, value in zip(module.parameters(), self.average, strict=True):
+            target.copy_(value)
+
+
+def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
+    """Autoencoder on rendered scenes: L1 + squared error and a faint KL term; ends with the measured scaling factor."""
+    torch.manual_seed(config.seed)
+    vae = model.build_vae().to(memory_format=torch.channels_last)
+    ema = Ema(vae, 0.995)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=config.vae_lr, weight_decay=1e-4)
+
+    def step_fn(step: int) -> float:
+        rng = np.random.default_rng((config.seed, 1, step))
+        images = [scenes.render(scenes.random_scene(rng, scenes.random_request(rng))) for _ in range(config.vae_batch_size)]
+        x = to_tensor(images).to(memory_format=torch.channels_last)
+        generator = torch.Generator().manual_seed(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = vae.encode(x).latent_dist
+            latents = posterior.sample(generator)
+            restored = vae.decode(latents).sample
+        error = restored.float() - x
+        kl = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
+        loss = error.abs().mean() + 2 * error.square().mean() + 1e-4 * kl
+        for group in optimizer.param_groups:
+            group["lr"] = config.vae_lr * cosine(step, config.vae_steps)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        ema.update(step)
+        return loss.item()
+
+    yield from loop(folder, "vae", config.vae_steps, {"model": vae, "ema": ema, "optimizer": optimizer}, step_fn, config.checkpoint_seconds)
+    ema.copy_to(vae)
+    vae.save_pretrained(folder / "vae")
+
+
+@torch.no_grad()
+def encode_scenes(folder: Path, config: WorldConfig) -> tuple[list[scenes.Request], torch.Tensor]:
+    """Requests and scaled latents (N, 4, 16, 16) of the training scenes; writes the VAE's scaling factor."""
+    from diffusers import AutoencoderKL
+
+    requests, drawn = draw_scenes(config.seed, config.num_scenes)
+    path = folder / "latents.npy"
+    if not path.exists():
+        vae = AutoencoderKL.from_pretrained(folder / "vae").to(memory_format=torch.channels_last)
+        parts = []
+        for start in range(0, len(drawn), 250):
+            x = to_tensor([scenes.render(s) for s in drawn[start : start + 250]]).to(memory_format=torch.channels_last)
+            parts.append(vae.encode(x).latent_dist.mean.contiguous())
+        latents = torch.cat(parts)
+        vae.register_to_config(scaling_factor=float(1 / latents.std()))
+        vae.save_pretrained(folder / "vae")
+        np.save(folder / "latents.tmp.npy", (latents / latents.std()).half().numpy())
+        os.replace(folder / "latents.tmp.npy", path)
+    return requests, torch.from_numpy(np.load(path))
+
+
+def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
+    """Text encoder and U-Net: epsilon prediction, min-SNR weighting (gamma 5), true captions first, then noisy ones."""
+    from diffusers.models.attention_processor import AttnProcessor
+
+    requests, latents = encode_scenes(folder, config)
+    torch.manual_seed(config.seed + 1)
+    tokenizer, text_encoder = model.build_tokenizer(), model.build_text_encoder()
+    unet = model.build_unet().to(memory_format=torch.channels_last)
+    unet.set_attn_processor(AttnProcessor())  # on CPUs faster than fused attention at these sizes
+    both = torch.nn.ModuleList([text_encoder, unet])
+    ema = Ema(both, config.ema_decay)
+    optimizer = torch.optim.AdamW(both.parameters(), lr=config.lr, weight_decay=1e-2, betas=(0.9, 0.99))
+    alphas = model.build_scheduler().alphas_cumprod
+    weight = torch.clamp(5.0 / (alphas / (1 - alphas)), max=1.0)
+    clean = scenes.CaptionNoise(0.0, 0.0, config.empty)
+    noisy = scenes.CaptionNoise(config.unrelated, config.altered, config.empty)
+
+    def step_fn(step: int) -> float:
+        rng = np.random.default_rng((config.seed, 2, step))
+        captions = clean if step < config.clean_share * config.unet_steps else noisy
+        chosen = rng.integers(len(requests), size=config.batch_size)
+        texts = [captions.caption(rng, requests[i]) for i in chosen]
+        generator = torch.Generator().manual_seed(step)
+        x = latents[torch.from_numpy(chosen)].float()
+        noise = torch.randn(x.shape, generator=generator)
+        t = torch.randint(0, 1000, (len(x),), generator=generator)
+        a = alphas[t].view(-1, 1, 1, 1)
+        noised = (a.sqrt() * x + (1 - a).sqrt() * noise).to(memory_format=torch.channels_last)
+        tokens = tokenizer(texts, padding="max_length", max_length=model.TEXT_LENGTH, truncation=True, return_tensors="pt").input_ids
+        embeds = text_encoder(tokens).last_hidden_state
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = unet(noised, t, embeds).sample
+        loss = ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[t]).mean()
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * cosine(step, config.unet_steps, 200)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+        optimizer.step()
+        ema.update(step)
+        return loss.item()
+
+    yield from loop(folder, "unet", config.unet_steps, {"model": both, "ema": ema, "optimizer": optimizer}, step_fn, config.checkpoint_seconds)
+
+
+def export(folder: Path, config: WorldConfig, out: Path) -> None:
+    """Write the pipeline of the newest checkpoint's averaged weights to `out`, fp16, in diffusers' layout.
+
+    Raises:
+        ConfigError: the folder holds no U-Net checkpoint yet.
+    """
+    from diffusers import AutoencoderKL
+
+    if not (folder / "unet.pt").exists():
+        raise ConfigError(f"{folder} holds no unet.pt", "a folder in which the world was trained", "run `noiseprompt shapes train` first")
+    both = torch.nn.ModuleList([model.build_text_encoder(), model.build_unet()])
+    ema = Ema(both, config.ema_decay)
+    ema.load_state_dict(torch.load(folder / "unet.pt", weights_only=True)["ema"])
+    ema.copy_to(both)
+    vae = AutoencoderKL.from_pretrained(folder / "vae")
+    model.save_pipeline(model.build_pipeline(vae, both[0], both[1]), out)
+
+
+def train_world(folder: Path, config: WorldConfig) -> Iterator[dict]:
+    """All stages in order; yields a record {stage, step, loss, seconds} every 50 steps.
+
+    Raises:
+        ConfigError: the folder was made with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "config.json"
+    mine = json.dumps(asdict(config), indent=2)
+    if settings.exists() and settings.read_text() != mine:
+        raise ConfigError(f"{folder} was made with other settings: {settings.read_text()}", mine, "choose another folder or the same settings")
+    settings.write_text(mine)
+    if not (folder / "latents.npy").exists():
+        yield from train_vae(folder, config)
+    yield from train_unet(folder, config)
