@@ -29,7 +29,7 @@ KIND_SHARES = (0.12, 0.20, 0.32, 0.20, 0.16)
 class WorldConfig:
     """Settings of one training of the world.
 
-    Fields:
+    Args:
         seed: of everything random.
         num_scenes: training pictures, rendered once and kept as latents.
         vae_steps, vae_batch_size, vae_lr: the autoencoder's training.
@@ -45,7 +45,7 @@ class WorldConfig:
     vae_steps: int = 1_000
     vae_batch_size: int = 32
     vae_lr: float = 2e-3
-    unet_steps: int = 5_000
+    unet_steps: int = 3_600
     batch_size: int = 64
     lr: float = 1e-3
     clean_share: float = 0.55
@@ -160,8 +160,23 @@ def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
 
 
 @torch.no_grad()
+def normalise_latents(vae: Any, mean: torch.Tensor, std: torch.Tensor) -> None:
+    """Fold a per-channel shift and scale (each (4,)) into the VAE's 1 x 1 convolutions: latents get mean 0 and deviation 1.
+
+    Stable Diffusion's pipeline knows one scaling factor only, and an offset would leak through the schedule's last level.
+    """
+    count = len(mean)
+    enter, leave = vae.quant_conv, vae.post_quant_conv
+    enter.bias[:count] = (enter.bias[:count] - mean) / std
+    enter.weight[:count] /= std.view(-1, 1, 1, 1)
+    enter.bias[count:] -= 2 * std.log()
+    leave.bias += (leave.weight[:, :, 0, 0] * mean).sum(1)
+    leave.weight *= std.view(1, -1, 1, 1)
+
+
+@torch.no_grad()
 def encode_scenes(folder: Path, config: WorldConfig) -> tuple[list[scenes.Request], torch.Tensor]:
-    """Requests and scaled latents (N, 4, 16, 16) of the training scenes; writes the VAE's scaling factor."""
+    """Requests and latents (N, 4, 16, 16) of the training scenes; the saved VAE gives latents of unit variance per channel."""
     from diffusers import AutoencoderKL
 
     requests, drawn = draw_scenes(config.seed, config.num_scenes)
@@ -173,10 +188,12 @@ def encode_scenes(folder: Path, config: WorldConfig) -> tuple[list[scenes.Reques
             x = to_tensor([scenes.render(s) for s in drawn[start : start + 250]]).to(memory_format=torch.channels_last)
             parts.append(vae.encode(x).latent_dist.mean.contiguous())
         latents = torch.cat(parts)
-        vae.register_to_config(scaling_factor=float(1 / latents.std()))
-        vae.save_pretrained(folder / "vae")
-        np.save(folder / "latents.tmp.npy", (latents / latents.std()).half().numpy())
-        os.replace(folder / "latents.tmp.npy", path)
+        mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+        normalise_latents(vae, mean, std)
+        vae.save_pretrained(folder / "vae_normalised")
+        partial = folder / "latents.tmp.npy"
+        np.save(partial, ((latents - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)).half().numpy())
+        os.replace(partial, path)
     return requests, torch.from_numpy(np.load(path))
 
 
@@ -239,7 +256,7 @@ def export(folder: Path, config: WorldConfig, out: Path) -> None:
     ema = Ema(both, config.ema_decay)
     ema.load_state_dict(torch.load(folder / "unet.pt", weights_only=True)["ema"])
     ema.copy_to(both)
-    vae = AutoencoderKL.from_pretrained(folder / "vae")
+    vae = AutoencoderKL.from_pretrained(folder / "vae_normalised")
     model.save_pipeline(model.build_pipeline(vae, both[0], both[1]), out)
 
 

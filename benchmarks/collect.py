@@ -1,0 +1,148 @@
+"""Collection against a plain loop at batch 1, and its peak memory. Goals: 3 times the pairs/s; constant memory.
+
+    python benchmarks/collect.py speed [--tiny] [--pairs 128] [--batch-size 32]
+    python benchmarks/collect.py memory [--pairs 1000 4000]
+
+speed: the plain loop encodes, re-denoises, samples and scores pair by pair. `--tiny`: the world's networks untrained.
+memory: a stand-in for the model (whose memory does not depend on the number of pairs) with latents of 4 x 64 x 64, so
+that keeping the noises would show: 4,000 pairs of source and target are 500 MB in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from noiseprompt.collect import CollectConfig, collect
+from noiseprompt.noise import initial_noise, prompt_seed
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.types import Prompt
+
+
+class Levels:
+    """Mean level of an image: a scorer that costs nothing."""
+
+    name = "levels"
+
+    def score(self, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
+        return images.mean(axis=(1, 2, 3), dtype=np.float64)
+
+
+def plain_loop(pipeline: Pipeline, prompts: Sequence[Prompt], scorers: Sequence[Any]) -> list[Any]:
+    """What one would write first."""
+    kept = []
+    for prompt in prompts:
+        embeds = pipeline.encode([prompt.text])
+        noise = initial_noise(prompt_seed(0, prompt.id), pipeline.latent_shape())[None]
+        target = pipeline.redenoise(embeds, noise)
+        images = pipeline.sample(embeds, noise), pipeline.sample(embeds, target)
+        kept.append((noise, target, [[s.score(image, [prompt]) for image in images] for s in scorers]))
+    return kept
+
+
+def speed(args: argparse.Namespace) -> None:
+    from noiseprompt.prompts import load_prompts
+
+    if args.tiny:
+        from noiseprompt.shapes.model import build_pipeline
+
+        pipe = build_pipeline()
+        pipe.set_progress_bar_config(disable=True)
+        pipeline, scorers = Pipeline(pipe, name="tiny"), [Levels()]
+        for network in (pipe.unet, pipe.vae):
+            network.to(memory_format=torch.channels_last)
+    else:
+        from noiseprompt.scorers.base import load_scorers
+
+        pipeline, scorers = Pipeline.load("shapes"), load_scorers(["shapes-preference"])
+    prompts = load_prompts("shapes:train", limit=args.pairs).prompts
+    few = prompts[: max(args.pairs // 4, 1)]
+    plain_loop(pipeline, few[:1], scorers)
+    config = CollectConfig(batch_size=args.batch_size)
+    rates: dict[str, list[float]] = {"plain": [], "collect": []}
+    for _ in range(args.repeats):  # in turns, so that other load falls on both
+        begun = time.perf_counter()
+        plain_loop(pipeline, few, scorers)
+        rates["plain"].append(len(few) / (time.perf_counter() - begun))
+        with tempfile.TemporaryDirectory() as folder:
+            rates["collect"].append(list(collect(pipeline, prompts, scorers, config, folder))[-1].pairs_per_second)
+    plain, ours = (float(np.median(rates[name])) for name in ("plain", "collect"))
+    print(f"{torch.get_num_threads()} threads: plain {plain:.2f} pairs/s, collect {ours:.2f}, ratio {ours / plain:.2f}")
+
+
+class StandIn:
+    """A pipeline that costs almost nothing."""
+
+    name, dtype, device, default_size, can_share_first_step = "stand-in", torch.float32, "cpu", (512, 512), False
+    denoiser = torch.nn.Identity()
+    family = SimpleNamespace(
+        name="stand-in",
+        guidance_scale=1.0,
+        num_inference_steps=1,
+        collection_steps=1,
+        denoise_guidance_scale=1.0,
+        invert_guidance_scale=1.0,
+    )
+
+    def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
+        return 4, 64, 64
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        return SimpleNamespace(prompt_embeds=torch.zeros(len(texts), 77, 768))
+
+    def denoise_step(self, embeds: Any, latents: torch.Tensor, **_: Any) -> torch.Tensor:
+        return 0.9 * latents
+
+    def invert_step(self, embeds: Any, latents: torch.Tensor, **_: Any) -> torch.Tensor:
+        return 1.1 * latents
+
+    def sample(self, embeds: Any, latents: torch.Tensor, **_: Any) -> np.ndarray:
+        return np.zeros((len(latents), 512, 512, 3), np.uint8)
+
+
+def memory(args: argparse.Namespace) -> None:
+    for pairs in args.pairs:
+        command = [sys.executable, __file__, "one", str(pairs)]
+        print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), flush=True)
+
+
+def one(args: argparse.Namespace) -> None:
+    prompts = [Prompt(f"text {i}") for i in range(args.count)]
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in collect(StandIn(), prompts, [Levels()], CollectConfig(), folder):  # type: ignore[arg-type]
+            pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{args.count} pairs: peak memory {peak:.0f} MiB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    commands = parser.add_subparsers(required=True)
+    first = commands.add_parser("speed")
+    first.add_argument("--tiny", action="store_true")
+    first.add_argument("--pairs", type=int, default=128)
+    first.add_argument("--batch-size", type=int, default=32)
+    first.add_argument("--repeats", type=int, default=3)
+    first.set_defaults(run=speed)
+    second = commands.add_parser("memory")
+    second.add_argument("--pairs", type=int, nargs="+", default=[1000, 4000])
+    second.set_defaults(run=memory)
+    third = commands.add_parser("one")
+    third.add_argument("count", type=int)
+    third.set_defaults(run=one)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""The commands: conductors that load, call one stage, and print. `cli.py` turns their signatures into options."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.errors import InputError
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline
+
+
+def _load(model: str, device: str, dtype: str) -> Pipeline:
+    from noiseprompt.pipelines import Pipeline
+
+    if device == "auto":
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return Pipeline.load(model, device=device, dtype=dtype)
+
+
+def _names(text: str) -> list[str]:
+    """Split "a,b:x=1,swap,c" into specs: a part with "=" or without a registry name belongs to the spec before it."""
+    from noiseprompt.registry import METHODS
+
+    parts: list[str] = []
+    for part in (p.strip() for p in text.split(",")):
+        name = part.partition(":")[0]
+        if parts and ":" in parts[-1] and name not in METHODS:
+            parts[-1] += "," + part
+        elif part:
+            parts.append(part)
+    return parts
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """A flag that SIGINT raises once: the batch at hand is finished; a second SIGINT stops at once."""
+    asked = False
+
+    def ask(*_: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        print("\nstopping after this batch (again to stop at once)", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def collect(
+    prompts: str,
+    out: Path,
+    model: str = "shapes",
+    settings: Any = None,
+    scorers: list[str] | None = None,
+    column: str | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+) -> None:
+    """Collect a noise prompt data set (stage I): pairs of source and target noise with the scores of both images.
+
+    Args:
+        prompts: a txt, csv, json, jsonl or parquet file, or "shapes:train".
+        out: folder of the data set; the same command continues an interrupted one.
+        model: folder or hub id of a diffusers pipeline, or "shapes".
+        settings: of re-denoise, sampling and storage.
+        scorers: names; "shapes-preference" for the shapes world unless given.
+        column: of a csv, json or parquet file.
+        limit: take the first n prompts.
+        device: auto, cpu, cuda, mps.
+        dtype: float32, float16 or bfloat16.
+    """
+    from tqdm import tqdm
+
+    from noiseprompt.collect import CollectConfig
+    from noiseprompt.collect import collect as run
+    from noiseprompt.prompts import load_prompts
+    from noiseprompt.scorers.base import load_scorers
+
+    listed = load_prompts(prompts, column=column, limit=limit)
+    if listed.duplicates:
+        print(f"{listed.duplicates} duplicate prompts left out")
+    judges = load_scorers(scorers or _default_scorers(model))
+    pipeline = _load(model, device, dtype)
+    with _stopping() as should_stop, tqdm(unit="pair", desc="collect") as bar:
+        config = settings or CollectConfig()
+        for progress in run(pipeline, listed.prompts, judges, config, out, should_stop=should_stop):
+            bar.total = progress.total
+            bar.n = progress.done
+            share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
+            bar.set_postfix(kept=share, rejected=progress.rejected, refresh=True)
+    print(f"noise prompt data set in {out}")
+
+
+def _default_scorers(model: str) -> list[str]:
+    if model != "shapes":
+        raise InputError("no scorers", "names of scorers", "pass for example --scorers+ NAME")
+    return ["shapes-preference"]
+
+
+def train(
+    npd: Path,
+    out: Path,
+    model: str = "shapes",
+    settings: Any = None,
+    device: str = "auto",
+    dtype: str = "float32",
+) -> None:
+    """Train an NPNet on a noise prompt data set (stage II). OUT/best is the network to use.
+
+    Args:
+        npd: folder that `noiseprompt collect` made.
+        out: folder of the run; the same command continues an interrupted one.
+        model: the pipeline the data set was collected with, for its text encoder.
+        settings: of the network and its training.
+        device: auto, cpu, cuda, mps.
+        dtype: of the text encoder: float32, float16 or bfloat16.
+    """
+    from tqdm import tqdm
+
+    from noiseprompt.store import Npd
+    from noiseprompt.train import TrainConfig
+    from noiseprompt.train import train as run
+
+    data = Npd(npd)
+    pipeline = _load(model, device, dtype)
+    with tqdm(unit="step", desc="train") as bar:
+        for progress in run(data, pipeline, settings or TrainConfig(), out):
+            bar.total, bar.n = progress.steps, progress.step
+            bar.set_postfix(loss=f"{progress.loss:.3f}", explained=f"{max(progress.best, -9.99):.1%}", refresh=False)
+            bar.refresh()
+            if progress.explained is not None:
+                tqdm.write(f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (source unchanged: 0 %)")
+    print(f"NPNet in {out / 'best'}")
+
+
+def generate(
+    prompt: str,
+    out: Path,
+    model: str = "shapes",
+    methods: str = "standard,redenoise,npnet",
+    seeds: str = "0-3",
+    settings: Any = None,
+    device: str = "auto",
+    dtype: str = "float32",
+) -> None:
+    """Draw a prompt with several methods from the same seeds, side by side (stage III).
+
+    Args:
+        prompt: the text, or a file of prompts.
+        out: folder for the images, grid.png and run.json.
+        model: folder or hub id of a diffusers pipeline, or "shapes".
+        methods: names with options, e.g. "standard,redenoise:denoise_guidance_scale=7,npnet:path=FOLDER,strength=1.5".
+        seeds: e.g. "0-7" or "1,5,9".
+        settings: of the sampler.
+        device: auto, cpu, cuda, mps.
+        dtype: float32, float16 or bfloat16.
+    """
+    from tqdm import tqdm
+
+    from noiseprompt.generate import GenerateConfig, parse_seeds
+    from noiseprompt.generate import generate as run
+    from noiseprompt.methods.base import MethodSpec
+    from noiseprompt.prompts import load_prompts
+    from noiseprompt.types import Prompt
+
+    specs = [MethodSpec.parse(name) for name in _names(methods)]
+    chosen = parse_seeds(seeds)
+    is_file = Path(prompt).suffix in (".txt", ".csv", ".json", ".jsonl", ".parquet") or prompt.startswith("shapes:")
+    if not prompt.strip():
+        raise InputError("an empty prompt", "a text to draw")
+    listed = load_prompts(prompt).prompts if is_file else (Prompt(prompt.strip()),)
+    pipeline = _load(model, device, dtype)
+    config = settings or GenerateConfig()
+    with tqdm(total=len(listed) * len(chosen) * len(specs), unit="image", desc="generate") as bar:
+        for pictures in run(pipeline, listed, chosen, specs, config, out):
+            bar.update(len(pictures))
+    print(f"images and grid.png in {out}")
+
+
+def evaluate(
+    out: Path,
+    prompts: str = "shapes:test",
+    model: str = "shapes",
+    methods: str = "standard,redenoise,npnet",
+    scorers: list[str] | None = None,
+    settings: Any = None,
+    n: int | None = None,
+    column: str | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+) -> None:
+    """Compare methods on the same prompts and seeds, with paired statistics and a report.
+
+    Args:
+        out: folder of the run; the same command continues an interrupted one.
+        prompts: a file of prompts or "shapes:test".
+        model: folder or hub id of a diffusers pipeline, or "shapes".
+        methods: names with options; "redenoise:swap" is the control made for a wrong prompt.
+        scorers: names; checker and preference scorer for the shapes world unless given.
+        settings: of sampling, seeds and what is kept.
+        n: take the first n prompts.
+        column: of a csv, json or parquet file.
+        device: auto, cpu, cuda, mps.
+        dtype: float32, float16 or bfloat16.
+    """
+    from tqdm import tqdm
+
+    from noiseprompt.evaluate import EvaluateConfig
+    from noiseprompt.evaluate import evaluate as run
+    from noiseprompt.methods.base import MethodSpec
+    from noiseprompt.prompts import load_prompts
+    from noiseprompt.report import report as write_report
+    from noiseprompt.scorers.base import load_scorers
+
+    specs = [MethodSpec.parse(name) for name in _names(methods)]
+    listed = load_prompts(prompts, column=column, limit=n)
+    judges = load_scorers(scorers or ([*_default_scorers(model), "shapes-checker"]))
+    pipeline = _load(model, device, dtype)
+    with tqdm(unit="image", desc="evaluate") as bar:
+        for progress in run(pipeline, listed.prompts, judges, specs, settings or EvaluateConfig(), out):
+            bar.total, bar.n = progress.total, progress.done
+            bar.set_postfix_str(progress.method)
+            bar.refresh()
+    print((out / "results.md").read_text(encoding="utf-8"))
+    print(f"report: {write_report(out)}")
+
+

@@ -1,0 +1,189 @@
+"""What a noise method is, and how a user names one: "npnet:strength=1.5"."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from noiseprompt.errors import InputError
+from noiseprompt.noise import check_noise
+from noiseprompt.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
+
+
+class NoiseMethod(ABC):
+    """Source noise -> target noise for a prompt.
+
+    A method is a class whose constructor arguments are its options: keyword, with a default and an annotation
+    (float, int, str, bool, a Literal, or one of them | None). A dataclass does. To add one: a file here and a line in
+    `registry.METHODS`.
+    """
+
+    name: ClassVar[str]
+
+    def prepare(self, pipeline: Pipeline) -> None:  # noqa: B027 - most methods have nothing to load
+        """Load what the method needs, once, before anything is timed.
+
+        Raises:
+            NoisepromptError: the method cannot work with this pipeline.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What the label does not tell but the result depends on, after `prepare`: plain JSON data."""
+        return {}
+
+    @abstractmethod
+    def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
+        """The target noise at full strength.
+
+        Args:
+            embeds: B encoded prompts.
+            noise: (B, C, H, W) unit Gaussian.
+
+        Returns:
+            (B, C, H, W).
+        """
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method with its options, as typed by a user.
+
+    Fields:
+        label: the canonical text, e.g. "npnet:strength=1.5": options by name, then strength and swap where given.
+        name: in `registry.METHODS`.
+        options: of the method's constructor, converted.
+        strength: s of source + s (target - source); any finite number, 0 is exactly the source.
+        swap: whether the noise is made for a wrong prompt (the control: a text-blind gain would survive it).
+    """
+
+    label: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    strength: float = 1.0
+    swap: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> MethodSpec:
+        """Read "name", "name:flag" or "name:key=value,flag".
+
+        Raises:
+            UnknownNameError: no such method.
+            InputError: an option the method does not have (the message lists those it has), or a value that does not
+                convert.
+        """
+        name, _, rest = text.strip().partition(":")
+        hints = {**_option_types(METHODS.get(name)), "strength": float, "swap": bool}
+        given: dict[str, Any] = {}
+        for part in filter(None, (p.strip() for p in rest.split(","))):
+            key, equals, value = (p.strip() for p in part.partition("="))
+            if key not in hints or (not equals and hints[key] is not bool):
+                came = f"option {part!r} of method {name!r}"
+                raise InputError(came, f"some of {_listing(hints)}", f'write for example "{name}:strength=1.5,swap"')
+            if key in given:
+                raise InputError(f"option {key!r} twice in {text!r}", "each option once")
+            given[key] = _convert(f"{name}:{key}", value if equals else "true", hints[key])
+        strength, swap = given.pop("strength", 1.0), given.pop("swap", False)
+        options = dict(sorted(given.items()))
+        words = [key if value is True else f"{key}={_show(value)}" for key, value in options.items()]
+        words += [f"strength={_show(strength)}"] * (strength != 1) + ["swap"] * swap
+        return cls(name + (":" + ",".join(words) if words else ""), name, options, strength, swap)
+
+    def build(self) -> NoiseMethod:
+        """The method, nothing loaded yet.
+
+        Raises:
+            InputError: an option out of its range.
+        """
+        return METHODS.get(self.name)(**self.options)
+
+
+def make_noise(
+    spec: MethodSpec,
+    method: NoiseMethod,
+    pipeline: Pipeline,
+    embeds: TextEmbeds,
+    swapped_embeds: TextEmbeds | None,
+    noise: torch.Tensor,
+) -> torch.Tensor:
+    """The noise an image starts from: noise + strength (perturb(noise) - noise), in float32, cast last.
+
+    Strength 0 is `noise` itself and strength 1 exactly what the method gave; neither is rounded.
+
+    Args:
+        embeds: B encoded prompts, those to draw.
+        swapped_embeds: B other prompts, for `spec.swap`; may be None without it.
+        noise: (B, C, H, W) unit Gaussian.
+
+    Raises:
+        InputError: a swap without other prompts.
+        NoiseError: the method gave values that are not finite.
+    """
+    if spec.strength == 0:
+        return noise
+    if spec.swap and swapped_embeds is None:
+        raise InputError(f"method {spec.label!r} without other prompts", "at least two different prompts")
+    target = method.perturb(pipeline, swapped_embeds if spec.swap and swapped_embeds is not None else embeds, noise)
+    if spec.strength != 1:
+        target = noise.float() + spec.strength * (target.to(noise.device).float() - noise.float())
+    check_noise(target, f"the noise of {spec.label!r}")
+    return target.to(device=noise.device, dtype=noise.dtype)
+
+
+def _option_types(method: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(method.__init__)
+    return {name: hints.get(name, str) for name in inspect.signature(method).parameters}
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [t for t in typing.get_args(hint) if t is not type(None)]
+    return [hint]
+
+
+def _kind(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(typing.get_args(hint))
+    return {float: "a number", int: "an integer", bool: "a flag"}.get(hint, "text")
+
+
+def _listing(hints: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} ({_kind(_alternatives(hint)[0])})" for key, hint in hints.items())
+
+
+def _convert(what: str, text: str, hint: Any) -> Any:
+    target = _alternatives(hint)[0]
+    problem = InputError(
+        f"{what} is {text!r}", _kind(target) if target is not bool else "true, false or the name alone"
+    )
+    if typing.get_origin(target) is typing.Literal:
+        if text not in typing.get_args(target):
+            raise problem
+        return text
+    if target is bool:
+        if text.lower() not in ("true", "false"):
+            raise problem
+        return text.lower() == "true"
+    try:
+        value = target(text)
+    except ValueError:
+        raise problem from None
+    if not text or (isinstance(value, float) and not math.isfinite(value)):
+        raise problem
+    return value
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(int(value)) if isinstance(value, float) and value == int(value) else str(value)

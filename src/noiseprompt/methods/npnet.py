@@ -1,0 +1,77 @@
+"""The noise prompt network (algorithm 2 of the paper): one forward pass, no denoiser call."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.errors import InputError
+from noiseprompt.methods.base import NoiseMethod
+
+if TYPE_CHECKING:
+    import torch
+
+    from noiseprompt.npnet.base import NPNet
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
+
+
+class NpnetMethod(NoiseMethod):
+    """A trained NPNet.
+
+    Args:
+        path: a folder or hub id; the shipped network where None and the pipeline is the embedded world.
+    """
+
+    name = "npnet"
+
+    def __init__(self, path: str | None = None) -> None:
+        self.path = path
+        self.net: NPNet | None = None
+
+    def prepare(self, pipeline: Pipeline) -> None:
+        """Load the network onto the pipeline's device, once.
+
+        Raises:
+            InputError: no path, and the pipeline has no shipped network.
+            ModelLoadError: nothing to load there.
+        """
+        if self.net is None:
+            from noiseprompt.npnet.base import NPNet
+
+            self.net = NPNet.from_pretrained(self.path or _shipped(pipeline)).to(pipeline.device).eval()
+
+    def describe(self) -> dict[str, Any]:
+        """The first 12 digits of a hash of the weights: a network trained again under the same path is another one."""
+        if self.net is None:
+            return {}
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.net.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+        return {"weights": digest.hexdigest()[:12]}
+
+    def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
+        """The predicted target noise.
+
+        Raises:
+            ShapeError, ModelMismatchError: the network was made for another pipeline.
+        """
+        import torch
+
+        self.prepare(pipeline)
+        net = self.net
+        if net is None:
+            raise InputError("an NPNet that is not loaded", "a network", "call prepare(pipeline) first")
+        prompt_embeds = embeds.prompt_embeds
+        shape, text = tuple(noise.shape[1:]), tuple(prompt_embeds.shape[1:])
+        net.check(shape, embeds_shape=text, family=pipeline.family.name)
+        with torch.inference_mode():
+            return net(noise, prompt_embeds)
+
+
+def _shipped(pipeline: Pipeline) -> str:
+    if pipeline.name != "shapes":
+        raise InputError(f"no NPNet for {pipeline.name!r}", "a folder or hub id", 'write "npnet:path=FOLDER"')
+    from noiseprompt import shapes
+
+    return str(shapes.npnet_folder())

@@ -1,0 +1,297 @@
+"""What every NPNet shares: its configuration, the shapes it takes, and how it is saved, loaded and shared.
+
+On disk: config.json, model.safetensors and README.md in one folder. Tensor names are those of this package's modules.
+
+Shapes:
+    noise           (B, C, H, W) unit Gaussian x_T
+    prompt_embeds   (B, L, D) of the denoiser's own text encoder
+    result          (B, C, H, W) predicted target noise x'_T
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noiseprompt.config import from_dict, to_dict
+from noiseprompt.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
+from noiseprompt.npnet import disk
+
+ARCHITECTURES = ("paper", "published", "tokens")
+BRANCHES = ("singular", "residual", "text")
+
+
+@dataclass(frozen=True)
+class NPNetConfig:
+    """Everything needed to build a network, plus what it was made for.
+
+    Fields:
+        architecture: "paper", "published" or "tokens".
+        family: of the pipelines it fits, e.g. "stable-diffusion-xl"; "" fits any.
+        denoiser: name of the model whose noise it learned, for the record.
+        latent_shape: (C, H, W) of the noise.
+        text_length, text_width: L and D of the prompt embedding.
+        any_size: other H and W are allowed too ("tokens" only).
+        without: branches left out, of "singular", "residual", "text" (tables 4 and 11; "paper" only).
+        svd_hidden, svd_wide, svd_heads: widths of the singular value branch and its attention heads.
+        swin_image, swin_channels, swin_patch, swin_window, swin_width, swin_depths, swin_heads, swin_drop_path: of the
+            Swin transformer. swin_image is the side its input is resized to; 0 keeps the latents' own size.
+        alpha_init, beta_init: of eq. 9.
+        width, depth, heads, mlp_ratio, patch, gain: of "tokens"; gain is the initial scale of the perturbation.
+
+    Raises:
+        ConfigError: unknown architecture, or numbers that are not sizes.
+    """
+
+    architecture: str = "paper"
+    family: str = ""
+    denoiser: str = ""
+    latent_shape: tuple[int, int, int] = (4, 128, 128)
+    text_length: int = 77
+    text_width: int = 2048
+    any_size: bool = False
+    without: tuple[str, ...] = ()
+    svd_hidden: int = 64
+    svd_wide: int = 1024
+    svd_heads: int = 8
+    swin_image: int = 224
+    swin_channels: int = 3
+    swin_patch: int = 4
+    swin_window: int = 7
+    swin_width: int = 96
+    swin_depths: tuple[int, ...] = (2, 2, 6, 2)
+    swin_heads: tuple[int, ...] = (3, 6, 12, 24)
+    swin_drop_path: float = 0.1
+    alpha_init: float = 0.0
+    beta_init: float = 0.0
+    width: int = 160
+    depth: int = 5
+    heads: int = 5
+    mlp_ratio: float = 2.0
+    patch: int = 2
+    gain: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise ConfigError(f"architecture {self.architecture!r}", f"one of {', '.join(ARCHITECTURES)}")
+        if not _sizes(self.latent_shape) or len(self.latent_shape) != 3:
+            raise ConfigError(f"latent_shape {self.latent_shape!r}", "three positive integers (C, H, W)")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and not _sizes((value,), lowest=0 if field.name == "swin_image" else 1):
+                raise ConfigError(f"{field.name} {value!r}", "a positive integer")
+            if field.type == "tuple[int, ...]" and not _sizes(value):
+                raise ConfigError(f"{field.name} {value!r}", "a list of positive integers")
+            if field.type == "float" and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise ConfigError(f"{field.name} {value!r}", "a number")
+        if len(self.swin_depths) != len(self.swin_heads):
+            raise ConfigError(f"swin_depths {self.swin_depths} and swin_heads {self.swin_heads}", "lists of one length")
+        unknown = sorted(set(self.without) - set(BRANCHES))
+        if unknown:
+            raise ConfigError(f"without {', '.join(map(str, unknown))}", f"some of {', '.join(BRANCHES)}")
+
+
+def _sizes(values: Any, lowest: int = 1) -> bool:
+    if not isinstance(values, tuple):
+        return False
+    return bool(values) and all(isinstance(v, int) and not isinstance(v, bool) and v >= lowest for v in values)
+
+
+class NPNet(nn.Module):
+    """Base of the networks; a subclass adds layers and `predict`.
+
+    Args:
+        config: kept as `.config`.
+    """
+
+    def __init__(self, config: NPNetConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """(B, C, H, W) predicted target noise, of noise's dtype and computed at least at float32 outside the layers.
+
+        Raises:
+            ShapeError: shapes the network was not made for.
+        """
+        if noise.ndim != 4 or prompt_embeds.ndim != 3 or len(noise) != len(prompt_embeds):
+            raise ShapeError(
+                f"noise of shape {tuple(noise.shape)} with prompt embeddings of shape {tuple(prompt_embeds.shape)}",
+                "(B, C, H, W) with (B, L, D), the same B",
+            )
+        self.check(noise.shape[1:], prompt_embeds.shape[1:])
+        return self.predict(noise.float(), prompt_embeds.to(self.dtype)).to(noise.dtype)
+
+    def predict(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """`forward` on float32 noise and embeddings of the weights' dtype, shapes checked; float32."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
+
+    def check(self, latent_shape: Sequence[int], embeds_shape: Sequence[int], family: str | None = None) -> None:
+        """Refuse what the network was not made for.
+
+        Args:
+            latent_shape: (C, H, W).
+            embeds_shape: (L, D) of the prompt embedding.
+            family: name of the pipeline's family, if known.
+
+        Raises:
+            ShapeError: other latents or embeddings.
+            ModelMismatchError: a pipeline of another family.
+        """
+        config = self.config
+        if family and config.family and family != config.family:
+            raise ModelMismatchError(
+                f"a pipeline of the family {family!r}",
+                f"{config.family!r}: this NPNet was made for {config.denoiser or config.family}",
+                "use an NPNet trained for this family, or fine-tune this one on its pairs",
+            )
+        came, made = tuple(latent_shape), tuple(config.latent_shape)
+        if came != made and not self._takes_size(came):
+            raise ShapeError(
+                f"latents of shape {came}",
+                f"{made}, the shape this NPNet was made for",
+                "ask for images of that size, or train an NPNet for this one",
+            )
+        if tuple(embeds_shape) != (config.text_length, config.text_width):
+            raise ShapeError(
+                f"prompt embeddings of shape {tuple(embeds_shape)}",
+                f"{(config.text_length, config.text_width)}, the shape this NPNet was made for",
+                "use the text encoder and prompt length it was trained with",
+            )
+
+    def _takes_size(self, latent_shape: tuple[int, ...]) -> bool:
+        return False
+
+    def load_matching(self, state: dict[str, Tensor]) -> list[str]:
+        """Take from another network's `state_dict` what fits; everything else starts fresh.
+
+        Args:
+            state: of an NPNet of the same architecture, e.g. one whose text branch has another width.
+
+        Returns:
+            sorted names of the tensors that were re-initialised.
+        """
+        with torch.device(next(self.parameters()).device):
+            fresh = type(self)(self.config).state_dict()
+        fits = {name: state[name] for name in fresh if name in state and state[name].shape == fresh[name].shape}
+        self.load_state_dict(fresh | fits)
+        return sorted(set(fresh) - set(fits))
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write config.json, model.safetensors and a model card README.md; each file is replaced at once.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        settings = to_dict(self.config)
+        disk.write(Path(folder), settings, self.state_dict(), model_card(self))
+        return Path(folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, *, revision: str | None = None, device: str = "cpu", dtype: torch.dtype | None = None
+    ) -> NPNet:
+        """A saved network, in evaluation mode.
+
+        Args:
+            source: a folder, else the id of a repository on the Hugging Face hub.
+            revision: of the repository.
+            dtype: of the weights; as saved unless given.
+
+        Raises:
+            ModelLoadError: nothing there, or not a saved NPNet.
+        """
+        from noiseprompt.npnet import build
+
+        folder = Path(source) if Path(source).exists() else disk.download(str(source), revision)
+        try:
+            net = build(from_dict(NPNetConfig, disk.read_settings(folder)))
+        except (ConfigError, TypeError) as error:
+            path = folder / disk.CONFIG_FILE
+            raise ModelLoadError(f"{path} describes no NPNet: {error}", disk.LAYOUT, disk.FIX) from error
+        if not isinstance(net, cls):
+            raise ModelLoadError(
+                f"{folder} holds a {type(net).__name__}", f"a {cls.__name__}", "use NPNet.from_pretrained"
+            )
+        disk.read_weights(net, folder / disk.WEIGHTS_FILE)
+        return net.to(device=device, dtype=dtype).eval()
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload NPNet",
+    ) -> str:
+        """Upload what `save_pretrained` writes; the repository is created if needed.
+
+        Returns:
+            the address of the commit.
+
+        Raises:
+            InputError: the hub refuses, or cannot be reached.
+        """
+        from huggingface_hub import create_repo, upload_folder
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            try:
+                create_repo(repo_id, private=private, exist_ok=True)
+                commit = upload_folder(
+                    repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
+                )
+            except (HfHubHTTPError, HFValidationError, OSError) as error:
+                fix = "log in with `hf auth login`"
+                raise InputError(
+                    f"cannot upload to {repo_id!r}: {error}", "a repository you may write to", fix
+                ) from error
+        return str(commit)
+
+
+def model_card(net: NPNet) -> str:
+    """README.md of a saved network, in the hub's layout."""
+    config = net.config
+    parameters = sum(p.numel() for p in net.parameters()) / 1e6
+    base = f"base_model: {config.denoiser}\n" if config.denoiser.count("/") == 1 else ""
+    return f"""---
+library_name: noiseprompt
+tags:
+- noise-prompt
+- npnet
+{base}---
+
+# NPNet for {config.denoiser or config.family or "a diffusion model"}
+
+A noise prompt network: it turns the random initial noise of a text-to-image diffusion model into noise that suits the
+prompt, before sampling starts.
+
+| | |
+|---|---|
+| architecture | {config.architecture}, {parameters:.2f} M parameters |
+| pipeline family | {config.family or "any"} |
+| latents (C, H, W) | {config.latent_shape} |
+| prompt embedding (L, D) | {(config.text_length, config.text_width)} |
+
+```python
+from noiseprompt.npnet import NPNet
+
+net = NPNet.from_pretrained("path/to/this/folder")
+target_noise = net(noise, prompt_embeds)  # then pass it to the pipeline as `latents`
+```
+
+Method: "Golden Noise for Diffusion Models: A Learning Framework" (arXiv 2411.09502).
+"""

@@ -1,0 +1,127 @@
+"""The folder of a saved network: config.json, model.safetensors and README.md; and the hub's copy of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from noiseprompt.errors import InputError, ModelLoadError
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+FORMAT = "noiseprompt-npnet"
+FORMAT_VERSION = 1
+LAYOUT = f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as save_pretrained writes it"
+FIX = "give the path of a local folder, or a hub id that can be downloaded (import_published converts published files)"
+
+
+def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor], card: str) -> None:
+    """Save a network; each file appears whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    marked = {"format": FORMAT, "format_version": FORMAT_VERSION, **settings}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / WEIGHTS_FILE, save(tensors, metadata={"format": "pt"}))
+        _replace(folder / CARD_FILE, card.encode())
+        _replace(folder / CONFIG_FILE, (json.dumps(marked, indent=2) + "\n").encode())
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error}", "a folder that can be written") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def download(repo_id: str, revision: str | None) -> Path:
+    """The folder of a hub repository's copy.
+
+    Raises:
+        ModelLoadError: no such repository, or no network.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+    except Exception as error:  # the hub's client raises errors of several libraries
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        came = f"there is no folder {repo_id!r}, and the hub gave no such model: {reason}"
+        raise ModelLoadError(came, LAYOUT, FIX) from error
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What `write` was given as settings.
+
+    Raises:
+        ModelLoadError: no readable configuration of an NPNet.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"cannot read {path}: {error}", LAYOUT, FIX) from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ModelLoadError(f"{path} is not the configuration of an NPNet", LAYOUT, FIX)
+    version = data.get("format_version")
+    if version != FORMAT_VERSION:
+        fix = "use the noiseprompt that wrote it"
+        raise ModelLoadError(f"{path} has format version {version!r}", f"version {FORMAT_VERSION}", fix)
+    return {name: value for name, value in data.items() if name not in ("format", "format_version")}
+
+
+def read_weights(net: nn.Module, path: Path) -> None:
+    """Fill a network from a safetensors file, every tensor exactly; the network takes the file's dtype.
+
+    Raises:
+        ModelLoadError: unreadable, or other tensors than the network has.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelLoadError(f"cannot read {path}: {error}", LAYOUT, FIX) from error
+    problems = differences(state, net.state_dict())
+    if problems:
+        raise ModelLoadError(f"{path} does not fit its configuration: {problems}", LAYOUT, FIX)
+    dtypes = {value.dtype for value in state.values() if value.is_floating_point()}
+    if len(dtypes) == 1:
+        net.to(dtypes.pop())
+    net.load_state_dict(state)
+
+
+def differences(came: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """ "" where names and shapes agree, else which are missing, unexpected or of another shape, some of each named."""
+    both = sorted(set(came) & set(expected))
+    shapes = [
+        f"{name} {tuple(came[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in both
+        if came[name].shape != expected[name].shape
+    ]
+    groups = {
+        "missing": sorted(set(expected) - set(came)),
+        "unexpected": sorted(set(came) - set(expected)),
+        "of another shape": shapes,
+    }
+    return "; ".join(_some(label, names) for label, names in groups.items() if names)
+
+
+def _some(label: str, names: Sequence[str], most: int = 4) -> str:
+    return f"{len(names)} {label} ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"

@@ -1,0 +1,226 @@
+"""The network exactly as its authors published it, and the import of their checkpoints.
+
+It differs from the paper on purpose, because published weights depend on it:
+    - alpha enters as 2 * sigmoid(alpha) - 1, beta as it is;
+    - Swin's features, channels last (B, 7, 7, 768), are read as channels first: 7 channels of 7 x 768, made 128 x 128;
+    - resizing takes the nearest value;
+    - the signs of the singular vectors are left to the linear algebra library, so devices may differ slightly;
+    - only latents of (4, 128, 128) are taken.
+Their inference never left training mode, so its stochastic depth made two calls differ. Here evaluation mode has none.
+
+A published file holds 30.47 M parameters, of which a classification head (0.77 M) and a batch norm are never used; they
+are left out on import: 29.70 M remain (for SDXL).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from noiseprompt.errors import ConfigError, ModelLoadError
+from noiseprompt.npnet import disk
+from noiseprompt.npnet.base import NPNet, NPNetConfig
+from noiseprompt.npnet.paper import TextModulation, build_swin
+from noiseprompt.npnet.svd import SingularBranch
+from noiseprompt.npnet.swin import from_timm
+
+LATENT_SHAPE = (4, 128, 128)
+TEXT_LENGTH = 77
+SWIN_SIDE = 7
+
+_SDXL = ("stable-diffusion-xl", "stabilityai/stable-diffusion-xl-base-1.0")
+_DREAMSHAPER = ("stable-diffusion-xl", "Lykon/dreamshaper-xl-v2-turbo")
+_HUNYUAN = ("hunyuan-dit", "Tencent-Hunyuan/HunyuanDiT-v1.2-Diffusers")
+
+
+class PublishedResidual(nn.Module):
+    """Nearest resize to 224, mix to 3 channels, Swin, then rows of patches taken for channels (see above)."""
+
+    def __init__(self, config: NPNetConfig) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(config.latent_shape[0], config.swin_channels, 1)
+        self.swin = build_swin(config, config.swin_image)
+        self.up = nn.Conv2d(SWIN_SIDE, config.latent_shape[0], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 4, 128, 128) float32 -> the same."""
+        size = x.shape[-2:]
+        x = F.interpolate(x, (self.swin.image, self.swin.image)).to(self.down.weight.dtype)
+        features = F.interpolate(self.swin(self.down(x)), tuple(size))
+        return self.up(features).float()
+
+
+class PublishedNPNet(NPNet):
+    """x'_T = singular(x_T) + (2 sigmoid(alpha) - 1) e + beta residual(x_T + e).
+
+    Raises:
+        ConfigError: latents or Swin sizes other than the published ones.
+    """
+
+    def __init__(self, config: NPNetConfig) -> None:
+        super().__init__(config)
+        fixed = published_config(config.text_width)
+        kept = {name: getattr(fixed, name) for name in _FIXED}
+        if config != dataclasses.replace(config, **kept):
+            raise ConfigError(
+                "other sizes than the published ones", f"{kept}", 'use the architecture "paper" for others'
+            )
+        sizes = (config.latent_shape, config.svd_hidden, config.svd_wide, config.svd_heads)
+        self.singular = SingularBranch(*sizes, fix_signs=False)
+        self.residual = PublishedResidual(config)
+        self.text = TextModulation(config.text_length * config.text_width, config.latent_shape[0])
+        self.alpha = nn.Parameter(torch.tensor(float(config.alpha_init)))
+        self.beta = nn.Parameter(torch.tensor(float(config.beta_init)))
+
+    def predict(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
+        e = self.text(noise, prompt_embeds)
+        weight = 2 * torch.sigmoid(self.alpha.float()) - 1
+        return self.singular(noise) + weight * e + self.beta.float() * self.residual(noise + e)
+
+
+_FIXED = tuple(
+    field.name
+    for field in dataclasses.fields(NPNetConfig)
+    if field.name in ("architecture", "latent_shape", "text_length", "any_size", "without")
+    or (field.name.startswith(("svd_", "swin_")) and field.name != "swin_drop_path")
+)
+
+
+def published_config(text_width: int = 2048, family: str = "", denoiser: str = "") -> NPNetConfig:
+    """The published sizes.
+
+    Args:
+        text_width: 2048 for SDXL and DreamShaper, 1024 for Hunyuan-DiT.
+    """
+    return NPNetConfig(
+        architecture="published",
+        family=family,
+        denoiser=denoiser,
+        latent_shape=LATENT_SHAPE,
+        text_length=TEXT_LENGTH,
+        text_width=text_width,
+    )
+
+
+def import_published(
+    path: str | Path,
+    out: str | Path,
+    *,
+    text_width: int | None = None,
+    family: str | None = None,
+    denoiser: str | None = None,
+) -> NPNet:
+    """Convert a published checkpoint to a folder that `NPNet.from_pretrained` loads.
+
+    Args:
+        path: a .pth file (read without executing what it may contain) or its flattened .safetensors copy.
+        out: folder to write.
+        text_width, family, denoiser: found from the width of the text branch, 2048 (SDXL; DreamShaper where the file's
+            name says so) or 1024 (Hunyuan-DiT), unless given.
+
+    Raises:
+        ModelLoadError: unreadable, or not in the published layout; some missing or unexpected names are listed.
+    """
+    path = Path(path)
+    state = translate(_read(path), path)
+    width = _text_width(state, path)
+    if text_width not in (None, width):
+        raise ModelLoadError(f"{path} has a text branch for width {width}", f"{text_width}", "leave text_width out")
+    guess = made_for(width, path.name)
+    config = published_config(width, guess[0] if family is None else family, guess[1] if denoiser is None else denoiser)
+    with torch.device("meta"):
+        problems = disk.differences(state, PublishedNPNet(config).state_dict())
+    if problems:
+        raise ModelLoadError(f"{path} is not in the published layout: {problems}", _EXPECTED, _FIX)
+    net = PublishedNPNet(config)
+    net.load_state_dict(state)
+    net.save_pretrained(out)
+    return net.eval()
+
+
+def made_for(text_width: int, filename: str) -> tuple[str, str]:
+    """(family, denoiser) of a published file, empty where unknown."""
+    xl = _DREAMSHAPER if "dreamshaper" in filename.lower() else _SDXL
+    return {2048: xl, 1024: _HUNYUAN}.get(text_width, ("", ""))
+
+
+_EXPECTED = "the parts unet_svd, unet_embedding, embeeding (or text_embedding), alpha and beta"
+_FIX = "download the file again; a folder written by save_pretrained needs no import"
+_PARTS = ("unet_svd", "unet_embedding", "embeeding", "embedding", "text_embedding")
+_OURS = {
+    "unet_svd.mlp1.": "singular.embed_left.",
+    "unet_svd.mlp2.": "singular.embed_right.",
+    "unet_svd.mlp3.0.": "singular.embed_values.",
+    "unet_svd.mlp4.": "singular.head.",
+    "unet_svd.attention.qkv.": "singular.attention.qkv.",
+    "unet_svd.attention.proj.": "singular.attention.out.",
+    "unet_embedding.downconv.": "residual.down.",
+    "unet_embedding.upconv.": "residual.up.",
+    "embeeding.linear.": "text.project.",
+    "embedding.linear.": "text.project.",
+    "text_embedding.linear.": "text.project.",
+}
+_SWIN = "unet_embedding.swin."
+_UNUSED = ("unet_svd.bn.",)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelLoadError(f"there is no file {path}", "a published .pth or .safetensors file", "download it first")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds for a damaged file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelLoadError(f"cannot read {path}: {reason}", "a checkpoint of tensors only", _FIX) from error
+    if not isinstance(data, Mapping):
+        raise ModelLoadError(f"{path} holds a {type(data).__name__}", f"a mapping with {_EXPECTED}", _FIX)
+    return dict(data)
+
+
+def translate(data: Mapping[str, Any], path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a published checkpoint, nested or flat, under `PublishedNPNet`'s names; unknown names are kept.
+
+    Raises:
+        ModelLoadError: an entry that is not a tensor.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in data.items():
+        nested = isinstance(value, Mapping) and name in _PARTS
+        flat.update({f"{name}.{inner}": tensor for inner, tensor in value.items()} if nested else {name: value})
+    strange = [str(name) for name, value in flat.items() if not isinstance(value, Tensor | float | int)]
+    if strange:
+        raise ModelLoadError(f"{path} holds no tensor under {', '.join(strange[:4])}", _EXPECTED, _FIX)
+    state: dict[str, Tensor] = {}
+    swin = {name.removeprefix(_SWIN): torch.as_tensor(v) for name, v in flat.items() if name.startswith(_SWIN)}
+    state.update({f"residual.swin.{name}": value for name, value in from_timm(swin).items()})
+    for name, value in flat.items():
+        if name.startswith((_SWIN, *_UNUSED)):
+            continue
+        tensor = torch.as_tensor(value).detach()
+        if name.lstrip("_") in ("alpha", "beta"):
+            state[name.lstrip("_")] = tensor.reshape(()) if tensor.numel() == 1 else tensor
+            continue
+        prefix = next((p for p in _OURS if name.startswith(p)), "")
+        state[_OURS[prefix] + name.removeprefix(prefix) if prefix else name] = tensor
+    return {name: value.float().contiguous() for name, value in state.items()}
+
+
+def _text_width(state: Mapping[str, Tensor], path: Path) -> int:
+    weight = state.get("text.project.weight")
+    if weight is None:
+        names = ", ".join(sorted(state)[:4])
+        raise ModelLoadError(f"{path} has no text branch (its first names: {names})", _EXPECTED, _FIX)
+    if weight.ndim != 2 or weight.shape[1] % TEXT_LENGTH:
+        came = f"{path} has a text branch of shape {tuple(weight.shape)}"
+        raise ModelLoadError(came, f"(8, {TEXT_LENGTH} * width)", _FIX)
+    return weight.shape[1] // TEXT_LENGTH

@@ -1,0 +1,106 @@
+"""Singular value prediction (eqs. 6 and 7): keep the singular vectors of the noise, predict its singular values.
+
+The latents are tiled to one matrix, channels as a square grid of blocks: (B, 4, H, W) -> (B, 2H, 2W) with channels
+0 1 in the upper row and 2 3 in the lower.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from noiseprompt.errors import ConfigError
+
+
+def tile(latents: Tensor) -> Tensor:
+    """(B, g*g, H, W) -> (B, g*H, g*W)."""
+    batch, channels, height, width = latents.shape
+    grid = math.isqrt(channels)
+    blocks = latents.reshape(batch, grid, grid, height, width).transpose(2, 3)
+    return blocks.reshape(batch, grid * height, grid * width)
+
+
+def untile(matrix: Tensor, channels: int) -> Tensor:
+    """The inverse of `tile`."""
+    grid = math.isqrt(channels)
+    batch, rows, columns = matrix.shape
+    blocks = matrix.reshape(batch, grid, rows // grid, grid, columns // grid).transpose(2, 3)
+    return blocks.reshape(batch, channels, rows // grid, columns // grid)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, (B, N, D) -> (B, N, D); queries, keys and values have no bias."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return self.out(scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, length, width))
+
+
+def _mlp(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width_in, hidden), nn.ReLU(), nn.Linear(hidden, width_out))
+
+
+class SingularBranch(nn.Module):
+    """x_T = U S V^T  ->  U S~ V^T, with S~ = f(g(phi(U, S, V))) + S.
+
+    The tokens of the attention g are the singular directions: token i embeds column i of U and row i of V^T, and all of
+    them the singular values. A fresh branch returns its input: the last layer starts at zero.
+
+    Args:
+        latent_shape: (C, H, W); C a square number.
+        hidden: width inside the embeddings of U and V.
+        wide: width inside the last network.
+        heads: of the attention.
+        fix_signs: turn each pair of singular vectors so that the largest component of the left one is positive. Their
+            common sign is otherwise an accident of the linear algebra library, and so is the prediction.
+
+    Raises:
+        ConfigError: channels that do not tile, or heads that do not divide the number of singular values.
+    """
+
+    def __init__(
+        self, latent_shape: tuple[int, int, int], hidden: int, wide: int, heads: int, *, fix_signs: bool = True
+    ) -> None:
+        super().__init__()
+        self.fix_signs = fix_signs
+        channels, height, width = latent_shape
+        grid = math.isqrt(channels)
+        if grid * grid != channels:
+            raise ConfigError(f"{channels} latent channels", "a square number of them, to tile them to one matrix")
+        rows, columns = grid * height, grid * width
+        rank = min(rows, columns)
+        if rank % heads:
+            raise ConfigError(f"{heads} heads over {rank} singular values", "a number of heads that divides them")
+        self.embed_left = _mlp(rows, hidden, rank)
+        self.embed_right = _mlp(columns, hidden, rank)
+        self.embed_values = nn.Linear(rank, rank)
+        self.attention = SelfAttention(rank, heads)
+        self.head = _mlp(rank, wide, rank)
+        nn.init.zeros_(self.head[2].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.head[2].bias)  # type: ignore[arg-type]
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """(B, C, H, W) float32 -> the same; decomposition and product in float32 whatever the weights or autocast."""
+        kind = self.embed_values.weight.dtype
+        with torch.autocast(noise.device.type, enabled=False):
+            left, values, right = torch.linalg.svd(tile(noise.float()), full_matrices=False)
+        if self.fix_signs:
+            signs = left.gather(1, left.abs().argmax(1, keepdim=True)).sign()
+            left, right = left * signs, right * signs.mT
+        tokens = self.embed_left(left.mT.to(kind)) + self.embed_right(right.to(kind))
+        tokens = tokens + self.embed_values(values.to(kind)).unsqueeze(1)
+        change = self.head(self.attention(tokens).mean(1))
+        with torch.autocast(noise.device.type, enabled=False):
+            matrix = (left * (values + change.float()).unsqueeze(1)) @ right
+        return untile(matrix, noise.shape[1])

@@ -1,0 +1,214 @@
+"""An evaluation's folder on disk: settings.json, results.jsonl, the lock, and what is left of a killed run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.config import fingerprint
+from noiseprompt.errors import ConfigError, InputError, StoreError, StoreLockedError
+from noiseprompt.types import EvalResult
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Key = tuple[str, int]
+"""(prompt id, seed): one image of every method."""
+
+
+def settle(out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any]]) -> None:
+    """Refuse a folder of other settings; else write settings.json, with the methods it had before.
+
+    Args:
+        settings: everything the results depend on but the methods.
+        methods: label -> what the label does not tell (`NoiseMethod.describe`).
+
+    Raises:
+        ConfigError: both fingerprints and what differs.
+    """
+    path = out / "settings.json"
+    if path.is_file():
+        old = read_settings(out)
+        old_settings, old_methods = old["settings"], old["methods"]
+        changed = [
+            f"{key}: {old_settings.get(key)} there, {settings[key]} here"
+            for key in settings
+            if old_settings.get(key) != settings[key]
+        ]
+        changed += [
+            f"method {m}: {old_methods[m]} there, {methods[m]} here"
+            for m in methods
+            if m in old_methods and old_methods[m] != methods[m]
+        ]
+        if changed:
+            prints = f"fingerprint {fingerprint(old_settings)} there, {fingerprint(settings)} here"
+            raise ConfigError(
+                f"{out} was made with other settings ({prints}): {'; '.join(changed)}",
+                "the same settings",
+                "choose a new folder",
+            )
+        methods = {**old_methods, **methods}
+    elif (out / "results.jsonl").exists():
+        raise ConfigError(
+            f"{out} holds results without settings.json",
+            "a new folder, or one made by an evaluation",
+            "choose a new folder",
+        )
+    data = {
+        "fingerprint": fingerprint(settings),
+        "settings": settings,
+        "methods": methods,
+        "environment": _environment(),
+    }
+    replace(path, json.dumps(data, indent=1) + "\n")
+
+
+def read_settings(out: Path) -> dict[str, Any]:
+    """What `settle` wrote: fingerprint, settings, methods and environment.
+
+    Raises:
+        InputError: no evaluation there.
+        ConfigError: a damaged file.
+    """
+    path = out / "settings.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
+    except OSError as error:
+        raise InputError(
+            f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged: {error}", "JSON", "evaluate into a new folder") from error
+    if missing:
+        raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}", "a file written by an evaluation")
+    return data
+
+
+def _environment() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for package in ("noiseprompt", "torch", "diffusers", "transformers", "numpy"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def resume(out: Path, batches: Sequence[Sequence[Key]]) -> set[tuple[int, str]]:
+    """(batch number, method) of the complete batches of an earlier run; the lines of all others leave the file.
+
+    Args:
+        batches: (prompt id, seed) of every image, as they are cut now.
+
+    Raises:
+        StoreError: a damaged line, or an image that is in no batch.
+    """
+    path = out / "results.jsonl"
+    results = read_results(out)
+    batch_of = {key: index for index, batch in enumerate(batches) for key in batch}
+    seen: dict[tuple[int, str], set[Key]] = {}
+    for r in results:
+        if (r.prompt_id, r.seed) not in batch_of:
+            raise StoreError(
+                f"{path} holds prompt {r.prompt_id} with seed {r.seed}",
+                "only images of this evaluation",
+                "choose a new folder",
+            )
+        seen.setdefault((batch_of[r.prompt_id, r.seed], r.method), set()).add((r.prompt_id, r.seed))
+    finished = {key for key, images in seen.items() if len(images) == len(batches[key[0]])}
+    text = "".join(_line(r) for r in results if (batch_of[r.prompt_id, r.seed], r.method) in finished)
+    if path.exists() and path.read_bytes() != text.encode():
+        replace(path, text)
+    return finished
+
+
+def read_results(folder: Path) -> list[EvalResult]:
+    """Every image of `folder`/results.jsonl; a torn last line, left by a killed run, is dropped.
+
+    Raises:
+        StoreError: a damaged line before the last.
+    """
+    path = Path(folder) / "results.jsonl"
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    results = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if line:
+                results.append(EvalResult(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            if number < len(lines):  # a whole line ends in a newline, so the last piece is empty or torn
+                raise StoreError(
+                    f"line {number} of {path} is damaged", "one JSON object a line", "evaluate into a new folder"
+                ) from error
+    return results
+
+
+def _line(result: EvalResult) -> str:
+    return json.dumps(asdict(result), ensure_ascii=False) + "\n"
+
+
+def save_image(out: Path, label: str, name: str, image: np.ndarray) -> str:
+    """Write uint8 (H, W, 3) as PNG; returns the file's name under `out`/images."""
+    from PIL import Image
+
+    path = out / "images" / slug(label) / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return f"{slug(label)}/{name}.png"
+
+
+def slug(label: str) -> str:
+    """A folder name for a method, different for different labels."""
+    plain = re.sub(r"[^a-z0-9._=-]+", "-", label.lower())[:60]
+    return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+
+
+def append(path: Path, results: Sequence[EvalResult]) -> None:
+    """Add lines in one write; they are on disk when this returns."""
+    with path.open("ab") as file:
+        file.write("".join(map(_line, results)).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a text file at once: a reader sees the old one or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class Lock:
+    """An advisory lock on a file, freed by the system when the process dies; no lock where the system has none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        self.file = self.path.open("ab")
+        try:
+            import fcntl
+
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass
+        except OSError as error:
+            self.file.close()
+            raise StoreLockedError(
+                f"another process evaluates into {self.path.parent}", "one at a time", "wait for it to end"
+            ) from error
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()

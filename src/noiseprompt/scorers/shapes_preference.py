@@ -1,0 +1,73 @@
+"""The learned preference scorer of the embedded world, the stand-in for a human-preference model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from noiseprompt.errors import ModelLoadError
+from noiseprompt.scorers.base import check_images, world_requests
+from noiseprompt.shapes import preference_folder
+from noiseprompt.shapes.preference import PreferenceConfig, PreferenceNet, encode_words
+from noiseprompt.shapes.scenes import SIZE
+from noiseprompt.types import Prompt
+
+
+class ShapesPreference:
+    """A logit per image: sigmoid(a - b) estimates how often a is preferred to b for one prompt.
+
+    Args:
+        folder: of the weights; those shipped unless given.
+        batch_size: images looked at together.
+
+    Raises:
+        ModelLoadError: no weights there, or not of this network.
+    """
+
+    name = "shapes-preference"
+
+    def __init__(self, folder: str | Path | None = None, batch_size: int = 64) -> None:
+        self.batch_size = batch_size
+        self.network = load_network(preference_folder() if folder is None else Path(folder))
+
+    @torch.inference_mode()
+    def score(self, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
+        """Images uint8 (N, 64, 64, 3), one prompt each -> float64 (N,), any real numbers.
+
+        Raises:
+            ShapeError: images of another shape, or not one prompt each.
+            InputError: images that are not uint8, or a prompt that is not a sentence of the world.
+        """
+        check_images(images, prompts, SIZE)
+        words = encode_words([request.text for request in world_requests(prompts, self.name)])
+        scores = np.empty(len(images), np.float64)
+        for start in range(0, len(images), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            pixels = torch.from_numpy(images[part]).permute(0, 3, 1, 2).float() / 127.5 - 1
+            scores[part] = self.network(pixels, words[part]).double().numpy()
+        return scores
+
+
+def load_network(folder: Path) -> PreferenceNet:
+    """The network of an exported folder, in float32 and evaluation mode.
+
+    Raises:
+        ModelLoadError: files missing, damaged, or of another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        config = PreferenceConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        network = PreferenceNet(config.width, config.blocks)
+        weights = load_file(folder / "model.safetensors")
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelLoadError(
+            f"cannot load the preference scorer in {folder}: {error}", "config.json and model.safetensors"
+        ) from error
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,133 @@
+"""A pipeline of a few tensor operations with the interface that collection uses, and pairs to store."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from noiseprompt.collect import CollectConfig, collect
+from noiseprompt.noise import initial_noise
+from noiseprompt.types import Prompt, ScoredPair
+
+SHAPE = (2, 4, 4)
+CONFIG = CollectConfig(batch_size=3, shard_size=4, sampling_steps=10)
+PROMPTS = tuple(Prompt(f"prompt number {i}", kind="even" if i % 2 == 0 else "odd") for i in range(18))
+
+
+@dataclass
+class FakeEmbeds:
+    texts: list[str]
+
+    @property
+    def prompt_embeds(self) -> torch.Tensor:
+        values = [int(hashlib.sha256(text.encode()).hexdigest()[:6], 16) / 2**24 for text in self.texts]
+        return torch.tensor(values).reshape(-1, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def select(self, indices: Sequence[int]) -> FakeEmbeds:
+        return FakeEmbeds([self.texts[i] for i in indices])
+
+
+class FakePipeline:
+    """x_{T-1} = 0.9 x + 0.01 g e, and back; images show latents. The texts "nan", "boom" and "crowd" misbehave."""
+
+    name = "fake"
+    family = SimpleNamespace(
+        name="fake",
+        collection_steps=10,
+        denoise_guidance_scale=5.5,
+        invert_guidance_scale=1.0,
+        num_inference_steps=10,
+        guidance_scale=2.0,
+    )
+    default_size = (32, 32)
+    dtype = torch.float32
+    device = torch.device("cpu")
+
+    def __init__(self, can_share_first_step: bool = True, pause: float = 0.0) -> None:
+        self.can_share_first_step, self.pause = can_share_first_step, pause
+        self.denoiser = torch.nn.Identity()
+        self.calls: list[tuple[str, int]] = []
+
+    def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, ...]:
+        return SHAPE
+
+    def encode(self, texts: Sequence[str]) -> FakeEmbeds:
+        self.calls.append(("encode", len(texts)))
+        if "boom" in texts or (len(texts) > 1 and "crowd" in texts):
+            raise RuntimeError("the text encoder\n  broke")
+        return FakeEmbeds(list(texts))
+
+    def denoise_step(self, embeds, latents, *, guidance_scale, num_inference_steps):
+        self.calls.append(("down", len(embeds)))
+        return 0.9 * latents + 0.01 * guidance_scale * embeds.prompt_embeds[..., None]
+
+    def invert_step(self, embeds, latents, *, guidance_scale, num_inference_steps, invert_at):
+        self.calls.append(("up", len(embeds)))
+        upper = (latents - 0.01 * guidance_scale * embeds.prompt_embeds[..., None]) / 0.9
+        bad = torch.tensor(["nan" in text for text in embeds.texts]).reshape(-1, 1, 1, 1)
+        return torch.where(bad, torch.nan, upper)
+
+    def sample(
+        self,
+        embeds,
+        latents,
+        *,
+        guidance_scale,
+        num_inference_steps,
+        height,
+        width,
+        after_first_step=False,
+        generator=None,
+    ):
+        self.calls.append(("rest" if after_first_step else "sample", len(embeds)))
+        time.sleep(self.pause)
+        if not after_first_step:
+            latents = 0.9 * latents + 0.01 * guidance_scale * embeds.prompt_embeds[..., None]
+        image = (latents.mean(dim=1) * 40 + 128).clamp(0, 255).round()
+        return image[..., None].expand(-1, -1, -1, 3).numpy().astype(np.uint8)
+
+
+class Brightness:
+    """Mean level of the image, 0 to 255; not finite for prompts that hold "unjudged"."""
+
+    name = "brightness"
+
+    def score(self, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
+        scores = images.mean(axis=(1, 2, 3), dtype=np.float64)
+        return np.where(["unjudged" in prompt.text for prompt in prompts], np.nan, scores)
+
+
+class Darkness(Brightness):
+    name = "darkness"
+
+    def score(self, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
+        return -super().score(images, prompts)
+
+
+def pair(i: int, scores: dict[str, tuple[float, float]] | None = None, rejected: str = "") -> ScoredPair:
+    """Pair i: seed i, target = source + 0.25."""
+    prompt = Prompt(f"text {i}", kind="kind")
+    source = initial_noise(i, SHAPE).numpy()
+    target = None if rejected else source + np.float32(0.25)
+    return ScoredPair(f"{prompt.id}-{i}", prompt, i, source, target, {} if rejected else scores or {}, rejected)
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    """File name -> bytes of every file that is not hidden."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+if __name__ == "__main__":  # python -m tests.npd_fakes FOLDER PAUSE
+    for progress in collect(FakePipeline(pause=float(sys.argv[2])), PROMPTS, [Brightness()], CONFIG, sys.argv[1]):
+        print(progress.done, flush=True)

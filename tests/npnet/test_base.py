@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from noiseprompt.config import to_dict
+from noiseprompt.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
+from noiseprompt.npnet import NPNet, NPNetConfig, build, small_config, tokens_config
+from noiseprompt.npnet.tokens import TokensNPNet
+
+PAPER = small_config((4, 16, 16), 12, 128, "stable-diffusion", "shapes")
+TOKENS = dataclasses.replace(
+    tokens_config((4, 16, 16), 12, 128, "stable-diffusion", "shapes"), width=32, depth=2, heads=4
+)
+BOTH = pytest.mark.parametrize("config", [PAPER, TOKENS], ids=["paper", "tokens"])
+
+
+def filled(config, seed=0):
+    torch.manual_seed(seed)
+    net = build(config).eval()
+    for parameter in net.parameters():
+        if parameter.ndim != 1:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return net
+
+
+def batch(count=3):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(count, 4, 16, 16, generator=generator), torch.randn(count, 12, 128, generator=generator)
+
+
+@BOTH
+def test_saved_and_loaded_bit_equal(config, tmp_path):
+    net = filled(config)
+    loaded = NPNet.from_pretrained(net.save_pretrained(tmp_path / "deep" / "net"))
+    assert type(loaded) is type(net) and loaded.config == config and not loaded.training
+    assert torch.equal(loaded(*batch()), net(*batch()))
+    net.save_pretrained(tmp_path / "deep" / "net")
+    assert sorted(p.name for p in (tmp_path / "deep" / "net").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+
+
+@BOTH
+def test_bfloat16_round_trip_and_values(config, tmp_path):
+    net = filled(config)
+    noise, embeds = batch()
+    exact = net(noise, embeds)
+    half = NPNet.from_pretrained(net.to(torch.bfloat16).save_pretrained(tmp_path))
+    assert half.dtype == torch.bfloat16
+    out = half(noise, embeds.to(torch.bfloat16))
+    assert out.dtype == torch.float32
+    assert (out - exact).norm() < 0.05 * (exact - noise).norm()
+    assert half(noise.to(torch.bfloat16), embeds).dtype == torch.bfloat16
+    assert NPNet.from_pretrained(tmp_path, dtype=torch.float32).dtype == torch.float32
+
+
+@BOTH
+def test_a_batch_equals_its_rows(config):
+    net = filled(config)
+    noise, embeds = batch()
+    rows = torch.cat([net(noise[i : i + 1], embeds[i : i + 1]) for i in range(3)])
+    assert (net(noise, embeds) - rows).abs().max() < 1e-5
+
+
+def test_deterministic_in_evaluation_only():
+    net = filled(dataclasses.replace(PAPER, swin_drop_path=0.5))
+    noise, embeds = batch()
+    assert torch.equal(net(noise, embeds), net(noise, embeds))
+    net.train()
+    assert any(not torch.equal(net(noise, embeds), net(noise, embeds)) for _ in range(4))
+
+
+@BOTH
+def test_refuses_what_it_was_not_made_for(config):
+    net = build(config)
+    noise, embeds = batch()
+    with pytest.raises(ShapeError, match=r"\(4, 8, 16\).*\(4, 16, 16\)"):
+        net(noise[:, :, :8], embeds)
+    with pytest.raises(ShapeError, match=r"\(11, 128\).*\(12, 128\)"):
+        net(noise, embeds[:, :11])
+    with pytest.raises(ShapeError, match="the same B"):
+        net(noise, embeds[:2])
+    with pytest.raises(ShapeError):
+        net(noise[0], embeds[0])
+    net.check((4, 16, 16), (12, 128), "stable-diffusion")
+    with pytest.raises(ModelMismatchError, match=r"'hunyuan-dit'.*'stable-diffusion'.*shapes"):
+        net.check((4, 16, 16), (12, 128), "hunyuan-dit")
+    build(dataclasses.replace(config, family="")).check((4, 16, 16), (12, 128), "hunyuan-dit")
+
+
+def damage_config(folder, **changes):
+    data = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(data | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"format": "other"}, "not the configuration of an NPNet"),
+        ({"format_version": 99}, "format version 99"),
+        ({"architecture": "unet"}, "architecture 'unet'"),
+        ({"strange": 1}, "strange"),
+        ({"width": "many"}, "width 'many'"),
+        ({"latent_shape": 5}, "latent_shape"),
+        ({"without": 5}, "describes no NPNet"),
+        ({"patch": 3}, "patch"),
+        ({"width": 16}, "of another shape"),
+        ({"depth": 3}, r"missing \(blocks.2"),
+        ({"depth": 1}, r"unexpected \(blocks.1"),
+    ],
+)
+def test_a_folder_that_holds_something_else_is_one_clear_error(tmp_path, changes, says):
+    filled(TOKENS).save_pretrained(tmp_path)
+    damage_config(tmp_path, **changes)
+    with pytest.raises(ModelLoadError, match=says) as caught:
+        NPNet.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_damaged_or_missing_files(tmp_path):
+    with pytest.raises(ModelLoadError, match=r"config\.json.*local folder"):
+        NPNet.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelLoadError, match=r"config\.json"):
+        NPNet.from_pretrained(tmp_path)
+    filled(TOKENS).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"12345")
+    with pytest.raises(ModelLoadError, match=r"model\.safetensors"):
+        NPNet.from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ModelLoadError, match=r"model\.safetensors"):
+        NPNet.from_pretrained(tmp_path)
+    filled(TOKENS).save_pretrained(tmp_path / "tokens")
+    with pytest.raises(ModelLoadError, match="TokensNPNet"):
+        type(build(PAPER)).from_pretrained(tmp_path / "tokens")
+
+
+def test_the_folder_comes_before_the_hub(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    saved = filled(TOKENS).save_pretrained(tmp_path / "net")
+    asked = []
+
+    def snapshot_download(repo_id, **options):
+        asked.append((repo_id, options))
+        return str(saved)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    NPNet.from_pretrained(saved)
+    assert asked == []
+    assert isinstance(NPNet.from_pretrained("me/npnet", revision="v1"), TokensNPNet)
+    assert asked == [("me/npnet", {"revision": "v1", "allow_patterns": ["config.json", "model.safetensors"]})]
+
+
+@pytest.mark.parametrize("source", ["nobody/nothing-here", "./no/such/folder", ""])
+def test_without_network_the_error_says_how_to_point_at_a_folder(source, monkeypatch):
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    if not source:
+        source = "nobody/other"
+        monkeypatch.setattr(
+            huggingface_hub, "snapshot_download", lambda *a, **k: (_ for _ in ()).throw(OSError("no route"))
+        )
+    with pytest.raises(ModelLoadError, match=r"there is no folder .*path of a local folder"):
+        NPNet.from_pretrained(source)
+
+
+def test_push_to_hub_uploads_what_is_saved(monkeypatch):
+    import huggingface_hub
+
+    seen = {}
+    monkeypatch.setattr(huggingface_hub, "create_repo", lambda repo_id, **options: seen.update(created=repo_id))
+
+    def upload_folder(*, repo_id, folder_path, **options):
+        seen.update(repo=repo_id, tensors=load_file(f"{folder_path}/model.safetensors"))
+        seen["card"] = (Path(folder_path) / "README.md").read_text()
+        return "https://hub/commit"
+
+    monkeypatch.setattr(huggingface_hub, "upload_folder", upload_folder)
+    net = filled(dataclasses.replace(TOKENS, denoiser="a/model"))
+    assert net.push_to_hub("me/npnet") == "https://hub/commit"
+    assert seen["created"] == seen["repo"] == "me/npnet"
+    assert seen["tensors"].keys() == net.state_dict().keys()
+    assert "base_model: a/model" in seen["card"] and "(4, 16, 16)" in seen["card"]
+
+    def refuse(**options):
+        raise OSError("403")
+
+    monkeypatch.setattr(huggingface_hub, "upload_folder", refuse)
+    with pytest.raises(InputError, match="403"):
+        net.push_to_hub("me/npnet")
+
+
+@BOTH
+def test_load_matching_keeps_what_fits(config):
+    old = filled(config, seed=1)
+    new = filled(dataclasses.replace(config, text_width=96), seed=2)
+    before = {name: value.clone() for name, value in new.state_dict().items()}
+    names = new.load_matching(old.state_dict())
+    expected = {"paper": ["text.project.weight"], "tokens": ["embed_text.weight", "norm_text.bias", "norm_text.weight"]}
+    assert names == expected[config.architecture]
+    for name, value in new.state_dict().items():
+        if name not in names:
+            assert torch.equal(value, old.state_dict()[name])
+        elif "norm" not in name:
+            assert not torch.equal(value, before[name])
+    assert new(batch()[0], torch.randn(3, 12, 96)).shape == (3, 4, 16, 16)
+    assert filled(config, seed=3).load_matching(old.state_dict()) == []
+
+
+def test_names_on_disk_are_stable(tmp_path):
+    build(PAPER).save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    assert {
+        "alpha",
+        "beta",
+        "text.project.weight",
+        "singular.embed_left.0.weight",
+        "singular.head.2.bias",
+    } <= tensors.keys()
+    assert {"residual.swin.stages.1.0.attention.bias_table", "residual.swin.merges.1.project.weight"} <= tensors.keys()
+    save_file(tensors | {"extra": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ModelLoadError, match=r"1 unexpected \(extra\)"):
+        NPNet.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": "x"},
+        {"latent_shape": (4, 16)},
+        {"latent_shape": (4, 0, 16)},
+        {"text_width": 1.5},
+        {"depth": True},
+        {"swin_depths": (2, "2")},
+        {"swin_depths": (2,)},
+        {"gain": "small"},
+        {"without": ("alpha",)},
+    ],
+    ids=str,
+)
+def test_configurations_that_make_no_sense(changes):
+    with pytest.raises(ConfigError):
+        NPNetConfig(**(to_dict_tuples(PAPER) | changes))
+
+
+def to_dict_tuples(config):
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in to_dict(config).items()}
+
+
+def test_importing_the_package_is_light():
+    code = (
+        "import noiseprompt.npnet as n, sys; print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = "import noiseprompt.npnet as n, sys; [getattr(n, x) for x in n.__all__]; print(sorted("
+    code += "{'diffusers', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

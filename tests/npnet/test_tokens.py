@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from noiseprompt.errors import ConfigError, ShapeError
+from noiseprompt.npnet import build, tokens_config
+from noiseprompt.npnet.tokens import positions
+
+CONFIG = tokens_config((4, 16, 16), 12, 128, "stable-diffusion", "shapes")
+SMALL = dataclasses.replace(CONFIG, width=32, depth=2, heads=4)
+
+
+def filled(config=SMALL):
+    torch.manual_seed(0)
+    net = build(config).eval()
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    return net
+
+
+def test_a_fresh_network_returns_exactly_its_input():
+    noise, embeds = torch.randn(2, 4, 16, 16), torch.randn(2, 12, 128)
+    assert torch.equal(build(CONFIG)(noise, embeds), noise)
+
+
+def test_about_a_million_parameters_and_256_patches():
+    assert 0.8e6 < sum(p.numel() for p in build(CONFIG).parameters()) < 1.2e6
+    assert CONFIG.patch == 2 and tokens_config((4, 128, 128), 77, 2048).patch == 8
+    with pytest.raises(ConfigError, match="multiples"):
+        tokens_config((4, 100, 101), 77, 2048)
+
+
+def test_positions_are_distinct_and_two_dimensional():
+    table = positions(5, 7, 32).reshape(5, 7, 32)
+    assert torch.cdist(table.flatten(0, 1), table.flatten(0, 1)).fill_diagonal_(1).min() > 0.1
+    assert torch.equal(table[2, 0, :16], table[2, 6, :16]) and torch.equal(table[0, 3, 16:], table[4, 3, 16:])
+    row = torch.tensor(3.0) * 10_000 ** (-torch.tensor(2.0) / 8)
+    assert torch.allclose(table[3, 0, [2, 10]], torch.stack([row.sin(), row.cos()]))
+
+
+def test_the_head_writes_each_patch_where_it_was_read():
+    net = filled()
+    with torch.no_grad():
+        net.head.weight.zero_()
+        net.head.bias.copy_(torch.arange(16.0))  # channel, row, column inside the patch
+    noise = torch.randn(1, 4, 16, 16)
+    change = (net(noise, torch.randn(1, 12, 128)) - noise) / net.gain
+    expected = torch.arange(16.0).reshape(4, 2, 2).repeat(1, 8, 8)
+    assert torch.allclose(change[0], expected, atol=1e-4)
+
+
+def test_a_patch_changes_its_own_place_most():
+    net = filled(dataclasses.replace(SMALL, depth=1))
+    noise, embeds = torch.randn(1, 4, 16, 16), torch.randn(1, 12, 128)
+    moved = noise.clone()
+    moved[..., 6:8, 10:12] += 2
+    change = ((net(moved, embeds) - moved) - (net(noise, embeds) - noise)).abs().sum(1)[0]
+    blocks = change.reshape(8, 2, 8, 2).sum((1, 3))
+    assert divmod(int(blocks.argmax()), 8) == (3, 5)
+
+
+def test_depends_on_every_word_and_its_place():
+    net = filled()
+    noise, embeds = torch.randn(1, 4, 16, 16), torch.randn(1, 12, 128)
+    out = net(noise, embeds)
+    other = embeds.clone()
+    other[:, 11] += torch.randn(128)
+    assert not torch.allclose(net(noise, other), out, atol=1e-6)
+    assert not torch.allclose(net(noise, embeds.flip(1)), out, atol=1e-6)
+
+
+def test_other_sizes_only_where_the_configuration_says_so():
+    noise, embeds = torch.randn(1, 4, 24, 16), torch.randn(1, 12, 128)
+    with pytest.raises(ShapeError, match=r"\(4, 24, 16\).*\(4, 16, 16\)"):
+        filled()(noise, embeds)
+    net = filled(dataclasses.replace(SMALL, any_size=True))
+    assert net(noise, embeds).shape == noise.shape
+    for bad in ((4, 15, 16), (3, 16, 16)):
+        with pytest.raises(ShapeError):
+            net.check(bad, (12, 128))
+
+
+def test_sizes_that_do_not_divide_are_refused():
+    with pytest.raises(ConfigError, match="patch"):
+        build(dataclasses.replace(SMALL, patch=3))
+    with pytest.raises(ConfigError, match="heads"):
+        build(dataclasses.replace(SMALL, heads=5))

@@ -1,0 +1,343 @@
+"""Resuming, pairing, the control, refusals, and the figures of results written by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noiseprompt.errors import ConfigError, InputError, NoiseError, StoreError, StoreLockedError
+from noiseprompt.evaluate import (
+    EvaluateConfig,
+    evaluate,
+    read_results,
+    seeds_of,
+    summarize,
+    summarize_run,
+    wrong_prompt,
+)
+from noiseprompt.methods.base import MethodSpec
+from noiseprompt.noise import batch_noise, prompt_seed
+from noiseprompt.results import slug
+from noiseprompt.statistics import paired_bootstrap, sign_flip_test, wilson
+from noiseprompt.summary import ACCURACY, markdown
+from noiseprompt.types import EvalResult, Prompt
+from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
+
+PROMPTS = [Prompt(f"a thing numbered {i}", kind="odd" if i % 2 else "even") for i in range(7)]
+METHODS = ("standard", "redenoise", "redenoise:swap", "redenoise:strength=0")
+CONFIG = EvaluateConfig(num_seeds=2, batch_size=4)
+
+
+def _run(
+    out: Path, pipeline: FakePipeline | None = None, config=CONFIG, methods=METHODS, prompts=PROMPTS, scorers=None
+):
+    specs = [MethodSpec.parse(m) for m in methods]
+    return evaluate(pipeline or FakePipeline(), prompts, scorers or [FakeChecker(), FakeScorer()], specs, config, out)  # type: ignore[arg-type]
+
+
+def _timeless(results: list[EvalResult]) -> list[EvalResult]:
+    return [dataclasses.replace(r, noise_seconds=0.0, sample_seconds=0.0) for r in results]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole")
+    list(_run(out))
+    return out
+
+
+# ------------------------------------------------------------------------------------------------------------- running
+
+
+def test_every_image_is_there_once_and_right(whole: Path) -> None:
+    results = read_results(whole)
+    keys = {(r.method, r.prompt_id, r.seed) for r in results}
+    assert len(keys) == len(results) == 4 * 7 * 2
+    for r in results:
+        prompt = next(p for p in PROMPTS if p.id == r.prompt_id)
+        assert (r.text, r.kind) == (prompt.text, prompt.kind)
+        assert r.noise_seconds >= 0
+        assert r.sample_seconds > 0
+        assert r.denoiser_calls == (23 if r.method in ("redenoise", "redenoise:swap") else 20)
+        if r.method == "standard":
+            image = np.asarray(Image.open(whole / "images" / r.image))
+            noise = batch_noise([r.seed], (4, 8, 8))[0, :3].permute(1, 2, 0).numpy()
+            assert np.array_equal(image, np.clip(np.round(noise * 40 + 128), 0, 255).astype(np.uint8))
+            assert r.scores["brightness"] == image.mean() / 255
+
+
+def test_progress_counts_images(tmp_path: Path) -> None:
+    steps = list(_run(tmp_path))
+    assert [len(s.results) for s in steps] == [4] * 12 + [2] * 4
+    assert [s.done for s in steps] == list(np.cumsum([len(s.results) for s in steps]))
+    assert {s.total for s in steps} == {56}
+    assert (tmp_path / "results.md").read_text().count("\n| ") == 3 * 4
+
+
+def test_strength_zero_draws_the_standard_images(whole: Path) -> None:
+    by_method = {m: {(r.prompt_id, r.seed): r.scores for r in read_results(whole) if r.method == m} for m in METHODS}
+    assert by_method["redenoise:strength=0"] == by_method["standard"]
+    assert by_method["redenoise"] != by_method["standard"]
+    row = json.loads((whole / "results.json").read_text())["methods"]["redenoise:strength=0"]["metrics"]["brightness"]
+    assert row["gain"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "n": 7}
+    assert row["p_holm"] == 1.0
+
+
+@pytest.mark.parametrize("stop", [0, 1, 5, 9, 15])
+def test_stopped_between_batches_ends_the_same(whole: Path, tmp_path: Path, stop: int) -> None:
+    steps = _run(tmp_path)
+    for _ in range(stop):
+        next(steps)
+    steps.close()
+    pipeline = FakePipeline()
+    rest = list(_run(tmp_path, pipeline))
+    assert len(rest) == 16 - stop
+    assert pipeline.sampled == sum(len(s.results) for s in rest)
+    assert _timeless(read_results(tmp_path)) == _timeless(read_results(whole))
+    assert (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.13, 0.5, 0.77, 0.999])
+def test_killed_while_writing_ends_the_same(whole: Path, tmp_path: Path, keep: float) -> None:
+    data = (whole / "results.jsonl").read_bytes()
+    (tmp_path / "settings.json").write_bytes((whole / "settings.json").read_bytes())
+    (tmp_path / "results.jsonl").write_bytes(data[: int(len(data) * keep)])
+    list(_run(tmp_path))
+    assert _timeless(read_results(tmp_path)) == _timeless(read_results(whole))
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 56
+
+
+def test_a_last_line_that_lacks_only_its_newline_is_mended(whole: Path, tmp_path: Path) -> None:
+    data = (whole / "results.jsonl").read_bytes()
+    (tmp_path / "settings.json").write_bytes((whole / "settings.json").read_bytes())
+    lines = data.splitlines(keepends=True)
+    (tmp_path / "results.jsonl").write_bytes(b"".join(lines[:8])[:-1])
+    list(_run(tmp_path))
+    assert _timeless(read_results(tmp_path)) == _timeless(read_results(whole))
+
+
+def test_a_finished_run_draws_nothing_and_takes_more_methods(whole: Path, tmp_path: Path) -> None:
+    list(_run(tmp_path, methods=METHODS[:2]))
+    pipeline = FakePipeline()
+    assert list(_run(tmp_path, pipeline, methods=METHODS[:2])) == []
+    assert pipeline.sampled == 0
+    list(_run(tmp_path, pipeline))
+    assert pipeline.sampled == 2 * 14
+    assert set(json.loads((tmp_path / "settings.json").read_text())["methods"]) == set(METHODS)
+
+    def ordered(folder: Path) -> list[EvalResult]:
+        return sorted(_timeless(read_results(folder)), key=lambda r: (r.method, r.prompt_id, r.seed))
+
+    assert ordered(tmp_path) == ordered(whole)
+
+
+def test_other_settings_are_refused_with_both_fingerprints(whole: Path) -> None:
+    old = json.loads((whole / "settings.json").read_text())["fingerprint"]
+    with pytest.raises(ConfigError, match=f"{old} there.*here.*guidance_scale") as error:
+        list(_run(whole, config=dataclasses.replace(CONFIG, guidance_scale=3.0)))
+    assert "new folder" in str(error.value)
+    with pytest.raises(ConfigError, match="prompts"):
+        list(_run(whole, prompts=PROMPTS[:-1]))
+    pipeline = FakePipeline()
+    pipeline.denoiser.bias.data.add_(1)
+    with pytest.raises(ConfigError, match="denoiser"):
+        list(_run(whole, pipeline))
+    assert (
+        list(_run(whole, config=dataclasses.replace(CONFIG, guidance_scale=2.0))) == []
+    )  # the family's default, written out
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    steps = _run(tmp_path)
+    next(steps)
+    with pytest.raises(StoreLockedError, match="another process"):
+        next(_run(tmp_path))
+    steps.close()
+    next(_run(tmp_path))
+
+
+def test_damage_inside_the_file_is_named(whole: Path, tmp_path: Path) -> None:
+    lines = (whole / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "settings.json").write_bytes((whole / "settings.json").read_bytes())
+    (tmp_path / "results.jsonl").write_bytes(b"".join([*lines[:2], b"{oops\n", *lines[3:]]))
+    with pytest.raises(StoreError, match="line 3"):
+        list(_run(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"methods": ["redenoise"]}, InputError, "'standard' among them"),
+        ({"methods": ["standard", "standard:strength=1"]}, InputError, "different methods"),
+        ({"prompts": []}, InputError, "0 prompts"),
+        ({"prompts": PROMPTS[:1]}, InputError, "two different prompts"),
+        ({"prompts": [*PROMPTS, PROMPTS[0]]}, InputError, "repeat another"),
+        ({"config": EvaluateConfig(batch_size=0)}, ConfigError, "batch_size 0"),
+        ({"config": EvaluateConfig(save_images="some")}, ConfigError, "save_images"),
+        ({"config": EvaluateConfig(num_seeds=3, seed_range=(1, 2))}, ConfigError, "seed_range 1-2"),
+    ],
+)
+def test_bad_input(tmp_path: Path, change: dict, error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as caught:
+        list(_run(tmp_path / "new", **change))
+    assert words in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_score_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    class Broken(FakeScorer):
+        def score(self, images, prompts):
+            return np.full(len(images), math.nan)
+
+    with pytest.raises(NoiseError, match="brightness"):
+        list(_run(tmp_path, scorers=[Broken()]))
+
+
+@pytest.mark.parametrize(("save", "expected"), [("all", 14), ("none", 0), (3, 6), ("auto", 14)])
+def test_save_images(tmp_path: Path, save: str | int, expected: int) -> None:
+    list(_run(tmp_path, config=dataclasses.replace(CONFIG, save_images=save), methods=["standard"]))
+    saved = [r.image for r in read_results(tmp_path) if r.image]
+    assert len(saved) == len(set(saved)) == expected == len(list((tmp_path / "images").rglob("*.png")))
+    assert all((tmp_path / "images" / name).is_file() for name in saved)
+
+
+def test_slugs_differ_and_are_file_names() -> None:
+    labels = ["npnet:strength=1", "npnet:strength=-1", "npnet:path=a/b", "npnet:path=a_b", "npnet:path=A/b", "standard"]
+    assert len({slug(label).lower() for label in labels}) == len(labels)
+    assert all("/" not in slug(label) and ":" not in slug(label) for label in labels)
+    assert slug("standard") == "standard"
+
+
+# ----------------------------------------------------------------------------------------------------- seeds and swaps
+
+
+def test_seeds() -> None:
+    prompt, named = Prompt("a"), Prompt("a", seed=40)
+    assert seeds_of(named, EvaluateConfig(seeds=(5, 6))) == [5, 6]
+    assert seeds_of(named, EvaluateConfig(num_seeds=2)) == [40, 41]
+    assert seeds_of(prompt, EvaluateConfig(seed=3)) == [prompt_seed(3, prompt.id)]
+    assert sorted(seeds_of(prompt, EvaluateConfig(num_seeds=5, seed_range=(10, 14)))) == [10, 11, 12, 13, 14]
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 50])
+def test_the_wrong_prompt_is_never_the_same_text(n: int) -> None:
+    prompts = [Prompt(f"text {i}") for i in range(n)]
+    wrong = [wrong_prompt(prompts, i) for i in range(n)]
+    assert all(a.text != b.text for a, b in zip(prompts, wrong, strict=True))
+    assert {p.text for p in wrong} == {p.text for p in prompts}  # each once: the control has the same mix of prompts
+    repeated = [Prompt("same", seed=1), Prompt("other"), Prompt("same", seed=2)]
+    assert [wrong_prompt(repeated, i).text for i in range(3)] == ["other", "same", "other"]
+
+
+def test_the_control_sees_wrong_prompts_and_draws_the_right_ones(tmp_path: Path) -> None:
+    pipeline = FakePipeline()
+    list(_run(tmp_path, pipeline))
+    own, wrong = pipeline.encoded[0::2], pipeline.encoded[1::2]
+    assert sum(map(len, own)) == sum(map(len, wrong)) == 14  # once a batch for all methods
+    for right, other in zip(own, wrong, strict=True):
+        assert all(a != b for a, b in zip(right, other, strict=True))
+    used = [texts for texts, _ in pipeline.redenoised]
+    assert used == [texts for pair in zip(own, wrong, strict=True) for texts in pair]
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def _result(
+    method: str, prompt: str, seed: int, checker: float, taste: float, kind: str = "k", calls: float = 20
+) -> EvalResult:
+    return EvalResult(method, prompt, prompt, kind, seed, {"shapes-checker": checker, "taste": taste}, calls, 0.1, 0.4)
+
+
+def _by_hand() -> tuple[list[EvalResult], np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 3, (30, 2)) / 2, rng.integers(0, 3, (30, 2)) / 2
+    results = []
+    for i in range(30):
+        for j in range(2):
+            kind = "first" if i < 12 else "second"
+            results.append(_result("standard", f"p{i:02}", j, a[i, j], a[i, j] / 7, kind))
+            results.append(_result("better", f"p{i:02}", j, b[i, j], b[i, j] / 7, kind, 23))
+    return results, a, b
+
+
+def test_summary_of_known_scores() -> None:
+    results, a, b = _by_hand()
+    summary = summarize(results, filter_scorer="taste", seed=3)
+    assert summary["metrics"] == [ACCURACY, "shapes-checker", "taste"]
+    assert (summary["main_metric"], summary["prompts"], summary["images"]) == (ACCURACY, 30, 120)
+    row = summary["methods"]["better"]["metrics"][ACCURACY]
+    differences = (b == 1).mean(1) - (a == 1).mean(1)  # seeds of a prompt first
+    interval = paired_bootstrap(differences, seed=3)
+    assert row["mean"] == pytest.approx((b == 1).mean())
+    assert row["baseline_mean"] == pytest.approx((a == 1).mean())
+    assert row["gain"] == pytest.approx({"mean": interval.mean, "low": interval.low, "high": interval.high, "n": 30})
+    assert row["p"] == sign_flip_test(differences, seed=3)
+    assert row["detectable"] == pytest.approx(2.8 * differences.std(ddof=1) / math.sqrt(30))
+    win = row["win"]
+    wins, losses = int(((b == 1) > (a == 1)).sum()), int(((b == 1) < (a == 1)).sum())
+    assert (win["wins"], win["losses"], win["ties"]) == (wins, losses, 60 - wins - losses)
+    assert (win["low"], win["high"]) == pytest.approx(wilson((wins + (60 - wins - losses) / 2) / 60, 30))
+    assert summary["methods"]["better"]["denoiser_calls"] == 23
+    assert summary["methods"]["better"]["sample_seconds"] == pytest.approx(0.4)
+    first = row["kinds"]["first"]
+    assert first["n"] == 12
+    assert first["gain"]["mean"] == pytest.approx(differences[:12].mean())
+    json.dumps(summary, allow_nan=False)
+
+
+def test_holm_runs_over_methods_and_metrics() -> None:
+    results, _, _ = _by_hand()
+    results += [
+        dataclasses.replace(r, method="third", scores={"shapes-checker": 0.9, "taste": 0.1}) for r in results[::2]
+    ]
+    rows = [row for m in ("better", "third") for row in summarize(results)["methods"][m]["metrics"].values()]
+    assert len(rows) == 6
+    smallest = min(rows, key=lambda row: row["p"])
+    assert smallest["p_holm"] == pytest.approx(min(1.0, 6 * smallest["p"]))
+    assert all(row["p_holm"] >= row["p"] for row in rows)
+
+
+def test_the_order_of_lines_does_not_matter() -> None:
+    results, _, _ = _by_hand()
+    shuffled = [results[i] for i in np.random.default_rng(1).permutation(len(results))]
+    ours, theirs = summarize(results)["methods"], summarize(shuffled)["methods"]
+    assert ours["better"]["metrics"] == theirs["better"]["metrics"]
+
+
+def test_an_unfinished_run_is_summarised_on_its_pairs() -> None:
+    results, a, b = _by_hand()
+    summary = summarize([r for r in results if r.method == "standard" or r.prompt_id < "p10"])
+    row = summary["methods"]["better"]["metrics"]["shapes-checker"]
+    assert row["gain"]["n"] == 10
+    assert row["gain"]["mean"] == pytest.approx((b[:10] - a[:10]).mean())
+    assert row["baseline_mean"] == pytest.approx(a[:10].mean())
+    alone = summarize([r for r in results if r.method == "better"])
+    assert alone["baseline"] is None
+    assert "gain" not in alone["methods"]["better"]["metrics"]["taste"]
+
+
+def test_the_filter_is_no_judge_and_is_marked() -> None:
+    results = [_result("standard", "p", 0, 1.0, 0.2), _result("other", "p", 0, 0.4, 0.3)]
+    results = [dataclasses.replace(r, scores={"taste": r.scores["taste"], "rank": 1.0}) for r in results]
+    summary = summarize(results, filter_scorer="taste")
+    assert summary["main_metric"] == "rank"
+    text = markdown(summary)
+    assert "| taste (filter) | other |" in text
+    assert "| rank | other |" in text
+    assert "no independent judge" in text
+    assert summary["methods"]["other"]["metrics"]["taste"]["gain"]["low"] is None  # one prompt has no interval
+
+
+def test_summarize_run_needs_a_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"settings\.json"):
+        summarize_run(tmp_path)
+    with pytest.raises(InputError, match="no results"):
+        summarize([])
