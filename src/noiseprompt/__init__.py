@@ -23,7 +23,7 @@ _PUBLIC = {
     "winning_noise": "noiseprompt.generate",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from noiseprompt.errors import NoisepromptError as NoisepromptError

@@ -41,7 +41,9 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "collect": Command(_HERE + "collect", "stage I: a noise prompt data set", (), "noiseprompt.collect:CollectConfig"),
     "train": Command(_HERE + "train", "stage II: an NPNet", (), "noiseprompt.train:TrainConfig"),
     "generate": Command(_HERE + "generate", "stage III: pictures", ("prompt",), "noiseprompt.generate:GenerateConfig"),
-    "evaluate": Command(_HERE + "evaluate", "methods compared, with statistics", (), "noiseprompt.evaluate:EvaluateConfig"),
+    "evaluate": Command(
+        _HERE + "evaluate", "methods compared, with statistics", (), "noiseprompt.evaluate:EvaluateConfig"
+    ),
     "report": Command(_TOOLS + "report", "report.html of an evaluation", ("folder",)),
     "demo": Command("noiseprompt.demo:demo", "the shipped world and NPNet: pictures and a measured table"),
     "import": Command(_TOOLS + "import_npnet", "a published NPNet checkpoint -> a folder", ("file", "out")),
@@ -97,7 +99,9 @@ def _add_options(parser: Any, command: Command) -> None:
     parser.add_argument("--config", action="config", help="a YAML file of options")
     for name in command.positional:
         parser.add_argument(name)
-    parser.add_function_arguments(resolve(command.function), None, as_positional=False, skip={*command.positional, "settings"})
+    parser.add_function_arguments(
+        resolve(command.function), None, as_positional=False, skip={*command.positional, "settings"}
+    )
     if command.settings:
         parser.add_class_arguments(resolve(command.settings), None)
 

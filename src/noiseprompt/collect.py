@@ -43,7 +43,6 @@ class CollectConfig:
     """Settings of a collection. None means the default of the model's family.
 
     Fields:
-        model: folder or hub id of a diffusers pipeline, or "shapes".
         num_inference_steps: of the grid on which re-denoise makes its one step down and up.
         denoise_guidance_scale, invert_guidance_scale: guidance of that step down and up.
         invert_at: timestep of the inverting prediction, "paper" or "published".
@@ -56,7 +55,6 @@ class CollectConfig:
         height, width: of the images in pixels.
     """
 
-    model: str = "shapes"
     num_inference_steps: int | None = None
     denoise_guidance_scale: float | None = None
     invert_guidance_scale: float | None = None
@@ -219,7 +217,7 @@ def run_settings(pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectC
         raise InputError(f"scorers {', '.join(names)}", "each scorer once")
     height, width = pipeline.default_size
     return {
-        **{key: value for key, value in to_dict(config).items() if key not in ("model", "batch_size")},
+        **{key: value for key, value in to_dict(config).items() if key != "batch_size"},
         **resolve(config, pipeline.family),
         "height": config.height or height,
         "width": config.width or width,

@@ -142,7 +142,9 @@ def train(
             bar.set_postfix(loss=f"{progress.loss:.3f}", explained=f"{max(progress.best, -9.99):.1%}", refresh=False)
             bar.refresh()
             if progress.explained is not None:
-                tqdm.write(f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (source unchanged: 0 %)")
+                tqdm.write(
+                    f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (source unchanged: 0 %)"
+                )
     print(f"NPNet in {out / 'best'}")
 
 
@@ -236,5 +238,3 @@ def evaluate(
             bar.refresh()
     print((out / "results.md").read_text(encoding="utf-8"))
     print(f"report: {write_report(out)}")
-
-

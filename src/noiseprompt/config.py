@@ -15,7 +15,11 @@ T = TypeVar("T")
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass (or mapping) as plain JSON data: tuples become lists, paths become text."""
-    data = dataclasses.asdict(config) if dataclasses.is_dataclass(config) and not isinstance(config, type) else dict(config)
+    data = (
+        dataclasses.asdict(config)
+        if dataclasses.is_dataclass(config) and not isinstance(config, type)
+        else dict(config)
+    )
     return json.loads(json.dumps(data, default=str))
 
 

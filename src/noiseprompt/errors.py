@@ -32,12 +32,14 @@ class NoisepromptError(Exception):
 
     def __init__(self, came: str, expected: str = "", fix: str = "") -> None:
         self.came, self.expected, self.fix = came, expected, fix
-        parts = [came.rstrip(".")]
-        if expected:
-            parts.append(f"expected {expected}".rstrip("."))
-        if fix:
-            parts.append(fix[0].upper() + fix[1:].rstrip("."))
-        super().__init__(". ".join(part[0].upper() + part[1:] if i == 1 else part for i, part in enumerate(parts)) + ".")
+        sentences = [came, f"expected {expected}" if expected else "", fix]
+        super().__init__(" ".join(_sentence(text, i > 0) for i, text in enumerate(sentences) if text))
+
+
+def _sentence(text: str, capital: bool) -> str:
+    """With a full stop, unless it ends as a sentence does; the first one keeps its first letter, which may be a name."""
+    text = text[0].upper() + text[1:] if capital else text
+    return text if text.endswith((".", "?", "!")) else text + "."
 
 
 class InputError(NoisepromptError, ValueError):

@@ -173,7 +173,9 @@ def generate(
         for start in range(0, len(jobs), config.batch_size):
             batch = jobs[start : start + config.batch_size]
             embeds = pipeline.encode([prompt.text for _, prompt, _ in batch])
-            others = [prompts[(i + 1) % len(prompts)].text for i, _, _ in batch] if spec.swap and len(prompts) > 1 else []
+            others = (
+                [prompts[(i + 1) % len(prompts)].text for i, _, _ in batch] if spec.swap and len(prompts) > 1 else []
+            )
             wrong = pipeline.encode(others) if others else None
             source = batch_noise([seed for _, _, seed in batch], shape)
             noise = make_noise(spec, method, pipeline, embeds, wrong, source)
@@ -201,7 +203,9 @@ def _save(out: Path, index: int, prompt: Prompt, seed: int, label: str, image: n
     return Picture(prompt, seed, label, image, file)
 
 
-def _write_run(out: Path, pipeline: Pipeline, prompts: Any, seeds: Any, specs: Any, config: Any, drawn: Any, seconds: float) -> None:
+def _write_run(
+    out: Path, pipeline: Pipeline, prompts: Any, seeds: Any, specs: Any, config: Any, drawn: Any, seconds: float
+) -> None:
     import diffusers
     import transformers
 
@@ -216,7 +220,9 @@ def _write_run(out: Path, pipeline: Pipeline, prompts: Any, seeds: Any, specs: A
         "methods": [spec.label for spec in specs],
         "settings": {
             **to_dict(config),
-            "guidance_scale": pipeline.family.guidance_scale if config.guidance_scale is None else config.guidance_scale,
+            "guidance_scale": pipeline.family.guidance_scale
+            if config.guidance_scale is None
+            else config.guidance_scale,
             "num_inference_steps": config.num_inference_steps or pipeline.family.num_inference_steps,
         },
         "device": str(pipeline.device),
@@ -241,7 +247,9 @@ def grid(pictures: Sequence[Picture], labels: Sequence[str], cell: int = 160) ->
     rows = list(dict.fromkeys((p.prompt.text, p.seed) for p in pictures))
     height = round(cell * pictures[0].image.shape[0] / pictures[0].image.shape[1])
     caption, header, gap = 22, 26, 6
-    canvas = Image.new("RGB", (len(labels) * (cell + gap) + gap, header + len(rows) * (height + caption + gap)), "white")
+    canvas = Image.new(
+        "RGB", (len(labels) * (cell + gap) + gap, header + len(rows) * (height + caption + gap)), "white"
+    )
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(13)
     for column, label in enumerate(labels):

@@ -19,7 +19,9 @@ PAPER_SEEDS = (0, 1024)
 """The paper's range of training seeds, both ends included (section 4)."""
 
 
-def initial_noise(seed: int, shape: Sequence[int], *, dtype: torch.dtype | None = None, device: str = "cpu") -> torch.Tensor:
+def initial_noise(
+    seed: int, shape: Sequence[int], *, dtype: torch.dtype | None = None, device: str = "cpu"
+) -> torch.Tensor:
     """Unit Gaussian noise of one image.
 
     Args:
@@ -39,7 +41,9 @@ def initial_noise(seed: int, shape: Sequence[int], *, dtype: torch.dtype | None 
     return noise.to(device=device, dtype=dtype or torch.float32)
 
 
-def batch_noise(seeds: Sequence[int], shape: Sequence[int], *, dtype: torch.dtype | None = None, device: str = "cpu") -> torch.Tensor:
+def batch_noise(
+    seeds: Sequence[int], shape: Sequence[int], *, dtype: torch.dtype | None = None, device: str = "cpu"
+) -> torch.Tensor:
     """(B, *shape): row i is `initial_noise(seeds[i], shape)`."""
     import torch
 
@@ -69,4 +73,6 @@ def check_noise(latents: torch.Tensor, label: str) -> None:
 
     if not bool(torch.isfinite(latents).all()):
         bad = int((~torch.isfinite(latents)).sum())
-        raise NoiseError(f"{bad} of {latents.numel()} values of {label} are not finite", "finite latents", "use float32 or bfloat16")
+        raise NoiseError(
+            f"{bad} of {latents.numel()} values of {label} are not finite", "finite latents", "use float32 or bfloat16"
+        )

@@ -162,7 +162,13 @@ def _claim(out: Path, config: TrainConfig, npd: Npd) -> None:
 
 class _Trainer:
     def __init__(
-        self, data: PairData, pipeline: Pipeline, config: TrainConfig, out: Path, training: np.ndarray, validation: np.ndarray
+        self,
+        data: PairData,
+        pipeline: Pipeline,
+        config: TrainConfig,
+        out: Path,
+        training: np.ndarray,
+        validation: np.ndarray,
     ) -> None:
         from accelerate import Accelerator
         from accelerate.utils import set_seed
@@ -214,13 +220,15 @@ class _Trainer:
     def _baseline(self) -> float:
         """MSE of "predict the source unchanged" over at most 2,048 training pairs."""
         total = 0.0
-        some = self.training[: 2048]
+        some = self.training[:2048]
         for start in range(0, len(some), 256):
             source, target, _ = self.data.batch(some[start : start + 256])
             total += float((source - target).square().mean((1, 2, 3)).sum())
         baseline = total / len(some)
         if baseline == 0:
-            raise InputError("every target equals its source", "pairs with a perturbation", "collect with a guidance gap")
+            raise InputError(
+                "every target equals its source", "pairs with a perturbation", "collect with a guidance gap"
+            )
         return baseline
 
     def run(self) -> Iterator[TrainProgress]:
@@ -275,7 +283,9 @@ class _Trainer:
         self.raw.eval()
         error = unchanged = 0.0
         for start in range(0, len(self.validation), 64):
-            source, target, embeds = (x.to(self.accelerator.device) for x in self.data.batch(self.validation[start : start + 64]))
+            source, target, embeds = (
+                x.to(self.accelerator.device) for x in self.data.batch(self.validation[start : start + 64])
+            )
             error += float((self.raw(source, embeds) - target).square().sum())
             unchanged += float((source - target).square().sum())
         self.raw.load_state_dict(kept)

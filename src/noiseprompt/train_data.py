@@ -59,7 +59,9 @@ def cache_embeds(npd: Npd, pipeline: Pipeline, path: Path, batch_size: int = 64)
             os.replace(partial, path)
     embeds = np.load(path, mmap_mode="r")
     if len(embeds) != len(texts):
-        raise ConfigError(f"{path} holds {len(embeds)} prompts", f"the {len(texts)} of the data set", "delete it and run again")
+        raise ConfigError(
+            f"{path} holds {len(embeds)} prompts", f"the {len(texts)} of the data set", "delete it and run again"
+        )
     return embeds, rows
 
 
@@ -70,7 +72,9 @@ def split_by_prompt(npd: Npd, kept: np.ndarray, share: float) -> tuple[np.ndarra
     return kept[~held], kept[held]
 
 
-def select_pairs(npd: Npd, pair_filter: PairFilter, validation_share: float, max_pairs: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def select_pairs(
+    npd: Npd, pair_filter: PairFilter, validation_share: float, max_pairs: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Training (at most `max_pairs` if that is not 0) and validation indices of the kept pairs.
 
     Raises:

@@ -34,7 +34,7 @@ def preference_folder() -> Path:
         ModelLoadError: not there; says which command makes it.
     """
     return _existing(
-        "preference", "model.safetensors", "the world's preference scorer", "noiseprompt shapes train --part preference"
+        "preference", "model.safetensors", "the world's preference scorer", "noiseprompt shapes preference"
     )
 
 

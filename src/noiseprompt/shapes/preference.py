@@ -45,7 +45,7 @@ class PreferenceConfig:
     """
 
     seed: int = 0
-    steps: int = 2_000
+    steps: int = 1_400
     batch_size: int = 32
     lr: float = 1.5e-3
     width: int = 96
@@ -108,6 +108,7 @@ class PreferenceNet(nn.Module):
         self.picture = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.places = nn.Parameter(0.1 * torch.randn(64, width))
         self.words = nn.Embedding(1 + len(scenes.vocabulary()), width)
+        self.neighbour = nn.Linear(width, width)
         self.order = nn.Parameter(0.1 * torch.randn(WORDS, width))
         self.watchers = nn.Parameter(0.5 * torch.randn(watchers, width))
         self.blocks = nn.ModuleList([Block(width) for _ in range(blocks)])
@@ -121,7 +122,9 @@ class PreferenceNet(nn.Module):
 
     def read(self, picture: torch.Tensor, words: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Scores (P,) of texts `words` (P, 8) against the pictures `rows` (P,) of `picture` (B, 64, D)."""
-        tokens = self.words(words) + self.order
+        read = self.words(words)
+        before = F.pad(read, (0, 0, 1, 0))[:, :-1]  # a noun meets its adjective, or colours and shapes are not bound
+        tokens = read + self.order + self.neighbour(before)
         tokens = torch.cat([tokens, self.watchers.expand(len(words), -1, -1)], 1)
         for block in self.blocks:
             tokens = block(tokens, picture, rows)
@@ -286,7 +289,7 @@ def _card(folder: Path, config: PreferenceConfig, parameters: int) -> str:
     return (
         "# Preference scorer of the shapes world\n\n"
         f"Scores how well a 64 x 64 picture shows a sentence of the world; {parameters:,} parameters, stored as fp16.\n"
-        "Trained with `noiseprompt shapes train --part preference` on rendered scenes of the training split\n"
+        "Trained with `noiseprompt shapes preference` on rendered scenes of the training split\n"
         f"against near misses, unrelated texts and broken pictures; seed {config.seed}, {config.steps} steps of "
         f"{config.batch_size},\nAdamW {config.lr}, on CPU in bfloat16. "
         "It stands in for a human-preference model: it filters, the exact checker judges.\n\n"

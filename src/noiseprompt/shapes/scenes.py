@@ -156,7 +156,7 @@ def _is_thing(words: Sequence[str]) -> bool:
 
 
 def split_of(request: Request) -> str:
-    """"train", "validation" or "test": a hash of the text decides; every request with a `HELD_OUT` thing is "test"."""
+    """ "train", "validation" or "test": a hash of the text decides; every request with a `HELD_OUT` thing is "test"."""
     if any(thing in HELD_OUT for thing in request.things):
         return "test"
     percent = int(hashlib.sha256(request.text.encode()).hexdigest(), 16) % 100

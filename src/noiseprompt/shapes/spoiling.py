@@ -48,7 +48,11 @@ def ladder(rng: np.random.Generator, request: Request) -> Ladder:
 
 
 def _near_miss(rng: np.random.Generator, request: Request) -> Request:
-    """An altered request that a right picture of `request` does not satisfy."""
+    """An altered request that a right picture of `request` does not satisfy; often with the colours exchanged."""
+    if len(request.things) == 2 and rng.random() < 0.4:
+        near = scenes._change(rng, request, "swap")
+        if near is not None and scenes.split_of(near) == "train":
+            return near
     while True:
         near = scenes.alter(rng, request)
         if (request.kind, near.kind) != ("size", "single"):

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from noiseprompt.errors import ConfigError
 from noiseprompt.shapes import model, scenes
@@ -72,7 +71,9 @@ def to_tensor(images: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) * 2 - 1
 
 
-def loop(folder: Path, stage: str, steps: int, state: dict[str, Any], step_fn: Callable[[int], float], every: float) -> Iterator[dict]:
+def loop(
+    folder: Path, stage: str, steps: int, state: dict[str, Any], step_fn: Callable[[int], float], every: float
+) -> Iterator[dict]:
     """Run `step_fn(step)` to `steps`, with a checkpoint of `state` (objects with state_dict) every `every` seconds."""
     path = folder / f"{stage}.pt"
     start = 0
@@ -92,7 +93,12 @@ def loop(folder: Path, stage: str, steps: int, state: dict[str, Any], step_fn: C
             os.replace(partial, path)
             saved_at = now
         if (step + 1) % 50 == 0 or step + 1 == steps:
-            record = {"stage": stage, "step": step + 1, "loss": float(np.mean(losses)), "seconds": round(now - clock, 1)}
+            record = {
+                "stage": stage,
+                "step": step + 1,
+                "loss": float(np.mean(losses)),
+                "seconds": round(now - clock, 1),
+            }
             losses.clear()
             with (folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")
@@ -113,7 +119,9 @@ class Ema(torch.nn.Module):
         super().__init__()
         self.decay = decay
         self.source = [p for p in module.parameters()]
-        self.average = torch.nn.ParameterList([torch.nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.source])
+        self.average = torch.nn.ParameterList(
+            [torch.nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.source]
+        )
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -135,7 +143,9 @@ def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, 1, step))
-        images = [scenes.render(scenes.random_scene(rng, scenes.random_request(rng))) for _ in range(config.vae_batch_size)]
+        images = [
+            scenes.render(scenes.random_scene(rng, scenes.random_request(rng))) for _ in range(config.vae_batch_size)
+        ]
         x = to_tensor(images).to(memory_format=torch.channels_last)
         generator = torch.Generator().manual_seed(step)
         with torch.autocast("cpu", torch.bfloat16):
@@ -154,7 +164,14 @@ def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
         ema.update(step)
         return loss.item()
 
-    yield from loop(folder, "vae", config.vae_steps, {"model": vae, "ema": ema, "optimizer": optimizer}, step_fn, config.checkpoint_seconds)
+    yield from loop(
+        folder,
+        "vae",
+        config.vae_steps,
+        {"model": vae, "ema": ema, "optimizer": optimizer},
+        step_fn,
+        config.checkpoint_seconds,
+    )
     ema.copy_to(vae)
     vae.save_pretrained(folder / "vae")
 
@@ -225,7 +242,9 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
         t = torch.randint(0, 1000, (len(x),), generator=generator)
         a = alphas[t].view(-1, 1, 1, 1)
         noised = (a.sqrt() * x + (1 - a).sqrt() * noise).to(memory_format=torch.channels_last)
-        tokens = tokenizer(texts, padding="max_length", max_length=model.TEXT_LENGTH, truncation=True, return_tensors="pt").input_ids
+        tokens = tokenizer(
+            texts, padding="max_length", max_length=model.TEXT_LENGTH, truncation=True, return_tensors="pt"
+        ).input_ids
         embeds = text_encoder(tokens).last_hidden_state
         with torch.autocast("cpu", torch.bfloat16):
             predicted = unet(noised, t, embeds).sample
@@ -239,7 +258,14 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
         ema.update(step)
         return loss.item()
 
-    yield from loop(folder, "unet", config.unet_steps, {"model": both, "ema": ema, "optimizer": optimizer}, step_fn, config.checkpoint_seconds)
+    yield from loop(
+        folder,
+        "unet",
+        config.unet_steps,
+        {"model": both, "ema": ema, "optimizer": optimizer},
+        step_fn,
+        config.checkpoint_seconds,
+    )
 
 
 def export(folder: Path, config: WorldConfig, out: Path) -> None:
@@ -251,7 +277,11 @@ def export(folder: Path, config: WorldConfig, out: Path) -> None:
     from diffusers import AutoencoderKL
 
     if not (folder / "unet.pt").exists():
-        raise ConfigError(f"{folder} holds no unet.pt", "a folder in which the world was trained", "run `noiseprompt shapes train` first")
+        raise ConfigError(
+            f"{folder} holds no unet.pt",
+            "a folder in which the world was trained",
+            "run `noiseprompt shapes train` first",
+        )
     both = torch.nn.ModuleList([model.build_text_encoder(), model.build_unet()])
     ema = Ema(both, config.ema_decay)
     ema.load_state_dict(torch.load(folder / "unet.pt", weights_only=True)["ema"])
@@ -270,7 +300,11 @@ def train_world(folder: Path, config: WorldConfig) -> Iterator[dict]:
     settings = folder / "config.json"
     mine = json.dumps(asdict(config), indent=2)
     if settings.exists() and settings.read_text() != mine:
-        raise ConfigError(f"{folder} was made with other settings: {settings.read_text()}", mine, "choose another folder or the same settings")
+        raise ConfigError(
+            f"{folder} was made with other settings: {settings.read_text()}",
+            mine,
+            "choose another folder or the same settings",
+        )
     settings.write_text(mine)
     if not (folder / "latents.npy").exists():
         yield from train_vae(folder, config)

@@ -1,0 +1,102 @@
+"""Training of the world, at toy size: what is folded into the VAE, resuming, and what is exported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
+
+from noiseprompt.errors import ConfigError
+from noiseprompt.shapes import model, scenes
+from noiseprompt.shapes.train_world import Ema, WorldConfig, draw_scenes, export, normalise_latents, train_world
+
+TOY = WorldConfig(num_scenes=8, vae_steps=2, vae_batch_size=2, unet_steps=4, batch_size=2, checkpoint_seconds=0.0)
+
+
+def test_normalised_vae_gives_shifted_latents_and_the_same_pictures() -> None:
+    torch.manual_seed(0)
+    plain, folded = model.build_vae().eval(), model.build_vae().eval()
+    folded.load_state_dict(plain.state_dict())
+    mean, std = torch.tensor([1.0, 2.0, -0.2, -4.0]), torch.tensor([1.5, 2.0, 1.3, 0.7])
+    normalise_latents(folded, mean, std)
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        before, after = plain.encode(x).latent_dist, folded.encode(x).latent_dist
+        expected = (before.mean - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
+        torch.testing.assert_close(after.mean, expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(after.std, before.std / std.view(1, -1, 1, 1), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            folded.decode(after.mean).sample, plain.decode(before.mean).sample, atol=1e-4, rtol=1e-4
+        )
+
+
+def test_an_interrupted_training_ends_with_the_same_weights_and_loads_in_plain_diffusers(tmp_path: Path) -> None:
+    list(train_world(tmp_path / "whole", TOY))
+    export(tmp_path / "whole", TOY, tmp_path / "whole-model")
+
+    class Killed(Exception):
+        pass
+
+    calls = 0
+    original = Ema.update
+
+    def dying(self: Ema, step: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (2, 5):  # once in the autoencoder, once in the U-Net
+            raise Killed
+        original(self, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ema, "update", dying)
+        for _ in range(3):
+            try:
+                list(train_world(tmp_path / "parts", TOY))
+            except Killed:
+                continue
+    export(tmp_path / "parts", TOY, tmp_path / "parts-model")
+    for part in ("unet", "vae", "text_encoder"):
+        whole, parts = (
+            load_file(next((tmp_path / f"{run}-model" / part).glob("*.safetensors"))) for run in ("whole", "parts")
+        )
+        assert whole.keys() == parts.keys()
+        assert all(torch.equal(whole[name], parts[name]) for name in whole), part
+    pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "whole-model", torch_dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    image = pipe("a red circle", num_inference_steps=2, output_type="np").images
+    assert image.shape == (1, 64, 64, 3)
+    with pytest.raises(ConfigError, match="other settings"):
+        next(train_world(tmp_path / "whole", replace(TOY, lr=1.0)))
+
+
+def test_training_pictures_come_from_the_training_split_and_show_their_request() -> None:
+    requests, drawn = draw_scenes(0, 200)
+    assert {scenes.split_of(r) for r in requests} == {"train"}
+    assert [r.text for r in draw_scenes(0, 20)[0]] == [r.text for r in requests[:20]]
+    for request, scene in zip(requests, drawn, strict=True):
+        shown = [(o.colour, o.shape) for o in scene.objects]
+        assert shown == list(request.things) * request.count
+        assert not set(shown) & scenes.HELD_OUT
+
+
+def test_caption_noise_has_the_shares_it_is_given() -> None:
+    rng = np.random.default_rng(0)
+    request = scenes.parse("a red circle above a blue square")
+    captions = [scenes.CaptionNoise(0.35, 0.1, 0.1).caption(rng, request) for _ in range(4000)]
+    assert captions.count("") / 4000 == pytest.approx(0.10, abs=0.02)
+    assert captions.count(request.text) / 4000 == pytest.approx(0.45, abs=0.03)
+
+
+def test_schedule_is_that_of_sdxl() -> None:
+    """Betas of stabilityai/stable-diffusion-xl-base-1.0's scheduler, written out in float64."""
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    scheduler = model.build_scheduler()
+    np.testing.assert_allclose(scheduler.alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
+    scheduler.set_timesteps(10)
+    assert scheduler.timesteps.tolist() == [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]
+    assert scheduler.config.prediction_type == "epsilon" and scheduler.config.clip_sample is False
