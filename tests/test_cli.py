@@ -46,7 +46,7 @@ def test_every_command_explains_itself(words: list[str], capsys: pytest.CaptureF
         ("generate x --out {tmp}/o --methods standrad", "Did you mean 'standard'"),
         ("generate x --out {tmp}/o --seeds 5-2", "seeds '5-2'"),
         ("collect --prompts {tmp}/none.txt --out {tmp}/o", "none.txt"),
-        ("evaluate --out {tmp}/o --model {model} --prompts {tmp}/none.csv --scorers+ shapes-checker", "none.csv"),
+        ("evaluate --out {tmp}/o --prompts {tmp}/none.csv --scorers+ shapes-checker", "none.csv"),
         ("evaluate --out {tmp}/o --model {model} --scorers+ beauty", "unknown scorer 'beauty'"),
         ("train --npd {tmp}/none --out {tmp}/o", "none"),
         ("npd info {tmp}/none", "none"),
@@ -74,13 +74,29 @@ def test_method_lists_keep_options_together() -> None:
 def recipe(model: str) -> dict:
     return {
         "model": model,
-        "collect": {"prompts": "shapes:train", "limit": 24, "sampling_steps": 2, "batch_size": 8, "shard_size": 8,
-                    "scorers": ["shapes-checker"]},
-        "train": {"architecture": "tokens", "sizes": {"width": 16, "depth": 1, "heads": 2}, "epochs": 1, "batch_size": 8,
-                  "validation_share": 0.2},
-        "evaluate": {"prompts": "shapes:test", "n": 4, "num_inference_steps": 2, "scorers": ["shapes-checker"],
-                     "methods": "standard,redenoise,npnet:path={npnet},npnet:path={npnet},strength=0"},
-    }  # fmt: skip
+        "collect": {
+            "prompts": "shapes:train",
+            "limit": 24,
+            "sampling_steps": 2,
+            "batch_size": 8,
+            "shard_size": 8,
+            "scorers": ["shapes-checker"],
+        },
+        "train": {
+            "architecture": "tokens",
+            "sizes": {"width": 16, "depth": 1, "heads": 2},
+            "epochs": 1,
+            "batch_size": 8,
+            "validation_share": 0.2,
+        },
+        "evaluate": {
+            "prompts": "shapes:test",
+            "n": 4,
+            "num_inference_steps": 2,
+            "scorers": ["shapes-checker"],
+            "methods": "standard,redenoise,npnet:path={npnet},npnet:path={npnet},strength=0",
+        },
+    }
 
 
 def test_a_recipe_runs_collect_train_and_evaluate(model: str, tmp_path: Path) -> None:

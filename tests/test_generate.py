@@ -1,4 +1,4 @@
-"""Winning noise and side-by-side pictures, on an untrained pipeline of the world's architecture and tiny SD and SDXL."""
+"""Winning noise and side-by-side pictures, on an untrained pipeline of the world's architecture and a tiny SDXL."""
 
 from __future__ import annotations
 

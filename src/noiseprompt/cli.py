@@ -1,7 +1,7 @@
 """The command line: signatures of `commands.py` and fields of the stages' configurations become options (jsonargparse).
 
-`noiseprompt COMMAND --help` lists the options, `--config FILE.yaml` reads them from a file, `--print_config` writes one.
-Only what the chosen command needs is imported.
+`noiseprompt COMMAND --help` lists the options, `--config FILE.yaml` reads them from a file, `--print_config` writes
+one. Only what the chosen command needs is imported.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def train(
             bar.refresh()
             if progress.explained is not None:
                 tqdm.write(
-                    f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (source unchanged: 0 %)"
+                    f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (unchanged: 0)"
                 )
     print(f"NPNet in {out / 'best'}")
 

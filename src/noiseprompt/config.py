@@ -15,11 +15,8 @@ T = TypeVar("T")
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass (or mapping) as plain JSON data: tuples become lists, paths become text."""
-    data = (
-        dataclasses.asdict(config)
-        if dataclasses.is_dataclass(config) and not isinstance(config, type)
-        else dict(config)
-    )
+    is_record = dataclasses.is_dataclass(config) and not isinstance(config, type)
+    data: Any = dataclasses.asdict(config) if is_record else dict(config)  # type: ignore[arg-type]
     return json.loads(json.dumps(data, default=str))
 
 

@@ -37,7 +37,7 @@ class NoisepromptError(Exception):
 
 
 def _sentence(text: str, capital: bool) -> str:
-    """With a full stop, unless it ends as a sentence does; the first one keeps its first letter, which may be a name."""
+    """With a full stop, unless it ends as a sentence does; the first keeps its first letter, which may be a name."""
     text = text[0].upper() + text[1:] if capital else text
     return text if text.endswith((".", "?", "!")) else text + "."
 

@@ -98,7 +98,7 @@ STABLE_DIFFUSION = Family(
     encode=encode_stable_diffusion,
 )
 
-SHAPES = replace(STABLE_DIFFUSION, guidance_scale=2.0, num_inference_steps=10)
+SHAPES = replace(STABLE_DIFFUSION, guidance_scale=4.0, num_inference_steps=10)
 """The embedded world: a StableDiffusionPipeline with guidance and steps of its own."""
 
 STABLE_DIFFUSION_XL = Family(

@@ -1,8 +1,8 @@
 """`noiseprompt run RECIPE.yaml`: the whole story, stage after stage, resumable at every one.
 
-A recipe is a YAML mapping: `out`, then any of `collect`, `train`, `evaluate`, each holding the options of the command of that
-name. Folders follow from `out`: OUT/npd, OUT/npnet, OUT/evaluation. In `evaluate: methods:` the word {npnet} stands for the
-network just trained.
+A recipe is a YAML mapping: `out`, then any of `collect`, `train`, `evaluate`, each holding the options of the command
+of that name. Folders follow from `out`: OUT/npd, OUT/npnet, OUT/evaluation. In `evaluate: methods:` the word {npnet}
+stands for the network just trained.
 """
 
 from __future__ import annotations

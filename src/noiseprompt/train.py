@@ -1,10 +1,11 @@
 """Stage II: train an NPNet on a noise prompt data set (algorithm 2, eqs. 8 and 9), through accelerate.
 
-The loss is the mean squared error to the target noise, divided by that of "predict the source unchanged" over the training pairs:
-1.0 means nothing learned, 0.0 everything. `explained` = 1 - that ratio, the share of the perturbation the network predicts.
+The loss is the mean squared error to the target noise, divided by that of "predict the source unchanged" over the
+training pairs: 1.0 means nothing learned, 0.0 everything. `explained` = 1 - that ratio, on the validation pairs: the
+share of the perturbation the network predicts.
 
-A run folder holds `settings.json`, `metrics.jsonl`, `embeds.npy` (text encoded once, memory-mapped), `state.pt` (weights-only),
-`best/` (by validation) and `last/`. The same command continues an interrupted run, bit-equal on a CPU.
+A run folder holds `settings.json`, `metrics.jsonl`, `embeds.npy` (text encoded once, memory-mapped), `state.pt`
+(weights-only), `best/` (by validation) and `last/`. The same command continues an interrupted run, bit-equal on a CPU.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class TrainConfig:
     Args:
         architecture: "paper" (section 3.2) or "tokens" (our transformer over noise patches and prompt tokens).
         sizes: overrides of the architecture's sizes, e.g. {"depth": 6}.
-        filter_scorers, margin, combine: which pairs are kept: s_0 + margin < s'_0 by all / any / the mean of the scorers (section 3.1);
-            no scorer keeps every pair.
+        filter_scorers, margin, combine: which pairs are kept: s_0 + margin < s'_0 by all, any or the mean of them
+            (section 3.1); no scorer keeps every pair.
         epochs, batch_size: 30 and 64 in the paper.
         lr: peak of AdamW's learning rate, after `warmup_steps` and before a half cosine to 1 %.
         grad_clip: largest norm of the gradient.
@@ -153,7 +154,7 @@ def _claim(out: Path, config: TrainConfig, npd: Npd) -> None:
         changed = sorted(k for k in old.keys() | settings.keys() if old.get(k) != settings.get(k))
         if changed:
             raise ConfigError(
-                f"{out} was trained with other settings (fingerprint {fingerprint(old)}, differing in {', '.join(changed)})",
+                f"{out} was trained with another {', '.join(changed)} (fingerprint {fingerprint(old)})",
                 f"fingerprint {fingerprint(settings)}",
                 "choose another folder",
             )

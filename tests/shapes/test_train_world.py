@@ -15,7 +15,9 @@ from noiseprompt.errors import ConfigError
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.train_world import Ema, WorldConfig, draw_scenes, export, normalise_latents, train_world
 
-TOY = WorldConfig(num_scenes=8, vae_steps=2, vae_batch_size=2, unet_steps=4, batch_size=2, checkpoint_seconds=0.0)
+TOY = WorldConfig(
+    num_scenes=8, vae_steps=2, vae_batch_size=2, unet_steps=4, polish_steps=2, batch_size=2, checkpoint_seconds=0.0
+)
 
 
 def test_normalised_vae_gives_shifted_latents_and_the_same_pictures() -> None:

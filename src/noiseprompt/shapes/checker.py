@@ -28,6 +28,9 @@ RELATION_MARGIN = 2.0
 MIN_OVERLAP = 0.75
 """Least soft overlap (intersection over union) with a template for a form to count as recognised."""
 
+ROUNDING = 1.4
+"""Blur in pixels that makes the rounded templates: autoencoders round the corners of small stars and crosses."""
+
 MIN_AREA = 14
 MAX_HUE_ERROR = 0.30
 _NAMES = tuple(COLOURS)
@@ -220,13 +223,19 @@ _STEPS = np.array(
 
 
 def _overlaps(soft: np.ndarray, columns: np.ndarray, rows: np.ndarray, shape: str, guesses: np.ndarray) -> np.ndarray:
-    """Soft intersection over union with templates (x, y, radius), whose edges are a little wider than rendered ones."""
+    """Soft intersection over union with templates (x, y, radius), with crisp corners or with rounded ones if better."""
     x = columns[None, None, :] - guesses[:, 0, None, None]
     y = rows[None, :, None] - guesses[:, 1, None, None]
     x, y = np.broadcast_arrays(x, y)
-    template = np.clip(0.5 - scenes.distance(shape, x, y, guesses[:, 2, None, None]) / 1.6, 0, 1)
-    both = np.minimum(template, soft).sum((1, 2))
-    return both / (template.sum((1, 2)) + soft.sum() - both)
+    crisp = np.clip(0.5 - scenes.distance(shape, x, y, guesses[:, 2, None, None]) / 1.6, 0, 1)
+    blurred = ndimage.gaussian_filter(crisp, (0, ROUNDING, ROUNDING), mode="constant", truncate=2.5)
+    rounded = np.clip(0.5 + 1.6 * (blurred - 0.5), 0, 1)
+    return np.maximum(_overlap(crisp, soft), _overlap(rounded, soft))
+
+
+def _overlap(templates: np.ndarray, soft: np.ndarray) -> np.ndarray:
+    both = np.minimum(templates, soft).sum((1, 2))
+    return both / (templates.sum((1, 2)) + soft.sum() - both)
 
 
 # ---------------------------------------------------------------------------------------------------------- judging

@@ -69,13 +69,16 @@ def build_vae() -> Any:
     """AutoencoderKL, spatial factor 4, about 0.2 M parameters."""
     from diffusers import AutoencoderKL
 
+    sizes: dict[str, Any] = {  # diffusers annotates these as one-tuples
+        "block_out_channels": (16, 32, 32),
+        "down_block_types": ("DownEncoderBlock2D",) * 3,
+        "up_block_types": ("UpDecoderBlock2D",) * 3,
+    }
     return AutoencoderKL(
+        **sizes,
         in_channels=3,
         out_channels=3,
         latent_channels=LATENT_SHAPE[0],
-        block_out_channels=(16, 32, 32),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
         layers_per_block=1,
         norm_num_groups=8,
         sample_size=SIZE,

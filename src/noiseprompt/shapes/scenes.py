@@ -175,11 +175,11 @@ def random_request(rng: np.random.Generator, kind: str = "", split: str = "train
 
 
 def _draw(rng: np.random.Generator, kind: str, pairs: Sequence[tuple[str, str]]) -> Request:
-    first = pairs[rng.integers(len(pairs))]
+    first = pairs[int(rng.integers(len(pairs)))]
     if kind in ("pair", "relation"):
         second = first
         while second == first:
-            second = pairs[rng.integers(len(pairs))]
+            second = pairs[int(rng.integers(len(pairs)))]
         relation = str(rng.choice(RELATIONS)) if kind == "relation" else ""
         return Request(kind, (first, second), relation=relation)
     if kind == "count":

@@ -1,7 +1,7 @@
 """Training of the embedded world: autoencoder, then text encoder and U-Net on its latents. Resumable at any moment.
 
-One run folder holds everything: `vae/` and `unet/` checkpoints (safetensors and a weights-only optimiser state), `latents.npz`,
-`metrics.jsonl`. The same command on the same folder continues; two runs with one seed give the same weights on one machine.
+One run folder holds everything: checkpoints (weights-only), `vae/`, `latents.npy`, `metrics.jsonl`. The same command on
+the same folder continues; two runs with one seed give the same weights on one machine.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 
 from noiseprompt.errors import ConfigError
 from noiseprompt.shapes import model, scenes
+from noiseprompt.shapes.card import write_card
 
 KIND_SHARES = (0.12, 0.20, 0.32, 0.20, 0.16)
 """Shares of `scenes.KINDS` among training pictures: relations are the hardest and get the most."""
@@ -35,6 +36,8 @@ class WorldConfig:
         unet_steps, batch_size, lr: text encoder and U-Net.
         clean_share: share of the U-Net's steps with true captions before caption noise sets in, in [0, 1].
         unrelated, altered, empty: shares of captions after that, see `scenes.CaptionNoise`.
+        polish_steps, polish_lr: steps after those, with a warm-up and a half cosine of their own.
+        polish_unrelated, polish_altered: shares of captions in them: cleaner ones, as models are finished in practice.
         ema_decay: of the weights that are shipped.
         checkpoint_seconds: between checkpoints.
     """
@@ -51,6 +54,10 @@ class WorldConfig:
     unrelated: float = 0.35
     altered: float = 0.10
     empty: float = 0.10
+    polish_steps: int = 700
+    polish_lr: float = 4e-4
+    polish_unrelated: float = 0.15
+    polish_altered: float = 0.05
     ema_decay: float = 0.999
     checkpoint_seconds: float = 120.0
 
@@ -118,7 +125,7 @@ class Ema(torch.nn.Module):
     def __init__(self, module: torch.nn.Module, decay: float) -> None:
         super().__init__()
         self.decay = decay
-        self.source = [p for p in module.parameters()]
+        self.source = list(module.parameters())
         self.average = torch.nn.ParameterList(
             [torch.nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.source]
         )
@@ -126,7 +133,8 @@ class Ema(torch.nn.Module):
     @torch.no_grad()
     def update(self, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.average), self.source, 1 - decay)
+        for average, value in zip(self.average, self.source, strict=True):
+            average.lerp_(value, 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, module: torch.nn.Module) -> None:
@@ -178,9 +186,9 @@ def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
 
 @torch.no_grad()
 def normalise_latents(vae: Any, mean: torch.Tensor, std: torch.Tensor) -> None:
-    """Fold a per-channel shift and scale (each (4,)) into the VAE's 1 x 1 convolutions: latents get mean 0 and deviation 1.
+    """Fold a per-channel shift and scale, each (4,), into the VAE's 1 x 1 convolutions: latents of mean 0, deviation 1.
 
-    Stable Diffusion's pipeline knows one scaling factor only, and an offset would leak through the schedule's last level.
+    Stable Diffusion's pipeline knows one scaling factor only; an offset would leak through the schedule's last level.
     """
     count = len(mean)
     enter, leave = vae.quant_conv, vae.post_quant_conv
@@ -193,13 +201,14 @@ def normalise_latents(vae: Any, mean: torch.Tensor, std: torch.Tensor) -> None:
 
 @torch.no_grad()
 def encode_scenes(folder: Path, config: WorldConfig) -> tuple[list[scenes.Request], torch.Tensor]:
-    """Requests and latents (N, 4, 16, 16) of the training scenes; the saved VAE gives latents of unit variance per channel."""
+    """Requests and latents (N, 4, 16, 16) of the training scenes, of unit variance per channel."""
     from diffusers import AutoencoderKL
 
     requests, drawn = draw_scenes(config.seed, config.num_scenes)
     path = folder / "latents.npy"
     if not path.exists():
-        vae = AutoencoderKL.from_pretrained(folder / "vae").to(memory_format=torch.channels_last)
+        vae: Any = AutoencoderKL.from_pretrained(folder / "vae")
+        vae.to(memory_format=torch.channels_last)
         parts = []
         for start in range(0, len(drawn), 250):
             x = to_tensor([scenes.render(s) for s in drawn[start : start + 250]]).to(memory_format=torch.channels_last)
@@ -230,10 +239,12 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
     weight = torch.clamp(5.0 / (alphas / (1 - alphas)), max=1.0)
     clean = scenes.CaptionNoise(0.0, 0.0, config.empty)
     noisy = scenes.CaptionNoise(config.unrelated, config.altered, config.empty)
+    polish = scenes.CaptionNoise(config.polish_unrelated, config.polish_altered, config.empty)
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, 2, step))
-        captions = clean if step < config.clean_share * config.unet_steps else noisy
+        over = step - config.unet_steps
+        captions = polish if over >= 0 else clean if step < config.clean_share * config.unet_steps else noisy
         chosen = rng.integers(len(requests), size=config.batch_size)
         texts = [captions.caption(rng, requests[i]) for i in chosen]
         generator = torch.Generator().manual_seed(step)
@@ -250,7 +261,11 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
             predicted = unet(noised, t, embeds).sample
         loss = ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[t]).mean()
         for group in optimizer.param_groups:
-            group["lr"] = config.lr * cosine(step, config.unet_steps, 200)
+            group["lr"] = (
+                config.polish_lr * cosine(over, config.polish_steps, 50)
+                if over >= 0
+                else config.lr * cosine(step, config.unet_steps, 200)
+            )
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
@@ -261,7 +276,7 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
     yield from loop(
         folder,
         "unet",
-        config.unet_steps,
+        config.unet_steps + config.polish_steps,
         {"model": both, "ema": ema, "optimizer": optimizer},
         step_fn,
         config.checkpoint_seconds,
@@ -288,6 +303,7 @@ def export(folder: Path, config: WorldConfig, out: Path) -> None:
     ema.copy_to(both)
     vae = AutoencoderKL.from_pretrained(folder / "vae_normalised")
     model.save_pipeline(model.build_pipeline(vae, both[0], both[1]), out)
+    write_card(folder, config, out)
 
 
 def train_world(folder: Path, config: WorldConfig) -> Iterator[dict]:

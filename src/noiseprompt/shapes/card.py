@@ -1,0 +1,47 @@
+"""The model card of the world's pipeline."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+
+def write_card(run: Path, config: Any, out: Path) -> None:
+    """README.md in `out`: what it is, the command, settings and hardware that made it, the training curve of `run`."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    curve = {(r["stage"], r["step"]): r["loss"] for r in records}
+    rows = [f"| {stage} | {step} | {loss:.4f} |" for (stage, step), loss in curve.items() if step % 250 == 0]
+    settings = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
+    text = f"""---
+license: apache-2.0
+library_name: diffusers
+pipeline_tag: text-to-image
+---
+# The shapes world
+
+A small text-to-image latent diffusion model: 64 x 64 pictures of one to three coloured shapes, latents 4 x 16 x 16,
+SDXL's noise schedule. `StableDiffusionPipeline.from_pretrained` loads it. Prompts: "a red circle", "a red circle and a
+blue square", "a red circle left of a blue square" (right of, above, below), "two red circles" (three), "a small red
+circle" (large).
+
+It was trained on noisy captions on purpose, so that it errs as large models do: objects missing or doubled, attributes
+exchanged, relations ignored. Colour-shape pairs in `noiseprompt.shapes.scenes.HELD_OUT` and all prompts of the
+validation and test splits were never seen.
+
+Made by `noiseprompt shapes train --out RUN --export OUT`, seed {config.seed}, on {os.cpu_count()} cores ({platform.machine()}, CPU).
+
+| setting | value |
+|---|---|
+{settings}
+
+Loss (autoencoder: L1 + squared error; U-Net: min-SNR-weighted squared error):
+
+| stage | step | loss |
+|---|---|---|
+{chr(10).join(rows)}
+"""
+    (out / "README.md").write_text(text, encoding="utf-8")
