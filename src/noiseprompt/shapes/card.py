@@ -16,6 +16,7 @@ def write_card(run: Path, config: Any, out: Path) -> None:
     curve = {(r["stage"], r["step"]): r["loss"] for r in records}
     rows = [f"| {stage} | {step} | {loss:.4f} |" for (stage, step), loss in curve.items() if step % 250 == 0]
     settings = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
+    hardware = f"{os.cpu_count()} cores of a CPU ({platform.machine()})"
     text = f"""---
 license: apache-2.0
 library_name: diffusers
@@ -32,7 +33,7 @@ It was trained on noisy captions on purpose, so that it errs as large models do:
 exchanged, relations ignored. Colour-shape pairs in `noiseprompt.shapes.scenes.HELD_OUT` and all prompts of the
 validation and test splits were never seen.
 
-Made by `noiseprompt shapes train --out RUN --export OUT`, seed {config.seed}, on {os.cpu_count()} cores ({platform.machine()}, CPU).
+Made by `noiseprompt shapes train --out RUN --export OUT`, seed {config.seed}, on {hardware}.
 
 | setting | value |
 |---|---|
