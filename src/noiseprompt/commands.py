@@ -39,6 +39,13 @@ def _names(text: str) -> list[str]:
     return parts
 
 
+def _advance(bar: Any, done: int, total: int) -> None:
+    """Move a tqdm bar; its rate counts from the first call, so that what an earlier run did does not flatter it."""
+    if bar.total is None:
+        bar.total, bar.initial = total, done
+    bar.n = done
+
+
 @contextmanager
 def _stopping() -> Iterator[Callable[[], bool]]:
     """A flag that SIGINT raises once: the batch at hand is finished; a second SIGINT stops at once."""
@@ -97,8 +104,7 @@ def collect(
     with _stopping() as should_stop, tqdm(unit="pair", desc="collect") as bar:
         config = settings or CollectConfig()
         for progress in run(pipeline, listed.prompts, judges, config, out, should_stop=should_stop):
-            bar.total = progress.total
-            bar.n = progress.done
+            _advance(bar, progress.done, progress.total)
             share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
             bar.set_postfix(kept=share, rejected=progress.rejected, refresh=True)
     print(f"noise prompt data set in {out}")
@@ -138,8 +144,8 @@ def train(
     pipeline = _load(model, device, dtype)
     with tqdm(unit="step", desc="train") as bar:
         for progress in run(data, pipeline, settings or TrainConfig(), out):
-            bar.total, bar.n = progress.steps, progress.step
-            bar.set_postfix(loss=f"{progress.loss:.3f}", explained=f"{max(progress.best, -9.99):.1%}", refresh=False)
+            _advance(bar, progress.step, progress.steps)
+            bar.set_postfix(loss=f"{progress.loss:.3f}", explained=f"{progress.best:.1%}" if progress.best > -1e9 else "?", refresh=False)
             bar.refresh()
             if progress.explained is not None:
                 tqdm.write(
@@ -233,7 +239,7 @@ def evaluate(
     pipeline = _load(model, device, dtype)
     with tqdm(unit="image", desc="evaluate") as bar:
         for progress in run(pipeline, listed.prompts, judges, specs, settings or EvaluateConfig(), out):
-            bar.total, bar.n = progress.total, progress.done
+            _advance(bar, progress.done, progress.total)
             bar.set_postfix_str(progress.method)
             bar.refresh()
     print((out / "results.md").read_text(encoding="utf-8"))
