@@ -171,9 +171,9 @@ def test_more_prompts_continue_a_folder(tmp_path, uninterrupted):
     assert [p.text for p in Npd(tmp_path).prompts()] == [p.text for p in PROMPTS]
 
 
-def test_batch_size_and_paths_are_no_settings_but_the_rest_is(tmp_path):
+def test_batch_size_is_no_setting_but_the_rest_is(tmp_path):
     run(tmp_path, PROMPTS[:2])
-    run(tmp_path, config=dataclasses.replace(CONFIG, batch_size=2, model="elsewhere"))
+    run(tmp_path, config=dataclasses.replace(CONFIG, batch_size=2))
     assert len(Npd(tmp_path)) == 18
     changes = {
         "seed": 1,
