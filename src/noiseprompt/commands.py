@@ -145,8 +145,8 @@ def train(
     with tqdm(unit="step", desc="train") as bar:
         for progress in run(data, pipeline, settings or TrainConfig(), out):
             _advance(bar, progress.step, progress.steps)
-            bar.set_postfix(loss=f"{progress.loss:.3f}", explained=f"{progress.best:.1%}" if progress.best > -1e9 else "?", refresh=False)
-            bar.refresh()
+            explained = f"{progress.best:.1%}" if progress.best > -1e9 else "?"
+            bar.set_postfix(loss=f"{progress.loss:.3f}", explained=explained)
             if progress.explained is not None:
                 tqdm.write(
                     f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (unchanged: 0)"
