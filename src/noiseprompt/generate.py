@@ -239,26 +239,28 @@ def _write_run(
     (out / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
-def grid(pictures: Sequence[Picture], labels: Sequence[str], cell: int = 160) -> Any:
-    """One labelled picture: a row a (prompt, seed), a column a method."""
+def grid(pictures: Sequence[Picture], labels: Sequence[str], cell: int = 160, per_block: int = 6) -> Any:
+    """One labelled picture: a row a (prompt, seed), a column a method; more than `per_block` rows go on beside."""
     from PIL import Image, ImageDraw, ImageFont
 
     table = {(p.prompt.text, p.seed, p.method): p.image for p in pictures}
     rows = list(dict.fromkeys((p.prompt.text, p.seed) for p in pictures))
     height = round(cell * pictures[0].image.shape[0] / pictures[0].image.shape[1])
     caption, header, gap = 22, 26, 6
-    canvas = Image.new(
-        "RGB", (len(labels) * (cell + gap) + gap, header + len(rows) * (height + caption + gap)), "white"
-    )
+    blocks, deep = -(-len(rows) // per_block), min(len(rows), per_block)
+    wide = len(labels) * (cell + gap) + 3 * gap
+    canvas = Image.new("RGB", (blocks * wide, header + deep * (height + caption + gap)), "white")
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(13)
-    for column, label in enumerate(labels):
-        draw.text((gap + column * (cell + gap), 6), label, fill="black", font=font)
-    for row, (text, seed) in enumerate(rows):
+    for index, (text, seed) in enumerate(rows):
+        block, row = divmod(index, per_block)
         top = header + row * (height + caption + gap)
-        draw.text((gap, top + 2), f"{text} (seed {seed})", fill="#444444", font=font)
+        draw.text((gap + block * wide, top + 2), f"{text} (seed {seed})", fill="#444444", font=font)
         for column, label in enumerate(labels):
+            left = gap + block * wide + column * (cell + gap)
+            if row == 0:
+                draw.text((left, 6), label, fill="black", font=font)
             picture = Image.fromarray(table[text, seed, label])
             resample = Image.Resampling.NEAREST if picture.width < cell else Image.Resampling.LANCZOS
-            canvas.paste(picture.resize((cell, height), resample), (gap + column * (cell + gap), top + caption))
+            canvas.paste(picture.resize((cell, height), resample), (left, top + caption))
     return canvas
