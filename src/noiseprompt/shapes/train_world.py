@@ -301,7 +301,8 @@ def export(folder: Path, config: WorldConfig, out: Path) -> None:
     ema = Ema(both, config.ema_decay)
     ema.load_state_dict(torch.load(folder / "unet.pt", weights_only=True)["ema"])
     ema.copy_to(both)
-    vae = AutoencoderKL.from_pretrained(folder / "vae_normalised")
+    vae: Any = AutoencoderKL.from_pretrained(folder / "vae_normalised")
+    vae.register_to_config(_name_or_path="shapes")  # not the folder of whoever trained it
     model.save_pipeline(model.build_pipeline(vae, both[0], both[1]), out)
     write_card(folder, config, out)
 
