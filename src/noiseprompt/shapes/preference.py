@@ -23,7 +23,7 @@ from torch import nn
 
 from noiseprompt.errors import ConfigError
 from noiseprompt.shapes import scenes, spoiling
-from noiseprompt.shapes.train_world import KIND_SHARES, Ema, cosine, loop, to_tensor
+from noiseprompt.shapes.train_world import KIND_SHARES, Ema, claim, cosine, loop, to_tensor
 
 WORDS = 8
 """Words of the longest sentence."""
@@ -201,15 +201,7 @@ def train_preference(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
     Raises:
         ConfigError: the folder was made with other settings.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    settings, mine = folder / "config.json", json.dumps(asdict(config), indent=2)
-    if settings.exists() and settings.read_text() != mine:
-        raise ConfigError(
-            f"{folder} was made with other settings: {settings.read_text()}",
-            mine,
-            "choose another folder or the same settings",
-        )
-    settings.write_text(mine)
+    claim(folder, config)
     torch.manual_seed(config.seed)
     network = PreferenceNet(config.width, config.blocks)
     ema = Ema(network, config.ema_decay)

@@ -78,6 +78,24 @@ def to_tensor(images: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) * 2 - 1
 
 
+def claim(folder: Path, config: Any) -> None:
+    """Make the run folder and record its settings, or check that it was made with the same ones.
+
+    Raises:
+        ConfigError: the folder was made with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "config.json"
+    mine = json.dumps(asdict(config), indent=2)
+    if settings.exists() and settings.read_text() != mine:
+        raise ConfigError(
+            f"{folder} was made with other settings: {settings.read_text()}",
+            mine,
+            "choose another folder or the same settings",
+        )
+    settings.write_text(mine)
+
+
 def loop(
     folder: Path, stage: str, steps: int, state: dict[str, Any], step_fn: Callable[[int], float], every: float
 ) -> Iterator[dict]:
@@ -313,16 +331,7 @@ def train_world(folder: Path, config: WorldConfig) -> Iterator[dict]:
     Raises:
         ConfigError: the folder was made with other settings.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / "config.json"
-    mine = json.dumps(asdict(config), indent=2)
-    if settings.exists() and settings.read_text() != mine:
-        raise ConfigError(
-            f"{folder} was made with other settings: {settings.read_text()}",
-            mine,
-            "choose another folder or the same settings",
-        )
-    settings.write_text(mine)
+    claim(folder, config)
     if not (folder / "latents.npy").exists():
         yield from train_vae(folder, config)
     yield from train_unet(folder, config)
