@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from noiseprompt.errors import ShapeError
-from noiseprompt.shapes import checker, scenes
+from noiseprompt.shapes import captions, checker, scenes
 from noiseprompt.shapes.scenes import COLOURS, KINDS, SHAPES, Object, Request, Scene, parse
 
 COUNT = 600
@@ -49,7 +49,7 @@ def test_rejects_near_misses():
     for index in range(0, 500):
         rng = np.random.default_rng((12, index))
         request = scenes.random_request(rng, KINDS[index % 5])
-        near = scenes.alter(rng, request)
+        near = captions.alter(rng, request)
         if (request.kind, near.kind) == ("size", "single"):
             continue  # a small red circle is a red circle
         total += 1

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from noiseprompt.shapes import scenes
+from noiseprompt.shapes import captions, scenes
 from noiseprompt.shapes.scenes import COLOURS, HELD_OUT, KINDS, RELATIONS, SHAPES, Object, Request, Scene
 from noiseprompt.shapes.splits import requests
 
@@ -122,13 +122,13 @@ def test_altered_requests_differ_and_stay_in_the_split():
     rng = np.random.default_rng(2)
     for i in range(200):
         request = scenes.random_request(rng, KINDS[i % 5])
-        near = scenes.alter(rng, request)
+        near = captions.alter(rng, request)
         assert near != request and scenes.split_of(near) == "train" and not set(near.things) & HELD_OUT
 
 
 def test_caption_noise_has_its_shares():
     rng = np.random.default_rng(3)
     request = scenes.random_request(rng, "relation")
-    captions = [scenes.CaptionNoise(0.35, 0.10, 0.10).caption(rng, request) for _ in range(2000)]
-    assert np.mean([c == "" for c in captions]) == pytest.approx(0.10, abs=0.03)
-    assert np.mean([c == request.text for c in captions]) == pytest.approx(0.45, abs=0.04)
+    texts = [captions.CaptionNoise(0.35, 0.10, 0.10).caption(rng, request) for _ in range(2000)]
+    assert np.mean([c == "" for c in texts]) == pytest.approx(0.10, abs=0.03)
+    assert np.mean([c == request.text for c in texts]) == pytest.approx(0.45, abs=0.04)

@@ -12,12 +12,12 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from noiseprompt.errors import ConfigError
-from noiseprompt.shapes import model, scenes
+from noiseprompt.shapes import captions, model, scenes
+from noiseprompt.shapes.phases import Phase
 from noiseprompt.shapes.train_world import Ema, WorldConfig, draw_scenes, export, normalise_latents, train_world
 
-TOY = WorldConfig(
-    num_scenes=8, vae_steps=2, vae_batch_size=2, unet_steps=4, polish_steps=2, batch_size=2, checkpoint_seconds=0.0
-)
+PHASES = (Phase(4, 1e-3, 2, 0.5, 0.35, 0.1), Phase(2, 8e-4, 1, 0.5, 0.4, 0.05, snr_floor=0.25))
+TOY = WorldConfig(num_scenes=8, vae_steps=2, vae_batch_size=2, phases=PHASES, batch_size=2, checkpoint_seconds=0.0)
 
 
 def test_normalised_vae_gives_shifted_latents_and_the_same_pictures() -> None:
@@ -73,7 +73,7 @@ def test_an_interrupted_training_ends_with_the_same_weights_and_loads_in_plain_d
     image = pipe("a red circle", num_inference_steps=2, output_type="np").images
     assert image.shape == (1, 64, 64, 3)
     with pytest.raises(ConfigError, match="other settings"):
-        next(train_world(tmp_path / "whole", replace(TOY, lr=1.0)))
+        next(train_world(tmp_path / "whole", replace(TOY, batch_size=3)))
 
 
 def test_training_pictures_come_from_the_training_split_and_show_their_request() -> None:
@@ -89,9 +89,9 @@ def test_training_pictures_come_from_the_training_split_and_show_their_request()
 def test_caption_noise_has_the_shares_it_is_given() -> None:
     rng = np.random.default_rng(0)
     request = scenes.parse("a red circle above a blue square")
-    captions = [scenes.CaptionNoise(0.35, 0.1, 0.1).caption(rng, request) for _ in range(4000)]
-    assert captions.count("") / 4000 == pytest.approx(0.10, abs=0.02)
-    assert captions.count(request.text) / 4000 == pytest.approx(0.45, abs=0.03)
+    texts = [captions.CaptionNoise(0.35, 0.1, 0.1).caption(rng, request) for _ in range(4000)]
+    assert texts.count("") / 4000 == pytest.approx(0.10, abs=0.02)
+    assert texts.count(request.text) / 4000 == pytest.approx(0.45, abs=0.03)
 
 
 def test_schedule_is_that_of_sdxl() -> None:

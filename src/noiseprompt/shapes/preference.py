@@ -23,7 +23,8 @@ from torch import nn
 
 from noiseprompt.errors import ConfigError
 from noiseprompt.shapes import scenes, spoiling
-from noiseprompt.shapes.train_world import KIND_SHARES, Ema, claim, cosine, loop, to_tensor
+from noiseprompt.shapes.phases import cosine
+from noiseprompt.shapes.train_world import KIND_SHARES, Ema, claim, loop, to_tensor
 
 WORDS = 8
 """Words of the longest sentence."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from noiseprompt.shapes import scenes
+from noiseprompt.shapes import captions, scenes
 from noiseprompt.shapes.scenes import SIZE, TRAINED, Object, Request, Scene
 
 EDITS = ("missing", "extra", "recoloured", "reshaped", "malformed", "two-coloured")
@@ -54,7 +54,7 @@ def _near_miss(rng: np.random.Generator, request: Request) -> Request:
         if near is not None and scenes.split_of(near) == "train":
             return near
     while True:
-        near = scenes.alter(rng, request)
+        near = captions.alter(rng, request)
         if (request.kind, near.kind) != ("size", "single"):
             return near
 

@@ -20,6 +20,7 @@ import torch
 from noiseprompt.errors import ConfigError
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
+from noiseprompt.shapes.phases import PHASES, Phase, cosine, locate, loss_weights
 
 KIND_SHARES = (0.12, 0.20, 0.32, 0.20, 0.16)
 """Shares of `scenes.KINDS` among training pictures: relations are the hardest and get the most."""
@@ -33,11 +34,9 @@ class WorldConfig:
         seed: of everything random.
         num_scenes: training pictures, rendered once and kept as latents.
         vae_steps, vae_batch_size, vae_lr: the autoencoder's training.
-        unet_steps, batch_size, lr: text encoder and U-Net.
-        clean_share: share of the U-Net's steps with true captions before caption noise sets in, in [0, 1].
-        unrelated, altered, empty: shares of captions after that, see `scenes.CaptionNoise`.
-        polish_steps, polish_lr: steps after those, with a warm-up and a half cosine of their own.
-        polish_unrelated, polish_altered: shares of captions in them: cleaner ones, as models are finished in practice.
+        batch_size: of text encoder and U-Net.
+        phases: of their training, one after the other.
+        empty: share of empty captions throughout, in [0, 1].
         ema_decay: of the weights that are shipped.
         checkpoint_seconds: between checkpoints.
     """
@@ -47,19 +46,15 @@ class WorldConfig:
     vae_steps: int = 1_000
     vae_batch_size: int = 32
     vae_lr: float = 2e-3
-    unet_steps: int = 3_600
     batch_size: int = 64
-    lr: float = 1e-3
-    clean_share: float = 0.55
-    unrelated: float = 0.35
-    altered: float = 0.10
+    phases: tuple[Phase, ...] = PHASES
     empty: float = 0.10
-    polish_steps: int = 700
-    polish_lr: float = 4e-4
-    polish_unrelated: float = 0.15
-    polish_altered: float = 0.05
     ema_decay: float = 0.999
     checkpoint_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        phases = tuple(Phase(**p) if isinstance(p, dict) else p for p in self.phases)  # dicts: from a file of settings
+        object.__setattr__(self, "phases", phases)
 
 
 def draw_scenes(seed: int, count: int) -> tuple[list[scenes.Request], list[scenes.Scene]]:
@@ -128,13 +123,6 @@ def loop(
             with (folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")
             yield record
-
-
-def cosine(step: int, steps: int, warmup: int = 100) -> float:
-    """Learning-rate factor: linear warm-up, then a half cosine to 1 %."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * (step - warmup) / max(steps - warmup, 1))))
 
 
 class Ema(torch.nn.Module):
@@ -242,7 +230,7 @@ def encode_scenes(folder: Path, config: WorldConfig) -> tuple[list[scenes.Reques
 
 
 def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
-    """Text encoder and U-Net: epsilon prediction, min-SNR weighting (gamma 5), true captions first, then noisy ones."""
+    """Text encoder and U-Net: epsilon prediction, weighted by `phases.loss_weights`, phase after phase."""
     from diffusers.models.attention_processor import AttnProcessor
 
     requests, latents = encode_scenes(folder, config)
@@ -252,17 +240,15 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
     unet.set_attn_processor(AttnProcessor())  # on CPUs faster than fused attention at these sizes
     both = torch.nn.ModuleList([text_encoder, unet])
     ema = Ema(both, config.ema_decay)
-    optimizer = torch.optim.AdamW(both.parameters(), lr=config.lr, weight_decay=1e-2, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(both.parameters(), lr=config.phases[0].lr, weight_decay=1e-2, betas=(0.9, 0.99))
     alphas = model.build_scheduler().alphas_cumprod
-    weight = torch.clamp(5.0 / (alphas / (1 - alphas)), max=1.0)
-    clean = scenes.CaptionNoise(0.0, 0.0, config.empty)
-    noisy = scenes.CaptionNoise(config.unrelated, config.altered, config.empty)
-    polish = scenes.CaptionNoise(config.polish_unrelated, config.polish_altered, config.empty)
+    weights = [loss_weights(alphas, phase.snr_floor) for phase in config.phases]
 
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, 2, step))
-        over = step - config.unet_steps
-        captions = polish if over >= 0 else clean if step < config.clean_share * config.unet_steps else noisy
+        number, within = locate(config.phases, step)
+        phase = config.phases[number]
+        captions = phase.captions(within, config.empty)
         chosen = rng.integers(len(requests), size=config.batch_size)
         texts = [captions.caption(rng, requests[i]) for i in chosen]
         generator = torch.Generator().manual_seed(step)
@@ -277,13 +263,9 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
         embeds = text_encoder(tokens).last_hidden_state
         with torch.autocast("cpu", torch.bfloat16):
             predicted = unet(noised, t, embeds).sample
-        loss = ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[t]).mean()
+        loss = ((predicted.float() - noise).square().mean((1, 2, 3)) * weights[number][t]).mean()
         for group in optimizer.param_groups:
-            group["lr"] = (
-                config.polish_lr * cosine(over, config.polish_steps, 50)
-                if over >= 0
-                else config.lr * cosine(step, config.unet_steps, 200)
-            )
+            group["lr"] = phase.lr * cosine(within, phase.steps, phase.warmup)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
@@ -294,7 +276,7 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
     yield from loop(
         folder,
         "unet",
-        config.unet_steps + config.polish_steps,
+        sum(phase.steps for phase in config.phases),
         {"model": both, "ema": ema, "optimizer": optimizer},
         step_fn,
         config.checkpoint_seconds,
