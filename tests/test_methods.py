@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from noiseprompt.errors import InputError, ModelMismatchError, NoiseError, ShapeError, UnknownNameError
-from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, Sampling, make_noise
+from noiseprompt.methods.fresh import fresh_noise
 from noiseprompt.methods.npnet import NpnetMethod
 from noiseprompt.methods.redenoise import Redenoise
 from noiseprompt.noise import batch_noise
@@ -76,7 +79,7 @@ def test_labels_are_canonical(text: str, label: str) -> None:
         ("redenoise:rounds=two", "an integer"),
         ("redenoise:rounds=0", "1 or more"),
         ("redenoise:invert_at=T", "paper or published"),
-        ("standard:path=x", "strength (a number), swap (a flag)"),
+        ("standard:path=x", "strength (a number), swap (a flag), shuffle (a flag)"),
         ("npnet:strength=inf", "a number"),
         ("npnet:path=", "text"),
         ("npnet:strength=1,strength=2", "once"),
@@ -125,6 +128,26 @@ def test_swap_makes_the_noise_for_the_other_prompt() -> None:
     spec = MethodSpec.parse("redenoise:swap")
     with pytest.raises(InputError, match="two different prompts"):
         make_noise(spec, spec.build(), pipeline, EMBEDS, None, NOISE)  # type: ignore[arg-type]
+
+
+def test_shuffle_adds_the_perturbation_of_another_noise() -> None:
+    made = make_noise(MethodSpec("x", "x", strength=0.5, shuffle=True), Doubler(), FakePipeline(), EMBEDS, None, NOISE)  # type: ignore[arg-type]
+    other = 2 * (made - NOISE)  # Doubler's perturbation is its source
+    correlation = np.corrcoef(np.concatenate([other.flatten(1), NOISE.flatten(1)]))
+    assert np.abs(correlation - np.eye(4)).max() < 0.3  # 256 values: 0.06 apart as a rule
+    assert 0.8 < other.std() < 1.2
+    spec = MethodSpec.parse("redenoise:shuffle,swap")
+    assert (spec.shuffle, spec.swap, spec.label) == (True, True, "redenoise:swap,shuffle")
+
+
+def test_fresh_noise_follows_from_its_row_alone() -> None:
+    fresh = fresh_noise(NOISE, "test")
+    assert torch.equal(fresh_noise(NOISE[1:], "test")[0], fresh[1])
+    assert torch.equal(fresh_noise(NOISE.flip(0), "test").flip(0), fresh)
+    seed = int(hashlib.sha256(b"test/0/" + NOISE[0].numpy().tobytes()).hexdigest()[:16], 16) // 2
+    assert torch.equal(fresh[0], torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(seed)))
+    assert not torch.equal(fresh, fresh_noise(NOISE, "test", 1))
+    assert not torch.equal(fresh, fresh_noise(NOISE, "other"))
 
 
 def test_noise_that_is_not_finite_is_refused() -> None:
@@ -183,7 +206,7 @@ def test_npnet_predicts_what_its_network_predicts(network_folder, monkeypatch) -
     monkeypatch.setattr(NPNet, "from_pretrained", lambda source, **_: loads.append(source) or net)
     method = NpnetMethod(str(network_folder))
     pipeline = FakePipeline()
-    method.prepare(pipeline)  # type: ignore[arg-type]
+    method.prepare(pipeline, Sampling())  # type: ignore[arg-type]
     made = method.perturb(pipeline, EMBEDS, NOISE)  # type: ignore[arg-type]
     method.perturb(pipeline, EMBEDS, NOISE)  # type: ignore[arg-type]
     with torch.no_grad():
@@ -199,18 +222,21 @@ def test_npnet_describes_its_weights(network_folder) -> None:
     from noiseprompt.npnet.base import NPNet
 
     first, second = NpnetMethod(str(network_folder)), NpnetMethod(str(network_folder))
-    first.prepare(FakePipeline())  # type: ignore[arg-type]
+    first.prepare(FakePipeline(), Sampling())  # type: ignore[arg-type]
     net = NPNet.from_pretrained(network_folder)
     with torch.no_grad():
         next(net.parameters()).add_(1e-3)
     net.save_pretrained(network_folder)
-    second.prepare(FakePipeline())  # type: ignore[arg-type]
+    second.prepare(FakePipeline(), Sampling())  # type: ignore[arg-type]
     assert len(first.describe()["weights"]) == 12
     assert first.describe() != second.describe()
 
 
 def test_npnet_of_another_pipeline_is_refused(network_folder) -> None:
     method, pipeline = NpnetMethod(str(network_folder)), FakePipeline()
+    with pytest.raises(InputError, match="prepare"):
+        method.perturb(pipeline, EMBEDS, NOISE)  # type: ignore[arg-type]
+    method.prepare(pipeline, Sampling())  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"\(4, 16, 16\).*\(4, 8, 8\)"):
         method.perturb(pipeline, EMBEDS, torch.randn(2, 4, 16, 16))  # type: ignore[arg-type]
     pipeline.family = SimpleNamespace(name="stable-diffusion-xl")
@@ -223,10 +249,10 @@ def test_npnet_without_a_path_needs_the_shipped_world(monkeypatch) -> None:
     from noiseprompt.npnet.base import NPNet
 
     with pytest.raises(InputError, match="npnet:path="):
-        NpnetMethod().prepare(FakePipeline())  # type: ignore[arg-type]
+        NpnetMethod().prepare(FakePipeline(), Sampling())  # type: ignore[arg-type]
     pipeline, asked = FakePipeline(), []
     pipeline.name = "shapes"
     monkeypatch.setattr(shapes, "npnet_folder", lambda: "the folder", raising=False)
     monkeypatch.setattr(NPNet, "from_pretrained", lambda source, **_: asked.append(source) or torch.nn.Linear(1, 1))
-    NpnetMethod().prepare(pipeline)  # type: ignore[arg-type]
+    NpnetMethod().prepare(pipeline, Sampling())  # type: ignore[arg-type]
     assert asked == ["the folder"]

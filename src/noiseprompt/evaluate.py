@@ -26,7 +26,7 @@ import torch
 
 from noiseprompt.config import fingerprint, to_dict
 from noiseprompt.errors import ConfigError, InputError, NoiseError
-from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, Sampling, make_noise
 from noiseprompt.noise import PAPER_SEEDS, batch_noise, prompt_seed
 from noiseprompt.results import Lock, append, read_results, read_settings, replace, resume, save_image, settle
 from noiseprompt.summary import BASELINE, markdown, summarize
@@ -130,8 +130,9 @@ def evaluate(
     _check(prompts, scorers, methods, config)
     items = _items(prompts, config, pipeline, any(spec.swap for spec in methods))
     built = {spec.label: spec.build() for spec in methods}
+    sampling = Sampling(config.guidance_scale, config.num_inference_steps, config.height, config.width)
     for method in built.values():
-        method.prepare(pipeline)
+        method.prepare(pipeline, sampling)
     out.mkdir(parents=True, exist_ok=True)
     with Lock(out / ".lock"):
         settle(out, _settings(pipeline, prompts, scorers, config), {label: m.describe() for label, m in built.items()})

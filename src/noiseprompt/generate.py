@@ -15,7 +15,7 @@ import torch
 
 from noiseprompt.config import to_dict
 from noiseprompt.errors import InputError
-from noiseprompt.methods.base import MethodSpec, make_noise
+from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
 from noiseprompt.noise import batch_noise, check_noise
 from noiseprompt.pipelines import Pipeline
 
@@ -162,8 +162,9 @@ def generate(
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", "a folder")
     methods = [spec.build() for spec in specs]
+    sampling = Sampling(config.guidance_scale, config.num_inference_steps, config.height, config.width)
     for method in methods:
-        method.prepare(pipeline)
+        method.prepare(pipeline, sampling)
     jobs = [(i, prompt, seed) for i, prompt in enumerate(prompts) for seed in seeds]
     shape = pipeline.latent_shape(config.height, config.width)
     out.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.errors import InputError
+from noiseprompt.methods.fresh import fresh_noise
 from noiseprompt.noise import check_noise
 from noiseprompt.registry import METHODS
 
@@ -21,8 +22,23 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How the run draws its images, for methods that draw some themselves; None means the family's or model's default.
+
+    Fields:
+        guidance_scale, num_inference_steps: of the sampler.
+        height, width: in pixels.
+    """
+
+    guidance_scale: float | None = None
+    num_inference_steps: int | None = None
+    height: int | None = None
+    width: int | None = None
+
+
 class NoiseMethod(ABC):
-    """Source noise -> target noise for a prompt.
+    """Source noise -> target noise for a prompt: the same noise in, the same noise out, whatever else is in the batch.
 
     A method is a class whose constructor arguments are its options: keyword, with a default and an annotation
     (float, int, str, bool, a Literal, or one of them | None). A dataclass does. To add one: a file here and a line in
@@ -31,8 +47,11 @@ class NoiseMethod(ABC):
 
     name: ClassVar[str]
 
-    def prepare(self, pipeline: Pipeline) -> None:  # noqa: B027 - most methods have nothing to load
+    def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:  # noqa: B027 - most methods need nothing
         """Load what the method needs, once, before anything is timed.
+
+        Args:
+            sampling: how the run draws its images.
 
         Raises:
             NoisepromptError: the method cannot work with this pipeline.
@@ -60,11 +79,14 @@ class MethodSpec:
     """A method with its options, as typed by a user.
 
     Fields:
-        label: the canonical text, e.g. "npnet:strength=1.5": options by name, then strength and swap where given.
+        label: the canonical text, e.g. "npnet:strength=1.5": options by name, then strength, swap and shuffle where
+            given.
         name: in `registry.METHODS`.
         options: of the method's constructor, converted.
         strength: s of source + s (target - source); any finite number, 0 is exactly the source.
         swap: whether the noise is made for a wrong prompt (the control: a text-blind gain would survive it).
+        shuffle: whether the perturbation is that of another source noise (the control: a gain that does not depend on
+            the noise it was made for would survive it).
     """
 
     label: str
@@ -72,6 +94,7 @@ class MethodSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     strength: float = 1.0
     swap: bool = False
+    shuffle: bool = False
 
     @classmethod
     def parse(cls, text: str) -> MethodSpec:
@@ -83,7 +106,7 @@ class MethodSpec:
                 convert.
         """
         name, _, rest = text.strip().partition(":")
-        hints = {**_option_types(METHODS.get(name)), "strength": float, "swap": bool}
+        hints = {**_option_types(METHODS.get(name)), "strength": float, "swap": bool, "shuffle": bool}
         given: dict[str, Any] = {}
         for part in filter(None, (p.strip() for p in rest.split(","))):
             key, equals, value = (p.strip() for p in part.partition("="))
@@ -94,10 +117,12 @@ class MethodSpec:
                 raise InputError(f"option {key!r} twice in {text!r}", "each option once")
             given[key] = _convert(f"{name}:{key}", value if equals else "true", hints[key])
         strength, swap = given.pop("strength", 1.0), given.pop("swap", False)
+        shuffle = given.pop("shuffle", False)
         options = dict(sorted(given.items()))
         words = [key if value is True else f"{key}={_show(value)}" for key, value in options.items()]
         words += [f"strength={_show(strength)}"] * (strength != 1) + ["swap"] * swap
-        return cls(name + (":" + ",".join(words) if words else ""), name, options, strength, swap)
+        words += ["shuffle"] * shuffle
+        return cls(name + (":" + ",".join(words) if words else ""), name, options, strength, swap, shuffle)
 
     def build(self) -> NoiseMethod:
         """The method, nothing loaded yet.
@@ -118,7 +143,8 @@ def make_noise(
 ) -> torch.Tensor:
     """The noise an image starts from: noise + strength (perturb(noise) - noise), in float32, cast last.
 
-    Strength 0 is `noise` itself and strength 1 exactly what the method gave; neither is rounded.
+    Strength 0 is `noise` itself and strength 1 exactly what the method gave; neither is rounded. With `spec.shuffle` the
+    perturbation is perturb(other) - other, where `other` is fresh noise that follows from `noise` row by row.
 
     Args:
         embeds: B encoded prompts, those to draw.
@@ -133,7 +159,11 @@ def make_noise(
         return noise
     if spec.swap and swapped_embeds is None:
         raise InputError(f"method {spec.label!r} without other prompts", "at least two different prompts")
-    target = method.perturb(pipeline, swapped_embeds if spec.swap and swapped_embeds is not None else embeds, noise)
+    chosen = swapped_embeds if spec.swap and swapped_embeds is not None else embeds
+    source = fresh_noise(noise, "shuffle") if spec.shuffle else noise
+    target = method.perturb(pipeline, chosen, source)
+    if spec.shuffle:
+        target = noise.float() + (target.to(noise.device).float() - source.float())
     if spec.strength != 1:
         target = noise.float() + spec.strength * (target.to(noise.device).float() - noise.float())
     check_noise(target, f"the noise of {spec.label!r}")

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.errors import InputError
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ class NpnetMethod(NoiseMethod):
         self.path = path
         self.net: NPNet | None = None
 
-    def prepare(self, pipeline: Pipeline) -> None:
+    def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Load the network onto the pipeline's device, once.
 
         Raises:
@@ -54,14 +54,14 @@ class NpnetMethod(NoiseMethod):
         """The predicted target noise.
 
         Raises:
+            InputError: `prepare` was not called.
             ShapeError, ModelMismatchError: the network was made for another pipeline.
         """
         import torch
 
-        self.prepare(pipeline)
         net = self.net
         if net is None:
-            raise InputError("an NPNet that is not loaded", "a network", "call prepare(pipeline) first")
+            raise InputError("an NPNet that is not loaded", "a network", "call prepare(pipeline, sampling) first")
         prompt_embeds = embeds.prompt_embeds
         shape, text = tuple(noise.shape[1:]), tuple(prompt_embeds.shape[1:])
         net.check(shape, embeds_shape=text, family=pipeline.family.name)
