@@ -12,7 +12,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "noiseprompt"
 
 FLOORS = [
-    {"errors", "types", "registry", "config", "noise"},
+    {"errors", "types", "registry", "config", "noise", "schedules"},
     {"redenoise", "npnet", "statistics"},
     {
         "families",

@@ -24,6 +24,7 @@ import torch
 from noiseprompt.config import fingerprint, to_dict
 from noiseprompt.errors import ConfigError, InputError
 from noiseprompt.npnet import NPNet, NPNetConfig, build, small_config, tokens_config
+from noiseprompt.schedules import warm_cosine
 from noiseprompt.store import Npd, PairFilter
 from noiseprompt.train_data import PairData, cache_embeds, select_pairs
 
@@ -125,10 +126,7 @@ def network_config(config: TrainConfig, **facts: Any) -> NPNetConfig:
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     """Linear warm-up, then a half cosine to 1 % of the peak."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    phase = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
-    return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0))))
+    return config.lr * warm_cosine(step, steps, config.warmup_steps)
 
 
 def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Iterator[TrainProgress]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from noiseprompt.shapes.captions import CaptionNoise
@@ -64,10 +63,3 @@ def loss_weights(alphas: torch.Tensor, snr_floor: float) -> torch.Tensor:
     """
     snr = alphas / (1 - alphas)
     return snr.clamp(snr_floor, 5.0) / snr
-
-
-def cosine(step: int, steps: int, warmup: int = 100) -> float:
-    """Learning-rate factor: linear warm-up, then a half cosine to 1 %."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * (step - warmup) / max(steps - warmup, 1))))

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from noiseprompt.errors import ConfigError
+from noiseprompt.schedules import warm_cosine
 from noiseprompt.shapes import scenes, spoiling
-from noiseprompt.shapes.phases import cosine
 from noiseprompt.shapes.train_world import KIND_SHARES, Ema, claim, loop, to_tensor
 
 WORDS = 8
@@ -218,7 +218,7 @@ def train_preference(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
         scores = scores.view(-1, config.batch_size)
         loss = (F.softplus(scores[worse] - scores[better]) * weight).mean() / weight.mean()
         for group in optimizer.param_groups:
-            group["lr"] = config.lr * cosine(step, config.steps)
+            group["lr"] = config.lr * warm_cosine(step, config.steps, 100)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from noiseprompt.errors import ConfigError
+from noiseprompt.schedules import warm_cosine
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
-from noiseprompt.shapes.phases import PHASES, Phase, cosine, locate, loss_weights
+from noiseprompt.shapes.phases import PHASES, Phase, locate, loss_weights
 
 KIND_SHARES = (0.12, 0.20, 0.32, 0.20, 0.16)
 """Shares of `scenes.KINDS` among training pictures: relations are the hardest and get the most."""
@@ -170,7 +171,7 @@ def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
         kl = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
         loss = error.abs().mean() + 2 * error.square().mean() + 1e-4 * kl
         for group in optimizer.param_groups:
-            group["lr"] = config.vae_lr * cosine(step, config.vae_steps)
+            group["lr"] = config.vae_lr * warm_cosine(step, config.vae_steps, 100)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -265,7 +266,7 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
             predicted = unet(noised, t, embeds).sample
         loss = ((predicted.float() - noise).square().mean((1, 2, 3)) * weights[number][t]).mean()
         for group in optimizer.param_groups:
-            group["lr"] = phase.lr * cosine(within, phase.steps, phase.warmup)
+            group["lr"] = phase.lr * warm_cosine(within, phase.steps, phase.warmup)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
