@@ -143,8 +143,8 @@ def make_noise(
 ) -> torch.Tensor:
     """The noise an image starts from: noise + strength (perturb(noise) - noise), in float32, cast last.
 
-    Strength 0 is `noise` itself and strength 1 exactly what the method gave; neither is rounded. With `spec.shuffle` the
-    perturbation is perturb(other) - other, where `other` is fresh noise that follows from `noise` row by row.
+    Strength 0 is `noise` itself and strength 1 exactly what the method gave; neither is rounded. With `spec.shuffle`
+    the perturbation is perturb(other) - other, where `other` is fresh noise that follows from `noise`, row by row.
 
     Args:
         embeds: B encoded prompts, those to draw.

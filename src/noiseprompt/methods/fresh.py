@@ -1,4 +1,4 @@
-"""Fresh noise that follows from the source noise, so that a method's result does not depend on the rest of its batch."""
+"""Fresh noise that follows from the source noise, so that a result does not depend on the rest of its batch."""
 
 from __future__ import annotations
 
