@@ -13,7 +13,7 @@ SRC = Path(__file__).parents[1] / "src" / "noiseprompt"
 
 FLOORS = [
     {"errors", "types", "registry", "config", "noise", "schedules"},
-    {"redenoise", "npnet", "statistics"},
+    {"redenoise", "npnet", "statistics", "guard"},
     {
         "families",
         "drivers",
