@@ -395,7 +395,7 @@ def test_unsupported_pipelines_are_named(tmp_path):
         Pipeline.load(tmp_path)
 
     class OtherPipeline:
-        pass
+        config = {}
 
     with pytest.raises(ModelLoadError, match="OtherPipeline"):
         Pipeline(OtherPipeline())

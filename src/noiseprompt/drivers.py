@@ -2,10 +2,13 @@
 
 A pipeline drives its scheduler through `set_timesteps`, `scale_model_input` and `step`. `OneMove` answers with a single
 timestep and performs a single move, up or down; `WithoutFirstStep` leaves out the first timestep of another scheduler.
+The two noise levels of a move come from the noise schedule (`ddim_levels`, `dpm_solver_levels`), or, for flow matching,
+from the pipeline itself: it tells its scheduler which grid it wants, and `OneMove` asks a copy of that scheduler.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from typing import Any
 
 import torch
 
-from noiseprompt.errors import InputError
+from noiseprompt.errors import InputError, NoisepromptError
 from noiseprompt.redenoise import move
 from noiseprompt.types import InvertAt, PredictionType
 
@@ -24,13 +27,13 @@ class Levels:
     """The two noisiest levels T and T-k of an N-step grid.
 
     Fields:
-        t_from, t_to: timesteps in [0, num_train_timesteps).
+        t_from, t_to: timesteps in [0, num_train_timesteps), for flow in [0, num_train_timesteps] and not whole.
         alpha_from, alpha_to: alpha-bar there (sigma for flow).
         prediction_type: what the denoiser predicts.
     """
 
-    t_from: int
-    t_to: int
+    t_from: float
+    t_to: float
     alpha_from: float
     alpha_to: float
     prediction_type: PredictionType
@@ -67,17 +70,61 @@ def ddim_levels(scheduler_config: Any, num_inference_steps: int) -> Levels:
     return Levels(t_from, t_to, float(grid.alphas_cumprod[t_from]), float(alpha_to), grid.config.prediction_type)
 
 
+def dpm_solver_levels(scheduler_config: Any, num_inference_steps: int) -> Levels:
+    """First step of the DPM-Solver++ grid that belongs to any scheduler's noise schedule.
+
+    The first step of DPMSolverMultistepScheduler is first-order, and so the move between these two levels.
+
+    Raises:
+        InputError: as `ddim_levels`.
+    """
+    from diffusers import DPMSolverMultistepScheduler
+
+    ddim_levels(scheduler_config, 1)  # the same refusals
+    grid: Any = DPMSolverMultistepScheduler.from_config(scheduler_config, thresholding=False)
+    longest = int(grid.config.num_train_timesteps)
+    if not 1 <= num_inference_steps < longest:
+        raise InputError(f"num_inference_steps {num_inference_steps}", f"1 to {longest - 1}")
+    grid.set_timesteps(num_inference_steps)
+    t_from, t_to = (int(grid.timesteps[i]) if i < len(grid.timesteps) else 0 for i in (0, 1))
+    alpha_from, alpha_to = (1 / (1 + float(sigma) ** 2) for sigma in grid.sigmas[:2].double())
+    return Levels(t_from, t_to, alpha_from, alpha_to, grid.config.prediction_type)
+
+
+def is_flow(scheduler: Any) -> bool:
+    """Whether a scheduler is for flow matching: x = (1 - sigma) x_0 + sigma eps, the denoiser predicts eps - x_0."""
+    config = scheduler.config
+    return type(scheduler).__name__.startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction"
+
+
+def flow_levels(grid: Any) -> Levels:
+    """First step of a flow scheduler whose timesteps are set."""
+    timesteps, sigmas = [float(t) for t in grid.timesteps], [float(s) for s in grid.sigmas]
+    return Levels(timesteps[0], timesteps[1] if len(timesteps) > 1 else 0.0, sigmas[0], sigmas[1], "flow_prediction")
+
+
+class GridKnown(Exception):
+    """Ends a pipeline call that was made for its two noise levels alone."""
+
+    def __init__(self, levels: Levels) -> None:
+        super().__init__("the levels are known")
+        self.levels = levels
+
+
 class OneMove:
     """A scheduler of one step: down from T to T-k, or back up.
 
     Args:
-        levels: the grid's two levels.
+        levels: the grid's two levels, or a flow scheduler (left as it is) that will be asked for them with whatever the
+            pipeline passes to `set_timesteps`: number of steps, sigmas, shift.
         up: direction.
         invert_at: timestep the denoiser is told on the way up: "paper" T-k, "published" T.
         exact: latents (B, ...) to move in place of the pipeline's copy of them, which may be in half precision.
         config: of the pipeline's scheduler; some pipelines read it.
+        only_levels: raise `GridKnown` as soon as the levels are known.
 
-    After the call `result` holds the moved latents, in the dtype of `exact` or of the pipeline.
+    After the call `result` holds the moved latents, in the dtype of `exact` or of the pipeline, and `prediction` what
+    the pipeline passed to `step`: the prediction with guidance.
     """
 
     order = 1
@@ -85,36 +132,67 @@ class OneMove:
 
     def __init__(
         self,
-        levels: Levels,
+        levels: Levels | Any,
         *,
         up: bool = False,
         invert_at: InvertAt = "paper",
         exact: torch.Tensor | None = None,
         config: Any = None,
+        only_levels: bool = False,
     ) -> None:
         if invert_at not in ("paper", "published"):
             raise InputError(f"invert_at {invert_at!r}", '"paper" (timestep T-k) or "published" (timestep T)')
-        self.config = config
-        self.levels, self.exact = levels, exact
-        self.alpha_from, self.alpha_to = levels.alpha_from, levels.alpha_to
-        self.timestep, self.alpha_at = levels.t_from, levels.alpha_from
-        if up:
-            self.alpha_from, self.alpha_to = self.alpha_to, self.alpha_from
-            if invert_at == "paper":
-                self.timestep, self.alpha_at = levels.t_to, levels.alpha_to
-        self.timesteps = torch.tensor([self.timestep])
+        self.config, self.exact, self.up, self.invert_at = config, exact, up, invert_at
+        self.only_levels = only_levels
+        self.flow = None if isinstance(levels, Levels) else levels
+        self.levels: Levels | None = levels if isinstance(levels, Levels) else None
+        self.timesteps = torch.zeros(1)
+        self.prediction: torch.Tensor | None = None
         self.result: torch.Tensor | None = None
 
-    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
-        self.timesteps = torch.tensor([self.timestep], device=device)
+    def set_timesteps(
+        self, num_inference_steps: int | None = None, device: Any = None, sigmas: Any = None, mu: Any = None
+    ) -> None:
+        if self.flow is not None:
+            grid = copy.deepcopy(self.flow)
+            given = {"sigmas": sigmas, "mu": mu}
+            grid.set_timesteps(num_inference_steps, **{k: v for k, v in given.items() if v is not None})
+            self.levels = flow_levels(grid)
+        levels = self._levels
+        if self.only_levels:
+            raise GridKnown(levels)
+        timestep = levels.t_to if self.up and self.invert_at == "paper" else levels.t_from
+        kind = torch.float32 if self.flow is not None and self.flow.timesteps.is_floating_point() else torch.int64
+        self.timesteps = torch.tensor([timestep], device=device, dtype=kind)
+
+    @property
+    def _levels(self) -> Levels:
+        if self.levels is None:
+            raise NoisepromptError("a step before set_timesteps", "a pipeline that sets its scheduler's timesteps")
+        return self.levels
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        pass
 
     def scale_model_input(self, sample: torch.Tensor, timestep: Any = None) -> torch.Tensor:
         return sample
 
-    def step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, return_dict: bool = True) -> Any:
+    def step(
+        self,
+        model_output: torch.Tensor,
+        timestep: Any,
+        sample: torch.Tensor,
+        generator: Any = None,
+        return_dict: bool = True,
+    ) -> Any:
         x = self.exact if self.exact is not None and self.exact.shape == sample.shape else sample
-        kind = self.levels.prediction_type
-        self.result = move(x.to(sample.device), model_output, self.alpha_from, self.alpha_to, kind, self.alpha_at)
+        levels = self._levels
+        a, b = levels.alpha_from, levels.alpha_to
+        at = b if self.up and self.invert_at == "paper" else a
+        if self.up:
+            a, b = b, a
+        self.prediction = model_output
+        self.result = move(x.to(sample.device), model_output, a, b, levels.prediction_type, at)
         moved = self.result.to(sample.dtype)
         return SimpleNamespace(prev_sample=moved) if return_dict else (moved,)
 
@@ -150,7 +228,8 @@ def counted(module: Any, add: Callable[[int], None]) -> Iterator[None]:
     """Report the batch size of each forward pass of a denoiser to `add`."""
 
     def before(module: Any, args: tuple, named: dict[str, Any]) -> None:
-        add(len(args[0] if args else named["sample" if "sample" in named else "hidden_states"]))
+        rows = args[0] if args else next((named[k] for k in ("sample", "hidden_states", "x") if k in named), None)
+        add(len(next(iter(named.values())) if rows is None else rows))
 
     hook = module.register_forward_pre_hook(before, with_kwargs=True)
     try:

@@ -3,7 +3,9 @@
 Representations:
     texts           sequence of str
     TextEmbeds      what the pipeline call takes instead of texts, and what an NPNet sees
-    latents         (B, C, H, W), unit Gaussian noise at level T; steps return the device and dtype they were given
+    latents         (B, C, H, W), unit Gaussian noise at level T; steps return the device and dtype they were given.
+                    Families that pack theirs do so inside
+    guidance_scale  g of eps_0 + g (eps_c - eps_0), whatever the pipeline calls it; 1 means no unconditional pass
     images          uint8 (B, H, W, 3)
 
 A Pipeline is for one thread at a time.
@@ -11,16 +13,31 @@ A Pipeline is for one thread at a time.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from noiseprompt.drivers import OneMove, WithoutFirstStep, borrowed, counted, ddim_levels, is_plain_ddim
+from noiseprompt.drivers import (
+    GridKnown,
+    Levels,
+    OneMove,
+    WithoutFirstStep,
+    borrowed,
+    counted,
+    ddim_levels,
+    dpm_solver_levels,
+    is_flow,
+    is_plain_ddim,
+)
 from noiseprompt.errors import InputError, NoisepromptError, ShapeError
-from noiseprompt.families import FAMILIES, Family, TextEmbeds, find_family, load_diffusers
+from noiseprompt.families import FAMILIES, Family, TextEmbeds, find_family, loading
+from noiseprompt.families.samplers import schedule_arguments
 from noiseprompt.noise import check_noise
 from noiseprompt.types import InvertAt
 
@@ -36,15 +53,18 @@ class Pipeline:
     Args:
         pipe: a loaded diffusers pipeline; it stays the caller's and is not changed.
         name: for records; by default the folder or id it was loaded from.
+        companions: ids or files of what was put into it (denoiser, LoRAs): some have other default settings.
 
     Raises:
-        ModelLoadError: a pipeline class of no supported family.
+        ModelLoadError: a pipeline class that cannot work.
     """
 
-    def __init__(self, pipe: Any, name: str = "") -> None:
-        self.family = find_family(pipe)
+    def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = ()) -> None:
         self.pipe = pipe
         self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
+        self.family = find_family(pipe, (*companions, self.name))
+        self.schedule: str | None = None
+        """A published timestep schedule that the sampler follows, e.g. "ays"."""
         self.denoiser_calls = 0.0
         """Denoiser evaluations so far, times images: a guided step counts two an image."""
 
@@ -57,33 +77,49 @@ class Pipeline:
         dtype: str = "float32",
         revision: str | None = None,
         variant: str | None = None,
+        scheduler: str | None = None,
+        schedule: str | None = None,
+        unet: str | None = None,
+        lora: Sequence[str] = (),
+        controlnet: str | None = None,
+        control_image: str | Path | None = None,
+        offload: str | None = None,
     ) -> Pipeline:
         """Load a model.
 
         Args:
             model: a folder in diffusers' layout, a hub id, or "shapes", the embedded world.
-            device: "cpu", "cuda", "cuda:1", "mps".
+            device: "cpu", "cuda", "cuda:1", "mps", or "auto".
             dtype: "float32", "float16" or "bfloat16".
             revision, variant: of a hub model, e.g. variant "fp16".
+            scheduler, schedule, unet, lora, controlnet, control_image: see `families.options`.
+            offload: "model" or "sequential": keep on the accelerator only the part that computes.
 
         Raises:
-            InputError: an unknown dtype.
-            ModelLoadError: nothing loadable there, or a pipeline of no supported family.
+            InputError: an unknown dtype, device, or option.
+            ModelLoadError: nothing loadable there, or a pipeline that cannot work.
         """
+        from noiseprompt.families.options import ModelOptions, apply_options, with_schedule
+
         if dtype not in DTYPES:
             raise InputError(f"dtype {dtype!r}", f"one of {', '.join(DTYPES)}")
-        pipe = load_diffusers(model, DTYPES[dtype], revision, variant)
-        try:
-            pipe.to(device)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(
-                f"device {device!r} is not usable: {error}", "a device that torch sees", 'use device "cpu"'
-            ) from error
+        asked = {"scheduler": scheduler, "schedule": schedule, "unet": unet, "lora": ",".join(lora) or None}
+        images = {"controlnet": controlnet, "control_image": None if control_image is None else str(control_image)}
+        options = ModelOptions(**asked, **images, offload=offload)
+        options.check()
+        device = loading.pick_device(device)
+        loading.check_offload(device, offload)
+        pipe = loading.load_diffusers(model, DTYPES[dtype], revision, variant)
+        pipe = apply_options(pipe, options, DTYPES[dtype])
+        loading.place(pipe, device, offload)
         pipe.set_progress_bar_config(disable=True)
-        self = cls(pipe, name=str(model))
-        if torch.device(device).type == "cpu":  # convolutions run faster there, up to 4 times with several threads
+        self = cls(pipe, name=str(model), companions=options.names)
+        self.schedule, self.family = schedule, with_schedule(self.family, schedule)
+        if self.family.announced:
+            print(f"{model}: {self.family.describe_variant()}", file=sys.stderr)
+        if self.device.type == "cpu":
             for network in (self.denoiser, pipe.vae):
-                network.to(memory_format=torch.channels_last)
+                loading.to_channels_last(network)
         return self
 
     @property
@@ -102,11 +138,19 @@ class Pipeline:
         return next(self.denoiser.parameters()).dtype
 
     @property
+    def is_flow(self) -> bool:
+        """Whether this is a flow-matching pipeline: levels are sigmas, the denoiser predicts eps - x_0."""
+        return is_flow(self.pipe.scheduler)
+
+    @property
+    def has_guidance(self) -> bool:
+        """Whether the pipeline can compute guided predictions, and so has a guidance gap."""
+        return not self.family.why_no_guidance(self.pipe)
+
+    @property
     def default_size(self) -> tuple[int, int]:
         """(height, width) in pixels the model was made for."""
-        size = self.denoiser.config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
-        return height * self.pipe.vae_scale_factor, width * self.pipe.vae_scale_factor
+        return self.family.default_size(self.pipe)
 
     def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
         """(C, H, W) of the latents of one image of `height` x `width` pixels.
@@ -114,21 +158,43 @@ class Pipeline:
         Raises:
             ShapeError: a size the pipeline cannot draw.
         """
-        height, width = height or self.default_size[0], width or self.default_size[1]
-        factor = self.pipe.vae_scale_factor
-        unit = max(8, factor)  # diffusers asks for multiples of 8 whatever the autoencoder
-        if height < unit or width < unit or height % unit or width % unit:
-            raise ShapeError(f"image size {height} x {width}", f"positive multiples of {unit} pixels")
-        return self.denoiser.config.in_channels, height // factor, width // factor
+        return self.family.latent_shape(self.pipe, height, width)
 
-    def levels(self, num_inference_steps: int) -> tuple[int, int, float, float]:
-        """(t_from, t_to, alpha_from, alpha_to): timestep and alpha-bar of T and T-k on an N-step grid.
+    def levels(
+        self, num_inference_steps: int, height: int | None = None, width: int | None = None
+    ) -> tuple[float, float, float, float]:
+        """(t_from, t_to, alpha_from, alpha_to): timestep and alpha-bar (sigma for flow) of T and T-k on an N-step grid.
+
+        Args:
+            height, width: in pixels; the grid of some flow pipelines depends on the size.
 
         Raises:
             InputError: a number of steps out of range.
         """
-        levels = ddim_levels(self.pipe.scheduler.config, num_inference_steps)
-        return levels.t_from, levels.t_to, levels.alpha_from, levels.alpha_to
+        grid = self._grid(num_inference_steps)
+        if not isinstance(grid, Levels):
+            grid = self._flow_grid(num_inference_steps, height, width)
+        return grid.t_from, grid.t_to, grid.alpha_from, grid.alpha_to
+
+    def _grid(self, steps: int) -> Any:
+        """The two levels, or a flow scheduler that knows them when the pipeline has told it the size."""
+        scheduler = self.pipe.scheduler
+        if self.is_flow:
+            longest = int(scheduler.config.num_train_timesteps)
+            if not 1 <= steps <= longest:
+                raise InputError(f"num_inference_steps {steps}", f"1 to {longest}")
+            return scheduler
+        return (dpm_solver_levels if self.family.grid == "dpm-solver" else ddim_levels)(scheduler.config, steps)
+
+    def _flow_grid(self, steps: int, height: int | None, width: int | None) -> Levels:
+        """What the pipeline tells its scheduler in a call that ends before the denoiser is asked."""
+        probe = OneMove(self.pipe.scheduler, config=self.pipe.scheduler.config, only_levels=True)
+        latents = torch.zeros(1, *self.latent_shape(height, width))
+        try:
+            self._call(probe, self.encode([""]), latents, (height, width), 1.0, num_inference_steps=steps)
+        except GridKnown as known:
+            return known.levels
+        raise NoisepromptError(f"{type(self.pipe).__name__} asked for no timesteps", "a pipeline that sets them")
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> TextEmbeds:
@@ -139,12 +205,12 @@ class Pipeline:
         """
         if isinstance(texts, str) or not texts:
             raise InputError(f"texts {texts!r}", "a list with at least one text")
-        return self.family.encode(self.pipe, texts)
+        return replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
 
     @property
     def can_share_first_step(self) -> bool:
         """Whether `sample(after_first_step=True)` is exact: plain DDIM on an even grid."""
-        return is_plain_ddim(self.pipe.scheduler)
+        return self.family.grid == "ddim" and is_plain_ddim(self.pipe.scheduler)
 
     @torch.no_grad()
     def sample(
@@ -187,16 +253,18 @@ class Pipeline:
             raise InputError(
                 f"after_first_step with {type(own).__name__}", expected, "sample from the noise x_T instead"
             )
+        timesteps = schedule_arguments(self.pipe, self.schedule, steps)
         images = self._call(
             WithoutFirstStep(own) if after_first_step else None,
             embeds,
             latents,
             (height, width),
-            guidance_scale=self.family.guidance_scale if guidance_scale is None else guidance_scale,
+            self.family.guidance_scale if guidance_scale is None else guidance_scale,
             num_inference_steps=steps,
             output_type="np",
             generator=generator,
-        )
+            **timesteps,
+        ).images
         return (images * 255).round().astype(np.uint8)
 
     def denoise_step(
@@ -205,10 +273,10 @@ class Pipeline:
         """x_T -> x_{T-k}, (B, C, H, W): the first DDIM step of an N-step grid (equation 1).
 
         Raises:
-            InputError: a guidance scale below 1 or a number of steps out of range.
+            InputError: a guidance scale below 1, or above where there is no guidance; a number of steps out of range.
             ShapeError: latents that do not fit the prompts or the model.
         """
-        return self._move(embeds, latents, guidance_scale, num_inference_steps)
+        return self._move(embeds, latents, guidance_scale, num_inference_steps)[0]
 
     def invert_step(
         self,
@@ -225,10 +293,26 @@ class Pipeline:
             invert_at: timestep at which the prediction is made, "paper" T-k or "published" T.
 
         Raises:
-            InputError: a guidance scale below 1, a number of steps out of range, or an unknown `invert_at`.
+            InputError: as `denoise_step`, or an unknown `invert_at`.
             ShapeError: latents that do not fit the prompts or the model.
         """
-        return self._move(embeds, latents, guidance_scale, num_inference_steps, up=True, invert_at=invert_at)
+        return self._move(embeds, latents, guidance_scale, num_inference_steps, up=True, invert_at=invert_at)[0]
+
+    def predictions(
+        self, embeds: TextEmbeds, latents: torch.Tensor, *, guidance_scale: float, num_inference_steps: int
+    ) -> torch.Tensor:
+        """The guided prediction that the pipeline itself makes at level T of an N-step grid, (B, C, H, W) float32.
+
+        eps of models that predict eps or v, and the velocity eps - x_0 of flow models.
+
+        Raises:
+            InputError, ShapeError: as `denoise_step`.
+        """
+        _, predicted, levels = self._move(embeds, latents, guidance_scale, num_inference_steps)
+        predicted = predicted.to(latents.device, torch.float32)
+        if levels.prediction_type != "v_prediction":
+            return predicted
+        return math.sqrt(levels.alpha_from) * predicted + math.sqrt(1 - levels.alpha_from) * latents.float()
 
     def redenoise(
         self,
@@ -245,37 +329,47 @@ class Pipeline:
         Values of None are the family's defaults (`num_inference_steps`: its collection steps).
 
         Raises:
-            InputError, ShapeError: as `denoise_step` and `invert_step`.
+            InputError, ShapeError: as `Family.check_gap`, `denoise_step` and `invert_step`.
         """
         family = self.family
         steps = family.collection_steps if num_inference_steps is None else num_inference_steps
         down = family.denoise_guidance_scale if denoise_guidance_scale is None else denoise_guidance_scale
         up = family.invert_guidance_scale if invert_guidance_scale is None else invert_guidance_scale
+        family.check_gap(self.pipe, down, up)
         exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
         lower = self.denoise_step(embeds, exact, guidance_scale=down, num_inference_steps=steps)
         upper = self.invert_step(embeds, lower, guidance_scale=up, num_inference_steps=steps, invert_at=invert_at)
         return upper.to(latents.dtype)
 
-    def _move(self, embeds: TextEmbeds, latents: torch.Tensor, guidance: float, steps: int, **how: Any) -> torch.Tensor:
-        if guidance < 1:
-            raise InputError(f"guidance scale {guidance}", "1 or more: diffusers pipelines take anything less as 1")
-        config = self.pipe.scheduler.config
-        driver = OneMove(ddim_levels(config, steps), exact=latents, config=config, **how)
-        settings = {"guidance_scale": guidance, "num_inference_steps": steps, "output_type": "latent"}
-        self._call(driver, embeds, latents, (None, None), **settings)
-        if driver.result is None:
+    def _move(
+        self, embeds: TextEmbeds, latents: torch.Tensor, guidance: float, steps: int, **how: Any
+    ) -> tuple[torch.Tensor, torch.Tensor, Levels]:
+        """Latents after one move, the prediction it was made with, and the two levels."""
+        self.family.check_guidance(self.pipe, guidance)
+        pack, unpack = self.family.pack, self.family.unpack
+        exact = pack(latents) if pack else latents
+        driver = OneMove(self._grid(steps), exact=exact, config=self.pipe.scheduler.config, **how)
+        self._call(driver, embeds, latents, (None, None), guidance, num_inference_steps=steps, output_type="latent")
+        if driver.result is None or driver.prediction is None or driver.levels is None:
             raise NoisepromptError(
                 f"{type(self.pipe).__name__} made no step", "a pipeline call that is not interrupted"
             )
-        return driver.result.to(latents.device, latents.dtype)
+        size = latents.shape[2:]
+        moved, predicted = (unpack(x, *size) if unpack else x for x in (driver.result, driver.prediction))
+        return moved.to(latents.device, latents.dtype), predicted, driver.levels
 
     @torch.no_grad()
-    def _call(self, scheduler: Any, embeds: TextEmbeds, latents: torch.Tensor, size: Size, **settings: Any) -> Any:
+    def _call(
+        self, scheduler: Any, embeds: TextEmbeds, latents: torch.Tensor, size: Size, guidance: float, **settings: Any
+    ) -> Any:
         """One pipeline call, with `scheduler` in place of its own unless None; counts the rows the denoiser sees."""
         height, width = self._check(embeds, latents, size)
+        family = self.family
+        x = family.pack(latents) if family.pack else latents
+        x = x.to(self.device, torch.float32 if family.float32_latents else self.dtype)
+        given = {**family.call_settings(self.pipe, guidance), **embeds.call_kwargs, **settings}
         with counted(self.denoiser, self._count), borrowed(self.pipe, scheduler):
-            x = latents.to(self.device, self.dtype)
-            return self.pipe(latents=x, height=height, width=width, **embeds.call_kwargs, **settings).images
+            return self.pipe(latents=x, height=height, width=width, **given)
 
     def _count(self, rows: int) -> None:
         self.denoiser_calls += rows
@@ -285,7 +379,7 @@ class Pipeline:
         came = f"latents {tuple(latents.shape)}"
         if latents.ndim != 4 or len(latents) != len(embeds):
             raise ShapeError(came, f"({len(embeds)}, C, H, W), one row a prompt")
-        factor = self.pipe.vae_scale_factor
+        factor = self.family.factor(self.pipe)
         height, width = size[0] or latents.shape[2] * factor, size[1] or latents.shape[3] * factor
         shape = self.latent_shape(height, width)
         if tuple(latents.shape[1:]) != shape:

@@ -1,0 +1,52 @@
+"""Facts about the families of text-to-image pipelines, one file a family. How to add one: `families/base.py`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from noiseprompt.errors import ModelLoadError
+from noiseprompt.families.base import Family, TextEmbeds, Variant
+
+__all__ = ["FAMILIES", "FILES", "Family", "TextEmbeds", "Variant", "find_family", "load_diffusers", "unsupported"]
+
+FILES = (
+    "stable_diffusion",
+    "stable_diffusion_xl",
+)
+"""One line a family: a file of this folder that defines FAMILY, or FAMILIES."""
+
+
+def _families(file: str) -> tuple[Family, ...]:
+    module = importlib.import_module(f"noiseprompt.families.{file}")
+    return getattr(module, "FAMILIES", None) or (module.FAMILY,)
+
+
+FAMILIES: tuple[Family, ...] = tuple(family for file in FILES for family in _families(file))
+
+
+def unsupported(name: str, why: str = "") -> ModelLoadError:
+    """The error for a pipeline class of no family."""
+    known = ", ".join(known for family in FAMILIES for known in family.pipeline_classes)
+    fix = "choose a model that names one of these in its model_index.json, or add a family"
+    return ModelLoadError(f"pipelines of class {name} are not supported{why and f': {why}'}", f"one of {known}", fix)
+
+
+def find_family(pipe: Any, names: Sequence[str] = ()) -> Family:
+    """The family of a loaded diffusers pipeline, by its class or a base class, with its variant's defaults.
+
+    Args:
+        names: ids or folders of the model and of what was put into it; some checkpoints are known by name alone.
+
+    Raises:
+        ModelLoadError: no family has that class.
+    """
+    for cls in type(pipe).__mro__:
+        for family in FAMILIES:
+            if cls.__name__ in family.pipeline_classes:
+                return family.of(pipe, names)
+    raise unsupported(type(pipe).__name__)
+
+
+from noiseprompt.families.loading import load_diffusers  # noqa: E402 - it reads the table above
