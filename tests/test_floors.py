@@ -17,9 +17,11 @@ FLOORS = [
     {
         "families",
         "drivers",
+        "calls",
         "pipelines",
         "scorers",
         "prompts",
+        "text",
         "store",
         "npd_format",
         "npd_writer",
@@ -27,9 +29,23 @@ FLOORS = [
         "shapes",
     },
     {"methods"},
-    {"pairs", "results", "summary", "report_html", "train_data"},
+    {
+        "pairs",
+        "results",
+        "labels",
+        "summary",
+        "wording",
+        "diagnostics",
+        "set_metrics",
+        "evaluation_plan",
+        "report_html",
+        "report_page",
+        "report_charts",
+        "report_pictures",
+        "train_data",
+    },
     {"collect", "train", "generate", "evaluate", "report"},
-    {"commands", "tool_commands", "demo", "recipe", "cli", "engines"},
+    {"commands", "tool_commands", "score_command", "demo", "recipe", "cli", "engines"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 STAGES = FLOORS[5]

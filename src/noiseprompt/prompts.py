@@ -11,12 +11,12 @@ import csv
 import difflib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.errors import MissingDependencyError, PromptError
+from noiseprompt.errors import InputError, MissingDependencyError, PromptError
 from noiseprompt.types import Prompt
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
@@ -64,6 +64,20 @@ def load_prompts(source: str, *, column: str | None = None, limit: int | None = 
     if not kept:
         raise PromptError(f"{path} holds no prompt", "at least one non-empty text")
     return PromptList(tuple(kept), duplicates, str(source))
+
+
+def wrong_prompt(prompts: Sequence[Prompt], index: int) -> Prompt:
+    """The prompt half the list away, or the next one after it with another text: what the control draws noise for.
+
+    Raises:
+        InputError: all prompts have the same text.
+    """
+    n = len(prompts)
+    shifted = (prompts[(index + n // 2 + k) % n] for k in range(n))
+    found = next((p for p in shifted if p.text != prompts[index].text), None)
+    if found is None:
+        raise InputError("a swap control with one prompt", "at least two different prompts")
+    return found
 
 
 def _unique(found: Iterable[Prompt], path: Path, limit: int | None) -> tuple[list[Prompt], int]:

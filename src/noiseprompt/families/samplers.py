@@ -1,0 +1,152 @@
+"""Other schedulers on a model's noise schedule, and published timestep schedules."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from noiseprompt.errors import InputError
+from noiseprompt.registry import Registry
+
+SCHEDULERS = Registry(
+    "scheduler",
+    {
+        name: f"diffusers:{target}"
+        for target, names in {
+            "DDIMScheduler": ("ddim",),
+            "DDPMScheduler": ("ddpm",),
+            "DEISMultistepScheduler": ("deis",),
+            "DPMSolverMultistepScheduler": ("dpm++",),
+            "DPMSolverSinglestepScheduler": ("dpm++-single",),
+            "EulerAncestralDiscreteScheduler": ("euler-ancestral",),
+            "EulerDiscreteScheduler": ("euler",),
+            "FlowMatchEulerDiscreteScheduler": ("flow-euler",),
+            "FlowMatchHeunDiscreteScheduler": ("flow-heun",),
+            "HeunDiscreteScheduler": ("heun",),
+            "KDPM2AncestralDiscreteScheduler": ("kdpm2-ancestral",),
+            "KDPM2DiscreteScheduler": ("kdpm2",),
+            "LCMScheduler": ("lcm",),
+            "LMSDiscreteScheduler": ("lms",),
+            "PNDMScheduler": ("pndm",),
+            "TCDScheduler": ("tcd",),
+            "UniPCMultistepScheduler": ("unipc",),
+        }.items()
+        for name in (target, *names)
+    },
+)
+"""diffusers' class names and short forms."""
+
+SCHEDULES = {"ays": 10}
+"""Published timestep schedules -> their number of steps."""
+
+_NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
+_FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+_OWN_SIGMAS = ("Flux", "QwenImage", "ZImage", "Lumina", "Chroma")  # their calls pass sigmas to the scheduler
+
+
+def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
+    """(diffusers class, settings) of "dpm++" or "dpm++:use_karras_sigmas=true,solver_order=3".
+
+    Raises:
+        UnknownNameError: no such scheduler.
+        InputError: a setting its class does not have.
+    """
+    import yaml
+
+    name, _, rest = text.strip().partition(":")
+    cls = SCHEDULERS.get(name if name in SCHEDULERS else name.lower())
+    known = [key for key in inspect.signature(cls.__init__).parameters if key != "self"]
+    settings: dict[str, Any] = {}
+    for part in filter(None, (p.strip() for p in rest.split(","))):
+        key, equals, value = (p.strip() for p in part.partition("="))
+        if not equals or key not in known:
+            raise InputError(f"setting {part!r} of {cls.__name__}", f"key=value with one of {', '.join(known)}")
+        settings[key] = yaml.safe_load(value)
+    return cls, settings
+
+
+def is_flow(scheduler: Any) -> bool:
+    """Whether a scheduler belongs to a flow-matching denoiser."""
+    config = scheduler.config
+    flow = config.get("prediction_type") == "flow_prediction" or bool(config.get("use_flow_sigmas"))
+    return flow or type(scheduler).__name__.startswith("FlowMatch")
+
+
+def make_scheduler(pipe: Any, text: str) -> Any:
+    """Another scheduler on the noise schedule of the pipeline's own (`from_config`).
+
+    Latents are never clipped: `clip_sample`, on by default in some classes, is for pixels.
+
+    Raises:
+        UnknownNameError, InputError: as `parse_scheduler`; or one for flow matching with a model of another kind, and
+            the other way round.
+    """
+    cls, settings = parse_scheduler(text)
+    own, accepted = pipe.scheduler, inspect.signature(cls.__init__).parameters
+    kept: dict[str, Any] = {}
+    if is_flow(own):
+        if not cls.__name__.startswith("FlowMatch"):
+            if "use_flow_sigmas" not in accepted:
+                raise InputError(
+                    f"{cls.__name__} for a flow-matching model",
+                    "FlowMatchEulerDiscreteScheduler, or UniPC or DPM-Solver++, which have a flow form",
+                )
+            shift = own.config.get("shift") or own.config.get("flow_shift")
+            kept = {**_FLOW, **({"flow_shift": shift} if shift and "flow_shift" in accepted else {})}
+        takes_sigmas = "sigmas" in inspect.signature(cls.set_timesteps).parameters
+        if not takes_sigmas and type(pipe).__name__.startswith(_OWN_SIGMAS):
+            raise InputError(f"{cls.__name__} in a {type(pipe).__name__}", "a scheduler that takes sigmas: flow-euler")
+    elif cls.__name__.startswith("FlowMatch"):
+        raise InputError(f"{cls.__name__} for a model that is no flow-matching model", "for example ddim or dpm++")
+    else:
+        kept = {name: own.config[name] for name in _NOISE_SCHEDULE if name in accepted and name in own.config}
+        kept.update({name: False for name in ("clip_sample", "thresholding") if name in accepted})
+    try:
+        return cls.from_config(own.config, **{**kept, **settings})
+    except (ValueError, NotImplementedError, TypeError, ImportError) as error:
+        raise InputError(f"{cls.__name__} does not take this: {error}", "settings that fit together") from error
+
+
+def check_schedule(pipe: Any, schedule: str) -> list[int]:
+    """The timesteps of a published schedule, for a pipeline whose scheduler and call accept timesteps.
+
+    Align Your Steps (arXiv 2404.14507) in 10 steps, as `diffusers.schedulers.AysSchedules` lists them.
+
+    Raises:
+        InputError: a family without such a schedule, or a scheduler that takes no timesteps.
+    """
+    from diffusers.schedulers import AysSchedules
+
+    name = type(pipe).__name__
+    kinds = [kind for kind in ("StableDiffusionXL", "StableDiffusion3", "StableDiffusion") if name.startswith(kind)]
+    timesteps = AysSchedules.get(f"{kinds[0]}Timesteps") if kinds else None
+    if timesteps is None:
+        raise InputError(f"schedule {schedule!r} with {name}", "Stable Diffusion 1.x, 2.x or SDXL", "leave it out")
+    own = pipe.scheduler
+    alternatives = "DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler or DDPMScheduler"
+    for callee, what in ((own.set_timesteps, type(own).__name__), (type(pipe).__call__, name)):
+        if "timesteps" not in inspect.signature(callee).parameters:
+            raise InputError(
+                f"schedule {schedule!r} with {what}, which takes no timesteps", alternatives, 'choose scheduler "dpm++"'
+            )
+    other = [key for key in own.config if key.startswith("use_") and key.endswith("_sigmas") and own.config[key]]
+    if other:
+        raise InputError(f"schedule {schedule!r} with {other[0]}", "one of the two: both choose the noise levels")
+    return list(timesteps)
+
+
+def schedule_arguments(pipe: Any, schedule: str | None, num_inference_steps: int) -> dict[str, Any]:
+    """What a pipeline call needs for a schedule: {"timesteps": [...]}, or {} without one.
+
+    Raises:
+        InputError: another number of steps than the schedule has, or as `check_schedule`.
+    """
+    if schedule is None:
+        return {}
+    if num_inference_steps != SCHEDULES[schedule]:
+        raise InputError(
+            f"{num_inference_steps} steps with schedule {schedule!r}",
+            f"{SCHEDULES[schedule]}, the steps it was optimised for",
+            "leave num_inference_steps out",
+        )
+    return {"timesteps": check_schedule(pipe, schedule)}
