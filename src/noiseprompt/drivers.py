@@ -194,7 +194,7 @@ class OneMove:
         self.prediction = model_output
         self.result = move(x.to(sample.device), model_output, a, b, levels.prediction_type, at)
         moved = self.result.to(sample.dtype)
-        return SimpleNamespace(prev_sample=moved) if return_dict else (moved,)
+        return SimpleNamespace(prev_sample=moved) if return_dict else (moved, moved)  # PixArt may read the second
 
 
 class WithoutFirstStep:

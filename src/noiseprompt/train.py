@@ -24,6 +24,7 @@ import torch
 from noiseprompt.config import fingerprint, to_dict
 from noiseprompt.errors import ConfigError, InputError
 from noiseprompt.npnet import NPNet, NPNetConfig, build, small_config, tokens_config
+from noiseprompt.npnet.transfer import start_from
 from noiseprompt.schedules import warm_cosine
 from noiseprompt.store import Npd, PairFilter
 from noiseprompt.train_data import PairData, cache_embeds, select_pairs
@@ -50,7 +51,8 @@ class TrainConfig:
         mixed_precision: "no" or "bf16".
         max_pairs: train on the first n kept pairs only (table 12); 0 for all.
         seed: of the weights and the order of pairs.
-        init: folder or hub id of an NPNet to fine-tune from, or "".
+        init: folder or hub id of an NPNet to fine-tune from, of this model or of another, or "". Its architecture and
+            sizes are kept, except for what `sizes` overrides; layers of other shapes start fresh and are listed.
         tensorboard: also write TensorBoard files.
     """
 
@@ -183,20 +185,18 @@ class _Trainer:
         )
         if config.tensorboard:
             self.accelerator.init_trackers("tensorboard")
-        net = build(
-            network_config(
-                config,
-                latent_shape=data.npd.latent_shape,
-                text_length=data.embeds.shape[1],
-                text_width=data.embeds.shape[2],
-                family=pipeline.family.name,
-                denoiser=pipeline.name,
-            )
-        )
+        facts = {
+            "latent_shape": data.npd.latent_shape,
+            "text_length": data.embeds.shape[1],
+            "text_width": data.embeds.shape[2],
+            "family": pipeline.family.name,
+            "denoiser": pipeline.name,
+        }
         if config.init:
-            fresh = net.load_matching(NPNet.from_pretrained(config.init).state_dict())
-            if fresh:
-                self.accelerator.print(f"not taken over from {config.init}, starts fresh: {', '.join(fresh)}")
+            net, what = start_from(NPNet.from_pretrained(config.init), config.sizes, **facts)
+            self.accelerator.print(what.report(config.init))
+        else:
+            net = build(network_config(config, **facts))
         self.optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.raw = net
         self.net, self.optimizer = self.accelerator.prepare(net, self.optimizer)

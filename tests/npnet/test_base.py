@@ -203,23 +203,6 @@ def test_push_to_hub_uploads_what_is_saved(monkeypatch):
         net.push_to_hub("me/npnet")
 
 
-@BOTH
-def test_load_matching_keeps_what_fits(config):
-    old = filled(config, seed=1)
-    new = filled(dataclasses.replace(config, text_width=96), seed=2)
-    before = {name: value.clone() for name, value in new.state_dict().items()}
-    names = new.load_matching(old.state_dict())
-    expected = {"paper": ["text.project.weight"], "tokens": ["embed_text.weight", "norm_text.bias", "norm_text.weight"]}
-    assert names == expected[config.architecture]
-    for name, value in new.state_dict().items():
-        if name not in names:
-            assert torch.equal(value, old.state_dict()[name])
-        elif "norm" not in name:
-            assert not torch.equal(value, before[name])
-    assert new(batch()[0], torch.randn(3, 12, 96)).shape == (3, 4, 16, 16)
-    assert filled(config, seed=3).load_matching(old.state_dict()) == []
-
-
 def test_names_on_disk_are_stable(tmp_path):
     build(PAPER).save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")

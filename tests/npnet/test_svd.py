@@ -104,8 +104,17 @@ def test_bfloat16_weights_decompose_in_float32():
     assert torch.allclose(fresh, x, atol=1e-5)
 
 
-def test_refuses_channels_that_do_not_tile():
-    with pytest.raises(ConfigError, match="square number"):
-        SingularBranch((3, 8, 8), 8, 8, 4)
+def test_channels_that_are_no_square_number_tile_to_a_wide_grid():
+    x = torch.randn(2, 32, 3, 5)
+    assert tile(x).shape == (2, 4 * 3, 8 * 5)
+    assert torch.equal(tile(x)[1, 3:6, 5:10], x[1, 8 + 1])
+    assert torch.equal(untile(tile(x), 32), x)
+    assert tile(torch.randn(1, 3, 2, 2)).shape == (1, 2, 6)
+    fresh = SingularBranch((32, 4, 4), 8, 8, 4)
+    noise = torch.randn(2, 32, 4, 4)
+    assert torch.allclose(fresh(noise), noise, atol=1e-5)
+
+
+def test_refuses_heads_that_do_not_divide():
     with pytest.raises(ConfigError, match="heads"):
         SingularBranch((4, 8, 8), 8, 8, 5)

@@ -14,6 +14,10 @@ __all__ = ["FAMILIES", "FILES", "Family", "TextEmbeds", "Variant", "find_family"
 FILES = (
     "stable_diffusion",
     "stable_diffusion_xl",
+    "controlnet",
+    "hunyuan_dit",
+    "pixart",
+    "sana",
 )
 """One line a family: a file of this folder that defines FAMILY, or FAMILIES."""
 

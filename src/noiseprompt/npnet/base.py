@@ -39,7 +39,8 @@ class NPNetConfig:
         latent_shape: (C, H, W) of the noise.
         text_length, text_width: L and D of the prompt embedding.
         any_size: other H and W are allowed too ("tokens" only).
-        without: branches left out, of "singular", "residual", "text" (tables 4 and 11; "paper" only).
+        without: branches left out, of "singular", "residual", "text" (tables 4 and 11; "published": "text" only). A
+            network without its text branch takes prompt embeddings of any shape.
         svd_hidden, svd_wide, svd_heads: widths of the singular value branch and its attention heads.
         swin_image, swin_channels, swin_patch, swin_window, swin_width, swin_depths, swin_heads, swin_drop_path: of the
             Swin transformer. swin_image is the side its input is resized to; 0 keeps the latents' own size.
@@ -164,7 +165,7 @@ class NPNet(nn.Module):
                 f"{made}, the shape this NPNet was made for",
                 "ask for images of that size, or train an NPNet for this one",
             )
-        if tuple(embeds_shape) != (config.text_length, config.text_width):
+        if "text" not in config.without and tuple(embeds_shape) != (config.text_length, config.text_width):
             raise ShapeError(
                 f"prompt embeddings of shape {tuple(embeds_shape)}",
                 f"{(config.text_length, config.text_width)}, the shape this NPNet was made for",
@@ -173,21 +174,6 @@ class NPNet(nn.Module):
 
     def _takes_size(self, latent_shape: tuple[int, ...]) -> bool:
         return False
-
-    def load_matching(self, state: dict[str, Tensor]) -> list[str]:
-        """Take from another network's `state_dict` what fits; everything else starts fresh.
-
-        Args:
-            state: of an NPNet of the same architecture, e.g. one whose text branch has another width.
-
-        Returns:
-            sorted names of the tensors that were re-initialised.
-        """
-        with torch.device(next(self.parameters()).device):
-            fresh = type(self)(self.config).state_dict()
-        fits = {name: state[name] for name in fresh if name in state and state[name].shape == fresh[name].shape}
-        self.load_state_dict(fresh | fits)
-        return sorted(set(fresh) - set(fits))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json, model.safetensors and a model card README.md; each file is replaced at once.

@@ -59,6 +59,8 @@ class PublishedResidual(nn.Module):
 class PublishedNPNet(NPNet):
     """x'_T = singular(x_T) + (2 sigmoid(alpha) - 1) e + beta residual(x_T + e).
 
+    Without the text branch e is left out (table 6).
+
     Raises:
         ConfigError: latents or Swin sizes other than the published ones.
     """
@@ -67,18 +69,22 @@ class PublishedNPNet(NPNet):
         super().__init__(config)
         fixed = published_config(config.text_width)
         kept = {name: getattr(fixed, name) for name in _FIXED}
-        if config != dataclasses.replace(config, **kept):
+        if config != dataclasses.replace(config, **kept) or config.without not in ((), ("text",)):
             raise ConfigError(
                 "other sizes than the published ones", f"{kept}", 'use the architecture "paper" for others'
             )
         sizes = (config.latent_shape, config.svd_hidden, config.svd_wide, config.svd_heads)
         self.singular = SingularBranch(*sizes, fix_signs=False)
         self.residual = PublishedResidual(config)
-        self.text = TextModulation(config.text_length * config.text_width, config.latent_shape[0])
-        self.alpha = nn.Parameter(torch.tensor(float(config.alpha_init)))
+        self.text = None
+        if not config.without:
+            self.text = TextModulation(config.text_length * config.text_width, config.latent_shape[0])
+            self.alpha = nn.Parameter(torch.tensor(float(config.alpha_init)))
         self.beta = nn.Parameter(torch.tensor(float(config.beta_init)))
 
     def predict(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
+        if self.text is None:
+            return self.singular(noise) + self.beta.float() * self.residual(noise)
         e = self.text(noise, prompt_embeds)
         weight = 2 * torch.sigmoid(self.alpha.float()) - 1
         return self.singular(noise) + weight * e + self.beta.float() * self.residual(noise + e)
@@ -87,7 +93,7 @@ class PublishedNPNet(NPNet):
 _FIXED = tuple(
     field.name
     for field in dataclasses.fields(NPNetConfig)
-    if field.name in ("architecture", "latent_shape", "text_length", "any_size", "without")
+    if field.name in ("architecture", "latent_shape", "text_length", "any_size")
     or (field.name.startswith(("svd_", "swin_")) and field.name != "swin_drop_path")
 )
 

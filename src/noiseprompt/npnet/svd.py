@@ -1,7 +1,7 @@
 """Singular value prediction (eqs. 6 and 7): keep the singular vectors of the noise, predict its singular values.
 
-The latents are tiled to one matrix, channels as a square grid of blocks: (B, 4, H, W) -> (B, 2H, 2W) with channels
-0 1 in the upper row and 2 3 in the lower.
+The latents are tiled to one matrix, channels as a grid of blocks that is as square as their number allows:
+(B, 4, H, W) -> (B, 2H, 2W) with channels 0 1 in the upper row and 2 3 in the lower, 32 channels as 4 x 8.
 """
 
 from __future__ import annotations
@@ -15,20 +15,26 @@ from torch.nn.functional import scaled_dot_product_attention
 from noiseprompt.errors import ConfigError
 
 
+def grid(channels: int) -> tuple[int, int]:
+    """Rows and columns of blocks; as many rows as the largest divisor of `channels` up to its square root."""
+    rows = next(n for n in range(math.isqrt(channels), 0, -1) if channels % n == 0)
+    return rows, channels // rows
+
+
 def tile(latents: Tensor) -> Tensor:
-    """(B, g*g, H, W) -> (B, g*H, g*W)."""
+    """(B, r*c, H, W) -> (B, r*H, c*W)."""
     batch, channels, height, width = latents.shape
-    grid = math.isqrt(channels)
-    blocks = latents.reshape(batch, grid, grid, height, width).transpose(2, 3)
-    return blocks.reshape(batch, grid * height, grid * width)
+    down, across = grid(channels)
+    blocks = latents.reshape(batch, down, across, height, width).transpose(2, 3)
+    return blocks.reshape(batch, down * height, across * width)
 
 
 def untile(matrix: Tensor, channels: int) -> Tensor:
     """The inverse of `tile`."""
-    grid = math.isqrt(channels)
+    down, across = grid(channels)
     batch, rows, columns = matrix.shape
-    blocks = matrix.reshape(batch, grid, rows // grid, grid, columns // grid).transpose(2, 3)
-    return blocks.reshape(batch, channels, rows // grid, columns // grid)
+    blocks = matrix.reshape(batch, down, rows // down, across, columns // across).transpose(2, 3)
+    return blocks.reshape(batch, channels, rows // down, columns // across)
 
 
 class SelfAttention(nn.Module):
@@ -58,7 +64,7 @@ class SingularBranch(nn.Module):
     them the singular values. A fresh branch returns its input: the last layer starts at zero.
 
     Args:
-        latent_shape: (C, H, W); C a square number.
+        latent_shape: (C, H, W).
         hidden: width inside the embeddings of U and V.
         wide: width inside the last network.
         heads: of the attention.
@@ -66,7 +72,7 @@ class SingularBranch(nn.Module):
             common sign is otherwise an accident of the linear algebra library, and so is the prediction.
 
     Raises:
-        ConfigError: channels that do not tile, or heads that do not divide the number of singular values.
+        ConfigError: heads that do not divide the number of singular values.
     """
 
     def __init__(
@@ -75,10 +81,8 @@ class SingularBranch(nn.Module):
         super().__init__()
         self.fix_signs = fix_signs
         channels, height, width = latent_shape
-        grid = math.isqrt(channels)
-        if grid * grid != channels:
-            raise ConfigError(f"{channels} latent channels", "a square number of them, to tile them to one matrix")
-        rows, columns = grid * height, grid * width
+        down, across = grid(channels)
+        rows, columns = down * height, across * width
         rank = min(rows, columns)
         if rank % heads:
             raise ConfigError(f"{heads} heads over {rank} singular values", "a number of heads that divides them")
