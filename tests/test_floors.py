@@ -45,7 +45,7 @@ FLOORS = [
         "train_data",
     },
     {"collect", "train", "generate", "evaluate", "report"},
-    {"commands", "tool_commands", "score_command", "demo", "recipe", "cli", "engines"},
+    {"commands", "tool_commands", "score_command", "demo", "recipe", "recipes", "cli", "engines"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 STAGES = FLOORS[5]

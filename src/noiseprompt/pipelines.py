@@ -23,27 +23,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseprompt.drivers import (
-    GridKnown,
-    Levels,
-    OneMove,
-    WithoutFirstStep,
-    borrowed,
-    counted,
-    ddim_levels,
-    dpm_solver_levels,
-    is_flow,
-    is_plain_ddim,
-)
-from noiseprompt.errors import InputError, NoisepromptError, ShapeError
+from noiseprompt import calls
+from noiseprompt.drivers import WithoutFirstStep, is_flow, is_plain_ddim
+from noiseprompt.errors import InputError
 from noiseprompt.families import FAMILIES, Family, TextEmbeds, find_family, loading
 from noiseprompt.families.samplers import schedule_arguments
 from noiseprompt.noise import check_noise
+from noiseprompt.text import average_chunks
 from noiseprompt.types import InvertAt
 
 __all__ = ["FAMILIES", "Family", "Pipeline", "TextEmbeds"]
 
-Size = tuple[int | None, int | None]  # height and width in pixels
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -65,6 +55,11 @@ class Pipeline:
         self.family = find_family(pipe, (*companions, self.name))
         self.schedule: str | None = None
         """A published timestep schedule that the sampler follows, e.g. "ays"."""
+        self.long_prompts = "truncate"
+        """What an NPNet sees of a prompt over the text encoder's limit: "truncate" or "average" (see `text`)."""
+        self.changes: dict[str, Any] = {}
+        """What was changed about the model when it was loaded, for records (`ModelOptions.record`)."""
+        self._empty: TextEmbeds | None = None
         self.denoiser_calls = 0.0
         """Denoiser evaluations so far, times images: a guided step counts two an image."""
 
@@ -83,6 +78,7 @@ class Pipeline:
         lora: Sequence[str] = (),
         controlnet: str | None = None,
         control_image: str | Path | None = None,
+        long_prompts: str = "truncate",
         offload: str | None = None,
     ) -> Pipeline:
         """Load a model.
@@ -92,7 +88,7 @@ class Pipeline:
             device: "cpu", "cuda", "cuda:1", "mps", or "auto".
             dtype: "float32", "float16" or "bfloat16".
             revision, variant: of a hub model, e.g. variant "fp16".
-            scheduler, schedule, unet, lora, controlnet, control_image: see `families.options`.
+            scheduler, schedule, unet, lora, controlnet, control_image, long_prompts: see `families.options`.
             offload: "model" or "sequential": keep on the accelerator only the part that computes.
 
         Raises:
@@ -105,7 +101,8 @@ class Pipeline:
             raise InputError(f"dtype {dtype!r}", f"one of {', '.join(DTYPES)}")
         asked = {"scheduler": scheduler, "schedule": schedule, "unet": unet, "lora": ",".join(lora) or None}
         images = {"controlnet": controlnet, "control_image": None if control_image is None else str(control_image)}
-        options = ModelOptions(**asked, **images, offload=offload)
+        hub = {"revision": revision, "variant": variant}
+        options = ModelOptions(**asked, **images, **hub, long_prompts=long_prompts, offload=offload)
         options.check()
         device = loading.pick_device(device)
         loading.check_offload(device, offload)
@@ -115,6 +112,7 @@ class Pipeline:
         pipe.set_progress_bar_config(disable=True)
         self = cls(pipe, name=str(model), companions=options.names)
         self.schedule, self.family = schedule, with_schedule(self.family, schedule)
+        self.long_prompts, self.changes = long_prompts, options.record()
         if self.family.announced:
             print(f"{model}: {self.family.describe_variant()}", file=sys.stderr)
         if self.device.type == "cpu":
@@ -171,30 +169,8 @@ class Pipeline:
         Raises:
             InputError: a number of steps out of range.
         """
-        grid = self._grid(num_inference_steps)
-        if not isinstance(grid, Levels):
-            grid = self._flow_grid(num_inference_steps, height, width)
-        return grid.t_from, grid.t_to, grid.alpha_from, grid.alpha_to
-
-    def _grid(self, steps: int) -> Any:
-        """The two levels, or a flow scheduler that knows them when the pipeline has told it the size."""
-        scheduler = self.pipe.scheduler
-        if self.is_flow:
-            longest = int(scheduler.config.num_train_timesteps)
-            if not 1 <= steps <= longest:
-                raise InputError(f"num_inference_steps {steps}", f"1 to {longest}")
-            return scheduler
-        return (dpm_solver_levels if self.family.grid == "dpm-solver" else ddim_levels)(scheduler.config, steps)
-
-    def _flow_grid(self, steps: int, height: int | None, width: int | None) -> Levels:
-        """What the pipeline tells its scheduler in a call that ends before the denoiser is asked."""
-        probe = OneMove(self.pipe.scheduler, config=self.pipe.scheduler.config, only_levels=True)
-        latents = torch.zeros(1, *self.latent_shape(height, width))
-        try:
-            self._call(probe, self.encode([""]), latents, (height, width), 1.0, num_inference_steps=steps)
-        except GridKnown as known:
-            return known.levels
-        raise NoisepromptError(f"{type(self.pipe).__name__} asked for no timesteps", "a pipeline that sets them")
+        known = calls.levels(self, num_inference_steps, (height, width))
+        return known.t_from, known.t_to, known.alpha_from, known.alpha_to
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> TextEmbeds:
@@ -205,7 +181,18 @@ class Pipeline:
         """
         if isinstance(texts, str) or not texts:
             raise InputError(f"texts {texts!r}", "a list with at least one text")
-        return replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
+        embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
+        if self.long_prompts == "average":
+            seen = average_chunks(self.pipe, self.family.encode, texts, embeds.prompt_embeds)
+            embeds = replace(embeds, prompt_embeds=seen)
+        return embeds
+
+    @property
+    def empty(self) -> TextEmbeds:
+        """One empty prompt, encoded once."""
+        if self._empty is None:
+            self._empty = self.encode([""])
+        return self._empty
 
     @property
     def can_share_first_step(self) -> bool:
@@ -254,7 +241,8 @@ class Pipeline:
                 f"after_first_step with {type(own).__name__}", expected, "sample from the noise x_T instead"
             )
         timesteps = schedule_arguments(self.pipe, self.schedule, steps)
-        images = self._call(
+        images = calls.call(
+            self,
             WithoutFirstStep(own) if after_first_step else None,
             embeds,
             latents,
@@ -276,7 +264,7 @@ class Pipeline:
             InputError: a guidance scale below 1, or above where there is no guidance; a number of steps out of range.
             ShapeError: latents that do not fit the prompts or the model.
         """
-        return self._move(embeds, latents, guidance_scale, num_inference_steps)[0]
+        return calls.move(self, embeds, latents, guidance_scale, num_inference_steps)[0]
 
     def invert_step(
         self,
@@ -296,7 +284,8 @@ class Pipeline:
             InputError: as `denoise_step`, or an unknown `invert_at`.
             ShapeError: latents that do not fit the prompts or the model.
         """
-        return self._move(embeds, latents, guidance_scale, num_inference_steps, up=True, invert_at=invert_at)[0]
+        how: Any = {"up": True, "invert_at": invert_at}
+        return calls.move(self, embeds, latents, guidance_scale, num_inference_steps, **how)[0]
 
     def predictions(
         self, embeds: TextEmbeds, latents: torch.Tensor, *, guidance_scale: float, num_inference_steps: int
@@ -308,7 +297,7 @@ class Pipeline:
         Raises:
             InputError, ShapeError: as `denoise_step`.
         """
-        _, predicted, levels = self._move(embeds, latents, guidance_scale, num_inference_steps)
+        _, predicted, levels = calls.move(self, embeds, latents, guidance_scale, num_inference_steps)
         predicted = predicted.to(latents.device, torch.float32)
         if levels.prediction_type != "v_prediction":
             return predicted
@@ -340,48 +329,3 @@ class Pipeline:
         lower = self.denoise_step(embeds, exact, guidance_scale=down, num_inference_steps=steps)
         upper = self.invert_step(embeds, lower, guidance_scale=up, num_inference_steps=steps, invert_at=invert_at)
         return upper.to(latents.dtype)
-
-    def _move(
-        self, embeds: TextEmbeds, latents: torch.Tensor, guidance: float, steps: int, **how: Any
-    ) -> tuple[torch.Tensor, torch.Tensor, Levels]:
-        """Latents after one move, the prediction it was made with, and the two levels."""
-        self.family.check_guidance(self.pipe, guidance)
-        pack, unpack = self.family.pack, self.family.unpack
-        exact = pack(latents) if pack else latents
-        driver = OneMove(self._grid(steps), exact=exact, config=self.pipe.scheduler.config, **how)
-        self._call(driver, embeds, latents, (None, None), guidance, num_inference_steps=steps, output_type="latent")
-        if driver.result is None or driver.prediction is None or driver.levels is None:
-            raise NoisepromptError(
-                f"{type(self.pipe).__name__} made no step", "a pipeline call that is not interrupted"
-            )
-        size = latents.shape[2:]
-        moved, predicted = (unpack(x, *size) if unpack else x for x in (driver.result, driver.prediction))
-        return moved.to(latents.device, latents.dtype), predicted, driver.levels
-
-    @torch.no_grad()
-    def _call(
-        self, scheduler: Any, embeds: TextEmbeds, latents: torch.Tensor, size: Size, guidance: float, **settings: Any
-    ) -> Any:
-        """One pipeline call, with `scheduler` in place of its own unless None; counts the rows the denoiser sees."""
-        height, width = self._check(embeds, latents, size)
-        family = self.family
-        x = family.pack(latents) if family.pack else latents
-        x = x.to(self.device, torch.float32 if family.float32_latents else self.dtype)
-        given = {**family.call_settings(self.pipe, guidance), **embeds.call_kwargs, **settings}
-        with counted(self.denoiser, self._count), borrowed(self.pipe, scheduler):
-            return self.pipe(latents=x, height=height, width=width, **given)
-
-    def _count(self, rows: int) -> None:
-        self.denoiser_calls += rows
-
-    def _check(self, embeds: TextEmbeds, latents: torch.Tensor, size: Size) -> tuple[int, int]:
-        """Image size in pixels of latents that fit."""
-        came = f"latents {tuple(latents.shape)}"
-        if latents.ndim != 4 or len(latents) != len(embeds):
-            raise ShapeError(came, f"({len(embeds)}, C, H, W), one row a prompt")
-        factor = self.family.factor(self.pipe)
-        height, width = size[0] or latents.shape[2] * factor, size[1] or latents.shape[3] * factor
-        shape = self.latent_shape(height, width)
-        if tuple(latents.shape[1:]) != shape:
-            raise ShapeError(came, f"(B, {', '.join(map(str, shape))}) for {height} x {width} pixels")
-        return height, width
