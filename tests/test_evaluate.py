@@ -16,17 +16,17 @@ from noiseprompt.evaluate import (
     EvaluateConfig,
     evaluate,
     read_results,
-    seeds_of,
     summarize,
     summarize_run,
-    wrong_prompt,
 )
+from noiseprompt.evaluation_plan import seeds_of, wrong_prompt
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise import batch_noise, prompt_seed
 from noiseprompt.results import slug
 from noiseprompt.statistics import paired_bootstrap, sign_flip_test, wilson
-from noiseprompt.summary import ACCURACY, markdown
+from noiseprompt.summary import ACCURACY
 from noiseprompt.types import EvalResult, Prompt
+from noiseprompt.wording import markdown
 from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
 
 PROMPTS = [Prompt(f"a thing numbered {i}", kind="odd" if i % 2 else "even") for i in range(7)]
@@ -78,7 +78,7 @@ def test_progress_counts_images(tmp_path: Path) -> None:
     assert [len(s.results) for s in steps] == [4] * 12 + [2] * 4
     assert [s.done for s in steps] == list(np.cumsum([len(s.results) for s in steps]))
     assert {s.total for s in steps} == {56}
-    assert (tmp_path / "results.md").read_text().count("\n| ") == 3 * 4
+    assert (tmp_path / "results.md").read_text().count("\n| ") == 3 * (4 + 2)
 
 
 def test_strength_zero_draws_the_standard_images(whole: Path) -> None:
@@ -270,7 +270,7 @@ def _by_hand() -> tuple[list[EvalResult], np.ndarray, np.ndarray]:
 
 def test_summary_of_known_scores() -> None:
     results, a, b = _by_hand()
-    summary = summarize(results, filter_scorer="taste", seed=3)
+    summary = summarize(results, filter_scorers=["taste"], seed=3)
     assert summary["metrics"] == [ACCURACY, "shapes-checker", "taste"]
     assert (summary["main_metric"], summary["prompts"], summary["images"]) == (ACCURACY, 30, 120)
     row = summary["methods"]["better"]["metrics"][ACCURACY]
@@ -327,11 +327,11 @@ def test_an_unfinished_run_is_summarised_on_its_pairs() -> None:
 def test_the_filter_is_no_judge_and_is_marked() -> None:
     results = [_result("standard", "p", 0, 1.0, 0.2), _result("other", "p", 0, 0.4, 0.3)]
     results = [dataclasses.replace(r, scores={"taste": r.scores["taste"], "rank": 1.0}) for r in results]
-    summary = summarize(results, filter_scorer="taste")
+    summary = summarize(results, filter_scorers=["taste"])
     assert summary["main_metric"] == "rank"
     text = markdown(summary)
-    assert "| taste (filter) | other |" in text
-    assert "| rank | other |" in text
+    assert "### taste (filter)" in text
+    assert "### rank\n" in text
     assert "no independent judge" in text
     assert summary["methods"]["other"]["metrics"]["taste"]["gain"]["low"] is None  # one prompt has no interval
 

@@ -1,11 +1,13 @@
 """Methods x prompts x seeds -> scored images, paired and resumable.
 
 A folder of results:
-    settings.json    what the results depend on and its fingerprint; another setting is refused
-    results.jsonl    one line an image (`EvalResult`), appended a batch at a time
-    images/          PNG, one folder a method
-    results.json     `summarize` of the lines, written at the end
-    results.md       its headline table
+    settings.json      what the results depend on and its fingerprint; another setting is refused
+    results.jsonl      one line an image (`EvalResult`), appended a batch at a time
+    diagnostics.jsonl  what each method did to the noise
+    images/            PNG, one folder a method
+    features/          of the saved images, for the set metrics
+    results.json       `summarize` of the lines, written at the end
+    results.md         the same in words and tables
 
 The prompt x seed list is cut into fixed batches, and each batch goes through every method in turn. A batch that was cut
 short is made again as a whole, so an interrupted run ends with the results of an uninterrupted one.
@@ -13,65 +15,62 @@ short is made again as a whole, so an interrupted run ends with the results of a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from noiseprompt.config import fingerprint, to_dict
-from noiseprompt.errors import ConfigError, InputError, NoiseError
+from noiseprompt import diagnostics
+from noiseprompt.config import to_dict
+from noiseprompt.errors import NoiseError, NoisepromptError
+from noiseprompt.evaluation_plan import (
+    JUDGING,
+    EvaluateConfig,
+    Item,
+    all_methods,
+    check,
+    extractor_name,
+    plan,
+    run_settings,
+)
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, Sampling, make_noise
-from noiseprompt.noise import PAPER_SEEDS, batch_noise, prompt_seed
-from noiseprompt.results import Lock, append, read_results, read_settings, replace, resume, save_image, settle
-from noiseprompt.summary import BASELINE, markdown, summarize
+from noiseprompt.noise import batch_noise
+from noiseprompt.results import (
+    Lock,
+    append,
+    append_results,
+    iter_results,
+    note_refused,
+    read_results,
+    read_settings,
+    replace,
+    resume,
+    save_image,
+    settle,
+)
+from noiseprompt.set_metrics import measure
+from noiseprompt.summary import summarize
 from noiseprompt.types import EvalResult, Prompt
+from noiseprompt.wording import markdown
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.scorers.base import Scorer
 
-__all__ = ["EvalProgress", "EvaluateConfig", "evaluate", "read_results", "summarize", "summarize_run"]
-
-SMALL = 128
-"""Edge in pixels up to which every image is saved by default: a few kilobytes each."""
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """How images are drawn and judged.
-
-    Fields:
-        seeds: the seeds of every prompt; if empty, `num_seeds` a prompt: from the prompt's own seed upwards if it names
-            one, else assigned from `seed` and the prompt within `seed_range` (both ends included). The default range is
-            the one training seeds come from, as in the paper: the prompts differ, and table 14 finds no effect of the
-            range.
-        num_seeds: see there.
-        seed: of the run; also seeds the bootstrap.
-        seed_range: see there.
-        guidance_scale, num_inference_steps: the family's values where None.
-        height, width: in pixels, the pipeline's where None.
-        batch_size: images drawn at once.
-        save_images: "all", "none", a number of prompts, or "auto": all up to 128 pixels, else those of 24 prompts.
-        filter_scorer: the scorer that filtered the training pairs, marked in tables: it is no judge.
-    """
-
-    seeds: tuple[int, ...] = ()
-    num_seeds: int = 1
-    seed: int = 0
-    seed_range: tuple[int, int] = PAPER_SEEDS
-    guidance_scale: float | None = None
-    num_inference_steps: int | None = None
-    height: int | None = None
-    width: int | None = None
-    batch_size: int = 16
-    save_images: str | int = "auto"
-    filter_scorer: str = ""
+__all__ = [
+    "EvalProgress",
+    "EvaluateConfig",
+    "all_methods",
+    "evaluate",
+    "read_results",
+    "summarize",
+    "summarize_run",
+]
 
 
 @dataclass(frozen=True)
@@ -93,13 +92,16 @@ class EvalProgress:
 
 
 @dataclass(frozen=True)
-class _Item:
-    """One image to draw: prompt, seed, the wrong prompt of the control (or ""), and whether the picture is kept."""
+class _Run:
+    """What every batch needs."""
 
-    prompt: Prompt
-    seed: int
-    wrong: str
-    save: bool
+    pipeline: Pipeline
+    scorers: Sequence[Scorer]
+    methods: dict[str, NoiseMethod]
+    optional: Collection[str]
+    refused: dict[str, str]
+    config: EvaluateConfig
+    out: Path
 
 
 def evaluate(
@@ -109,13 +111,17 @@ def evaluate(
     methods: Sequence[MethodSpec],
     config: EvaluateConfig,
     out: str | Path,
+    *,
+    optional: Collection[str] = (),
 ) -> Iterator[EvalProgress]:
     """Draw and score every image that `out` does not hold yet; at the end write results.json and results.md.
 
-    More methods may be given for a folder later on; everything else must be as it was.
+    More methods may be given for a folder later on; everything that an image or a score depends on must be as it was.
 
     Args:
         methods: among them "standard", which the others are compared with.
+        optional: labels of methods that may refuse this pipeline or these prompts: they are left out from there on, and
+            the reason is noted.
 
     Yields:
         one record a batch and method, after its results are on disk.
@@ -127,133 +133,115 @@ def evaluate(
         NoiseError: a method gave noise, or a scorer a score, that is not finite.
     """
     out = Path(out)
-    _check(prompts, scorers, methods, config)
-    items = _items(prompts, config, pipeline, any(spec.swap for spec in methods))
-    built = {spec.label: spec.build() for spec in methods}
-    sampling = Sampling(config.guidance_scale, config.num_inference_steps, config.height, config.width)
-    for method in built.values():
-        method.prepare(pipeline, sampling)
+    check(prompts, scorers, methods, config)
+    alone = len({p.text for p in prompts}) < 2
+    refused = {
+        m.label: "Its control needs a second prompt." for m in methods if m.swap and alone and m.label in optional
+    }
+    methods = [spec for spec in methods if spec.label not in refused]
+    items = plan(prompts, config, pipeline, any(spec.swap for spec in methods))
+    run = _Run(pipeline, scorers, {}, optional, refused, config, out)
+    _prepare(run, methods)
+    extractor = extractor_name(config, pipeline.name)
+    if extractor:
+        from noiseprompt.scorers.features import load_features
+
+        load_features(extractor)  # a wrong name or missing weights are told before anything is drawn
     out.mkdir(parents=True, exist_ok=True)
     with Lock(out / ".lock"):
-        settle(out, _settings(pipeline, prompts, scorers, config), {label: m.describe() for label, m in built.items()})
-        batches = [items[i : i + config.batch_size] for i in range(0, len(items), config.batch_size)]
-        finished = resume(out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches])
-        done = sum(len(batches[b]) for b, label in finished if label in built)
-        for index, batch in enumerate(batches):
-            todo = [spec for spec in methods if (index, spec.label) not in finished]
-            for spec, results, seconds in _batch(pipeline, batch, scorers, todo, built, config, out):
-                append(out / "results.jsonl", results)
-                done += len(results)
-                yield EvalProgress(spec.label, tuple(results), done, len(items) * len(methods), seconds)
+        judging = {name: to_dict(config)[name] for name in JUDGING}
+        judging["features"] = extractor
+        described = {label: method.describe() for label, method in run.methods.items()}
+        settle(out, run_settings(pipeline, prompts, scorers, config), described, judging)
+        yield from _draw(run, items, methods)
+        note_refused(out, refused)
         summarize_run(out)
 
 
+def _prepare(run: _Run, specs: Sequence[MethodSpec]) -> None:
+    config = run.config
+    sampling = Sampling(config.guidance_scale, config.num_inference_steps, config.height, config.width)
+    for spec in specs:
+        try:
+            method = spec.build()
+            method.prepare(run.pipeline, sampling)
+            run.methods[spec.label] = method
+        except NoisepromptError as error:
+            _refuse(run, spec, error)
+
+
+def _refuse(run: _Run, spec: MethodSpec, error: NoisepromptError) -> None:
+    """Note why an optional method is left out.
+
+    Raises:
+        NoisepromptError: the method is not optional.
+    """
+    if spec.label not in run.optional:
+        raise error
+    run.refused[spec.label] = str(error)
+
+
+def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec]) -> Iterator[EvalProgress]:
+    size, out = run.config.batch_size, run.out
+    batches = [items[i : i + size] for i in range(0, len(items), size)]
+    finished = resume(out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches])
+    done = sum(len(batches[b]) for b, label in finished if label in run.methods)
+    for index, batch in enumerate(batches):
+        todo = [m for m in methods if (index, m.label) not in finished and m.label not in run.refused]
+        for spec, results, figures, seconds in _batch(run, batch, todo):
+            append(out / diagnostics.FILE, diagnostics.record(spec.label, index, figures))
+            append_results(out / "results.jsonl", results)
+            done += len(results)
+            active = sum(label not in run.refused for label in run.methods)
+            yield EvalProgress(spec.label, tuple(results), done, len(items) * active, seconds)
+
+
 def summarize_run(out: str | Path) -> dict[str, Any]:
-    """Write results.json and results.md from the lines in `out`, complete or not; returns the summary.
+    """Write results.json and results.md from the lines and images in `out`, complete or not; returns the summary.
 
     Raises:
         InputError: no evaluation there.
         StoreError: a damaged line.
     """
-    config = read_settings(Path(out))["settings"]["config"]
-    summary = summarize(read_results(Path(out)), filter_scorer=config["filter_scorer"], seed=config["seed"])
-    replace(Path(out) / "results.json", json.dumps(summary, indent=1) + "\n")
-    replace(Path(out) / "results.md", markdown(summary))
+    out = Path(out)
+    data = read_settings(out)
+    config, judging = data["settings"]["config"], data["judging"]
+    if not judging:  # a folder of version 0.1.0
+        judging = {"filter_scorers": [config["filter_scorer"]] if config.get("filter_scorer") else []}
+    name, model = judging.get("features", ""), data["settings"]["pipeline"]["name"]
+    summary = summarize(
+        iter_results(out),
+        filter_scorers=judging["filter_scorers"],
+        sets=measure(out, name, judging.get("reference", ""), world=model == "shapes") if name else None,
+        refused=data["refused"],
+        seed=config["seed"],
+    )
+    replace(out / "results.json", json.dumps(summary, indent=1) + "\n")
+    replace(out / "results.md", markdown(summary))
     return summary
-
-
-# --------------------------------------------------------------------------------------------------------- what to draw
-
-
-def _check(
-    prompts: Sequence[Prompt], scorers: Sequence[Scorer], methods: Sequence[MethodSpec], config: EvaluateConfig
-) -> None:
-    if not prompts or not scorers:
-        raise InputError(f"{len(prompts)} prompts and {len(scorers)} scorers", "at least one of each")
-    labels = [spec.label for spec in methods]
-    if BASELINE not in labels or len(set(labels)) < len(labels):
-        raise InputError(
-            f"methods {', '.join(labels) or '(none)'}",
-            f"different methods, {BASELINE!r} among them: gains are paired with it",
-        )
-    if config.batch_size < 1 or config.num_seeds < 1:
-        raise ConfigError(f"batch_size {config.batch_size}, num_seeds {config.num_seeds}", "1 or more")
-    if isinstance(config.save_images, str) and config.save_images not in ("auto", "all", "none"):
-        raise ConfigError(f"save_images {config.save_images!r}", '"auto", "all", "none" or a number of prompts')
-    low, high = config.seed_range
-    if not config.seeds and high - low + 1 < config.num_seeds:
-        raise ConfigError(
-            f"num_seeds {config.num_seeds} out of seed_range {low}-{high}", "a range that holds as many seeds"
-        )
-
-
-def _items(prompts: Sequence[Prompt], config: EvaluateConfig, pipeline: Pipeline, swap: bool) -> list[_Item]:
-    if swap and len({p.text for p in prompts}) < 2:
-        raise InputError("a swap control with one prompt", "at least two different prompts")
-    kept = _kept_prompts(config, pipeline)
-    items = []
-    for i, prompt in enumerate(prompts):
-        wrong = wrong_prompt(prompts, i).text if swap else ""
-        items += [_Item(prompt, seed, wrong, i < kept) for seed in seeds_of(prompt, config)]
-    keys = {(item.prompt.id, item.seed) for item in items}
-    if len(keys) < len(items):
-        raise InputError(
-            f"{len(items) - len(keys)} prompts that repeat another with the same seed", "each prompt once per seed"
-        )
-    return items
-
-
-def wrong_prompt(prompts: Sequence[Prompt], index: int) -> Prompt:
-    """The prompt half the list away, or the next one after it with another text; there must be one."""
-    n = len(prompts)
-    shifted = (prompts[(index + n // 2 + k) % n] for k in range(n))
-    return next(p for p in shifted if p.text != prompts[index].text)
-
-
-def seeds_of(prompt: Prompt, config: EvaluateConfig) -> list[int]:
-    """The seeds of a prompt's source noises, all different."""
-    if config.seeds:
-        return list(dict.fromkeys(config.seeds))
-    if prompt.seed is not None:
-        return [prompt.seed + k for k in range(config.num_seeds)]
-    seeds: dict[int, None] = {}
-    run_seed = config.seed
-    while len(seeds) < config.num_seeds:
-        seeds[prompt_seed(run_seed, prompt.id, config.seed_range)] = None
-        run_seed += 1
-    return list(seeds)
-
-
-def _kept_prompts(config: EvaluateConfig, pipeline: Pipeline) -> float:
-    if isinstance(config.save_images, int):
-        return config.save_images
-    height, width = pipeline.default_size
-    small = max(config.height or height, config.width or width) <= SMALL
-    return {"all": float("inf"), "none": 0, "auto": float("inf") if small else 24}[config.save_images]
 
 
 # ------------------------------------------------------------------------------------------------------------ drawing
 
 
 def _batch(
-    pipeline: Pipeline,
-    batch: Sequence[_Item],
-    scorers: Sequence[Scorer],
-    specs: Sequence[MethodSpec],
-    methods: dict[str, NoiseMethod],
-    config: EvaluateConfig,
-    out: Path,
-) -> Iterator[tuple[MethodSpec, list[EvalResult], float]]:
-    """The results of one batch for each method in turn; texts are encoded once for all of them."""
+    run: _Run, batch: Sequence[Item], specs: Sequence[MethodSpec]
+) -> Iterator[tuple[MethodSpec, list[EvalResult], dict[str, list[float]], float]]:
+    """Results and noise figures of one batch for each method in turn; texts are encoded once for all of them."""
     if not specs:
         return
+    pipeline, config = run.pipeline, run.config
     shape = pipeline.latent_shape(config.height, config.width)
     noise = batch_noise([item.seed for item in batch], shape, device=str(pipeline.device))
     embeds = pipeline.encode([item.prompt.text for item in batch])
     swapped = pipeline.encode([item.wrong for item in batch]) if any(spec.swap for spec in specs) else None
     for spec in specs:
         start, calls = _now(pipeline), pipeline.denoiser_calls
-        latents = make_noise(spec, methods[spec.label], pipeline, embeds, swapped, noise)
+        try:
+            latents = make_noise(spec, run.methods[spec.label], pipeline, embeds, swapped, noise)
+        except NoisepromptError as error:
+            _refuse(run, spec, error)
+            continue
         middle = _now(pipeline)
         images = pipeline.sample(
             embeds,
@@ -264,33 +252,26 @@ def _batch(
             width=config.width,
         )
         end = _now(pipeline)
-        costs = (
-            (pipeline.denoiser_calls - calls) / len(batch),
-            (middle - start) / len(batch),
-            (end - middle) / len(batch),
-        )
-        scores = {scorer.name: _score(scorer, images, batch) for scorer in scorers}
-        names = [
-            save_image(out, spec.label, f"{item.prompt.id}-{item.seed}", image) if item.save else ""
-            for item, image in zip(batch, images, strict=True)
-        ]
-        results = [
-            EvalResult(
-                spec.label,
-                item.prompt.id,
-                item.prompt.text,
-                item.prompt.kind,
-                item.seed,
-                {s: scores[s][i] for s in scores},
-                *costs,
-                names[i],
-            )
-            for i, item in enumerate(batch)
-        ]
-        yield spec, results, _now(pipeline) - start
+        spent = (pipeline.denoiser_calls - calls, middle - start, end - middle)
+        results = _judge(run, spec.label, batch, images, [value / len(batch) for value in spent])
+        yield spec, results, diagnostics.measure(latents, noise), _now(pipeline) - start
 
 
-def _score(scorer: Scorer, images: np.ndarray, batch: Sequence[_Item]) -> list[float]:
+def _judge(
+    run: _Run, label: str, batch: Sequence[Item], images: np.ndarray, costs: Sequence[float]
+) -> list[EvalResult]:
+    """Score the images and save those to keep."""
+    scores = {scorer.name: _score(scorer, images, batch) for scorer in run.scorers}
+    results = []
+    for i, item in enumerate(batch):
+        prompt, name = item.prompt, f"{item.prompt.id}-{item.seed}"
+        image = save_image(run.out, label, name, images[i]) if item.save else ""
+        own = {scorer: values[i] for scorer, values in scores.items()}
+        results.append(EvalResult(label, prompt.id, prompt.text, prompt.kind, item.seed, own, *costs, image))
+    return results
+
+
+def _score(scorer: Scorer, images: np.ndarray, batch: Sequence[Item]) -> list[float]:
     scores = [float(s) for s in scorer.score(images, [item.prompt for item in batch])]
     if len(scores) != len(batch) or not np.isfinite(scores).all():
         raise NoiseError(f"scorer {scorer.name!r} gave {scores}", f"{len(batch)} finite numbers")
@@ -302,27 +283,3 @@ def _now(pipeline: Pipeline) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-def _settings(
-    pipeline: Pipeline, prompts: Sequence[Prompt], scorers: Sequence[Scorer], config: EvaluateConfig
-) -> dict[str, Any]:
-    """Everything the results depend on but the methods."""
-    family = pipeline.family
-    weights = list(pipeline.denoiser.parameters())[-1].detach().cpu().float().numpy().tobytes()
-    resolved = {
-        "guidance_scale": family.guidance_scale if config.guidance_scale is None else config.guidance_scale,
-        "num_inference_steps": config.num_inference_steps or family.num_inference_steps,
-    }
-    return {
-        "pipeline": {
-            "name": pipeline.name,
-            "family": family.name,
-            "device": str(pipeline.device),
-            "dtype": str(pipeline.dtype).removeprefix("torch."),
-            "denoiser": hashlib.sha256(weights).hexdigest()[:12],
-        },
-        "prompts": {"count": len(prompts), "fingerprint": fingerprint({"prompts": [asdict(p) for p in prompts]})},
-        "scorers": [scorer.name for scorer in scorers],
-        "config": {**to_dict(config), **resolved},
-    }

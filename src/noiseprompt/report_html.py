@@ -1,4 +1,4 @@
-"""Charts as inline SVG and the page around them: plain strings, no script, nothing fetched.
+"""Charts as inline SVG: plain strings, no script, nothing fetched.
 
 Every function that takes text escapes it. Colours are Okabe and Ito's, which colour-blind readers tell apart; shape or
 label always says the same as the colour. Charts are 440 units wide so that their text stays readable on a phone.
@@ -131,10 +131,11 @@ def gains(title: str, marks: Sequence[Mark], unit: str) -> str:
 
 
 def scatter(title: str, marks: Sequence[Mark], x_unit: str, y_unit: str) -> str:
-    """A point a method, with its interval upright, and a key below."""
+    """A point a method, with its interval upright, and a key below; points of one x stand side by side."""
     x_low, x_high = _range([m.x for m in marks])
+    x_low, x_high = x_low - 0.08 * (x_high - x_low), x_high + 0.08 * (x_high - x_low)
     y_low, y_high = _range([v for m in marks for v in (m.value, m.low, m.high) if v is not None])
-    left, right, top, bottom = 48.0, WIDTH - 12.0, 24.0, 240.0
+    left, right, top, bottom = 56.0, WIDTH - 12.0, 24.0, 240.0
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = left + (x - x_low) / (x_high - x_low) * (right - left)
@@ -145,37 +146,88 @@ def scatter(title: str, marks: Sequence[Mark], x_unit: str, y_unit: str) -> str:
         y = at(x_low, tick)[1]
         parts += [_line(left, y, right, y), _text(left - 5, y + 4, f"{tick:g}", "end")]
     for i, mark in enumerate(marks):
+        same = [j for j, other in enumerate(marks) if other.x == mark.x]  # side by side, or they would hide each other
         x, y = at(mark.x, mark.value)
+        x += 9 * (same.index(i) - (len(same) - 1) / 2)
         if mark.low is not None and mark.high is not None:
             parts.append(_line(x, at(0, mark.low)[1], x, at(0, mark.high)[1], colour(mark.style), 1.5))
-        key = bottom + 52 + 19 * i
-        parts += [
-            _point(x, y, mark.style),
-            _point(left, key - 4, mark.style),
-            _text(left + 14, key, _short(mark.label, 38)),
-        ]
-        parts.append(_text(right, key, mark.note, "end"))
+        parts += [_point(x, y, mark.style), *_key(mark, left, right, bottom + 52 + 19 * i)]
     return _svg(title, bottom + 46 + 19 * len(marks), parts)
+
+
+def scores(title: str, points: Sequence[tuple[float, float]], style: int, x_unit: str, y_unit: str) -> str:
+    """A dot an image, the baseline's score across and the method's upright; above the diagonal the method won."""
+    low, high = _range([v for point in points for v in point])
+    left, right, top, bottom = 56.0, WIDTH - 60.0, 24.0, 348.0
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        scale = (high - low) or 1.0
+        return left + (x - low) / scale * (right - left), bottom - (y - low) / scale * (bottom - top)
+
+    parts = [*_x_axis(low, high, left, right, top, bottom, x_unit), _text(4, 14, y_unit)]
+    for tick in ticks(low, high):
+        parts += [_line(left, at(low, tick)[1], right, at(low, tick)[1])]
+        parts += [_text(left - 5, at(low, tick)[1] + 4, f"{tick:g}", "end")]
+    parts.append(_line(*at(low, low), *at(high, high), "#333", 1.5))
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in (at(*point) for point in points))
+    parts.append(f'<g fill="{colour(style)}" fill-opacity=".4">{dots}</g>')
+    return _svg(title, bottom + 38, parts)
+
+
+Line = tuple[Mark, Sequence[float | None]]
+
+
+def curves(title: str, lines: Sequence[Line], xs: Sequence[float], x_unit: str, y_unit: str) -> str:
+    """A line a method over common x values, with its shape at every point, and a key below; None breaks a line."""
+    values = [v for _, ys in lines for v in ys if v is not None]
+    if not values:
+        return ""
+    (y_low, y_high), (x_low, x_high) = _range(values, 1.0), _range(xs)
+    left, right, top, bottom = 56.0, WIDTH - 12.0, 24.0, 240.0
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = left + (x - x_low) / (x_high - x_low) * (right - left)
+        return across, bottom - (y - y_low) / (y_high - y_low) * (bottom - top)
+
+    parts = [*_x_axis(x_low, x_high, left, right, top, bottom, x_unit), _text(4, 14, y_unit)]
+    for tick in ticks(y_low, y_high):
+        parts += [_line(left, at(x_low, tick)[1], right, at(x_low, tick)[1])]
+        parts += [_text(left - 5, at(x_low, tick)[1] + 4, f"{tick:g}", "end")]
+    for i, (mark, ys) in enumerate(lines):
+        points = [at(x, y) for x, y in zip(xs, ys, strict=True) if y is not None]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour(mark.style)}" stroke-width="1.5"/>')
+        parts += [_point(x, y, mark.style, 3.5) for x, y in points]
+        parts += _key(mark, left, right, bottom + 52 + 19 * i)
+    return _svg(title, bottom + 46 + 19 * len(lines), parts)
+
+
+def _key(mark: Mark, left: float, right: float, y: float) -> list[str]:
+    return [
+        _point(left - 40, y - 4, mark.style),
+        _text(left - 26, y, _short(mark.label, 44)),
+        _text(right, y, mark.note, "end"),
+    ]
 
 
 def grouped_bars(title: str, groups: Sequence[tuple[str, Sequence[Mark]]], unit: str) -> str:
     """Bars from 0: a group a kind, a bar a method, its name and value beside it."""
     high = max([m.value for _, marks in groups for m in marks] + [1e-9])
     low = min(0.0, *(m.value for _, marks in groups for m in marks))
-    left, right = 150.0, WIDTH - 50.0
+    left, right = 196.0, WIDTH - 50.0
     scale = (right - left) / (high - low)
     parts, y = [], 4.0
     for name, marks in groups:
         parts.append(_text(4, y + 13, name, extra='class="strong"'))
         y += 20
+        parts.append(_line(left - low * scale, y - 3, left - low * scale, y + 15 * len(marks), "#333", 1.5))
         for mark in marks:
             start = left + (min(0.0, mark.value) - low) * scale
             parts += [_rect(start, y, abs(mark.value) * scale, 11, colour(mark.style))]
-            parts.append(_text(left - 6, y + 10, _short(mark.label, 22), "end", 'class="small"'))
+            parts.append(_text(left - 6, y + 10, _short(mark.label, 33), "end", 'class="small"'))
             parts.append(_text(start + abs(mark.value) * scale + 4, y + 10, mark.note, extra='class="small"'))
             y += 15
         y += 6
-    parts.append(_line(left - low * scale, 4, left - low * scale, y, "#333", 1.5))
     parts.append(_text((left + right) / 2, y + 16, unit, "middle"))
     return _svg(title, y + 24, parts)
 
@@ -209,46 +261,3 @@ def win_bars(title: str, rows: Sequence[tuple[str, int, int, int, str]]) -> str:
 
 def _short(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of escaped cells; it scrolls sideways on a narrow screen."""
-    cells = "".join(f"<th>{escape(c)}</th>" for c in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: white; }
-body { max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.6rem; } h3 { font-size: 1rem; }
-h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap; }
-td.free { white-space: normal; overflow-wrap: anywhere; }
-.charts { display: grid; gap: 1rem; align-items: start; }
-.charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
-figure { margin: 0; } .chart figcaption { font-weight: 600; font-size: .95rem; }
-svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; } svg .strong { font-weight: 700; }
-svg .small { font-size: 11px; }
-.note { color: #555; font-size: .9rem; }
-.row { margin: .8rem 0 1.2rem; break-inside: avoid; } .row p { margin: .1rem 0 .3rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: .5rem; }
-.pictures img { width: 100%; display: block; image-rendering: pixelated; }
-.pictures figcaption { font-size: .74rem; line-height: 1.25; overflow-wrap: anywhere; }
-.pictures .focus img { outline: 3px solid #0072B2; } .pictures .focus figcaption { font-weight: 700; padding-top: 3px; }
-@media print { body { max-width: none; font-size: 10pt; } .wide { overflow: visible; } th, td { white-space: normal; }
-  svg, img, .chart { break-inside: avoid; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
-"""
-
-
-def page(title: str, body: str) -> str:
-    """A whole document that may load nothing: its policy forbids it."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
-    )

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -24,12 +24,15 @@ Key = tuple[str, int]
 """(prompt id, seed): one image of every method."""
 
 
-def settle(out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any]]) -> None:
+def settle(
+    out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any]], judging: Mapping[str, Any] | None = None
+) -> None:
     """Refuse a folder of other settings; else write settings.json, with the methods it had before.
 
     Args:
         settings: everything the results depend on but the methods.
         methods: label -> what the label does not tell (`NoiseMethod.describe`).
+        judging: what is done with the images once they are there; may differ from the last time.
 
     Raises:
         ConfigError: both fingerprints and what differs.
@@ -66,13 +69,21 @@ def settle(out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any
         "fingerprint": fingerprint(settings),
         "settings": settings,
         "methods": methods,
+        "judging": dict(judging or {}),
+        "refused": {},
         "environment": _environment(),
     }
     replace(path, json.dumps(data, indent=1) + "\n")
 
 
+def note_refused(out: Path, refused: Mapping[str, str]) -> None:
+    """Keep in settings.json which methods were left out, and why: label -> reason."""
+    data = {**read_settings(out), "refused": dict(refused)}
+    replace(out / "settings.json", json.dumps(data, indent=1) + "\n")
+
+
 def read_settings(out: Path) -> dict[str, Any]:
-    """What `settle` wrote: fingerprint, settings, methods and environment.
+    """What `settle` wrote: fingerprint, settings, methods, judging, refused and environment.
 
     Raises:
         InputError: no evaluation there.
@@ -90,7 +101,7 @@ def read_settings(out: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is damaged: {error}", "JSON", "evaluate into a new folder") from error
     if missing:
         raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}", "a file written by an evaluation")
-    return data
+    return {"judging": {}, "refused": {}, **data}
 
 
 def _environment() -> dict[str, str]:
@@ -113,10 +124,9 @@ def resume(out: Path, batches: Sequence[Sequence[Key]]) -> set[tuple[int, str]]:
         StoreError: a damaged line, or an image that is in no batch.
     """
     path = out / "results.jsonl"
-    results = read_results(out)
     batch_of = {key: index for index, batch in enumerate(batches) for key in batch}
     seen: dict[tuple[int, str], set[Key]] = {}
-    for r in results:
+    for r in iter_results(out):
         if (r.prompt_id, r.seed) not in batch_of:
             raise StoreError(
                 f"{path} holds prompt {r.prompt_id} with seed {r.seed}",
@@ -125,31 +135,47 @@ def resume(out: Path, batches: Sequence[Sequence[Key]]) -> set[tuple[int, str]]:
             )
         seen.setdefault((batch_of[r.prompt_id, r.seed], r.method), set()).add((r.prompt_id, r.seed))
     finished = {key for key, images in seen.items() if len(images) == len(batches[key[0]])}
-    text = "".join(_line(r) for r in results if (batch_of[r.prompt_id, r.seed], r.method) in finished)
-    if path.exists() and path.read_bytes() != text.encode():
-        replace(path, text)
+    if path.exists() and (len(finished) < len(seen) or not _ends_in_newline(path)):
+        kept = (r for r in iter_results(out) if (batch_of[r.prompt_id, r.seed], r.method) in finished)
+        _replace(path, (_line(r) for r in kept))
     return finished
 
 
-def read_results(folder: Path) -> list[EvalResult]:
-    """Every image of `folder`/results.jsonl; a torn last line, left by a killed run, is dropped.
+def iter_results(folder: Path) -> Iterator[EvalResult]:
+    """Every image of `folder`/results.jsonl, one at a time; a torn last line, left by a killed run, is dropped.
 
     Raises:
         StoreError: a damaged line before the last.
     """
     path = Path(folder) / "results.jsonl"
-    lines = path.read_bytes().split(b"\n") if path.is_file() else []
-    results = []
-    for number, line in enumerate(lines, 1):
-        try:
-            if line:
-                results.append(EvalResult(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            if number < len(lines):  # a whole line ends in a newline, so the last piece is empty or torn
-                raise StoreError(
-                    f"line {number} of {path} is damaged", "one JSON object a line", "evaluate into a new folder"
-                ) from error
-    return results
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                if line.strip():
+                    yield EvalResult(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                if line.endswith(b"\n"):  # a whole line
+                    raise StoreError(
+                        f"line {number} of {path} is damaged", "one JSON object a line", "evaluate into a new folder"
+                    ) from error
+
+
+def read_results(folder: Path) -> list[EvalResult]:
+    """All of `iter_results` at once.
+
+    Raises:
+        StoreError: a damaged line before the last.
+    """
+    return list(iter_results(folder))
+
+
+def _ends_in_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return not size or file.read(1) == b"\n"
 
 
 def _line(result: EvalResult) -> str:
@@ -172,19 +198,28 @@ def slug(label: str) -> str:
     return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
 
-def append(path: Path, results: Sequence[EvalResult]) -> None:
-    """Add lines in one write; they are on disk when this returns."""
+def append(path: Path, text: str) -> None:
+    """Add whole lines in one write; they are on disk when this returns."""
     with path.open("ab") as file:
-        file.write("".join(map(_line, results)).encode())
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
 
 
+def append_results(path: Path, results: Sequence[EvalResult]) -> None:
+    """Add a line an image."""
+    append(path, "".join(map(_line, results)))
+
+
 def replace(path: Path, text: str) -> None:
     """Write a text file at once: a reader sees the old one or the new one."""
+    _replace(path, [text])
+
+
+def _replace(path: Path, parts: Iterable[str]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
-        file.write(text.encode())
+        file.writelines(part.encode() for part in parts)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -1,0 +1,101 @@
+"""What a method did to the noise, recorded while it is evaluated: how far it moved, its spectrum, its neighbours.
+
+    diagnostics.jsonl    one line a batch and method; of lines made twice, the last counts
+
+White noise has power 1 at every frequency and no correlation between neighbours: what differs is structure that the
+method wrote into the noise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+BANDS = tuple((i + 0.5) / 16 for i in range(8))
+"""Middles of the eight bands of radial frequency, in cycles a latent pixel; the corners above 0.5 are left out."""
+
+FILE = "diagnostics.jsonl"
+
+
+def measure(latents: torch.Tensor, source: torch.Tensor) -> dict[str, list[float]]:
+    """Figures of each row.
+
+    Args:
+        latents: (B, C, H, W), the noise an image starts from.
+        source: (B, C, H, W), the noise it was made of.
+
+    Returns:
+        "perturbation" (B,): norm of the difference over the norm of the source; "std" (B,); "neighbour" (B,): mean
+        correlation of values next to each other, across and down; "spectrum" (8,): power in `BANDS`, mean of the rows,
+        1 for white noise, nan for a band too narrow to hold a frequency of so small a latent.
+    """
+    noise, start = (t.detach().double().cpu().numpy() for t in (latents, source))
+    axes = (1, 2, 3)
+    moved = np.sqrt(((noise - start) ** 2).sum(axes) / np.maximum((start**2).sum(axes), 1e-300))
+    centred = noise - noise.mean(axis=(2, 3), keepdims=True)
+    power = np.maximum((centred**2).mean(axes), 1e-300)
+    across = (centred[..., 1:] * centred[..., :-1]).mean(axes)
+    down = (centred[..., 1:, :] * centred[..., :-1, :]).mean(axes)
+    return {
+        "perturbation": moved.tolist(),
+        "std": noise.std(axis=axes).tolist(),
+        "neighbour": ((across + down) / 2 / power).tolist(),
+        "spectrum": spectrum(noise).tolist(),
+    }
+
+
+def spectrum(noise: np.ndarray) -> np.ndarray:
+    """(B, C, H, W) -> (8,) mean power of the coefficients in each band of radial frequency."""
+    height, width = noise.shape[-2:]
+    power = (np.abs(np.fft.fft2(noise)) ** 2).mean(axis=(0, 1)) / (height * width)
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
+    band = np.floor(radius * 16).astype(int)
+    band[radius == 0.5] = 7
+    with np.errstate(invalid="ignore"):
+        return np.array([power[band == i].mean() if (band == i).any() else np.nan for i in range(len(BANDS))])
+
+
+def record(method: str, batch: int, figures: dict[str, list[float]]) -> str:
+    """The line of a batch."""
+    rounded = {name: [None if v != v else round(v, 6) for v in values] for name, values in figures.items()}
+    return json.dumps({"method": method, "batch": batch, **rounded}) + "\n"
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """method -> {"images", "perturbation": [mean, 5 %, 95 %], "std", "neighbour", "spectrum"}; {} without a file.
+
+    A line that a killed run left unfinished is passed over.
+    """
+    lines: dict[tuple[str, int], dict[str, Any]] = {}
+    path = Path(folder) / FILE
+    for line in path.read_bytes().split(b"\n") if path.is_file() else []:
+        try:
+            data = json.loads(line)
+            lines[data["method"], data["batch"]] = data
+        except (ValueError, KeyError, TypeError):
+            continue
+    methods: dict[str, list[dict[str, Any]]] = {}
+    for (method, _), data in lines.items():
+        methods.setdefault(method, []).append(data)
+    return {method: _together(parts) for method, parts in methods.items()}
+
+
+def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    joined = {name: np.concatenate([p[name] for p in parts]) for name in ("perturbation", "std", "neighbour")}
+    sizes = [len(p["perturbation"]) for p in parts]
+    bands = np.array([[np.nan if v is None else v for v in p["spectrum"]] for p in parts], np.float64)
+    moved = joined["perturbation"]
+    return {
+        "images": len(moved),
+        "perturbation": [float(moved.mean()), *map(float, np.quantile(moved, [0.05, 0.95]))],
+        "std": float(joined["std"].mean()),
+        "neighbour": float(joined["neighbour"].mean()),
+        "spectrum": [None if v != v else float(v) for v in np.average(bands, axis=0, weights=sizes)],
+    }

@@ -1,0 +1,48 @@
+"""Labels of methods for readers: short, unique names without paths, and which methods are controls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+CONTROLS = {
+    "swap": "made for a wrong prompt: a gain that survives this has nothing to do with the prompt",
+    "shuffle": "made for another source noise: a gain that survives this has nothing to do with the noise at hand",
+}
+"""Flag in a method's label -> what the control shows."""
+
+
+def control_of(label: str) -> str:
+    """The control a label names ("swap", "shuffle"), or ""."""
+    words = {word.strip() for word in label.partition(":")[2].split(",")}
+    return next((name for name in CONTROLS if name in words), "")
+
+
+def display_names(labels: Sequence[str]) -> dict[str, str]:
+    """Label -> short name: "npnet:path=/a/b/c/best,strength=2" -> "npnet:strength=2 (c/best)"; all different.
+
+    Of a path the last two parts are shown, more where two names would be the same.
+    """
+    names: dict[str, str] = {}
+    for label in labels:
+        depth, name = 2, _short(label, 2)
+        while any(_short(other, depth) == name for other in labels if other != label) and depth < 64:
+            depth += 1
+            name = _short(label, depth)
+        names[label] = name
+    taken = list(names.values())
+    return {label: label if taken.count(name) > 1 else name for label, name in names.items()}
+
+
+def _short(label: str, depth: int) -> str:
+    name, _, rest = label.partition(":")
+    kept, paths = [], []
+    for word in filter(None, (w.strip() for w in rest.split(","))):
+        value = word.partition("=")[2]
+        parts = [part for part in re.split(r"[/\\]+", value) if part not in ("", ".")]
+        if "=" in word and len(parts) > 1:
+            paths.append("/".join(parts[-depth:]))
+        else:
+            kept.append(word)
+    short = name + (":" + ",".join(kept) if kept else "")
+    return short + (f" ({', '.join(paths)})" if paths else "")

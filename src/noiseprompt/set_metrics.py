@@ -1,0 +1,177 @@
+"""Figures of all images of a method together: distance to reference pictures, precision, recall, and diversity.
+
+    images/METHOD/*.png ──extractor──> features/METHOD.npz ──> {"fid", "precision", "recall", "diversity"}
+
+Features are kept on disk, so that a run that was killed here, or a summary made again, computes none twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noiseprompt.config import fingerprint
+from noiseprompt.errors import InputError
+from noiseprompt.results import Key, iter_results, slug
+
+BATCH = 64
+"""Images in memory at once."""
+
+REFERENCE_SCENES = 2000
+"""About so many scenes of the world are rendered to compare with, the same number for every prompt."""
+
+NEIGHBOURS = 3
+"""Of precision and recall, as in the paper that defines them (Kynkaanniemi et al., arXiv:1904.06991)."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+class _Extractor:
+    """The feature network, loaded when the first features are really needed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._features: Any = None
+
+    def __call__(self, images: Iterable[np.ndarray]) -> np.ndarray:
+        """uint8 (H, W, 3) each -> float32 (N, D)."""
+        if self._features is None:
+            from noiseprompt.scorers.features import load_features
+
+            self._features = load_features(self.name)
+        return np.concatenate([self._features.features(batch) for batch in _batches(images)])
+
+
+def measure(out: Path, extractor: str, reference: str = "", *, world: bool = False) -> dict[str, Any] | None:
+    """The set metrics of every method with saved images.
+
+    Args:
+        out: folder of an evaluation.
+        extractor: a name of `registry.FEATURES`, with options as in "inception:path=FOLDER".
+        reference: a folder of pictures; rendered scenes of the prompts where empty and `world`; else nothing.
+
+    Returns:
+        {"features", "reference", "reference_images", "methods": {label: {"images", "fid", "precision", "recall",
+        "diversity": {prompt id: mean distance between its images}}}}; fid, precision and recall are None without a
+        reference; None where no image was saved.
+
+    Raises:
+        UnknownNameError: no such extractor.
+        InputError: a reference folder without pictures.
+    """
+    from noiseprompt.scorers.sets import fid, precision_recall
+
+    network = _Extractor(extractor)
+    images, texts = _saved(out)
+    if not images:
+        return None
+    target, words = _reference(out, network, reference, texts if world else [])
+    methods = {}
+    for label, files in images.items():
+        keys = sorted(files)
+        found = _cached(
+            out / "features" / f"{slug(label)}.npz", network, keys, (out / "images" / files[k] for k in keys)
+        )
+        figures: dict[str, Any] = dict.fromkeys(("fid", "precision", "recall"))
+        if min(len(target), len(found)) > NEIGHBOURS:
+            figures["fid"] = fid(found, target)
+            figures["precision"], figures["recall"] = precision_recall(found, target, NEIGHBOURS)
+        methods[label] = {"images": len(keys), **figures, "diversity": _spread(keys, found)}
+    return {"features": extractor, "reference": words, "reference_images": len(target), "methods": methods}
+
+
+def _spread(keys: Sequence[Key], features: np.ndarray) -> dict[str, float]:
+    """Mean distance between the images of each prompt; {} where no prompt has two."""
+    from noiseprompt.scorers.sets import diversity, group
+
+    grouped = group(features, [prompt_id for prompt_id, _ in keys])
+    several = {prompt_id: rows for prompt_id, rows in grouped.items() if len(rows) > 1}
+    return diversity(several).by_prompt if several else {}
+
+
+def _saved(out: Path) -> tuple[dict[str, dict[Key, str]], list[str]]:
+    """Method -> (prompt id, seed) -> file of the image; and the texts of the prompts, in order."""
+    images: dict[str, dict[Key, str]] = {}
+    texts: dict[str, None] = {}
+    for r in iter_results(out):
+        texts[r.text] = None
+        if r.image and (out / "images" / r.image).is_file():
+            images.setdefault(r.method, {})[r.prompt_id, r.seed] = r.image
+    return images, list(texts)
+
+
+def _cached(path: Path, network: _Extractor, keys: Sequence[Any], files: Iterable[Path]) -> np.ndarray:
+    """Features from `path` where it holds those of `keys`, else computed and written there at once."""
+    mark = fingerprint({"extractor": network.name, "keys": [list(map(str, key)) for key in keys]})
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["mark"]) == mark:
+                return data["features"]
+    found = network(map(_picture, files))
+    _write(path, mark, found)
+    return found
+
+
+def _write(path: Path, mark: str, features: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, mark=np.array(mark), features=features)
+    os.replace(temporary, path)
+
+
+def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:
+    """Features of the reference pictures and what they are; none where there is neither a folder nor a world."""
+    if folder:
+        files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise InputError(f"no picture in {folder}", f"a folder of {', '.join(SUFFIXES)}", "check --reference")
+        keys = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
+        return _cached(out / "features" / "of-reference.npz", network, keys, files), f"the pictures in {folder}"
+    if not texts:
+        return np.zeros((0, 1), np.float32), ""
+    each = -(-REFERENCE_SCENES // len(texts))
+    path, mark = out / "features" / "of-scenes.npz", fingerprint({"e": network.name, "each": each, "texts": texts})
+    words = f"rendered scenes, {each} for each of {len(texts)} prompts"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["mark"]) == mark:
+                return data["features"], words
+    found = network(_scenes(texts, each))
+    _write(path, mark, found)
+    return found, words
+
+
+def _scenes(texts: Sequence[str], each: int) -> Iterator[np.ndarray]:
+    """uint8 (64, 64, 3): `each` scenes that show each prompt, always the same ones."""
+    from noiseprompt.shapes.scenes import parse, random_scene, render
+
+    for text in texts:
+        rng = np.random.default_rng(list(hashlib.sha256(f"reference/{text}".encode()).digest()[:16]))
+        request = parse(text)
+        for _ in range(each):
+            yield (render(random_scene(rng, request)) * 255).round().astype(np.uint8)
+
+
+def _picture(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Up to `BATCH` pictures of one size together, uint8 (N, H, W, 3), in order."""
+    batch: list[np.ndarray] = []
+    for image in images:
+        if batch and (len(batch) == BATCH or image.shape != batch[0].shape):
+            yield np.stack(batch)
+            batch = []
+        batch.append(image)
+    if batch:
+        yield np.stack(batch)
