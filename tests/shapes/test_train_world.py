@@ -13,10 +13,13 @@ from safetensors.torch import load_file
 
 from noiseprompt.errors import ConfigError
 from noiseprompt.shapes import captions, model, scenes
-from noiseprompt.shapes.phases import Phase
+from noiseprompt.shapes.phases import Layout, Phase, locate, loss_weights
 from noiseprompt.shapes.train_world import Ema, WorldConfig, draw_scenes, export, normalise_latents, train_world
 
-PHASES = (Phase(4, 1e-3, 2, 0.5, 0.35, 0.1), Phase(2, 8e-4, 1, 0.5, 0.4, 0.05, snr_floor=0.25))
+PHASES = (
+    Phase(3, 1e-3, 2, 0.5, 0.35, 0.1, decay_steps=9),
+    Phase(3, 8e-4, 1, 0.5, 0.4, 0.05, snr_floor=0.25, layout_weight=0.1, layout_only=1),
+)
 TOY = WorldConfig(num_scenes=8, vae_steps=2, vae_batch_size=2, phases=PHASES, batch_size=2, checkpoint_seconds=0.0)
 
 
@@ -102,3 +105,35 @@ def test_schedule_is_that_of_sdxl() -> None:
     scheduler.set_timesteps(10)
     assert scheduler.timesteps.tolist() == [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]
     assert scheduler.config.prediction_type == "epsilon" and scheduler.config.clip_sample is False
+
+
+def test_phases_follow_each_other_and_end_where_the_last_ends() -> None:
+    assert [locate(PHASES, step) for step in (0, 2, 3, 5)] == [(0, 0), (0, 2), (1, 0), (1, 2)]
+    assert PHASES[0].rate(2) > 0.9e-3, "a phase may stop before its cosine does"
+    assert PHASES[1].captions(0, 0.1).unrelated == 0 and PHASES[1].captions(2, 0.1).unrelated == 0.4
+
+
+def test_loss_weights_are_min_snr_with_a_floor() -> None:
+    """Times SNR they are the weight of the clean picture's error: min(SNR, 5), or at least the floor."""
+    alphas = torch.tensor([0.999, 0.5, 0.01])
+    snr = alphas / (1 - alphas)
+    torch.testing.assert_close(loss_weights(alphas, 0.0) * snr, torch.tensor([5.0, 1.0, 0.01 / 0.99]))
+    torch.testing.assert_close(loss_weights(alphas, 0.25) * snr, torch.tensor([5.0, 1.0, 0.25]))
+
+
+def test_the_layout_loss_breaks_the_tie_between_relations() -> None:
+    """Embeddings that start without any trace of "left" or "right" come to tell them apart."""
+    torch.manual_seed(0)
+    latents = torch.zeros(2, 4, 16, 16)
+    latents[0, :, :, :8], latents[1, :, :, 8:] = 1.0, 1.0
+    embeds = (0.01 * torch.randn(1, 12, 128)).repeat(2, 1, 1).requires_grad_()
+    layout = Layout(128)
+    optimizer = torch.optim.Adam([embeds, *layout.parameters()], lr=1e-2)
+    first = layout(embeds, latents).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = layout(embeds, latents)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.2 * first
+    assert (embeds[0] - embeds[1]).norm() > 0.1

@@ -21,7 +21,7 @@ from noiseprompt.errors import ConfigError
 from noiseprompt.schedules import warm_cosine
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
-from noiseprompt.shapes.phases import PHASES, Phase, locate, loss_weights
+from noiseprompt.shapes.phases import PHASES, Layout, Phase, locate, loss_weights
 
 KIND_SHARES = (0.12, 0.20, 0.32, 0.20, 0.16)
 """Shares of `scenes.KINDS` among training pictures: relations are the hardest and get the most."""
@@ -245,40 +245,50 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
     alphas = model.build_scheduler().alphas_cumprod
     weights = [loss_weights(alphas, phase.snr_floor) for phase in config.phases]
 
+    layout = Layout(model.TEXT_WIDTH)
+    layout_optimizer = torch.optim.AdamW(layout.parameters(), lr=1e-3)
+
+    def denoising_loss(x: torch.Tensor, embeds: torch.Tensor, step: int, weight: torch.Tensor) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(step)
+        noise = torch.randn(x.shape, generator=generator)
+        t = torch.randint(0, 1000, (len(x),), generator=generator)
+        a = alphas[t].view(-1, 1, 1, 1)
+        noised = (a.sqrt() * x + (1 - a).sqrt() * noise).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = unet(noised, t, embeds).sample
+        return ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[t]).mean()
+
     def step_fn(step: int) -> float:
         rng = np.random.default_rng((config.seed, 2, step))
         number, within = locate(config.phases, step)
         phase = config.phases[number]
         captions = phase.captions(within, config.empty)
-        chosen = rng.integers(len(requests), size=config.batch_size)
+        layout_only = within < phase.layout_only
+        chosen = rng.integers(len(requests), size=config.batch_size * (3 if layout_only else 1))
         texts = [captions.caption(rng, requests[i]) for i in chosen]
-        generator = torch.Generator().manual_seed(step)
         x = latents[torch.from_numpy(chosen)].float()
-        noise = torch.randn(x.shape, generator=generator)
-        t = torch.randint(0, 1000, (len(x),), generator=generator)
-        a = alphas[t].view(-1, 1, 1, 1)
-        noised = (a.sqrt() * x + (1 - a).sqrt() * noise).to(memory_format=torch.channels_last)
         tokens = tokenizer(
             texts, padding="max_length", max_length=model.TEXT_LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
         embeds = text_encoder(tokens).last_hidden_state
-        with torch.autocast("cpu", torch.bfloat16):
-            predicted = unet(noised, t, embeds).sample
-        loss = ((predicted.float() - noise).square().mean((1, 2, 3)) * weights[number][t]).mean()
+        loss = torch.zeros(()) if layout_only else denoising_loss(x, embeds, step, weights[number])
+        both_losses = loss + phase.layout_weight * layout(embeds, x) if phase.layout_weight else loss
         for group in optimizer.param_groups:
-            group["lr"] = phase.lr * warm_cosine(within, phase.steps, phase.warmup)
+            group["lr"] = phase.rate(within)
         optimizer.zero_grad()
-        loss.backward()
+        layout_optimizer.zero_grad()
+        both_losses.backward()
         torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         optimizer.step()
+        layout_optimizer.step()
         ema.update(step)
-        return loss.item()
+        return both_losses.item() if layout_only else loss.item()
 
     yield from loop(
         folder,
         "unet",
         sum(phase.steps for phase in config.phases),
-        {"model": both, "ema": ema, "optimizer": optimizer},
+        {"model": both, "ema": ema, "optimizer": optimizer, "layout": layout, "layout_optimizer": layout_optimizer},
         step_fn,
         config.checkpoint_seconds,
     )
