@@ -3,38 +3,109 @@
 A recipe is a YAML mapping: `out`, then any of `collect`, `train`, `evaluate`, each holding the options of the command
 of that name. Folders follow from `out`: OUT/npd, OUT/npnet, OUT/evaluation. In `evaluate: methods:` the word {npnet}
 stands for the network just trained.
+
+A recipe with `rows` makes one table of the paper instead (`recipes/plan.py` says what it may hold).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
+import re
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 from noiseprompt import commands
-from noiseprompt.config import from_dict, read_yaml
-from noiseprompt.errors import ConfigError
+from noiseprompt.config import read_yaml
+from noiseprompt.errors import ConfigError, NoisepromptError
+from noiseprompt.recipes.calls import stage_call
 
 STAGES = ("collect", "train", "evaluate")
 
 
-def run(recipe: Path, out: Path | None = None) -> None:
+def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False) -> None:
     """Run a recipe; a stage that is complete is quickly passed over, an interrupted one continues.
 
     Args:
-        recipe: the YAML file.
-        out: folder for everything; the recipe's own `out` unless given.
+        recipe: the YAML file, or a folder of recipes with rows, all of which are run.
+        out: folder for everything; the recipe's own `out`, or runs/tables, unless given.
+        on: for recipes with rows: the model to run on, a name of the folder `on` beside the recipe; "shapes" unless
+            given.
+        smoke: for recipes with rows: a few prompts and steps, to see that everything works.
 
     Raises:
         ConfigError: a stage or setting the recipe may not have.
+        ModelLoadError: weights or prompts that are not at hand; nothing was run.
+        NoisepromptError: one of several recipes failed; the others were run.
     """
-    data = read_yaml(Path(recipe))
+    recipe = Path(recipe)
+    if recipe.is_dir():
+        _run_all(recipes_in(recipe), out, on, smoke)
+        return
+    data = read_yaml(recipe)
+    from noiseprompt.recipes.plan import has_rows
+
+    if has_rows(data):
+        _run_table(recipe, out, on or "shapes", smoke)
+    elif on or smoke:
+        raise ConfigError(f"{recipe} with --on or --smoke", "a recipe with rows", "run it without")
+    else:
+        _run_story(recipe, data, out)
+
+
+def recipes_in(folder: Path) -> list[Path]:
+    """The YAML files of a folder, tables before figures, by number.
+
+    Raises:
+        ConfigError: none there.
+    """
+    found = sorted(folder.glob("*.yaml"), key=_order)
+    if not found:
+        raise ConfigError(f"no recipe in {folder}", "a folder of .yaml files")
+    return found
+
+
+def _order(path: Path) -> tuple[bool, str, int, str]:
+    word, number = re.match(r"(\D*)(\d*)", path.stem).groups()  # type: ignore[union-attr]
+    return not word.startswith("table"), word, int(number or 0), path.stem
+
+
+def _run_all(recipes: list[Path], out: Path | None, on: str, smoke: bool) -> None:
+    failed: list[str] = []
+    for recipe in recipes:
+        try:
+            run(recipe, out, on, smoke)
+        except NoisepromptError as error:
+            failed.append(recipe.stem)
+            print(f"== {recipe.stem} failed: {error}\n", flush=True)
+        except Exception:  # the other tables need not wait for a bug in one
+            failed.append(recipe.stem)
+            traceback.print_exc()
+    print(f"{len(recipes) - len(failed)} of {len(recipes)} recipes made their table")
+    if failed:
+        raise NoisepromptError(f"failed: {', '.join(failed)}", "", "their messages stand above; run again to continue")
+
+
+def _run_table(recipe: Path, out: Path | None, on: str, smoke: bool) -> None:
+    from noiseprompt.recipes.document import one_table
+    from noiseprompt.recipes.gather import gather
+    from noiseprompt.recipes.needs import check_needs
+    from noiseprompt.recipes.plan import make_plan
+    from noiseprompt.recipes.run import run_stages
+
+    plan = make_plan(recipe, on, smoke=smoke, out=Path(out) if out else None)
+    check_needs(plan)
+    run_stages(plan)
+    made = gather(plan)
+    print(one_table(recipe, on, plan.root / "tables"))
+    print(f"figures in {made}\n", flush=True)
+
+
+def _run_story(recipe: Path, data: dict[str, Any], out: Path | None) -> None:
     unknown = sorted(set(data) - {*STAGES, "out", "model", "about"})
     if unknown:
         raise ConfigError(f"{recipe} has {', '.join(unknown)}", f"out, model, about and {', '.join(STAGES)}")
-    folder = Path(out or data.get("out") or Path("runs") / Path(recipe).stem)
+    folder = Path(out or data.get("out") or Path("runs") / recipe.stem)
     model = data.get("model", "shapes")
     calls = [_call(name, data[name] or {}, folder, model) for name in STAGES if name in data]
     for name, options in calls:
@@ -46,18 +117,7 @@ def run(recipe: Path, out: Path | None = None) -> None:
 
 def _call(stage: str, options: dict[str, Any], folder: Path, model: str) -> tuple[str, dict[str, Any]]:
     """The command's keyword arguments, with the stage's settings as a dataclass. Checked before anything runs."""
-    from noiseprompt.cli import COMMANDS, Command, resolve
-
-    command = COMMANDS[stage]
-    assert isinstance(command, Command)
-    settings_class = resolve(command.settings)
-    own = set(inspect.signature(resolve(command.function)).parameters) - {"settings"}
-    names = {field.name for field in dataclasses.fields(settings_class)}
-    unknown = sorted(set(options) - own - names)
-    if unknown:
-        raise ConfigError(f"{stage} has no option {', '.join(unknown)}", f"some of {', '.join(sorted(own | names))}")
-    plain: dict[str, Any] = {"model": model, **{k: v for k, v in options.items() if k in own}}
-    plain["settings"] = from_dict(settings_class, {k: v for k, v in options.items() if k in names})
+    plain = stage_call(stage, options, model)
     folders = {"collect": {"out": folder / "npd"}, "train": {"npd": folder / "npd", "out": folder / "npnet"}}
     plain.update(folders.get(stage, {"out": folder / "evaluation"}))
     if isinstance(plain.get("methods"), str):

@@ -1,0 +1,190 @@
+"""docs/reproduction.md: for each recipe with rows its command, the paper's figures and ours beside them.
+
+The paper's figures stand in the recipe:
+
+    paper:
+      columns: [PickScore, ...]      the paper's metrics
+      metric: ImageReward            the one whose direction is compared with ours, the last column unless given
+      rows: {ROW: [...]}             or `groups: {GROUP: {ROW: [...]}}`, a figure a column, null where there is none
+      against: ROW                   the row the others are compared with, "Standard" unless given
+      show: win                      winning rates instead of gains (figures 7, 10 and 15)
+      cost: true                     also denoiser calls and seconds per image
+
+Ours are read from ROOT/tables/NAME.json; a table without that file is "not run yet".
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.recipes.plan import flatten, read_recipe
+from noiseprompt.recipes.wording import (
+    NOT_HERE,
+    cost_text,
+    figures_text,
+    gain_text,
+    mean_text,
+    metric_title,
+    table,
+    training_text,
+    verdict,
+    win_text,
+)
+from noiseprompt.results import replace
+
+Data = dict[str, Any]
+
+_INTRO = """# The paper's tables and figures, here
+
+Written by `noiseprompt tables {out} {runs}`; every figure of ours comes from the command above its table, run with
+`--on {on}`. All of them in one go: `noiseprompt run {recipes} --on {on}` (two cores, about {minutes:.0f} minutes;
+killed, the same command continues).
+
+How to read it:
+- The paper's figures are those of its models and scorers; ours are of the embedded shapes world (64 x 64 pictures, exact
+  checker), at a size two cores finish. Only the **direction** of a difference can be compared, never its size.
+- *accuracy* is the share of pictures the exact checker accepts; *preference* is the mean of the learned scorer that also
+  filters the training pairs, so it is no independent judge.
+- Gains are paired by prompt and seed, with 95 % bootstrap intervals over n prompts; \\* marks p < .05 after Holm's
+  correction over the rows and metrics of the table.
+- *as in the paper?* compares the direction on the first of our metrics: "yes" and "no" where the interval excludes zero,
+  "undecided" where it does not. The paper gives no intervals.
+- "not run here" needs weights that were not at hand; the same recipe runs them with `--on sdxl`.
+"""
+
+
+def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = Path("recipes/tables")) -> None:
+    """Write the document of all recipes in a folder.
+
+    Args:
+        out: the Markdown file.
+        runs: folder of the runs of one model, e.g. runs/tables/shapes.
+        recipes: folder of the recipes.
+
+    Raises:
+        ConfigError: no recipe there.
+    """
+    from noiseprompt.recipe import recipes_in
+
+    on = Path(runs).name.removesuffix("-smoke")
+    files = recipes_in(Path(recipes))
+    minutes = sum(float(flatten(read_recipe(file), on).get("minutes") or 0) for file in files)
+    intro = _INTRO.format(out=out, runs=runs, on=on, recipes=recipes, minutes=minutes)
+    parts = [one_table(file, on, Path(runs) / "tables") for file in files]
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    replace(Path(out), "\n".join([intro, *parts]))
+    print(
+        f"{out}: {sum((Path(runs) / 'tables' / f'{file.stem}.json').is_file() for file in files)} of {len(files)} run"
+    )
+
+
+def one_table(recipe: Path, on: str, made: Path) -> str:
+    """The section of one recipe.
+
+    Args:
+        recipe: its YAML file.
+        on: the model it was run on.
+        made: folder of NAME.json files.
+    """
+    flat = flatten(read_recipe(recipe), on)
+    path = made / f"{recipe.stem}.json"
+    ours: Data | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    minutes = f", about {flat['minutes']} minutes" if flat.get("minutes") else ""
+    lines = [f"## {recipe.stem.replace('-', ' ').capitalize()}: {flat.get('about', '')}", ""]
+    lines += [f"`noiseprompt run {recipe} --on {on}`{minutes}", ""]
+    if flat.get("note"):
+        lines += [" ".join(str(flat["note"]).split()), ""]
+    if ours is None:
+        lines += ["**Not run yet.**", ""]
+    elif ours["smoke"]:
+        lines += ["**A check with a few prompts; these figures mean nothing.**", ""]
+    lines += [_rows(flat, ours, on), ""]
+    for name, analysis in ((ours or {}).get("analyses") or {}).items():
+        lines += [f"{name.replace('-', ' ').capitalize()}. {analysis['note']}".strip(), ""]
+        lines += [table(analysis["columns"], analysis["rows"]), ""]
+    return "\n".join(lines)
+
+
+def _rows(flat: Data, ours: Data | None, on: str) -> str:
+    paper = flat.get("paper") or {}
+    cells = {(cell["group"], cell["row"]): cell for cell in (ours or {}).get("cells") or ()}
+    groups = flat.get("groups") or {"": {}}
+    titles = _titles(paper, ours, bool(flat.get("groups")))
+    body = []
+    for group, group_layer in groups.items():
+        for row, row_layer in (flat.get("rows") or {}).items():
+            layers = flatten(group_layer, on), flatten(row_layer, on)
+            if layers[1].get("hidden"):
+                continue
+            only = layers[1].get("only") or layers[0].get("only")
+            names = _names(group, row, layers) if flat.get("groups") else _names(group, row, layers)[1:]
+            figures = _figures(paper, group, row)
+            start = [*names, *figures_text(paper, figures)]
+            start += [""] * (len(names) + len(paper.get("columns") or ()) - len(start))
+            cell = cells.get((group, row))
+            if cell is None:
+                start += [NOT_HERE if only and on not in only else "not run yet"]
+            else:
+                start += _ours(paper, ours or {}, cell, cells)
+            body.append(start + [""] * (len(titles) - len(start)))
+    return table(titles, body) if body else ""
+
+
+def _names(group: str, row: str, layers: tuple[Data, Data]) -> list[str]:
+    """Titles of a line, with the model's own where it differs from the paper's."""
+    shown = []
+    for name, layer in zip((group, row), layers, strict=True):
+        title = layer.get("title")
+        shown.append(f"{name} (here: {title})" if title and title != name else name)
+    return shown
+
+
+def _titles(paper: Data, ours: Data | None, grouped: bool) -> list[str]:
+    titles = [""] * (2 if grouped else 1) + [f"paper: {name}" for name in paper.get("columns") or ()] + ["n"]
+    if ours is None:
+        return titles[:-1] + ["here"]
+    for metric in ours["metrics"]:
+        name = metric_title(metric)
+        titles += [name, f"{name}: winning rate" if paper.get("show") == "win" else f"{name}: gain over standard"]
+    against = _against(paper)
+    titles += [f"{metric_title(ours['metrics'][0])}: difference to {against}"] if against != "Standard" else []
+    titles += ["as in the paper?"]
+    titles += ["denoiser calls", "seconds an image"] if paper.get("cost") else []
+    return titles + (["training"] if any(cell["training"] for cell in ours["cells"]) else [])
+
+
+def _against(paper: Data) -> str:
+    return str(paper.get("against") or "Standard")
+
+
+def _figures(paper: Data, group: str, row: str) -> list[Any]:
+    rows = (paper.get("groups") or {}).get(group) or paper.get("rows") or {}
+    return list(rows.get(row) or [])
+
+
+def _ours(paper: Data, ours: Data, cell: Data, cells: dict[tuple[str, str], Data]) -> list[str]:
+    made = [str(cell["prompts"])]
+    for metric in ours["metrics"]:
+        one = cell["metrics"][metric]
+        made += [mean_text(metric, one), win_text(one) if paper.get("show") == "win" else gain_text(metric, one)]
+    first, against = ours["metrics"][0], _against(paper)
+    if against == "Standard":
+        difference = cell["metrics"][first].get("gain")
+    else:
+        difference = (cell.get("against") or {}).get(first)
+        made += [gain_text(first, {"gain": difference}) if difference else ""]
+    made += [verdict(_paper_gain(paper, cell["group"], cell["row"]), difference)]
+    made += cost_text(cell) if paper.get("cost") else []
+    return made + [training_text(cell["training"])]
+
+
+def _paper_gain(paper: Data, group: str, row: str) -> float | None:
+    """The paper's difference between a row and the one it is compared with, on the metric named for that."""
+    own, base = _figures(paper, group, row), _figures(paper, group, _against(paper))
+    columns = list(paper.get("columns") or ())
+    if not own or not base or row == _against(paper):
+        return None
+    at = columns.index(paper["metric"]) if paper.get("metric") in columns else len(columns) - 1
+    return None if own[at] is None or base[at] is None else float(own[at]) - float(base[at])

@@ -1,0 +1,114 @@
+"""From the folders of a plan to the figures of its table, as plain JSON data in ROOT/tables/NAME.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace as replaced
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.errors import StoreError
+from noiseprompt.recipes.plan import Cell, Plan
+from noiseprompt.recipes.run import npd_folder
+from noiseprompt.results import read_results, read_settings, replace
+from noiseprompt.store import Npd, PairFilter
+from noiseprompt.summary import BASELINE, summarize
+
+Made = dict[str, Any]
+
+
+def gather(plan: Plan) -> Path:
+    """Write the table's figures; p is corrected (Holm) over the rows and metrics of the table.
+
+    Returns:
+        ROOT/tables/NAME.json: {"recipe", "on", "smoke", "metrics", "cells": [{"group", "row", "group_title",
+        "row_title", "method", "prompts", "guidance_scale", "num_inference_steps", "denoiser_calls", "noise_seconds",
+        "sample_seconds", "metrics": {metric: as of `summarize`}, "training": {...} or None}], "analyses",
+        "environment"}.
+
+    Raises:
+        StoreError: a stage has no results.
+    """
+    from noiseprompt.recipes.analysis import analyse
+
+    summaries = {folder: _summary(plan, folder) for folder in dict.fromkeys(cell.evaluation for cell in plan.cells)}
+    cells = [_cell(plan, cell, summaries[cell.evaluation]) for cell in plan.cells]
+    for cell, made_cell in zip(plan.cells, cells, strict=True):
+        made_cell["against"] = _against(plan, cell)
+    metrics = list(dict.fromkeys(metric for cell in cells for metric in cell["metrics"]))
+    environment = read_settings(plan.cells[0].evaluation)["environment"] if plan.cells else {}
+    made: Made = {
+        "recipe": plan.name,
+        "on": plan.on,
+        "smoke": plan.smoke,
+        "metrics": [m for m in plan.show if m in metrics] or metrics,
+        "cells": cells,
+        "analyses": {name: analyse(name, plan) for name in plan.recipe.get("analyse") or ()},
+        "environment": environment,
+    }
+    path = plan.root / "tables" / f"{plan.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, json.dumps(made, indent=1) + "\n")
+    return path
+
+
+def _summary(plan: Plan, folder: Path) -> dict[str, Any]:
+    labels = plan.methods(folder)
+    lines = [result for result in read_results(folder) if result.method in labels]
+    if {result.method for result in lines} != set(labels):
+        raise StoreError(f"{folder} lacks images of the table's methods", "a complete evaluation", "run it again")
+    config = read_settings(folder)["settings"]["config"]
+    return {**summarize(lines, seed=config["seed"]), "config": config}
+
+
+def _against(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """Gains over the row named in `paper: against:`, metric -> interval; empty without one or for that row itself."""
+    row = (plan.recipe.get("paper") or {}).get("against")
+    others = [c for c in plan.cells if (c.group, c.row, c.evaluation) == (cell.group, row, cell.evaluation)]
+    if not others or others[0].method == cell.method:
+        return {}
+    names = {others[0].method: BASELINE, cell.method: "row"}
+    lines = [replaced(r, method=names[r.method]) for r in read_results(cell.evaluation) if r.method in names]
+    metrics = summarize(lines)["methods"]["row"]["metrics"]
+    return {metric: figures["gain"] for metric, figures in metrics.items()}
+
+
+def _cell(plan: Plan, cell: Cell, summary: dict[str, Any]) -> dict[str, Any]:
+    method, config = summary["methods"][cell.method], summary["config"]
+    return {
+        "group": cell.group,
+        "row": cell.row,
+        "group_title": cell.group_title,
+        "row_title": cell.row_title,
+        "method": cell.method,
+        "prompts": summary["prompts"],
+        **{key: config[key] for key in ("guidance_scale", "num_inference_steps")},
+        **{key: method[key] for key in ("denoiser_calls", "noise_seconds", "sample_seconds")},
+        "metrics": {
+            metric: {key: value for key, value in row.items() if key != "kinds"}
+            for metric, row in method["metrics"].items()
+        },
+        "training": training(plan, cell),
+    }
+
+
+def training(plan: Plan, cell: Cell) -> dict[str, Any] | None:
+    """What the row's NPNet was trained on: pairs, kept pairs, share dropped by the filter, steps, share explained."""
+    if cell.npd is None or cell.npnet is None:
+        return None
+    settings = plan.stages[cell.npnet].options["settings"]
+    npd = Npd(npd_folder(plan, cell.npd))
+    chosen = PairFilter(tuple(settings.filter_scorers), settings.margin, settings.combine)
+    usable, kept = int(npd.usable().sum()), len(npd.select(chosen))
+    lines = (cell.npnet / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1])
+    return {
+        "filter_scorers": list(settings.filter_scorers),
+        "margin": settings.margin,
+        "pairs": usable,
+        "kept": kept,
+        "dropped": 1 - kept / usable,
+        "limit": settings.max_pairs,
+        "steps": last["step"],
+        "explained": last["best"],
+    }

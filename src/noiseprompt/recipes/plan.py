@@ -1,0 +1,282 @@
+"""From a recipe with rows to stages and cells, all of it checked before anything runs.
+
+A recipe with rows is a YAML mapping that makes one table:
+
+    about, note, minutes   text; minutes it takes in full size on two cores
+    paper                  the published figures (see `document.py`)
+    collect, train, evaluate, model   settings, as in a plain recipe
+    rows                   title -> method and settings of its own; "{npnet}" in the method is the NPNet trained with the
+                           row's settings, "{npnet:Other row}" (in `train: init:` too) that of another row; a row that is
+                           `hidden: true` is there for its network alone
+    groups                 title -> settings; every row is made in every group (a sampler, a set of prompts, ...)
+    analyse                names of `analysis.ANALYSES`
+    smoke                  settings of a run of a few prompts, on top of those of the model's file
+    on                     name -> any of the above, in place of it when run with `--on NAME`; rows and groups have it too,
+                           and `only: [NAME, ...]`
+
+and on/NAME.yaml beside it holds what all tables share on that model: model, prompts, scorers, sizes and `smoke`.
+Settings are merged in this order, the last wins: on/NAME.yaml, recipe, smoke of on/NAME.yaml (its `limit` and `n`
+last), group, row, smoke of the recipe. A stage's folder is named by a fingerprint of its settings: equal stages of any rows and recipes run once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.config import fingerprint, read_yaml, to_dict
+from noiseprompt.errors import ConfigError
+from noiseprompt.methods.base import MethodSpec
+from noiseprompt.recipes.calls import stage_call
+
+STAGES = ("collect", "train", "evaluate")
+_SETTINGS = {*STAGES, "model"}
+_RECIPE = _SETTINGS | {"about", "note", "minutes", "paper", "rows", "groups", "analyse", "smoke", "on"}
+_GROUP = _SETTINGS | {"title", "only", "note", "on"}
+_ROW = _GROUP | {"method", "hidden"}
+_DEFAULTS = _SETTINGS | {"about", "smoke", "reuse", "show"}
+_SIZES = ("limit", "n")
+"""Settings that a smoke run always takes from on/NAME.yaml: how many pairs and prompts."""
+_FOLDERS = {"collect": "npd", "train": "npnet", "evaluate": "evaluation"}
+_NET = re.compile(r"\{npnet(?::([^}]+))?\}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command to run.
+
+    Fields:
+        name: "collect", "train" or "evaluate".
+        folder: where it works; the same settings have the same folder.
+        options: keyword arguments of the command, `settings` among them; those of "evaluate" lack `methods`.
+    """
+
+    name: str
+    folder: Path
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table.
+
+    Fields:
+        group, row: titles in the recipe, "" without groups.
+        group_title, row_title: as shown for this model.
+        method: canonical text of the noise method.
+        evaluation: folder of the results.
+        npd, npnet: folders of the data set and the training the method needs, or None.
+    """
+
+    group: str
+    row: str
+    group_title: str
+    row_title: str
+    method: str
+    evaluation: Path
+    npd: Path | None = None
+    npnet: Path | None = None
+
+
+@dataclass
+class Plan:
+    """Everything a recipe will do on one model.
+
+    Fields:
+        name: of the recipe's file.
+        recipe: its content for this model.
+        on, smoke: as asked for.
+        root: folder of all stages.
+        show: metrics of the table, all if empty.
+        reuse: folders of data sets made elsewhere that serve where they hold exactly the pairs asked for.
+        stages: in the order they run; evaluations last.
+        cells: lines of the table.
+        left_out: (group, row) -> models they are for, where not for this one.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    on: str
+    smoke: bool
+    root: Path
+    show: tuple[str, ...] = ()
+    reuse: tuple[Path, ...] = ()
+    stages: dict[Path, Stage] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)
+    left_out: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+
+    def methods(self, evaluation: Path) -> list[str]:
+        """Of one evaluation folder, "standard" first, none twice."""
+        wanted = [cell.method for cell in self.cells if cell.evaluation == evaluation]
+        return list(dict.fromkeys(["standard", *wanted]))
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings inside mappings are merged, everything else is replaced by the last."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+            result[key] = merge(result[key], value) if both else value
+    return result
+
+
+def flatten(layer: Mapping[str, Any] | None, on: str) -> dict[str, Any]:
+    """A layer as it is for one model: its `on: NAME` block merged over it."""
+    layer = layer or {}
+    return merge({k: v for k, v in layer.items() if k != "on"}, (layer.get("on") or {}).get(on) or {})
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The YAML mapping of a recipe.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or not a mapping.
+    """
+    return _words(read_yaml(path))
+
+
+def _words(data: Any) -> Any:
+    """Keys as they were written: YAML 1.1 takes the bare word `on` for true."""
+    if isinstance(data, dict):
+        return {"on" if key is True else str(key): _words(value) for key, value in data.items()}
+    return [_words(value) for value in data] if isinstance(data, list) else data
+
+
+def has_rows(data: Mapping[str, Any]) -> bool:
+    """Whether a recipe makes a table, rather than one run of each stage."""
+    return "rows" in data or "analyse" in data
+
+
+def make_plan(recipe: Path, on: str = "shapes", *, smoke: bool = False, out: Path | None = None) -> Plan:
+    """Resolve every line of the table; nothing runs, nothing is written.
+
+    Args:
+        recipe: the YAML file; on/NAME.yaml is looked for beside it.
+        on: the model to run on, one of the files in that folder.
+        smoke: a few prompts and steps, for a check that everything works.
+        out: folder of all recipes' runs, runs/tables unless given; work goes to OUT/NAME or OUT/NAME-smoke.
+
+    Raises:
+        ConfigError: an unknown key, stage option, row or model.
+        InputError: a method that does not parse.
+    """
+    data = read_recipe(recipe)
+    known = recipe.parent / "on"
+    path = known / f"{on}.yaml"
+    if not path.is_file():
+        names = sorted(p.stem for p in known.glob("*.yaml"))
+        raise ConfigError(f"--on {on}", f"one of {', '.join(names) or '(none)'}", f"files of {known}")
+    defaults = read_recipe(path)
+    _check(data, defaults, recipe, path)
+    flat = flatten(data, on)
+    root = (out or Path("runs") / "tables") / (f"{on}-smoke" if smoke else on)
+    reuse = () if smoke else tuple(Path(p) for p in defaults.get("reuse") or ())
+    plan = Plan(recipe.stem, flat, on, smoke, root, tuple(defaults.get("show") or ()), reuse)
+    maker = _Maker(plan, flat, defaults)
+    for group in flat.get("groups") or {"": {}}:
+        for row in flat.get("rows") or {}:
+            maker.add(group, row)
+    plan.stages = dict(sorted(plan.stages.items(), key=lambda item: item[1].name == "evaluate"))
+    return plan
+
+
+def _check(data: dict[str, Any], defaults: dict[str, Any], recipe: Path, path: Path) -> None:
+    def refuse(where: str, keys: set[str], known: set[str]) -> None:
+        if keys - known:
+            raise ConfigError(f"{where} has {', '.join(sorted(keys - known))}", f"some of {', '.join(sorted(known))}")
+
+    refuse(str(path), set(defaults), _DEFAULTS)
+    for part, known in ((data, _RECIPE), *((block or {}, _RECIPE) for block in (data.get("on") or {}).values())):
+        refuse(str(recipe), set(part), known)
+        for kind, inner in (("groups", _GROUP), ("rows", _ROW)):
+            for title, layer in (part.get(kind) or {}).items():
+                for piece in (layer or {}, *((layer or {}).get("on") or {}).values()):
+                    refuse(f"{recipe}: {kind}: {title}", set(piece), inner)
+
+
+class _Maker:
+    """Adds cells and their stages to a plan."""
+
+    def __init__(self, plan: Plan, flat: dict[str, Any], defaults: dict[str, Any]) -> None:
+        self.plan, self.flat, self.defaults = plan, flat, defaults
+
+    def add(self, group: str, row: str) -> None:
+        plan = self.plan
+        layers = self._layers(group, row)
+        if layers["row"].get("hidden"):
+            return
+        only = layers["row"].get("only") or layers["group"].get("only")
+        if only and plan.on not in only:
+            plan.left_out[group, row] = tuple(only)
+            return
+        settings = self._settings(layers)
+        method = str(layers["row"].get("method", "standard"))
+        nets = [self._net(group, match[1] or row) for match in _NET.finditer(method)]
+        for _, net in nets:
+            method = _NET.sub(str(net / "best"), method, count=1)
+        npd, npnet = nets[0] if nets else (None, None)
+        evaluation = self._stage("evaluate", settings)
+        titles = [str(layers[kind].get("title") or name) for kind, name in (("group", group), ("row", row))]
+        plan.cells.append(Cell(group, row, *titles, MethodSpec.parse(method).label, evaluation, npd, npnet))
+
+    def _layers(self, group: str, row: str) -> dict[str, dict[str, Any]]:
+        rows, groups = self.flat.get("rows") or {}, self.flat.get("groups") or {"": {}}
+        if row not in rows:
+            raise ConfigError(f"{self.plan.name} has no row {row!r}", f"one of {', '.join(rows)}")
+        return {"group": flatten(groups[group], self.plan.on), "row": flatten(rows[row], self.plan.on)}
+
+    def _settings(self, layers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        flat, defaults, smoke = self.flat, self.defaults, self.plan.smoke
+        small = (defaults.get("smoke") or {}) if smoke else {}
+        last = (flat.get("smoke") or {}) if smoke else {}
+        sizes = {stage: {k: v for k, v in part.items() if k in _SIZES} for stage, part in small.items()}
+        merged = merge(defaults, flat, small, layers["group"], layers["row"], sizes, last)
+        return {key: value for key, value in merged.items() if key in _SETTINGS}
+
+    def _net(self, group: str, row: str) -> tuple[Path, Path]:
+        """Folders of the data set and the training of a row, with their stages in the plan."""
+        settings = self._settings(self._layers(group, row))
+        npd = self._stage("collect", settings)
+        init = str((settings.get("train") or {}).get("init") or "")
+        found = _NET.search(init)
+        if found is None:
+            return npd, self._stage("train", settings, npd=npd)
+        if not found[1] or found[1] == row:
+            raise ConfigError(f"train: init: {init} of row {row!r}", 'another row\'s network: "{npnet:ROW}"')
+        base = self._net(group, found[1])[1]
+        settings = merge(settings, {"train": {"init": str(base / "best")}})
+        return npd, self._stage("train", settings, npd=npd, base=base)
+
+    def _stage(self, name: str, settings: dict[str, Any], **upstream: Path) -> Path:
+        """The folder of a stage, named by what decides its result; folders it builds on count by their names."""
+        options = {k: v for k, v in (settings.get(name) or {}).items() if k != "methods" and v is not None}
+        model = str(options.pop("model", settings.get("model", "shapes")))
+        call = stage_call(name, options, model)
+        plain = {k: to_dict(v) if dataclasses.is_dataclass(v) else v for k, v in call.items()}
+        if "base" in upstream:
+            plain["settings"].pop("init")
+        facts = {"stage": name, "weights": weights_of(model), "from": {k: p.name for k, p in upstream.items()}}
+        folder = self.plan.root / _FOLDERS[name] / fingerprint({**facts, "call": plain})
+        links = {"npd": upstream["npd"]} if "npd" in upstream else {}
+        self.plan.stages.setdefault(folder, Stage(name, folder, {**call, **links, "out": folder}))
+        return folder
+
+
+@functools.cache
+def weights_of(model: str) -> str:
+    """12 digits of the weights of the embedded world, so that another world has other folders; "" for other models."""
+    if model != "shapes":
+        return ""
+    from noiseprompt import shapes
+
+    total = hashlib.sha256()
+    for path in sorted(p for p in shapes.WEIGHTS.rglob("*.safetensors") if "npnet" not in p.parts):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:12]
