@@ -1,0 +1,38 @@
+"""The scorer that steers a method: loaded by name, handed prompts. What steers a method is no judge of its result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.errors import InputError
+from noiseprompt.types import Prompt
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
+
+
+def load_judge(method: str, scorer: str | None, pipeline: Pipeline) -> Any:
+    """The scorer of that name; the world's preference scorer where None and the pipeline is the embedded world.
+
+    Raises:
+        InputError: none named, and none shipped for this pipeline.
+        UnknownNameError, ModelLoadError: as `load_scorers`.
+    """
+    from noiseprompt.scorers.base import load_scorers
+
+    if scorer is None and pipeline.name != "shapes":
+        raise InputError(f"{method} without a scorer", "a scorer's name", f'write for example "{method}:scorer=hpsv2"')
+    return load_scorers([scorer or "shapes-preference"])[0]
+
+
+def prompts_of(method: str, embeds: TextEmbeds) -> list[Prompt]:
+    """The prompts that were encoded, one a row.
+
+    Raises:
+        InputError: embeds that do not know their texts.
+    """
+    texts: tuple[str, ...] = getattr(embeds, "texts", ())
+    if len(texts) != len(embeds):
+        came = f"{method} with {len(embeds)} embeds and {len(texts)} texts"
+        raise InputError(came, "embeds with a text a row", "encode the prompts with pipeline.encode")
+    return [Prompt(text) for text in texts]
