@@ -30,18 +30,31 @@ def call(
 
     Raises:
         ShapeError: latents that do not fit the prompts, the model or the size.
+        InputError: a pipeline of no known family fails.
     """
     height, width = check(pipeline, embeds, latents, size)
     family, pipe = pipeline.family, pipeline.pipe
     x = family.pack(latents) if family.pack else latents
     x = x.to(pipeline.device, torch.float32 if family.float32_latents else pipeline.dtype)
-    given = {**family.call_settings(pipe, guidance_scale), **embeds.call_kwargs, **settings}
+    named = embeds.call_kwargs
+    if guidance_scale <= 1 and family.guidance_argument == "true_cfg_scale":  # some of these warn about each of them
+        named = {key: value for key, value in named.items() if not key.startswith("negative_")}
+    given = {**family.call_settings(pipe, guidance_scale), **named, **settings}
 
     def count(rows: int) -> None:
         pipeline.denoiser_calls += rows
 
-    with counted(pipeline.denoiser, count), borrowed(pipe, scheduler):
-        return pipe(latents=x, height=height, width=width, **given)
+    try:
+        with counted(pipeline.denoiser, count), borrowed(pipe, scheduler):
+            return pipe(latents=x, height=height, width=width, **given)
+    except (GridKnown, NoisepromptError, MemoryError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if not family.generic:
+            raise
+        came = f"a {type(pipe).__name__}, which is of no known family, fails ({type(error).__name__}: {error})"
+        expected = "a pipeline that takes prompts as text and latents (B, C, H, W)"
+        raise InputError(came, expected, "add a family for it") from error
 
 
 def check(pipeline: Pipeline, embeds: TextEmbeds, latents: torch.Tensor, size: Size) -> tuple[int, int]:

@@ -6,14 +6,17 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from noiseprompt.errors import ModelLoadError
 from noiseprompt.families.base import Family, TextEmbeds, Variant
 
-__all__ = ["FAMILIES", "FILES", "Family", "TextEmbeds", "Variant", "find_family", "load_diffusers", "unsupported"]
+__all__ = ["FAMILIES", "FILES", "Family", "TextEmbeds", "Variant", "find_family", "load_diffusers"]
 
 FILES = (
     "stable_diffusion",
     "stable_diffusion_xl",
+    "stable_diffusion_3",
+    "flux",
+    "qwen_image",
+    "z_image",
     "controlnet",
     "hunyuan_dit",
     "pixart",
@@ -30,27 +33,24 @@ def _families(file: str) -> tuple[Family, ...]:
 FAMILIES: tuple[Family, ...] = tuple(family for file in FILES for family in _families(file))
 
 
-def unsupported(name: str, why: str = "") -> ModelLoadError:
-    """The error for a pipeline class of no family."""
-    known = ", ".join(known for family in FAMILIES for known in family.pipeline_classes)
-    fix = "choose a model that names one of these in its model_index.json, or add a family"
-    return ModelLoadError(f"pipelines of class {name} are not supported{why and f': {why}'}", f"one of {known}", fix)
-
-
 def find_family(pipe: Any, names: Sequence[str] = ()) -> Family:
     """The family of a loaded diffusers pipeline, by its class or a base class, with its variant's defaults.
+
+    A class of no family gets what can be read from the class itself, with a warning (`generic`).
 
     Args:
         names: ids or folders of the model and of what was put into it; some checkpoints are known by name alone.
 
     Raises:
-        ModelLoadError: no family has that class.
+        ModelLoadError: no family has that class, and it cannot work without one.
     """
     for cls in type(pipe).__mro__:
         for family in FAMILIES:
             if cls.__name__ in family.pipeline_classes:
                 return family.of(pipe, names)
-    raise unsupported(type(pipe).__name__)
+    from noiseprompt.families.generic import generic_family
+
+    return generic_family(pipe)
 
 
 from noiseprompt.families.loading import load_diffusers  # noqa: E402 - it reads the table above

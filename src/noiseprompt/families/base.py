@@ -179,6 +179,7 @@ class Family:
             first step is first-order and so the same move between other levels. Flow pipelines use their own grid.
         no_guidance: why there is no guidance gap in a loaded pipeline, "" where there is one.
         traps: what is known to go wrong, for people.
+        generic: nothing is known of this pipeline class; errors of its calls are the user's to read.
         variants: checkpoints with other defaults; the first that matches.
         variant: name of the variant these values are of, "" for the family's own.
     """
@@ -207,6 +208,7 @@ class Family:
     grid: Literal["ddim", "dpm-solver"] = "ddim"
     no_guidance: Callable[[Any], str] = always_guided
     traps: tuple[str, ...] = ()
+    generic: bool = False
     variants: tuple[Variant, ...] = ()
     variant: str = ""
 

@@ -69,12 +69,19 @@ def check_class(name: str) -> None:
     """Refuse a pipeline class that cannot work.
 
     Raises:
-        ModelLoadError: no family has it.
+        ModelLoadError: it is of no family, and cannot work without one or is not in diffusers.
     """
-    from noiseprompt.families import FAMILIES, unsupported
+    import diffusers
 
-    if not any(name in family.pipeline_classes for family in FAMILIES):
-        raise unsupported(name)
+    from noiseprompt.families import FAMILIES
+    from noiseprompt.families.generic import no_family, unusable
+
+    if any(name in family.pipeline_classes for family in FAMILIES):
+        return
+    kind = getattr(diffusers, name, None)
+    why = "the installed diffusers does not have it" if kind is None else unusable(kind)
+    if why:
+        raise no_family(name, why)
 
 
 def pick_device(device: str) -> str:
