@@ -21,6 +21,8 @@ FLOORS = [
         "pipelines",
         "scorers",
         "prompts",
+        "prompt_files",
+        "prompt_sets",
         "text",
         "store",
         "npd_format",
@@ -31,6 +33,7 @@ FLOORS = [
     {"methods"},
     {
         "pairs",
+        "winning",
         "results",
         "labels",
         "summary",

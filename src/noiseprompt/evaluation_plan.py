@@ -185,6 +185,7 @@ def run_settings(
             "device": str(pipeline.device),
             "dtype": str(pipeline.dtype).removeprefix("torch."),
             "denoiser": hashlib.sha256(weights).hexdigest()[:12],
+            **({"changes": pipeline.changes} if pipeline.changes else {}),
         },
         "prompts": {"count": len(prompts), "fingerprint": fingerprint({"prompts": [asdict(p) for p in prompts]})},
         "scorers": [scorer.name for scorer in scorers],

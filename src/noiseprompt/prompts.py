@@ -1,4 +1,4 @@
-"""Prompts from a file or from a split of the embedded world.
+"""Prompts from a file, from a published set of prompts, or from a split of the embedded world.
 
 Files, by suffix: `.txt` (one prompt a line), `.csv`, `.json` (a list of texts or of objects), `.jsonl`, `.parquet`.
 Tables may hold the columns `seed` (the noise's seed) and `kind` or `category` (for tables by kind). A text that occurs
@@ -7,22 +7,21 @@ twice is kept once, with its first kind, unless the two name different seeds.
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.errors import InputError, MissingDependencyError, PromptError
+from noiseprompt.errors import InputError, PromptError
+from noiseprompt.prompt_files import SUFFIXES, noun, read_rows
+from noiseprompt.prompt_sets import SETS, read_set
 from noiseprompt.types import Prompt
+
+__all__ = ["SUFFIXES", "PromptList", "load_prompts", "read_seeds", "wrong_prompt"]
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
 """Columns taken for the text where none is named, in this order."""
-
-SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -40,29 +39,40 @@ class PromptList:
     source: str
 
 
-def load_prompts(source: str, *, column: str | None = None, limit: int | None = None) -> PromptList:
+def load_prompts(
+    source: str,
+    *,
+    column: str | None = None,
+    limit: int | None = None,
+    model: str = "",
+    seeds: str | Path | None = None,
+) -> PromptList:
     """Prompts of `source`.
 
     Args:
-        source: "shapes:train", "shapes:validation", "shapes:test", "shapes:held-out", or the path of a file.
+        source: "shapes:train", "shapes:validation", "shapes:test", "shapes:held-out" (for the model "shapes" the part
+            after the colon is enough), the path of a file, or a published set such as "drawbench:FILE"
+            (`prompt_sets.SETS`).
         column: name of the text's column; by default the first of `TEXT_COLUMNS` that is there, or the only column.
         limit: at most so many prompts, from the start, counted without duplicates.
+        model: that the prompts are for.
+        seeds: a file with a whole number for each prompt, in their order (blank rows do not count): `.txt`, one a line,
+            or a table with a column `seed`.
 
     Raises:
-        PromptError: the source is missing, empty, not UTF-8, malformed, or lacks the column.
+        PromptError: the source is missing, empty, not UTF-8, malformed, lacks the column, or has more prompts than the
+            file of seeds has numbers.
         UnknownNameError: no such split of the world.
         MissingDependencyError: a parquet file without pyarrow.
     """
     if limit is not None and limit < 1:
         raise PromptError(f"limit {limit}", "a number of prompts above 0")
-    if str(source).startswith("shapes:"):
-        from noiseprompt.shapes.splits import prompts_of
-
-        return PromptList(prompts_of(str(source).removeprefix("shapes:"))[:limit], 0, str(source))
-    path = Path(source)
-    kept, duplicates = _unique(_read(path, column), path, limit)
+    found = _find(str(source), column, model)
+    if seeds is not None:
+        found = _with_seeds(found, read_seeds(Path(seeds)), seeds, limit)
+    kept, duplicates = _unique(found, limit)
     if not kept:
-        raise PromptError(f"{path} holds no prompt", "at least one non-empty text")
+        raise PromptError(f"{source} holds no prompt", "at least one non-empty text")
     return PromptList(tuple(kept), duplicates, str(source))
 
 
@@ -80,7 +90,43 @@ def wrong_prompt(prompts: Sequence[Prompt], index: int) -> Prompt:
     return found
 
 
-def _unique(found: Iterable[Prompt], path: Path, limit: int | None) -> tuple[list[Prompt], int]:
+def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
+    name, colon, rest = source.partition(":")
+    if name == "shapes" and colon:
+        from noiseprompt.shapes.splits import prompts_of
+
+        return prompts_of(rest)
+    if model == "shapes" and not Path(source).suffix and "/" not in source and not colon:
+        from noiseprompt.shapes.splits import prompts_of
+
+        return prompts_of(source)
+    if colon and name in SETS:
+        return read_set(name, rest)
+    return _from_rows(read_rows(Path(source)), Path(source), column)
+
+
+def read_seeds(path: Path) -> list[int]:
+    """The numbers of a file of seeds.
+
+    Raises:
+        PromptError: an entry that is no whole number from 0 on.
+    """
+    values = [row.get("seed") if isinstance(row, dict) else row for row in read_rows(path)]
+    seeds = [_seed(value, f"entry {number} of {path}") for number, value in enumerate(values, 1)]
+    missing = [number for number, seed in enumerate(seeds, 1) if seed is None]
+    if missing:
+        raise PromptError(f"entry {missing[0]} of {path} names no seed", "a whole number, in a table under `seed`")
+    return [seed for seed in seeds if seed is not None]
+
+
+def _with_seeds(found: Sequence[Prompt], seeds: Sequence[int], path: str | Path, limit: int | None) -> list[Prompt]:
+    wanted = len(found) if limit is None else min(limit, len(found))
+    if len(seeds) < wanted:
+        raise PromptError(f"{len(seeds)} seeds in {path} for {wanted} prompts", "a seed for each prompt")
+    return [replace(prompt, seed=seed) for prompt, seed in zip(found, seeds, strict=False)]
+
+
+def _unique(found: Iterable[Prompt], limit: int | None) -> tuple[list[Prompt], int]:
     kept: list[Prompt] = []
     seen: set[tuple[str, int | None]] = set()
     duplicates = 0
@@ -94,82 +140,6 @@ def _unique(found: Iterable[Prompt], path: Path, limit: int | None) -> tuple[lis
         else:
             break
     return kept, duplicates
-
-
-def _read(path: Path, column: str | None) -> list[Prompt]:
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        hint = "rename or convert the file" if path.exists() else 'splits of the embedded world look like "shapes:test"'
-        raise PromptError(f"{path} has the unknown suffix {suffix!r}", f"one of {', '.join(SUFFIXES)}", hint)
-    if not path.is_file():
-        raise PromptError(f"there is no file {path}", "a file of prompts", "check the path")
-    if suffix == ".parquet":
-        return _from_rows(_read_parquet(path), path, column)
-    text = _decode(path)
-    if not text.strip():
-        raise PromptError(f"{path} is empty", "at least one prompt")
-    if suffix == ".txt":
-        return [Prompt(line.strip()) for line in text.splitlines() if line.strip()]
-    reader = {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}[suffix]
-    return _from_rows(reader(text, path), path, column)
-
-
-def _decode(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        byte = data[error.start]
-        raise PromptError(
-            f"{path} is not UTF-8: byte 0x{byte:02x} at offset {error.start}", "a UTF-8 file", "save it again as UTF-8"
-        ) from error
-
-
-def _read_csv(text: str, path: Path) -> list[dict[str, Any]]:
-    try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise PromptError(
-            f"{path} is not a readable CSV file: {error}", "comma-separated rows below a header"
-        ) from error
-    return [{str(k): v for k, v in row.items() if k is not None} for row in rows]
-
-
-def _read_json(text: str, path: Path) -> list[Any]:
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise PromptError(f"{path} is not JSON: {error}", "a list of texts or of objects") from error
-    if not isinstance(data, list):
-        raise PromptError(f"{path} holds {_noun(data)}", "a list of texts or of objects")
-    return data
-
-
-def _read_jsonl(text: str, path: Path) -> list[Any]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise PromptError(
-                    f"line {number} of {path} is not JSON: {error}", "one text or object a line"
-                ) from error
-    return rows
-
-
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingDependencyError(
-            "parquet files need pyarrow", "pyarrow installed", "run `pip install pyarrow`"
-        ) from error
-    try:
-        return pq.read_table(path).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise PromptError(f"{path} is not a readable parquet file: {error}", "a parquet file") from error
 
 
 def _from_rows(rows: list[Any], path: Path, column: str | None) -> list[Prompt]:
@@ -214,12 +184,12 @@ def _prompt(row: Any, column: str, where: str) -> Prompt | None:
     if isinstance(row, str):
         return Prompt(row.strip()) if row.strip() else None
     if not isinstance(row, dict):
-        raise PromptError(f"{where} is {_noun(row)}", "a text or an object")
+        raise PromptError(f"{where} is {noun(row)}", "a text or an object")
     text = row.get(column)
     if text is None:
         return None
     if not isinstance(text, str):
-        raise PromptError(f"{where} holds {_noun(text)} in {column!r}", "a text")
+        raise PromptError(f"{where} holds {noun(text)} in {column!r}", "a text")
     kind = row.get("kind") or row.get("category") or ""
     return Prompt(text.strip(), str(kind).strip(), _seed(row.get("seed"), where)) if text.strip() else None
 
@@ -234,7 +204,3 @@ def _seed(value: Any, where: str) -> int | None:
     if isinstance(value, bool) or seed < 0 or (isinstance(value, float) and value != seed):
         raise PromptError(f"{where} has the seed {value!r}", "a whole number from 0 on")
     return seed
-
-
-def _noun(value: Any) -> str:
-    return {dict: "an object", list: "a list", str: "a text"}.get(type(value), f"{value!r}")
