@@ -34,6 +34,7 @@ class FakePipeline:
     device = torch.device("cpu")
     dtype = torch.float32
     default_size = (8, 8)
+    changes: dict = {}
 
     def __init__(self) -> None:
         self.denoiser = torch.nn.Linear(2, 2)

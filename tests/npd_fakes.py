@@ -51,6 +51,7 @@ class FakePipeline:
         guidance_scale=2.0,
     )
     default_size = (32, 32)
+    changes: dict = {}
     dtype = torch.float32
     device = torch.device("cpu")
 

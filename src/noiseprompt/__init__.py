@@ -20,22 +20,24 @@ _PUBLIC = {
     "Prompt": "noiseprompt.types",
     "initial_noise": "noiseprompt.noise",
     "load_prompts": "noiseprompt.prompts",
-    "winning_noise": "noiseprompt.generate",
+    "register_scorer": "noiseprompt.scorers.base",
+    "winning_noise": "noiseprompt.winning",
 }
 
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from noiseprompt.errors import NoisepromptError as NoisepromptError
-    from noiseprompt.generate import winning_noise as winning_noise
     from noiseprompt.methods.base import MethodSpec as MethodSpec
     from noiseprompt.noise import initial_noise as initial_noise
     from noiseprompt.npnet import NPNet as NPNet
     from noiseprompt.pipelines import Pipeline as Pipeline
     from noiseprompt.prompts import load_prompts as load_prompts
+    from noiseprompt.scorers.base import register_scorer as register_scorer
     from noiseprompt.store import Npd as Npd
     from noiseprompt.store import PairFilter as PairFilter
     from noiseprompt.types import Prompt as Prompt
+    from noiseprompt.winning import winning_noise as winning_noise
 
 
 def __getattr__(name: str) -> Any:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from noiseprompt.errors import NoisepromptError
+from noiseprompt.errors import NoisepromptError, NoisepromptWarning
 
 
 @dataclass(frozen=True)
@@ -25,25 +29,48 @@ class Command:
         help: one line.
         positional: its arguments without a dash, in order.
         settings: "module:Dataclass" whose fields become options and arrive as `settings`, or "".
+        flags: options without a value, false unless given.
     """
 
     function: str
     help: str
     positional: tuple[str, ...] = ()
     settings: str = ""
+    flags: tuple[str, ...] = ()
 
 
+_FLAGS = {
+    "verbose": "print the figures of every noise: mean, std, neighbour correlation, size of the perturbation",
+    "renormalize": "scale the noise of every method back to the norm of its source",
+    "smoke": "for recipes with rows: a few prompts and steps, to see that everything works",
+}
 _HERE = "noiseprompt.commands:"
 _TOOLS = "noiseprompt.tool_commands:"
 
 COMMANDS: dict[str, Command | dict[str, Command]] = {
-    "run": Command("noiseprompt.recipe:run", "a whole recipe: collect, train, evaluate, report", ("recipe",)),
-    "collect": Command(_HERE + "collect", "stage I: a noise prompt data set", (), "noiseprompt.collect:CollectConfig"),
-    "train": Command(_HERE + "train", "stage II: an NPNet", (), "noiseprompt.train:TrainConfig"),
-    "generate": Command(_HERE + "generate", "stage III: pictures", ("prompt",), "noiseprompt.generate:GenerateConfig"),
-    "evaluate": Command(
-        _HERE + "evaluate", "methods compared, with statistics", (), "noiseprompt.evaluate:EvaluateConfig"
+    "run": Command(
+        "noiseprompt.recipe:run", "a recipe: collect, train, evaluate, report", ("recipe",), flags=("smoke",)
     ),
+    "tables": Command("noiseprompt.recipes.document:tables", "the paper's tables beside ours", ("out", "runs")),
+    "collect": Command(
+        _HERE + "collect", "stage I: a noise prompt data set", (), "noiseprompt.collect:CollectConfig", ("verbose",)
+    ),
+    "train": Command(_HERE + "train", "stage II: an NPNet", (), "noiseprompt.train:TrainConfig"),
+    "generate": Command(
+        _HERE + "generate",
+        "stage III: pictures",
+        ("prompt",),
+        "noiseprompt.generate:GenerateConfig",
+        ("verbose", "renormalize"),
+    ),
+    "evaluate": Command(
+        _HERE + "evaluate",
+        "methods compared, with statistics",
+        (),
+        "noiseprompt.evaluate:EvaluateConfig",
+        ("verbose",),
+    ),
+    "score": Command("noiseprompt.score_command:score", "any folder of pictures, by any scorers", ("images",)),
     "report": Command(_TOOLS + "report", "report.html of an evaluation", ("folder",)),
     "demo": Command("noiseprompt.demo:demo", "the shipped world and NPNet: pictures and a measured table"),
     "import": Command(_TOOLS + "import_npnet", "a published NPNet checkpoint -> a folder", ("file", "out")),
@@ -59,6 +86,12 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
             "train the world's preference scorer",
             (),
             "noiseprompt.shapes.preference:PreferenceConfig",
+        ),
+        "features": Command(
+            _TOOLS + "shapes_features",
+            "train the world's feature network",
+            (),
+            "noiseprompt.shapes.features:FeatureConfig",
         ),
     },
 }
@@ -99,11 +132,21 @@ def _add_options(parser: Any, command: Command) -> None:
     parser.add_argument("--config", action="config", help="a YAML file of options")
     for name in command.positional:
         parser.add_argument(name)
-    parser.add_function_arguments(
-        resolve(command.function), None, as_positional=False, skip={*command.positional, "settings"}
-    )
-    if command.settings:
-        parser.add_class_arguments(resolve(command.settings), None)
+    apart = {*command.positional, *command.flags, "settings", "loading"}
+    parser.add_function_arguments(resolve(command.function), None, as_positional=False, skip=apart)
+    for name in command.flags:
+        short = ["-v"] if name == "verbose" else []
+        parser.add_argument(*short, f"--{name}", action="store_true", help=_FLAGS.get(name, ""))
+    for cls in _records(command).values():
+        parser.add_class_arguments(cls, None)
+
+
+def _records(command: Command) -> dict[str, Any]:
+    """Parameter of the command -> the dataclass whose fields are options of their own."""
+    found = {"settings": resolve(command.settings)} if command.settings else {}
+    if "loading" in inspect.signature(resolve(command.function)).parameters:
+        found["loading"] = resolve("noiseprompt.families.options:ModelOptions")
+    return found
 
 
 def run_command(parser: Any, arguments: list[str]) -> int:
@@ -117,9 +160,8 @@ def run_command(parser: Any, arguments: list[str]) -> int:
         command, level, key = command[name], level[name], name
     options = {name: value for name, value in level.as_dict().items() if name not in ("config", "__path__")}
     options.pop("print_config", None)
-    if command.settings:
-        cls = resolve(command.settings)
-        options["settings"] = cls(**{field.name: options.pop(field.name) for field in dataclasses.fields(cls)})
+    for parameter, cls in _records(command).items():
+        options[parameter] = cls(**{field.name: options.pop(field.name) for field in dataclasses.fields(cls)})
     return int(resolve(command.function)(**options) or 0)
 
 
@@ -129,7 +171,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return run_command(build_parser(words), words)
+        with _own_warnings_only():
+            return run_command(build_parser(words), words)
     except NoisepromptError as error:
         print(f"noiseprompt: error: {error}", file=sys.stderr)
         return 2
@@ -139,6 +182,20 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextmanager
+def _own_warnings_only() -> Iterator[None]:
+    """This package's warnings in one line each; those of libraries are about their insides and not shown."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        print(f"noiseprompt: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", NoisepromptWarning)
+        warnings.showwarning = show
+        yield
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from noiseprompt.config import to_dict
 from noiseprompt.errors import InputError
+from noiseprompt.guard import Guard
 from noiseprompt.noise import PAPER_SEEDS, prompt_seed
 from noiseprompt.pairs import Item, PairMaker, pair_id
 from noiseprompt.store import NpdWriter
@@ -99,11 +100,13 @@ def collect(
     out: str | Path,
     *,
     should_stop: Callable[[], bool] | None = None,
+    guard: Guard | None = None,
 ) -> Iterator[CollectProgress]:
     """Make, draw and score every pair that `out` does not hold yet; yields after each batch.
 
     Args:
         should_stop: asked after each batch; when true, what was made is committed and the generator ends.
+        guard: watches the target noise and keeps its figures.
 
     A prompt that fails, or noise that is not finite, becomes a rejected pair with the reason; the run goes on. If
     everything fails from the start the first error is raised instead and nothing is recorded.
@@ -115,7 +118,7 @@ def collect(
         StoreError: the disk is full or a shard is damaged.
     """
     items = plan(prompts, config)
-    maker = pair_maker(pipeline, scorers, config)
+    maker = pair_maker(pipeline, scorers, config, guard)
     settings = run_settings(pipeline, scorers, config)
     shape = pipeline.latent_shape(config.height, config.width)
     with NpdWriter(out, settings, shape, store_source=config.store_source, shard_size=config.shard_size) as writer:
@@ -190,7 +193,9 @@ def resolve(config: CollectConfig, family: Any) -> dict[str, Any]:
     return {name: getattr(family, _FAMILY_DEFAULTS[name]) if value is None else value for name, value in given.items()}
 
 
-def pair_maker(pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig) -> PairMaker:
+def pair_maker(
+    pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig, guard: Guard | None = None
+) -> PairMaker:
     """What makes the pairs of a run."""
     values = resolve(config, pipeline.family)
     steps = values["num_inference_steps"]
@@ -203,6 +208,7 @@ def pair_maker(pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectCon
         sampling={"guidance_scale": values["guidance_scale"], "num_inference_steps": values["sampling_steps"]},
         height=config.height,
         width=config.width,
+        guard=guard,
     )
 
 
@@ -227,6 +233,7 @@ def run_settings(pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectC
         "weights": weights_digest(pipeline),
         "text_embeds": list(pipeline.encode([""]).prompt_embeds.shape[1:]),
         "scorers": names,
+        **({"changes": pipeline.changes} if pipeline.changes else {}),
     }
 
 

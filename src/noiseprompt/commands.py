@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,17 +14,25 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.errors import InputError
 
 if TYPE_CHECKING:
+    from noiseprompt.families.options import ModelOptions
+    from noiseprompt.guard import Guard
     from noiseprompt.pipelines import Pipeline
 
 
-def _load(model: str, device: str, dtype: str) -> Pipeline:
+def _load(model: str, loading: ModelOptions | None) -> Pipeline:
+    """The model, with the libraries' loading bars and remarks switched off."""
+    import diffusers
+    import transformers
+
+    from noiseprompt.families.options import ModelOptions
     from noiseprompt.pipelines import Pipeline
 
-    if device == "auto":
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    return Pipeline.load(model, device=device, dtype=dtype)
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
+    options = loading or ModelOptions()
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    return Pipeline.load(model, **{**given, "lora": options.loras})
 
 
 def _names(text: str) -> list[str]:
@@ -65,6 +75,11 @@ def _stopping() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
+def _tell(guard: Guard, verbose: bool) -> None:
+    for line in guard.lines() if verbose else ():
+        print(f"noise of {line}")
+
+
 def collect(
     prompts: str,
     out: Path,
@@ -73,8 +88,8 @@ def collect(
     scorers: list[str] | None = None,
     column: str | None = None,
     limit: int | None = None,
-    device: str = "auto",
-    dtype: str = "float32",
+    verbose: bool = False,
+    loading: ModelOptions | None = None,
 ) -> None:
     """Collect a noise prompt data set (stage I): pairs of source and target noise with the scores of both images.
 
@@ -86,27 +101,33 @@ def collect(
         scorers: names; "shapes-preference" for the shapes world unless given.
         column: of a csv, json or parquet file.
         limit: take the first n prompts.
-        device: auto, cpu, cuda, mps.
-        dtype: float32, float16 or bfloat16.
+        verbose: print the figures of the target noise.
+        loading: how the model is loaded and changed.
     """
     from tqdm import tqdm
 
     from noiseprompt.collect import CollectConfig
     from noiseprompt.collect import collect as run
+    from noiseprompt.guard import Guard
     from noiseprompt.prompts import load_prompts
     from noiseprompt.scorers.base import load_scorers
+    from noiseprompt.text import warn_cut
 
     listed = load_prompts(prompts, column=column, limit=limit)
     if listed.duplicates:
         print(f"{listed.duplicates} duplicate prompts left out")
     judges = load_scorers(scorers or _default_scorers(model))
-    pipeline = _load(model, device, dtype)
+    pipeline = _load(model, loading)
+    warn_cut(pipeline.pipe, [prompt.text for prompt in listed.prompts])
+    config, guard = settings or CollectConfig(), Guard()
     with _stopping() as should_stop, tqdm(unit="pair", desc="collect") as bar:
-        config = settings or CollectConfig()
-        for progress in run(pipeline, listed.prompts, judges, config, out, should_stop=should_stop):
+        for progress in run(pipeline, listed.prompts, judges, config, out, should_stop=should_stop, guard=guard):
             _advance(bar, progress.done, progress.total)
             share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
             bar.set_postfix(kept=share, rejected=progress.rejected, refresh=True)
+    if guard.summary():
+        (Path(out) / "noise.json").write_text(json.dumps(guard.summary(), indent=1) + "\n", encoding="utf-8")
+    _tell(guard, verbose)
     print(f"noise prompt data set in {out}")
 
 
@@ -121,8 +142,7 @@ def train(
     out: Path,
     model: str = "shapes",
     settings: Any = None,
-    device: str = "auto",
-    dtype: str = "float32",
+    loading: ModelOptions | None = None,
 ) -> None:
     """Train an NPNet on a noise prompt data set (stage II). OUT/best is the network to use.
 
@@ -131,8 +151,7 @@ def train(
         out: folder of the run; the same command continues an interrupted one.
         model: the pipeline the data set was collected with, for its text encoder.
         settings: of the network and its training.
-        device: auto, cpu, cuda, mps.
-        dtype: of the text encoder: float32, float16 or bfloat16.
+        loading: how the model is loaded and changed.
     """
     from tqdm import tqdm
 
@@ -141,7 +160,7 @@ def train(
     from noiseprompt.train import train as run
 
     data = Npd(npd)
-    pipeline = _load(model, device, dtype)
+    pipeline = _load(model, loading)
     with tqdm(unit="step", desc="train") as bar:
         for progress in run(data, pipeline, settings or TrainConfig(), out):
             _advance(bar, progress.step, progress.steps)
@@ -160,9 +179,11 @@ def generate(
     model: str = "shapes",
     methods: str = "standard,redenoise,npnet",
     seeds: str = "0-3",
+    strength: float = 1.0,
+    renormalize: bool = False,
     settings: Any = None,
-    device: str = "auto",
-    dtype: str = "float32",
+    verbose: bool = False,
+    loading: ModelOptions | None = None,
 ) -> None:
     """Draw a prompt with several methods from the same seeds, side by side (stage III).
 
@@ -172,30 +193,45 @@ def generate(
         model: folder or hub id of a diffusers pipeline, or "shapes".
         methods: names with options, e.g. "standard,redenoise:denoise_guidance_scale=7,npnet:path=FOLDER,strength=1.5".
         seeds: e.g. "0-7" or "1,5,9".
+        strength: of every method that does not name its own: 0 is the source noise, 1 what the method makes.
+        renormalize: scale the noise of every method back to the norm of its source.
         settings: of the sampler.
-        device: auto, cpu, cuda, mps.
-        dtype: float32, float16 or bfloat16.
+        verbose: print the figures of every noise.
+        loading: how the model is loaded and changed.
     """
     from tqdm import tqdm
 
     from noiseprompt.generate import GenerateConfig, parse_seeds
     from noiseprompt.generate import generate as run
+    from noiseprompt.guard import Guard
     from noiseprompt.methods.base import MethodSpec
     from noiseprompt.prompts import load_prompts
+    from noiseprompt.text import warn_cut
     from noiseprompt.types import Prompt
 
-    specs = [MethodSpec.parse(name) for name in _names(methods)]
+    specs = [MethodSpec.parse(_with(name, strength, renormalize)) for name in _names(methods)]
     chosen = parse_seeds(seeds)
     is_file = Path(prompt).suffix in (".txt", ".csv", ".json", ".jsonl", ".parquet") or prompt.startswith("shapes:")
     if not prompt.strip():
         raise InputError("an empty prompt", "a text to draw")
     listed = load_prompts(prompt).prompts if is_file else (Prompt(prompt.strip()),)
-    pipeline = _load(model, device, dtype)
-    config = settings or GenerateConfig()
+    pipeline = _load(model, loading)
+    warn_cut(pipeline.pipe, [p.text for p in listed])
+    config, guard = settings or GenerateConfig(), Guard()
     with tqdm(total=len(listed) * len(chosen) * len(specs), unit="image", desc="generate") as bar:
-        for pictures in run(pipeline, listed, chosen, specs, config, out):
+        for pictures in run(pipeline, listed, chosen, specs, config, out, guard):
             bar.update(len(pictures))
+    _tell(guard, verbose)
     print(f"images and grid.png in {out}")
+
+
+def _with(method: str, strength: float, renormalize: bool) -> str:
+    """A method's text with these options added, unless it is the source noise itself or names its own."""
+    words = [f"strength={strength}"] * (strength != 1 and "strength=" not in method)
+    words += ["renormalize"] * (renormalize and "renormalize" not in method)
+    if not words or method.partition(":")[0] == "standard":
+        return method
+    return f"{method}{',' if ':' in method else ':'}{','.join(words)}"
 
 
 def evaluate(
@@ -207,8 +243,9 @@ def evaluate(
     settings: Any = None,
     n: int | None = None,
     column: str | None = None,
-    device: str = "auto",
-    dtype: str = "float32",
+    report: bool = True,
+    verbose: bool = False,
+    loading: ModelOptions | None = None,
 ) -> None:
     """Compare methods on the same prompts and seeds, with paired statistics and a report.
 
@@ -216,31 +253,41 @@ def evaluate(
         out: folder of the run; the same command continues an interrupted one.
         prompts: a file of prompts or "shapes:test".
         model: folder or hub id of a diffusers pipeline, or "shapes".
-        methods: names with options; "redenoise:swap" is the control made for a wrong prompt.
+        methods: names with options; "redenoise:swap" is the control made for a wrong prompt; "all" is every method
+            there is, less those that refuse this model.
         scorers: names; checker and preference scorer for the shapes world unless given.
         settings: of sampling, seeds and what is kept.
         n: take the first n prompts.
         column: of a csv, json or parquet file.
-        device: auto, cpu, cuda, mps.
-        dtype: float32, float16 or bfloat16.
+        report: print the table and write report.html.
+        verbose: print the figures of every noise.
+        loading: how the model is loaded and changed.
     """
     from tqdm import tqdm
 
-    from noiseprompt.evaluate import EvaluateConfig
+    from noiseprompt.evaluate import EvaluateConfig, all_methods
     from noiseprompt.evaluate import evaluate as run
+    from noiseprompt.guard import Guard
     from noiseprompt.methods.base import MethodSpec
     from noiseprompt.prompts import load_prompts
     from noiseprompt.report import report as write_report
     from noiseprompt.scorers.base import load_scorers
+    from noiseprompt.text import warn_cut
 
-    specs = [MethodSpec.parse(name) for name in _names(methods)]
+    every = methods.strip() == "all"
+    specs = all_methods() if every else [MethodSpec.parse(name) for name in _names(methods)]
+    optional = [spec.label for spec in specs if every and spec.name != "standard"]
     listed = load_prompts(prompts, column=column, limit=n)
     judges = load_scorers(scorers or ([*_default_scorers(model), "shapes-checker"]))
-    pipeline = _load(model, device, dtype)
+    pipeline = _load(model, loading)
+    warn_cut(pipeline.pipe, [prompt.text for prompt in listed.prompts])
+    config, guard = settings or EvaluateConfig(), Guard()
     with tqdm(unit="image", desc="evaluate") as bar:
-        for progress in run(pipeline, listed.prompts, judges, specs, settings or EvaluateConfig(), out):
+        for progress in run(pipeline, listed.prompts, judges, specs, config, out, optional=optional, guard=guard):
             _advance(bar, progress.done, progress.total)
             bar.set_postfix_str(progress.method)
             bar.refresh()
-    print((out / "results.md").read_text(encoding="utf-8"))
-    print(f"report: {write_report(out)}")
+    _tell(guard, verbose)
+    if report:
+        print((out / "results.md").read_text(encoding="utf-8"))
+        print(f"report: {write_report(out)}")

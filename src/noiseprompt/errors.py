@@ -16,6 +16,8 @@
     └── NoiseError              latents that are not finite or not noise
 
 The command line prints the message of a NoisepromptError and exits with status 2; anything else is a bug.
+
+NoisepromptWarning is the base of what is only said: the command line prints it in one line and goes on.
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ def _sentence(text: str, capital: bool) -> str:
     """With a full stop, unless it ends as a sentence does; the first keeps its first letter, which may be a name."""
     text = text[0].upper() + text[1:] if capital else text
     return text if text.endswith((".", "?", "!")) else text + "."
+
+
+class NoisepromptWarning(UserWarning):
+    """Something the user should know; the work goes on."""
 
 
 class InputError(NoisepromptError, ValueError):

@@ -38,8 +38,9 @@ from noiseprompt.evaluation_plan import (
     plan,
     run_settings,
 )
+from noiseprompt.guard import Guard
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, Sampling, make_noise
-from noiseprompt.noise import batch_noise
+from noiseprompt.noise import batch_noise, sampler_generators
 from noiseprompt.results import (
     Lock,
     append,
@@ -102,6 +103,7 @@ class _Run:
     refused: dict[str, str]
     config: EvaluateConfig
     out: Path
+    guard: Guard
 
 
 def evaluate(
@@ -113,6 +115,7 @@ def evaluate(
     out: str | Path,
     *,
     optional: Collection[str] = (),
+    guard: Guard | None = None,
 ) -> Iterator[EvalProgress]:
     """Draw and score every image that `out` does not hold yet; at the end write results.json and results.md.
 
@@ -122,6 +125,7 @@ def evaluate(
         methods: among them "standard", which the others are compared with.
         optional: labels of methods that may refuse this pipeline or these prompts: they are left out from there on, and
             the reason is noted.
+        guard: watches every noise and keeps its figures; warns about noise that is not like unit Gaussian noise.
 
     Yields:
         one record a batch and method, after its results are on disk.
@@ -140,7 +144,7 @@ def evaluate(
     }
     methods = [spec for spec in methods if spec.label not in refused]
     items = plan(prompts, config, pipeline, any(spec.swap for spec in methods))
-    run = _Run(pipeline, scorers, {}, optional, refused, config, out)
+    run = _Run(pipeline, scorers, {}, optional, refused, config, out, guard or Guard())
     _prepare(run, methods)
     extractor = extractor_name(config, pipeline.name)
     if extractor:
@@ -250,8 +254,10 @@ def _batch(
             num_inference_steps=config.num_inference_steps,
             height=config.height,
             width=config.width,
+            generator=sampler_generators([item.seed for item in batch]),
         )
         end = _now(pipeline)
+        run.guard.watch(spec.label, latents, noise)
         spent = (pipeline.denoiser_calls - calls, middle - start, end - middle)
         results = _judge(run, spec.label, batch, images, [value / len(batch) for value in spent])
         yield spec, results, diagnostics.measure(latents, noise), _now(pipeline) - start

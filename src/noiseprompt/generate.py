@@ -1,4 +1,4 @@
-"""Stage III: winning noise for any diffusers pipeline, and pictures of several methods side by side (algorithm 3)."""
+"""Stage III: pictures of several methods side by side, from the same seeds (algorithm 3)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,83 +15,19 @@ import torch
 
 from noiseprompt.config import to_dict
 from noiseprompt.errors import InputError
+from noiseprompt.guard import Guard
 from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
-from noiseprompt.noise import batch_noise, check_noise
-from noiseprompt.pipelines import Pipeline
+from noiseprompt.noise import batch_noise, sampler_generators
+from noiseprompt.prompts import wrong_prompt
+from noiseprompt.winning import winning_noise
 
 if TYPE_CHECKING:
-    from noiseprompt.npnet import NPNet
+    from noiseprompt.pipelines import Pipeline
     from noiseprompt.types import Prompt
 
+__all__ = ["GenerateConfig", "Picture", "generate", "grid", "parse_seeds", "winning_noise"]
+
 MAX_SEEDS = 10_000
-
-
-@torch.no_grad()
-def winning_noise(
-    pipe: Any,
-    npnet: NPNet,
-    prompt: str | Sequence[str],
-    *,
-    generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    seeds: Sequence[int] | None = None,
-    num_images_per_prompt: int = 1,
-    strength: float = 1.0,
-    height: int | None = None,
-    width: int | None = None,
-) -> torch.Tensor:
-    """The `latents` to hand to an unmodified diffusers pipeline: source noise moved by NPNet towards a winning ticket.
-
-    Args:
-        pipe: a loaded diffusers pipeline (or a `noiseprompt.Pipeline`).
-        npnet: a network made for this pipeline's family, latent shape and text width.
-        prompt: one text, or several.
-        generator: as for the pipeline itself: one for the whole batch, or one an image. The source noise is the one the
-            pipeline would have drawn from it.
-        seeds: instead of `generator`: one an image.
-        num_images_per_prompt: images of one prompt are neighbours in the result, as in diffusers.
-        strength: scales the perturbation; 0 returns the source noise exactly, 1 is what NPNet predicts.
-        height, width: pixels; the pipeline's own default unless given.
-
-    Returns:
-        (len(prompts) * num_images_per_prompt, C, H, W) unit Gaussian latents in the pipeline's dtype and on its device.
-
-    Raises:
-        InputError: both or the wrong number of generators or seeds.
-        ShapeError, ModelMismatchError: NPNet does not fit the pipeline or the size.
-        NoiseError: the result is not finite.
-    """
-    pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
-    texts = [prompt] if isinstance(prompt, str) else list(prompt)
-    if not texts or num_images_per_prompt < 1:
-        raise InputError(f"{len(texts)} prompts with {num_images_per_prompt} images each", "at least one of both")
-    texts = [text for text in texts for _ in range(num_images_per_prompt)]
-    shape = pipeline.latent_shape(height, width)
-    source = _source_noise(len(texts), shape, generator, seeds)
-    embeds = pipeline.encode(texts)
-    npnet.check(shape, embeds_shape=tuple(embeds.prompt_embeds.shape[1:]), family=pipeline.family.name)
-    dtype = next(iter(pipeline.denoiser.parameters())).dtype
-    if strength == 0:
-        return source.to(pipeline.device, dtype)
-    parameter = next(iter(npnet.parameters()))
-    predicted = npnet(source.to(parameter.device), embeds.prompt_embeds.to(parameter.device, torch.float32)).to(source)
-    latents = source + strength * (predicted - source)
-    check_noise(latents, "the winning noise")
-    return latents.to(pipeline.device, dtype)
-
-
-def _source_noise(count: int, shape: tuple[int, ...], generator: Any, seeds: Sequence[int] | None) -> torch.Tensor:
-    if seeds is not None and generator is not None:
-        raise InputError("both generator and seeds", "one of them")
-    if seeds is not None:
-        if len(seeds) != count:
-            raise InputError(f"{len(seeds)} seeds for {count} images", "one seed an image")
-        return batch_noise(seeds, shape)
-    if isinstance(generator, Sequence) and len(generator) != count:
-        raise InputError(f"{len(generator)} generators for {count} images", "one, or one an image")
-    from diffusers.utils.torch_utils import randn_tensor
-
-    given = list(generator) if isinstance(generator, Sequence) else generator
-    return randn_tensor((count, *shape), generator=given, dtype=torch.float32).cpu()
 
 
 @dataclass(frozen=True)
@@ -151,13 +87,21 @@ def generate(
     specs: Sequence[MethodSpec],
     config: GenerateConfig,
     out: Path,
+    guard: Guard | None = None,
 ) -> Iterator[list[Picture]]:
     """Draw every prompt x seed with every method into `out`; yields the pictures of one batch of one method at a time.
 
     Writes `NNN-seed-method.png` files, `grid.png` (a row a prompt and seed, a column a method) and `run.json`.
 
+    Args:
+        guard: watches every noise; its figures go into run.json.
+
     Raises:
-        InputError: `out` is a file, or a method's options are wrong.
+        InputError: `out` is a file, a method's options are wrong, or a control has no second prompt.
+        NoiseError: a method gave noise that is not finite.
+
+    Warns:
+        NoiseWarning: a method's noise is not like unit Gaussian noise.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", "a folder")
@@ -165,6 +109,8 @@ def generate(
     sampling = Sampling(config.guidance_scale, config.num_inference_steps, config.height, config.width)
     for method in methods:
         method.prepare(pipeline, sampling)
+    wrong = [wrong_prompt(prompts, i).text for i in range(len(prompts))] if any(s.swap for s in specs) else []
+    guard = guard or Guard()
     jobs = [(i, prompt, seed) for i, prompt in enumerate(prompts) for seed in seeds]
     shape = pipeline.latent_shape(config.height, config.width)
     out.mkdir(parents=True, exist_ok=True)
@@ -174,25 +120,19 @@ def generate(
         for start in range(0, len(jobs), config.batch_size):
             batch = jobs[start : start + config.batch_size]
             embeds = pipeline.encode([prompt.text for _, prompt, _ in batch])
-            others = (
-                [prompts[(i + 1) % len(prompts)].text for i, _, _ in batch] if spec.swap and len(prompts) > 1 else []
-            )
-            wrong = pipeline.encode(others) if others else None
+            swapped = pipeline.encode([wrong[i] for i, _, _ in batch]) if spec.swap else None
             source = batch_noise([seed for _, _, seed in batch], shape)
-            noise = make_noise(spec, method, pipeline, embeds, wrong, source)
-            images = pipeline.sample(
-                embeds,
-                noise,
-                guidance_scale=config.guidance_scale,
-                num_inference_steps=config.num_inference_steps,
-                height=config.height,
-                width=config.width,
-            )
+            noise = make_noise(spec, method, pipeline, embeds, swapped, source)
+            guard.watch(spec.label, noise, source)
+            generators = sampler_generators([seed for _, _, seed in batch])
+            images = pipeline.sample(embeds, noise, **asdict(sampling), generator=generators)
             pictures = [_save(out, i, p, s, spec.label, image) for (i, p, s), image in zip(batch, images, strict=True)]
             drawn += pictures
             yield pictures
     grid(drawn, [spec.label for spec in specs]).save(out / "grid.png")
-    _write_run(out, pipeline, prompts, seeds, specs, config, drawn, time.time() - started)
+    record = _record(pipeline, prompts, seeds, specs, config, drawn)
+    record.update(seconds=round(time.time() - started, 2), noise=guard.summary())
+    (out / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def _save(out: Path, index: int, prompt: Prompt, seed: int, label: str, image: np.ndarray) -> Picture:
@@ -204,31 +144,29 @@ def _save(out: Path, index: int, prompt: Prompt, seed: int, label: str, image: n
     return Picture(prompt, seed, label, image, file)
 
 
-def _write_run(
-    out: Path, pipeline: Pipeline, prompts: Any, seeds: Any, specs: Any, config: Any, drawn: Any, seconds: float
-) -> None:
+def _record(pipeline: Pipeline, prompts: Any, seeds: Any, specs: Any, config: Any, drawn: Any) -> dict[str, Any]:
+    """Everything the pictures depend on."""
     import diffusers
     import transformers
 
     from noiseprompt import __version__
 
-    record = {
+    family = pipeline.family
+    resolved = {
+        "guidance_scale": family.guidance_scale if config.guidance_scale is None else config.guidance_scale,
+        "num_inference_steps": config.num_inference_steps or family.num_inference_steps,
+    }
+    return {
         "model": pipeline.name,
-        "family": pipeline.family.name,
+        "changes": pipeline.changes,
+        "family": family.name,
         "scheduler": type(pipeline.pipe.scheduler).__name__,
         "prompts": [prompt.text for prompt in prompts],
         "seeds": list(seeds),
         "methods": [spec.label for spec in specs],
-        "settings": {
-            **to_dict(config),
-            "guidance_scale": pipeline.family.guidance_scale
-            if config.guidance_scale is None
-            else config.guidance_scale,
-            "num_inference_steps": config.num_inference_steps or pipeline.family.num_inference_steps,
-        },
+        "settings": {**to_dict(config), **resolved},
         "device": str(pipeline.device),
         "dtype": str(pipeline.dtype).removeprefix("torch."),
-        "seconds": round(seconds, 2),
         "versions": {
             "noiseprompt": __version__,
             "torch": torch.__version__,
@@ -237,7 +175,6 @@ def _write_run(
         },
         "images": [{"file": p.file, "prompt": p.prompt.text, "seed": p.seed, "method": p.method} for p in drawn],
     }
-    (out / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def grid(pictures: Sequence[Picture], labels: Sequence[str], cell: int = 160, per_block: int = 6) -> Any:

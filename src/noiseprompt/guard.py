@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from noiseprompt.errors import ShapeError
+from noiseprompt.errors import NoisepromptWarning, ShapeError
 from noiseprompt.noise import check_noise
 
 STANDARD_ERRORS = 5.0
@@ -28,7 +28,7 @@ collection steps, perturbation 4.6 % of the norm on average and 15.9 % at most) 
 0.033 (0.007). Resampled noise, with correlations of 0.16 to 0.34 and a standard deviation of 0.66, stays outside."""
 
 
-class NoiseWarning(UserWarning):
+class NoiseWarning(NoisepromptWarning):
     """Noise outside the Gaussian band."""
 
 

@@ -63,6 +63,17 @@ def prompt_seed(run_seed: int, prompt_id: str, seed_range: tuple[int, int] = PAP
     return low + int.from_bytes(digest[:8], "big") % (high - low + 1)
 
 
+def sampler_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """For samplers that add noise on the way: one generator an image, a function of its seed alone.
+
+    Images of one seed get the same, whatever noise they start from, the method, the batch or the order.
+    """
+    import torch
+
+    own = [prompt_seed(seed, "sampler noise", (0, 2**63 - 1)) for seed in seeds]
+    return [torch.Generator("cpu").manual_seed(seed) for seed in own]
+
+
 def check_noise(latents: torch.Tensor, label: str) -> None:
     """Refuse latents that cannot start a diffusion.
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from noiseprompt.errors import MissingDependencyError, NoisepromptError
-from noiseprompt.noise import batch_noise, prompt_seed
+from noiseprompt.guard import Guard
+from noiseprompt.noise import batch_noise, sampler_generators
 from noiseprompt.types import Prompt, ScoredPair
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class PairMaker:
         down, up: keyword arguments of `Pipeline.denoise_step` and `Pipeline.invert_step`.
         sampling: guidance_scale and num_inference_steps of the two images.
         height, width: of the images in pixels; the model's own if None.
+        guard: watches the target noise.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class PairMaker:
         sampling: dict[str, Any],
         height: int | None = None,
         width: int | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard or Guard()
         self.pipeline, self.scorers, self.down, self.up = pipeline, scorers, down, up
         self.sampling = {**sampling, "height": height, "width": width}
         self.shape = pipeline.latent_shape(height, width)
@@ -87,6 +91,7 @@ class PairMaker:
         good = [i for i, ok in enumerate(finite) if ok]
         if not good:
             return [self._rejected(item, "target noise is not finite") for item in items]
+        self.guard.watch("target noise", target[good], source[good])
         kept = embeds if len(good) == len(items) else embeds.select(good)
         start = lower[good] if self.shares_first_step else source[good]
         scores = self._scores([items[i] for i in good], kept, start, target[good])
@@ -106,8 +111,7 @@ class PairMaker:
         self, items: Sequence[Item], embeds: TextEmbeds, start: torch.Tensor, *, after_first_step: bool
     ) -> np.ndarray:
         # samplers that add noise take the same for both images of a pair, whatever the batch
-        seeds = [prompt_seed(seed, "sampler noise", (0, 2**63 - 1)) for _, seed in items]
-        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        generators = sampler_generators([seed for _, seed in items])
         return self.pipeline.sample(
             embeds, start, **self.sampling, after_first_step=after_first_step, generator=generators
         )

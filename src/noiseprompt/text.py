@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from noiseprompt.errors import NoisepromptWarning
+
 if TYPE_CHECKING:
     import torch
 
@@ -17,7 +19,7 @@ TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 UNLIMITED = 100_000  # transformers writes 1e30 where a tokenizer has no limit of its own
 
 
-class TextWarning(UserWarning):
+class TextWarning(NoisepromptWarning):
     """A prompt that is not read to its end."""
 
 

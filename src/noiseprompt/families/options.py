@@ -51,7 +51,7 @@ class ModelOptions:
     scheduler: str | None = None
     schedule: str | None = None
     unet: str | None = None
-    lora: str | None = None
+    lora: str | tuple[str, ...] | None = None
     controlnet: str | None = None
     control_image: str | None = None
     long_prompts: str = "truncate"
@@ -64,7 +64,8 @@ class ModelOptions:
     @property
     def loras(self) -> tuple[str, ...]:
         """One text a LoRA."""
-        return tuple(part.strip() for part in (self.lora or "").split(",") if part.strip())
+        parts = self.lora.split(",") if isinstance(self.lora, str) else self.lora or ()
+        return tuple(part.strip() for part in parts if part.strip())
 
     def check(self) -> None:
         """Refuse what cannot be right, before anything is loaded.

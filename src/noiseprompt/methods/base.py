@@ -79,14 +79,15 @@ class MethodSpec:
     """A method with its options, as typed by a user.
 
     Fields:
-        label: the canonical text, e.g. "npnet:strength=1.5": options by name, then strength, swap and shuffle where
-            given.
+        label: the canonical text, e.g. "npnet:strength=1.5": options by name, then strength, renormalize, swap and
+            shuffle where given.
         name: in `registry.METHODS`.
         options: of the method's constructor, converted.
         strength: s of source + s (target - source); any finite number, 0 is exactly the source.
         swap: whether the noise is made for a wrong prompt (the control: a text-blind gain would survive it).
         shuffle: whether the perturbation is that of another source noise (the control: a gain that does not depend on
             the noise it was made for would survive it).
+        renormalize: whether each image's noise is scaled back to the norm of its source.
     """
 
     label: str
@@ -95,6 +96,7 @@ class MethodSpec:
     strength: float = 1.0
     swap: bool = False
     shuffle: bool = False
+    renormalize: bool = False
 
     @classmethod
     def parse(cls, text: str) -> MethodSpec:
@@ -106,7 +108,8 @@ class MethodSpec:
                 convert.
         """
         name, _, rest = text.strip().partition(":")
-        hints = {**_option_types(METHODS.get(name)), "strength": float, "swap": bool, "shuffle": bool}
+        generic = {"strength": float, "renormalize": bool, "swap": bool, "shuffle": bool}
+        hints = {**_option_types(METHODS.get(name)), **generic}
         given: dict[str, Any] = {}
         for part in filter(None, (p.strip() for p in rest.split(","))):
             key, equals, value = (p.strip() for p in part.partition("="))
@@ -117,12 +120,13 @@ class MethodSpec:
                 raise InputError(f"option {key!r} twice in {text!r}", "each option once")
             given[key] = _convert(f"{name}:{key}", value if equals else "true", hints[key])
         strength, swap = given.pop("strength", 1.0), given.pop("swap", False)
-        shuffle = given.pop("shuffle", False)
+        shuffle, renormalize = given.pop("shuffle", False), given.pop("renormalize", False)
         options = dict(sorted(given.items()))
         words = [key if value is True else f"{key}={_show(value)}" for key, value in options.items()]
-        words += [f"strength={_show(strength)}"] * (strength != 1) + ["swap"] * swap
-        words += ["shuffle"] * shuffle
-        return cls(name + (":" + ",".join(words) if words else ""), name, options, strength, swap, shuffle)
+        words += [f"strength={_show(strength)}"] * (strength != 1) + ["renormalize"] * renormalize
+        words += ["swap"] * swap + ["shuffle"] * shuffle
+        label = name + (":" + ",".join(words) if words else "")
+        return cls(label, name, options, strength, swap, shuffle, renormalize)
 
     def build(self) -> NoiseMethod:
         """The method, nothing loaded yet.
@@ -143,8 +147,9 @@ def make_noise(
 ) -> torch.Tensor:
     """The noise an image starts from: noise + strength (perturb(noise) - noise), in float32, cast last.
 
-    Strength 0 is `noise` itself and strength 1 exactly what the method gave; neither is rounded. With `spec.shuffle`
-    the perturbation is perturb(other) - other, where `other` is fresh noise that follows from `noise`, row by row.
+    Strength 0 is `noise` itself and strength 1 exactly what the method gave; neither is rounded. With
+    `spec.renormalize` each row is scaled to the norm of its row of `noise` at the end. With `spec.shuffle` the
+    perturbation is perturb(other) - other, where `other` is fresh noise that follows from `noise`, row by row.
 
     Args:
         embeds: B encoded prompts, those to draw.
@@ -167,7 +172,15 @@ def make_noise(
     if spec.strength != 1:
         target = noise.float() + spec.strength * (target.to(noise.device).float() - noise.float())
     check_noise(target, f"the noise of {spec.label!r}")
+    if spec.renormalize:
+        target = renormalized(target.to(noise.device), noise)
     return target.to(device=noise.device, dtype=noise.dtype)
+
+
+def renormalized(latents: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """(B, C, H, W) float32: each row of `latents` scaled to the norm of its row of `source`; a row of zeros stays."""
+    wanted, found = (x.float().flatten(1).norm(dim=1) for x in (source, latents))
+    return latents.float() * (wanted / found.clamp_min(1e-12))[:, None, None, None]
 
 
 def _option_types(method: Any) -> dict[str, Any]:

@@ -22,12 +22,15 @@ def stage_call(stage: str, options: dict[str, Any], model: str) -> dict[str, Any
         ConfigError: an option the command does not have.
     """
     from noiseprompt.cli import COMMANDS, Command, resolve
+    from noiseprompt.families.options import ModelOptions
 
     command = COMMANDS[stage]
     if not isinstance(command, Command):
         raise ConfigError(f"stage {stage}", "a command that stands alone")
     parameters = inspect.signature(resolve(command.function)).parameters
     classes = {"settings": resolve(command.settings)}
+    if "loading" in parameters:
+        classes["loading"] = ModelOptions
     own = set(parameters) - set(classes)
     fields = {name: {field.name for field in dataclasses.fields(cls)} for name, cls in classes.items()}
     known = own.union(*fields.values())

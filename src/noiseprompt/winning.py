@@ -1,0 +1,123 @@
+"""Winning noise for any diffusers pipeline: the `latents` to hand to it, from one forward pass of an NPNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from noiseprompt.errors import InputError, ShapeError
+from noiseprompt.guard import Guard
+from noiseprompt.methods.base import renormalized
+from noiseprompt.noise import batch_noise
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.text import warn_cut
+
+if TYPE_CHECKING:
+    from noiseprompt.npnet import NPNet
+
+
+@torch.no_grad()
+def winning_noise(
+    pipe: Any,
+    npnet: NPNet,
+    prompt: str | Sequence[str] | None = None,
+    *,
+    prompt_embeds: torch.Tensor | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    seeds: Sequence[int] | None = None,
+    num_images_per_prompt: int = 1,
+    strength: float = 1.0,
+    renormalize: bool = False,
+    long_prompts: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
+) -> torch.Tensor:
+    """The `latents` to hand to an unmodified diffusers pipeline: source noise moved by NPNet towards a winning ticket.
+
+    Args:
+        pipe: a loaded diffusers pipeline (or a `noiseprompt.Pipeline`).
+        npnet: a network made for this pipeline's family, latent shape and text width.
+        prompt: one text, or several.
+        prompt_embeds: instead of `prompt`: (B, L, D) embeddings of B prompts, pre-computed or weighted, as NPNet sees
+            them: the token embeddings that the pipeline takes as `prompt_embeds`.
+        generator: as for the pipeline itself: one for the whole batch, or one an image. The source noise is the one the
+            pipeline would have drawn from it.
+        seeds: instead of `generator`: one an image.
+        num_images_per_prompt: images of one prompt are neighbours in the result, as in diffusers.
+        strength: scales the perturbation; 0 returns the source noise exactly, 1 is what NPNet predicts.
+        renormalize: scale each image's noise back to the norm of its source.
+        long_prompts: what NPNet sees of prompts over the text encoder's limit: "truncate" or "average" (the mean over
+            the embeddings of their chunks); the pipeline's own setting unless given.
+        height, width: pixels; the pipeline's own default unless given.
+
+    Returns:
+        (B * num_images_per_prompt, C, H, W) unit Gaussian latents in the pipeline's dtype and on its device.
+
+    Raises:
+        InputError: both or neither of prompt and prompt_embeds, both or the wrong number of generators or seeds.
+        ShapeError, ModelMismatchError: NPNet or prompt_embeds do not fit the pipeline or the size.
+        NoiseError: the result is not finite.
+
+    Warns:
+        TextWarning: a prompt is longer than the text encoder reads.
+        NoiseWarning: the result is not like unit Gaussian noise.
+    """
+    pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
+    embeds = _embeds(pipeline, prompt, prompt_embeds, num_images_per_prompt, long_prompts)
+    shape = pipeline.latent_shape(height, width)
+    source = _source_noise(len(embeds), shape, generator, seeds)
+    npnet.check(shape, embeds_shape=tuple(embeds.shape[1:]), family=pipeline.family.name)
+    latents = source
+    if strength != 0:
+        parameter = next(iter(npnet.parameters()))
+        seen = embeds.to(parameter.device, torch.float32)
+        predicted = npnet(source.to(parameter.device), seen).to(source)
+        latents = source + strength * (predicted - source)
+        if renormalize:
+            latents = renormalized(latents, source)
+    latents = latents.to(pipeline.device, pipeline.dtype)
+    Guard().watch(f"NPNet at strength {strength:g}", latents, source)
+    return latents
+
+
+def _embeds(
+    pipeline: Pipeline, prompt: str | Sequence[str] | None, given: torch.Tensor | None, each: int, long: str | None
+) -> torch.Tensor:
+    """(B * each, L, D) what NPNet sees."""
+    if (prompt is None) == (given is None):
+        raise InputError(
+            f"{'neither' if given is None else 'both'} of prompt and prompt_embeds", "one of the two: texts or tensors"
+        )
+    if long not in (None, "truncate", "average"):
+        raise InputError(f"long_prompts {long!r}", '"truncate" or "average"')
+    texts = [prompt] if isinstance(prompt, str) else list(prompt or ())
+    count = len(texts) if given is None else len(given)
+    if not count or each < 1:
+        raise InputError(f"{count} prompts with {each} images each", "at least one of both")
+    if given is not None:
+        if given.ndim != 3:
+            raise ShapeError(f"prompt_embeds of shape {tuple(given.shape)}", "(B, L, D), one row a prompt")
+        return given.repeat_interleave(each, dim=0)
+    warn_cut(pipeline.pipe, texts)
+    before, pipeline.long_prompts = pipeline.long_prompts, long or pipeline.long_prompts
+    try:
+        return pipeline.encode(texts).prompt_embeds.repeat_interleave(each, dim=0)
+    finally:
+        pipeline.long_prompts = before
+
+
+def _source_noise(count: int, shape: tuple[int, ...], generator: Any, seeds: Sequence[int] | None) -> torch.Tensor:
+    if seeds is not None and generator is not None:
+        raise InputError("both generator and seeds", "one of them")
+    if seeds is not None:
+        if len(seeds) != count:
+            raise InputError(f"{len(seeds)} seeds for {count} images", "one seed an image")
+        return batch_noise(seeds, shape)
+    if isinstance(generator, Sequence) and len(generator) != count:
+        raise InputError(f"{len(generator)} generators for {count} images", "one, or one an image")
+    from diffusers.utils.torch_utils import randn_tensor
+
+    given = list(generator) if isinstance(generator, Sequence) else generator
+    return randn_tensor((count, *shape), generator=given, dtype=torch.float32).cpu()
