@@ -9,6 +9,7 @@ from the pipeline itself: it tells its scheduler which grid it wants, and `OneMo
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,8 +99,15 @@ def is_flow(scheduler: Any) -> bool:
 
 
 def flow_levels(grid: Any) -> Levels:
-    """First step of a flow scheduler whose timesteps are set."""
-    timesteps, sigmas = [float(t) for t in grid.timesteps], [float(s) for s in grid.sigmas]
+    """First step of a flow scheduler whose timesteps are set.
+
+    Raises:
+        InputError: levels that are not finite (one step of a grid that is stretched to a terminal shift).
+    """
+    timesteps, sigmas = [float(t) for t in grid.timesteps[:2]], [float(s) for s in grid.sigmas[:2]]
+    if not all(math.isfinite(value) for value in sigmas):
+        came = f"a grid of {len(grid.timesteps)} steps whose noise levels are {sigmas}"
+        raise InputError(came, "numbers", "use more steps: this scheduler stretches its grid to end at shift_terminal")
     return Levels(timesteps[0], timesteps[1] if len(timesteps) > 1 else 0.0, sigmas[0], sigmas[1], "flow_prediction")
 
 

@@ -21,7 +21,7 @@ to look for in the pipeline's source:
    class that are used with other settings are `variants`.
 
 Prove it on a tiny pipeline of the real classes: sample equals the plain diffusers call, denoise_step equals a step of
-a diffusers scheduler, sizes come out as asked (tests/families/checks.py holds these checks).
+a diffusers scheduler, sizes come out as asked, the four commands run (tests/families/ and tests/test_families_flow.py).
 """
 
 from __future__ import annotations
