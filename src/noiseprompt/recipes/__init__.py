@@ -1,1 +1,1 @@
-"""Recipes with rows: a table of the paper as one YAML file. plan -> needs -> stages -> gather (and analysis) -> document."""
+"""Recipes with rows, each a table of the paper: plan -> needs -> run -> gather (with analysis) -> document."""

@@ -38,20 +38,22 @@ Data = dict[str, Any]
 
 _INTRO = """# The paper's tables and figures, here
 
-Written by `noiseprompt tables {out} {runs}`; every figure of ours comes from the command above its table, run with
-`--on {on}`. All of them in one go: `noiseprompt run {recipes} --on {on}` (two cores, about {minutes:.0f} minutes;
-killed, the same command continues).
+Written by `noiseprompt tables {out} {runs}`. Every figure of ours comes from the command above its table. All of them
+in one go: `noiseprompt run {recipes} --on {on}` (two cores, about {minutes:.0f} minutes; killed, the same command
+continues), and a check that all of them work: the same with `--smoke`.
 
 How to read it:
-- The paper's figures are those of its models and scorers; ours are of the embedded shapes world (64 x 64 pictures, exact
-  checker), at a size two cores finish. Only the **direction** of a difference can be compared, never its size.
-- *accuracy* is the share of pictures the exact checker accepts; *preference* is the mean of the learned scorer that also
-  filters the training pairs, so it is no independent judge.
-- Gains are paired by prompt and seed, with 95 % bootstrap intervals over n prompts; \\* marks p < .05 after Holm's
-  correction over the rows and metrics of the table.
-- *as in the paper?* compares the direction on the first of our metrics: "yes" and "no" where the interval excludes zero,
-  "undecided" where it does not. The paper gives no intervals.
-- "not run here" needs weights that were not at hand; the same recipe runs them with `--on sdxl`.
+- The paper's figures are those of its models and scorers, copied from its tables. Ours are of the embedded shapes world
+  (64 x 64 pictures, exact checker) at a size that two cores finish. Only the **direction** of a difference can be
+  compared, never its size. Figures that contradict the paper stand as they came out.
+- *accuracy* is the share of pictures that the exact checker accepts; *preference* is the mean of the learned scorer
+  that also filters the training pairs, so it is no independent judge.
+- Differences are paired by prompt and seed: mean and 95 % bootstrap interval over n prompts. \\* marks p < .05 after
+  Holm's correction over the rows and metrics of one evaluation of the table.
+- *as in the paper?* compares directions on the first of our metrics: "yes" or "no" where our interval excludes zero,
+  "undecided" where it does not. The paper gives no intervals. One training a row: another seed may turn a small
+  difference around.
+- *not run here* needs weights that were not at hand; the same recipe runs those rows with `--on sdxl`.
 """
 
 

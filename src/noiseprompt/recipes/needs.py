@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.errors import ModelLoadError, NoisepromptError
+from noiseprompt.prompt_sets import SETS
 from noiseprompt.recipes.plan import Plan
 
 _HUB_SECONDS = 5.0
@@ -49,27 +50,25 @@ def _model_names(options: dict[str, Any]) -> list[str]:
     loading = options.get("loading")
     for key in _MODEL_OPTIONS:
         value = options.get(key) or getattr(loading, key, None)
-        found += [value] if isinstance(value, str) else list(value or ())
+        found += [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value or ())
     return [name.split(":")[0] for name in found]
 
 
 def _model_at_hand(name: str) -> bool:
-    if name == "shapes" or Path(name).exists():
-        return True
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+    return name == "shapes" or Path(name).exists() or _on_hub(name, "model")
 
+
+def _on_hub(name: str, kind: str) -> bool:
+    """Whether the hub's cache holds a model or data set, or else the hub can be asked for it now."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    files = ("model_index.json", "config.json", "unet/config.json", "README.md")
     try:
-        files = ("model_index.json", "config.json", "unet/config.json")
-        if any(isinstance(try_to_load_from_cache(name, file), str) for file in files):
+        if any(isinstance(try_to_load_from_cache(name, file, repo_type=kind), str) for file in files):
             return True
-        HfApi().repo_info(name, timeout=_HUB_SECONDS)
-    except (HFValidationError, OSError, ValueError, RuntimeError):
+        HfApi().repo_info(name, repo_type=kind, timeout=_HUB_SECONDS)
+    except Exception:  # the hub client has a dozen kinds of "not now"
         return False
-    except Exception as error:  # the hub's client raises those of the HTTP library it was built with
-        if type(error).__module__.split(".")[0] in ("httpx", "httpcore", "requests", "huggingface_hub"):
-            return False
-        raise
     return True
 
 
@@ -88,8 +87,9 @@ def _scorer_at_hand(name: str, offline: bool) -> bool:
 
 
 def _prompts_at_hand(source: str) -> bool:
-    """Files; of "name:FILE" the file. Sets of the hub and the world's own splits are left to their loader."""
-    if source.startswith("shapes:"):
+    """A split of the world, a file or folder, or a data set on the hub."""
+    name, colon, rest = source.partition(":")
+    if name == "shapes":
         return True
-    path = source.partition(":")[2] or source
-    return Path(path).exists() or (":" in source and not Path(path).suffix)
+    path = rest if colon and name in SETS else source
+    return Path(path).exists() or (not Path(path).suffix and path.count("/") == 1 and _on_hub(path, "dataset"))

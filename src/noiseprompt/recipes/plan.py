@@ -5,18 +5,21 @@ A recipe with rows is a YAML mapping that makes one table:
     about, note, minutes   text; minutes it takes in full size on two cores
     paper                  the published figures (see `document.py`)
     collect, train, evaluate, model   settings, as in a plain recipe
-    rows                   title -> method and settings of its own; "{npnet}" in the method is the NPNet trained with the
-                           row's settings, "{npnet:Other row}" (in `train: init:` too) that of another row; a row that is
-                           `hidden: true` is there for its network alone
+    rows                   title -> `method` and settings of its own; "{npnet}" in the method is the NPNet trained with
+                           the row's settings, "{npnet:ROW}" (also in `train: init:`) that of another row; a row that
+                           is `hidden: true` is there for its network alone
     groups                 title -> settings; every row is made in every group (a sampler, a set of prompts, ...)
     analyse                names of `analysis.ANALYSES`
-    smoke                  settings of a run of a few prompts, on top of those of the model's file
-    on                     name -> any of the above, in place of it when run with `--on NAME`; rows and groups have it too,
-                           and `only: [NAME, ...]`
+    smoke                  settings of a run of a few prompts, on top of those of on/NAME.yaml
+    on                     name -> any of the above, merged over it when run with `--on NAME`
 
-and on/NAME.yaml beside it holds what all tables share on that model: model, prompts, scorers, sizes and `smoke`.
-Settings are merged in this order, the last wins: on/NAME.yaml, recipe, smoke of on/NAME.yaml (its `limit` and `n`
-last), group, row, smoke of the recipe. A stage's folder is named by a fingerprint of its settings: equal stages of any rows and recipes run once.
+Rows and groups may also have `title` (as shown), `only: [NAME, ...]` and `on`. The file on/NAME.yaml beside the recipe
+holds what all tables share on that model: model, prompts, scorers, sizes, `smoke`, `show` (metrics of the tables) and
+`reuse` (folders of data sets made elsewhere).
+
+Settings are merged in this order, the last wins: on/NAME.yaml, recipe, smoke of on/NAME.yaml, group, row, `limit` and
+`n` of that smoke, smoke of the recipe. A stage's folder is named by a fingerprint of its settings: equal stages of any
+rows and recipes are made once.
 """
 
 from __future__ import annotations
