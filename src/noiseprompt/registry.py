@@ -60,6 +60,21 @@ SCORERS = Registry(
     {
         "shapes-checker": "noiseprompt.scorers.shapes_checker:ShapesChecker",
         "shapes-preference": "noiseprompt.scorers.shapes_preference:ShapesPreference",
+        "pickscore": "noiseprompt.scorers.pickscore:PickScore",
+        "clipscore": "noiseprompt.scorers.clipscore:CLIPScore",
+        "hpsv2": "noiseprompt.scorers.hpsv2:HPSv2",
+        "hpsv2.1": "noiseprompt.scorers.hpsv2:HPSv21",
+        "aes": "noiseprompt.scorers.aes:AES",
+        "imagereward": "noiseprompt.scorers.imagereward:ImageReward",
+        "mps": "noiseprompt.scorers.mps:MPS",
+    },
+)
+
+FEATURES = Registry(
+    "feature extractor",
+    {
+        "shapes-features": "noiseprompt.scorers.features:ShapesFeatures",
+        "inception": "noiseprompt.scorers.inception:Inception",
     },
 )
 
@@ -69,5 +84,11 @@ METHODS = Registry(
         "standard": "noiseprompt.methods.standard:Standard",
         "redenoise": "noiseprompt.methods.redenoise:Redenoise",
         "npnet": "noiseprompt.methods.npnet:NpnetMethod",
+        "closed_form": "noiseprompt.methods.closed_form:ClosedForm",
+        "repaint": "noiseprompt.methods.repaint:Repaint",
+        "nlg": "noiseprompt.methods.nlg:Nlg",
+        "best_of_n": "noiseprompt.methods.best_of_n:BestOfN",
+        "initno": "noiseprompt.methods.initno:InitNO",
+        "reward_gradient": "noiseprompt.methods.reward_gradient:RewardGradient",
     },
 )

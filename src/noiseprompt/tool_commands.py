@@ -9,17 +9,20 @@ from typing import Any
 from noiseprompt.errors import InputError
 
 
-def report(folder: Path) -> None:
-    """Write results.json, results.md and report.html of an evaluation again from its images and scores.
+def report(folders: list[str], out: Path | None = None) -> None:
+    """Write the figures, report.html and report.md of an evaluation again; of several evaluations together in one page.
 
     Args:
-        folder: that `noiseprompt evaluate` made.
+        folders: that `noiseprompt evaluate` made.
+        out: for the page; the evaluation's own folder where there is one, else "report".
     """
     from noiseprompt.evaluate import summarize_run
     from noiseprompt.report import report as write_report
 
-    summarize_run(Path(folder))
-    print(f"report: {write_report(Path(folder))}")
+    for folder in folders:
+        summarize_run(folder)
+    target = out if out is not None or len(folders) == 1 else Path("report")
+    print(f"report: {write_report(folders, target)}")
 
 
 def import_npnet(file: Path, out: Path) -> None:
@@ -93,6 +96,21 @@ def shapes_train(out: Path, settings: Any = None, export: Path | None = None) ->
     _follow(train_world(Path(out), config))
     if export:
         write(Path(out), config, Path(export))
+
+
+def shapes_features(out: Path, settings: Any = None, export: Path | None = None) -> None:
+    """Train the world's feature network from nothing; the same command continues.
+
+    Args:
+        out: run folder.
+        export: also write the network there.
+    """
+    from noiseprompt.shapes.features import FeatureConfig, train_features
+    from noiseprompt.shapes.features import export as write
+
+    _follow(train_features(Path(out), settings or FeatureConfig()))
+    if export:
+        write(Path(out), Path(export))
 
 
 def shapes_preference(out: Path, settings: Any = None, export: Path | None = None) -> None:

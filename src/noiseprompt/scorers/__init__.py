@@ -1,5 +1,9 @@
-"""Scorers of images, one file each; `base` holds the protocol and the loading by name."""
+"""Scorers of images, one file each; `base` holds the protocol and the loading by name.
 
-from noiseprompt.scorers.base import Scorer, load_scorers
+What the published ones share: `model` (batches, device), `clip`, `preprocess`, `loading` (weights), `specs` (options).
+Figures of whole sets of images: `sets`, on features of `features` and `inception`.
+"""
 
-__all__ = ["Scorer", "load_scorers"]
+from noiseprompt.scorers.base import Scorer, load_scorers, register_scorer
+
+__all__ = ["Scorer", "load_scorers", "register_scorer"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from noiseprompt.errors import InputError, ShapeError
 from noiseprompt.registry import SCORERS
+from noiseprompt.scorers.specs import make
 from noiseprompt.types import Prompt
 
 if TYPE_CHECKING:
@@ -26,15 +28,53 @@ class Scorer(Protocol):
         ...
 
 
+ENTRY_POINTS = "noiseprompt.scorers"
+"""Entry-point group by which an installed package offers scorers: name = "module:class"."""
+
+
 def load_scorers(names: Sequence[str]) -> list[Scorer]:
-    """One scorer for each name of the registry, in the order given; a name that occurs twice is loaded once.
+    """One scorer for each "name" or "name:key=value,..." in the order given; one that occurs twice is loaded once.
+
+    Options are those of the scorer's constructor, such as "pickscore:path=FOLDER,device=cuda,dtype=bfloat16".
 
     Raises:
         UnknownNameError: a name that no scorer has.
+        InputError: an option that the scorer does not have, or two scorers under one name.
         ModelLoadError: a scorer whose weights are not there.
     """
-    makers = [SCORERS.get(name) for name in dict.fromkeys(names)]
-    return [make() for make in makers]
+    specs = list(dict.fromkeys(name.strip() for name in names))
+    words = [spec.partition(":")[0] for spec in specs]
+    for word in words:
+        if words.count(word) > 1:
+            raise InputError(f"the scorer {word!r} with two sets of options", "each scorer once", "score in two runs")
+        if word not in SCORERS:
+            _discover()
+            SCORERS.get(word)  # an unknown name is refused before weights are loaded
+    return [make(SCORERS, spec) for spec in specs]
+
+
+def register_scorer(name: str, factory: Callable[..., Scorer] | str) -> None:
+    """Make a scorer of your own known under a name; everything that takes scorers then takes it.
+
+    Args:
+        name: that users type; the scorer's own `name` should be the same.
+        factory: a class or function that gives a `Scorer`, or "module:attribute"; its arguments become options.
+
+    Raises:
+        InputError: a name with ":" or ",".
+        UnknownNameError: the name is taken.
+    """
+    if not name.strip() or set(name) & set(":,="):
+        raise InputError(f"the name {name!r} for a scorer", 'letters, digits, ".", "-"')
+    SCORERS.register(name, factory)
+
+
+def _discover() -> None:
+    """Register what installed packages offer; one of ours is never replaced."""
+    found: Any = entry_points(group=ENTRY_POINTS)
+    for point in found:
+        if point.name not in SCORERS:
+            SCORERS.register(point.name, point.value)
 
 
 def check_images(images: np.ndarray, prompts: Sequence[Prompt], size: int | None = None) -> None:

@@ -11,6 +11,8 @@ import torch
 
 from noiseprompt.errors import ModelLoadError
 from noiseprompt.scorers.base import check_images, world_requests
+from noiseprompt.scorers.loading import resolve_device
+from noiseprompt.scorers.model import check_tensor
 from noiseprompt.shapes import preference_folder
 from noiseprompt.shapes.preference import PreferenceConfig, PreferenceNet, encode_words
 from noiseprompt.shapes.scenes import SIZE
@@ -23,6 +25,7 @@ class ShapesPreference:
     Args:
         folder: of the weights; those shipped unless given.
         batch_size: images looked at together.
+        device: "cpu", "cuda" ..., "auto"; the network is so small that a CPU serves it.
 
     Raises:
         ModelLoadError: no weights there, or not of this network.
@@ -30,9 +33,9 @@ class ShapesPreference:
 
     name = "shapes-preference"
 
-    def __init__(self, folder: str | Path | None = None, batch_size: int = 64) -> None:
-        self.batch_size = batch_size
-        self.network = load_network(preference_folder() if folder is None else Path(folder))
+    def __init__(self, folder: str | Path | None = None, batch_size: int = 64, device: str = "cpu") -> None:
+        self.batch_size, self.device = batch_size, resolve_device(device)
+        self.network = load_network(preference_folder() if folder is None else Path(folder)).to(self.device)
 
     @torch.inference_mode()
     def score(self, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
@@ -43,13 +46,27 @@ class ShapesPreference:
             InputError: images that are not uint8, or a prompt that is not a sentence of the world.
         """
         check_images(images, prompts, SIZE)
-        words = encode_words([request.text for request in world_requests(prompts, self.name)])
+        words = self._words(prompts)
         scores = np.empty(len(images), np.float64)
         for start in range(0, len(images), self.batch_size):
             part = slice(start, start + self.batch_size)
-            pixels = torch.from_numpy(images[part]).permute(0, 3, 1, 2).float() / 127.5 - 1
-            scores[part] = self.network(pixels, words[part]).double().numpy()
+            pixels = torch.from_numpy(images[part]).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+            scores[part] = self.network(pixels, words[part]).double().cpu().numpy()
         return scores
+
+    def score_tensor(self, images: torch.Tensor, prompts: Sequence[Prompt]) -> torch.Tensor:
+        """Images float (N, 3, 64, 64) in [0, 1] -> scores (N,) on their device, with gradients to the images.
+
+        Raises:
+            ShapeError: images of another shape, or not one prompt each.
+            InputError: a prompt that is not a sentence of the world.
+        """
+        check_tensor(images, prompts, SIZE)
+        pixels = images.to(self.device, torch.float32) * 2 - 1
+        return self.network(pixels, self._words(prompts)).to(images.device)
+
+    def _words(self, prompts: Sequence[Prompt]) -> torch.Tensor:
+        return encode_words([request.text for request in world_requests(prompts, self.name)]).to(self.device)
 
 
 def load_network(folder: Path) -> PreferenceNet:

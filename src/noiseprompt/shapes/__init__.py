@@ -38,6 +38,15 @@ def preference_folder() -> Path:
     )
 
 
+def features_folder() -> Path:
+    """The world's feature network.
+
+    Raises:
+        ModelLoadError: not there; says which command makes it.
+    """
+    return _existing("features", "model.safetensors", "the world's feature network", "noiseprompt shapes features")
+
+
 def _existing(name: str, marker: str, noun: str, command: str) -> Path:
     folder = WEIGHTS / name
     if not (folder / marker).is_file():

@@ -50,7 +50,7 @@ def ladder(rng: np.random.Generator, request: Request) -> Ladder:
 def _near_miss(rng: np.random.Generator, request: Request) -> Request:
     """An altered request that a right picture of `request` does not satisfy; often with the colours exchanged."""
     if len(request.things) == 2 and rng.random() < 0.4:
-        near = scenes._change(rng, request, "swap")
+        near = captions._change(rng, request, "swap")
         if near is not None and scenes.split_of(near) == "train":
             return near
     while True:
@@ -138,7 +138,7 @@ def pair(rng: np.random.Generator, name: str, split: str = "validation") -> Pair
     kind = {"swap": "pair", "relation": "relation", "count": "count", "size": "size", "drop": "pair"}.get(move, "")
     while True:
         request = scenes.random_request(rng, kind, split)
-        near = scenes._change(rng, request, move) if move in TEXT_MOVES else scenes.random_request(rng, "", split)
+        near = captions._change(rng, request, move) if move in TEXT_MOVES else scenes.random_request(rng, "", split)
         if near is not None and near != request and not set(near.things) & scenes.HELD_OUT:
             break
     scene = scenes.random_scene(rng, request)

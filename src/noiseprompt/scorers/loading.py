@@ -1,0 +1,193 @@
+"""Weights of published scorers: a file or folder of the user's, else the hub. Nothing in a checkpoint is executed."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noiseprompt.errors import InputError, ModelLoadError
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+"""Of files with weights."""
+
+
+def resolve_device(device: str) -> torch.device:
+    """ "auto", or what torch calls it.
+
+    Raises:
+        InputError: no such device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.zeros(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device!r}: {error}", "auto, cpu, cuda, cuda:1, mps") from error
+
+
+def resolve_dtype(dtype: str) -> torch.dtype:
+    """By name.
+
+    Raises:
+        InputError: not one of `DTYPES`.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r}", f"one of {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def find_file(scorer: str, path: str | None, repo: str, filename: str, revision: str | None = None) -> Path:
+    """The file with the weights: `path` itself, `filename` in the folder `path`, or `repo` on the hub.
+
+    Raises:
+        ModelLoadError: not there, or the hub cannot be reached; says how to name a local file.
+    """
+    if path is not None:
+        return _local(scorer, Path(path), filename)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo, filename, revision=revision))
+    except Exception as error:  # the hub client has a dozen kinds of "not now"
+        raise ModelLoadError(
+            f"the scorer {scorer!r} needs {filename} of {repo}, which cannot be fetched: {_short(error)}",
+            "access to the hub, or the file on this machine",
+            f'fetch it elsewhere and name it: "{scorer}:path=FILE"',
+        ) from error
+
+
+def _local(scorer: str, path: Path, filename: str) -> Path:
+    if path.is_file():
+        return path
+    if (path / filename).is_file():
+        return path / filename
+    found = sorted(p for p in path.glob("*") if p.suffix in SUFFIXES) if path.is_dir() else []
+    if len(found) == 1:
+        return found[0]
+    came = f"{path} holds {len(found)} files of weights" if path.is_dir() else f"{path} does not exist"
+    raise ModelLoadError(f"the scorer {scorer!r}: {came}", f"{filename}", f'name the file: "{scorer}:path=FILE"')
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict of a .safetensors file or a torch checkpoint, on the CPU; {"state_dict": ...} is opened.
+
+    Raises:
+        ModelLoadError: damaged, a pickled module, or something else than named tensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelLoadError(
+            f"{path} holds more than tensors, and loading it would execute what it says",
+            "a state dict: names and tensors",
+            "where it comes from a source you trust, save `module.state_dict()` as safetensors and name that file",
+        ) from error
+    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError) as error:
+        raise ModelLoadError(f"cannot read {path}: {_short(error)}", "a .safetensors or torch checkpoint") from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelLoadError(f"{path} holds no state dict", "names and tensors")
+    return {str(name): value for name, value in state.items()}
+
+
+def check_keys(what: str, missing: Any, unexpected: Any, mismatched: Any = ()) -> None:
+    """Refuse weights that do not fill a network exactly.
+
+    Raises:
+        ModelLoadError: with the names, the first ten of each kind.
+    """
+    parts = []
+    for word, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", mismatched)):
+        listed = sorted(str(n[0]) if isinstance(n, tuple) else str(n) for n in names)
+        if listed:
+            more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+            parts.append(f"{len(listed)} {word} ({', '.join(listed[:10])}{more})")
+    if parts:
+        raise ModelLoadError(f"the weights do not fit {what}: {'; '.join(parts)}", "the published checkpoint")
+
+
+def build(cls: Any, config: Any, state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
+    """A transformers model of `config` filled with exactly `state`.
+
+    Raises:
+        ModelLoadError: names that are missing, surplus or of another shape.
+    """
+    with torch.device("meta"):
+        wanted = {name: tuple(value.shape) for name, value in cls(config).state_dict().items()}
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    wrong = [name for name in wanted.keys() & shapes.keys() if wanted[name] != shapes[name]]
+    check_keys(cls.__name__, wanted.keys() - shapes.keys(), shapes.keys() - wanted.keys(), wrong)
+    model = cls.from_pretrained(None, config=config, state_dict=dict(state), dtype=dtype)
+    return model.eval().requires_grad_(False)
+
+
+def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **options: Any) -> Any:
+    """`cls.from_pretrained` of a folder or hub id, refusing weights with gaps (transformers only warns).
+
+    Args:
+        option: of the scorer that names a local folder, for the message.
+
+    Raises:
+        ModelLoadError: not there, damaged, or with weights missing.
+    """
+    try:
+        if issubclass(cls, torch.nn.Module):
+            model, info = cls.from_pretrained(source, output_loading_info=True, **options)
+            check_keys(f"{cls.__name__} in {source}", info["missing_keys"], (), info["mismatched_keys"])
+            return model.eval().requires_grad_(False)
+        return cls.from_pretrained(source, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise ModelLoadError(
+            f"the scorer {scorer!r} cannot load {cls.__name__} from {source!r}: {_short(error)}",
+            "a folder in transformers' layout, or access to the hub",
+            f'fetch it elsewhere and name it: "{scorer}:{option}=FOLDER"',
+        ) from error
+
+
+def load_tokenizer(scorer: str, cls: Any, source: str, rows: int, spare: int = 0) -> Any:
+    """A tokenizer whose words are those of the network; transformers makes an empty one of a folder without any.
+
+    Args:
+        rows: words the network knows.
+        spare: how many of them a tokenizer may lack.
+
+    Raises:
+        ModelLoadError: not there, or another vocabulary.
+    """
+    tokenizer = pretrained(scorer, cls, source, "tokenizer")
+    if not rows - spare <= len(tokenizer) <= rows:
+        raise ModelLoadError(
+            f"the tokenizer in {source!r} has {len(tokenizer)} words, the network of {scorer!r} {rows}",
+            "the tokenizer the network was trained with",
+            f'name its folder: "{scorer}:tokenizer=FOLDER"',
+        )
+    return tokenizer
+
+
+def infer(what: str, read: Any) -> Any:
+    """`read()`, a configuration read from the shapes of a state dict.
+
+    Raises:
+        ModelLoadError: the names it looks for are not there.
+    """
+    try:
+        return read()
+    except (KeyError, IndexError, ValueError) as error:
+        raise ModelLoadError(f"this is no checkpoint of {what}: {error} is not in it", "the published file") from error
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

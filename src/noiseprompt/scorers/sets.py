@@ -1,0 +1,260 @@
+"""Figures of sets of images, from their features: Frechet distance, precision and recall, diversity.
+
+Everything is float64 and repeatable. Features are float32 (N, D), an array or a `FeatureStore`, which may lie on disk;
+nothing here holds more than a few thousand rows at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from noiseprompt.errors import InputError, ShapeError, StoreError
+from noiseprompt.statistics import frechet_distance
+
+ROWS = 1024
+"""Rows of each set in a block of distances: 8 MB."""
+
+
+class FeatureStore:
+    """Features that arrive batch by batch: their mean and covariance at once, the rows in memory or in a file.
+
+    Args:
+        width: D.
+        file: where the rows go, as raw little-endian float32; what it holds already counts, a torn last row is cut off.
+            In memory where None.
+
+    Raises:
+        StoreError: the file cannot be opened.
+    """
+
+    def __init__(self, width: int, file: str | Path | None = None) -> None:
+        self.width, self.file = width, None if file is None else Path(file)
+        self.count = 0
+        self._mean = np.zeros(width)
+        self._scatter = np.zeros((width, width))
+        self._parts: list[np.ndarray] = []
+        if self.file is not None:
+            self._open(self.file)
+
+    def _open(self, file: Path) -> None:
+        row = 4 * self.width
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("ab") as opened:
+                whole = opened.tell() // row * row
+                opened.truncate(whole)
+            for start in range(0, whole // row, ROWS):
+                self._count(np.fromfile(file, "<f4", ROWS * self.width, offset=start * row).reshape(-1, self.width))
+        except OSError as error:
+            raise StoreError(f"cannot open the features in {file}: {error}", "a file to write to") from error
+
+    def add(self, features: np.ndarray) -> None:
+        """Take in a batch (n, D), any n.
+
+        Raises:
+            ShapeError: of another width.
+            InputError: not finite.
+        """
+        if features.ndim != 2 or features.shape[1] != self.width:
+            raise ShapeError(f"features of shape {tuple(features.shape)}", f"(n, {self.width})")
+        rows = np.ascontiguousarray(features, "<f4")
+        if not np.isfinite(rows).all():
+            raise InputError("features that are not finite", "finite numbers")
+        if self.file is None:
+            self._parts.append(rows.copy())
+        else:
+            with self.file.open("ab") as opened:
+                opened.write(rows.tobytes())
+        self._count(rows)
+
+    def _count(self, rows: np.ndarray) -> None:
+        """Chan's update of mean and scatter: no loss of digits where the mean is large."""
+        if not len(rows):
+            return
+        exact = rows.astype(np.float64)
+        total, mean = self.count + len(exact), exact.mean(0)
+        away, apart = exact - mean, mean - self._mean
+        self._scatter += away.T @ away + np.outer(apart, apart) * (self.count * len(exact) / total)
+        self._mean = self._mean + apart * (len(exact) / total)
+        self.count = total
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(D,) float64."""
+        return self._mean
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(D, D) float64, unbiased.
+
+        Raises:
+            InputError: fewer than two rows.
+        """
+        if self.count < 2:
+            raise InputError(f"{self.count} images", "at least 2 for a covariance")
+        return self._scatter / (self.count - 1)
+
+    def rows(self) -> np.ndarray:
+        """(N, D) float32; of a file only what is looked at is read."""
+        if self.file is not None:
+            shape = (self.count, self.width)
+            return np.memmap(self.file, "<f4", "r", shape=shape) if self.count else np.zeros(shape, np.float32)
+        if len(self._parts) > 1:
+            self._parts = [np.concatenate(self._parts)]
+        return self._parts[0] if self._parts else np.zeros((0, self.width), np.float32)
+
+
+Features = np.ndarray | FeatureStore
+"""(N, D)."""
+
+
+class PrecisionRecall(NamedTuple):
+    """Fields: precision, recall: in [0, 1]."""
+
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """How far apart the images of one prompt lie.
+
+    Fields:
+        mean: over the prompts, in the units of the features; 0 where every prompt's images are the same.
+        by_prompt: of each prompt with two images or more, for intervals over prompts.
+    """
+
+    mean: float
+    by_prompt: dict[str, float]
+
+
+def fid(images: Features, reference: Features) -> float:
+    """Squared Frechet distance of two sets (Heusel et al., arXiv:1706.08500); 0 for equal means and covariances.
+
+    It falls with the number of images, so compare sets of one size only; below D + 1 images a covariance is singular.
+
+    Raises:
+        InputError: fewer than two images, or features that are not finite.
+        ShapeError: of different widths.
+    """
+    first, second = _store(images), _store(reference)
+    if first.width != second.width:
+        raise ShapeError(f"features of widths {first.width} and {second.width}", "one extractor for both sets")
+    return frechet_distance(first.mean, first.covariance, second.mean, second.covariance)
+
+
+def precision_recall(images: Features, reference: Features, k: int = 3) -> PrecisionRecall:
+    """Share of images that lie near the reference, and share of the reference that lies near the images.
+
+    Near: no farther from one of its points than that point's k-th nearest neighbour in its own set (Kynkaanniemi et
+    al., arXiv:1904.06991, eqs. 1-3).
+
+    Raises:
+        InputError: k below 1, or a set with k images or fewer.
+        ShapeError: of different widths.
+    """
+    mine, theirs = _rows(images), _rows(reference)
+    if mine.shape[1] != theirs.shape[1]:
+        raise ShapeError(f"features of widths {mine.shape[1]} and {theirs.shape[1]}", "one extractor for both sets")
+    if k < 1 or min(len(mine), len(theirs)) <= k:
+        raise InputError(f"k = {k} with {len(mine)} images and {len(theirs)} of reference", "k >= 1 and more images")
+    return PrecisionRecall(_share_near(mine, theirs, k), _share_near(theirs, mine, k))
+
+
+def _share_near(points: np.ndarray, around: np.ndarray, k: int) -> float:
+    radius = np.concatenate([_neighbour(block, start, around, k) for start, block in _blocks(around)])
+    near = 0
+    for _, block in _blocks(points):
+        hit = np.zeros(len(block), bool)
+        for start, other in _blocks(around):
+            hit |= (squared_distances(block, other) <= radius[start : start + len(other)]).any(1)
+        near += int(hit.sum())
+    return near / len(points)
+
+
+def _neighbour(block: np.ndarray, start: int, points: np.ndarray, k: int) -> np.ndarray:
+    """Squared distance of each row of a block of `points` to its k-th nearest other point."""
+    nearest = np.full((len(block), k), np.inf)
+    for begin, other in _blocks(points):
+        distances = squared_distances(block, other)
+        own = np.arange(len(block)) + start - begin
+        inside = (own >= 0) & (own < len(other))
+        distances[np.flatnonzero(inside), own[inside]] = np.inf
+        nearest = np.partition(np.concatenate([nearest, distances], 1), k - 1, 1)[:, :k]
+    return nearest.max(1)
+
+
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n, D), (m, D) -> (n, m) float64, never negative."""
+    first, second = a.astype(np.float64), b.astype(np.float64)
+    centre = second.mean(0)  # distances stay, and far from the origin no digits are lost
+    first, second = first - centre, second - centre
+    lengths = (first**2).sum(1)[:, None] + (second**2).sum(1)
+    squares = lengths - 2 * first @ second.T
+    return np.where(squares < 1e-12 * lengths, 0, squares)  # equal points are at 0, not at a rounding error
+
+
+def group(features: np.ndarray, prompts: Sequence[str]) -> dict[str, np.ndarray]:
+    """Features (N, D) by prompt, in the order in which prompts first occur.
+
+    Raises:
+        ShapeError: not one prompt a row.
+    """
+    if len(features) != len(prompts):
+        raise ShapeError(f"{len(features)} rows of features with {len(prompts)} prompts", "one prompt a row")
+    rows: dict[str, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        rows.setdefault(prompt, []).append(row)
+    return {prompt: features[numbers] for prompt, numbers in rows.items()}
+
+
+def diversity(grouped: Mapping[str, np.ndarray]) -> Diversity:
+    """Mean Euclidean distance between two images of one prompt, then over prompts; see `group`.
+
+    Args:
+        grouped: prompt -> features (seeds, D); prompts with a single image do not count.
+
+    Raises:
+        InputError: no prompt with two images.
+    """
+    found = {}
+    for prompt, rows in grouped.items():
+        if len(rows) > 1:
+            upper = np.triu_indices(len(rows), 1)
+            exact = rows.astype(np.float64)
+            found[prompt] = float(np.linalg.norm(exact[upper[0]] - exact[upper[1]], axis=1).mean())
+    if not found:
+        raise InputError("no prompt with two images", "several seeds of a prompt", "draw more seeds of each prompt")
+    return Diversity(float(np.mean(list(found.values()))), found)
+
+
+def _store(features: Features) -> FeatureStore:
+    if isinstance(features, FeatureStore):
+        return features
+    rows = _rows(features)
+    store = FeatureStore(rows.shape[1])
+    for _, block in _blocks(rows):
+        if not np.isfinite(block).all():
+            raise InputError("features that are not finite", "finite numbers")
+        store._count(block)
+    return store
+
+
+def _rows(features: Features) -> np.ndarray:
+    rows = features.rows() if isinstance(features, FeatureStore) else np.asarray(features)
+    if rows.ndim != 2 or not rows.shape[1]:
+        raise ShapeError(f"features of shape {tuple(rows.shape)}", "(N, D)")
+    return rows
+
+
+def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(rows), ROWS):
+        yield start, rows[start : start + ROWS]
