@@ -1,0 +1,123 @@
+"""The reward's gradient by finite differences, the short sampler against the pipeline's own, the norm against chi."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chi
+
+from noiseprompt.errors import InputError
+from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.methods.reward_gradient import draw, norm_penalty
+from noiseprompt.methods.unet import record_call
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.registry import SCORERS
+from noiseprompt.types import Prompt
+from tests import tiny
+from tests.methods.stubs import NOISE, TEXTS, Brightness, Opaque, pipeline, state
+
+PROMPTS = [Prompt(text) for text in TEXTS]
+SAMPLING = Sampling(guidance_scale=3.0, num_inference_steps=10)
+
+
+@pytest.fixture(autouse=True)
+def _scorers(monkeypatch):
+    monkeypatch.setitem(SCORERS._entries, "brightness", Brightness)
+    monkeypatch.setitem(SCORERS._entries, "opaque", Opaque)
+
+
+@pytest.mark.parametrize("build", [tiny.stable_diffusion, tiny.stable_diffusion_xl])
+@pytest.mark.parametrize("options", [{}, {"prediction_type": "v_prediction"}])
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_the_short_sampler_draws_what_the_pipeline_draws(build, options, guidance) -> None:
+    made = Pipeline(build(**options))
+    embeds = made.encode(TEXTS)
+    call = record_call(made, embeds, NOISE, guidance)
+    with torch.no_grad():
+        images = draw(call, NOISE, 3).permute(0, 2, 3, 1).numpy() * 255
+    assert made.denoiser_calls == 3 * len(TEXTS) * (1 if guidance == 1 else 2)
+    expected = made.sample(embeds, NOISE, guidance_scale=guidance, num_inference_steps=3)
+    assert np.abs(images - expected).max() <= 0.501
+    assert expected.std() > 1
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    made = pipeline()
+    made.pipe.to(dtype=torch.float64)
+    noise = NOISE.double()
+    call = record_call(made, made.encode(TEXTS), noise, 3.0)
+    scorer = Brightness()
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return (0.01 * norm_penalty(x) - scorer.score_tensor(draw(call, x, 2), PROMPTS)).sum()
+
+    x = noise.clone().requires_grad_()
+    gradient = torch.autograd.grad(loss(x), x)[0]
+    for seed in range(3):
+        direction = torch.randn(noise.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        with torch.no_grad():
+            slope = (loss(noise + 1e-5 * direction) - loss(noise - 1e-5 * direction)) / 2e-5
+        assert (gradient * direction).sum().item() == pytest.approx(slope.item(), rel=1e-5)
+
+
+def test_the_norm_penalty_is_the_density_of_chi() -> None:
+    x = torch.stack([scale * NOISE[0].double() for scale in (0.5, 0.9, 1.1, 2.0)])
+    density = chi.logpdf(x.flatten(1).norm(dim=1).numpy(), df=NOISE[0].numel())
+    found = norm_penalty(x).numpy()
+    assert np.allclose(found - found[0], density[0] - density, atol=1e-8)
+
+
+def _ascended(made: Pipeline, options: str) -> torch.Tensor:
+    method = MethodSpec.parse(f"reward_gradient:scorer=brightness,{options}").build()
+    method.prepare(made, SAMPLING)
+    assert method.describe() == {"scorer": "brightness"}
+    return method.perturb(made, made.encode(TEXTS), NOISE)
+
+
+def test_one_step_is_nesterovs_with_a_clipped_gradient() -> None:
+    made = pipeline()
+    result = _ascended(made, "iterations=2,num_inference_steps=2,lr=3,momentum=0.5,grad_clip=0.2,norm_weight=0.001")
+    call = record_call(made, made.encode(TEXTS), NOISE, 3.0)
+    x = NOISE.clone().requires_grad_()
+    loss = 0.001 * norm_penalty(x) - Brightness().score_tensor(draw(call, x, 2), PROMPTS)
+    gradient = torch.autograd.grad(loss.sum(), x)[0]
+    clip = 0.2 * 256**0.5 / 128
+    for i in range(2):
+        length = gradient[i].norm()
+        expected = NOISE[i] - 3 * 1.5 * gradient[i] * min(1.0, clip / length)
+        assert torch.allclose(result[i], expected, atol=1e-6)
+
+
+def test_the_score_rises_the_best_is_kept_and_nothing_stays_behind() -> None:
+    made = pipeline()
+    before = state(made)
+    with torch.no_grad():  # as a stage may call it
+        result = _ascended(made, "iterations=6,num_inference_steps=2")
+        assert made.denoiser_calls == 6 * 2 * 2 * len(TEXTS)
+        call = record_call(made, made.encode(TEXTS), NOISE, 3.0)
+        source, found = (Brightness().score_tensor(draw(call, x, 2), PROMPTS) for x in (NOISE, result))
+    assert (found > source).all()
+    assert state(made) == before
+    assert not result.requires_grad
+    assert torch.equal(_ascended(made, "iterations=1"), NOISE)
+
+
+def test_what_it_needs() -> None:
+    from tests import tiny_flow
+
+    def prepare(text: str, made: Pipeline) -> None:
+        MethodSpec.parse(text).build().prepare(made, SAMPLING)
+
+    with pytest.raises(InputError, match="score_tensor"):
+        prepare("reward_gradient:scorer=opaque", pipeline())
+    with pytest.raises(InputError, match="UNet2DConditionModel"):
+        prepare("reward_gradient:scorer=brightness", Pipeline(tiny_flow.stable_diffusion_3()))
+    with pytest.raises(InputError, match="scorer="):
+        prepare("reward_gradient", pipeline())
+    with pytest.raises(InputError, match="prepare"):
+        made = pipeline()
+        MethodSpec.parse("reward_gradient").build().perturb(made, made.encode(TEXTS), NOISE)
+    for options in ("iterations=0", "num_inference_steps=0", "lr=0", "momentum=1", "grad_clip=0", "norm_weight=-1"):
+        with pytest.raises(InputError):
+            MethodSpec.parse(f"reward_gradient:{options}").build()
