@@ -79,7 +79,7 @@ def test_labels_are_canonical(text: str, label: str) -> None:
         ("redenoise:rounds=two", "an integer"),
         ("redenoise:rounds=0", "1 or more"),
         ("redenoise:invert_at=T", "paper or published"),
-        ("standard:path=x", "strength (a number), swap (a flag), shuffle (a flag)"),
+        ("standard:path=x", "swap (a flag), shuffle (a flag)"),
         ("npnet:strength=inf", "a number"),
         ("npnet:path=", "text"),
         ("npnet:strength=1,strength=2", "once"),
