@@ -75,36 +75,45 @@ def is_flow(scheduler: Any) -> bool:
 def make_scheduler(pipe: Any, text: str) -> Any:
     """Another scheduler on the noise schedule of the pipeline's own (`from_config`).
 
-    Latents are never clipped: `clip_sample`, on by default in some classes, is for pixels.
+    Latents are never clipped: `clip_sample`, on by default in some classes, is for pixels. PNDM leaves out its
+    Runge-Kutta steps, as Stable Diffusion's own configuration does, unless the model's says otherwise.
 
     Raises:
         UnknownNameError, InputError: as `parse_scheduler`; or one for flow matching with a model of another kind, and
             the other way round.
     """
     cls, settings = parse_scheduler(text)
-    own, accepted = pipe.scheduler, inspect.signature(cls.__init__).parameters
-    kept: dict[str, Any] = {}
-    if is_flow(own):
-        if not cls.__name__.startswith("FlowMatch"):
-            if "use_flow_sigmas" not in accepted:
-                raise InputError(
-                    f"{cls.__name__} for a flow-matching model",
-                    "FlowMatchEulerDiscreteScheduler, or UniPC or DPM-Solver++, which have a flow form",
-                )
-            shift = own.config.get("shift") or own.config.get("flow_shift")
-            kept = {**_FLOW, **({"flow_shift": shift} if shift and "flow_shift" in accepted else {})}
-        takes_sigmas = "sigmas" in inspect.signature(cls.set_timesteps).parameters
-        if not takes_sigmas and type(pipe).__name__.startswith(_OWN_SIGMAS):
-            raise InputError(f"{cls.__name__} in a {type(pipe).__name__}", "a scheduler that takes sigmas: flow-euler")
-    elif cls.__name__.startswith("FlowMatch"):
-        raise InputError(f"{cls.__name__} for a model that is no flow-matching model", "for example ddim or dpm++")
-    else:
-        kept = {name: own.config[name] for name in _NOISE_SCHEDULE if name in accepted and name in own.config}
-        kept.update({name: False for name in ("clip_sample", "thresholding") if name in accepted})
+    kept = (_flow_settings if is_flow(pipe.scheduler) else _noise_settings)(pipe, cls)
     try:
-        return cls.from_config(own.config, **{**kept, **settings})
+        return cls.from_config(pipe.scheduler.config, **{**kept, **settings})
     except (ValueError, NotImplementedError, TypeError, ImportError) as error:
         raise InputError(f"{cls.__name__} does not take this: {error}", "settings that fit together") from error
+
+
+def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:
+    """What a scheduler class is told beside the configuration of one that noises with betas."""
+    if cls.__name__.startswith("FlowMatch"):
+        raise InputError(f"{cls.__name__} for a model that is no flow-matching model", "for example ddim or dpm++")
+    config, accepted = pipe.scheduler.config, inspect.signature(cls.__init__).parameters
+    kept = {name: config[name] for name in _NOISE_SCHEDULE if name in accepted and name in config}
+    kept.update({name: False for name in ("clip_sample", "thresholding") if name in accepted})
+    if "skip_prk_steps" in accepted:
+        kept["skip_prk_steps"] = config.get("skip_prk_steps", True)
+    return kept
+
+
+def _flow_settings(pipe: Any, cls: Any) -> dict[str, Any]:
+    """The same for flow matching; two families of classes call the shift of the schedule by two names."""
+    config, accepted = pipe.scheduler.config, inspect.signature(cls.__init__).parameters
+    native = cls.__name__.startswith("FlowMatch")
+    if not native and "use_flow_sigmas" not in accepted:
+        expected = "flow-euler, or unipc or dpm++, which have a flow form"
+        raise InputError(f"{cls.__name__} for a flow-matching model", expected)
+    takes_sigmas = "sigmas" in inspect.signature(cls.set_timesteps).parameters
+    if not takes_sigmas and type(pipe).__name__.startswith(_OWN_SIGMAS):
+        raise InputError(f"{cls.__name__} in a {type(pipe).__name__}", "a scheduler that takes sigmas: flow-euler")
+    shift, name = config.get("shift") or config.get("flow_shift"), "shift" if native else "flow_shift"
+    return {**({} if native else _FLOW), **({name: shift} if shift and name in accepted else {})}
 
 
 def check_schedule(pipe: Any, schedule: str) -> list[int]:
