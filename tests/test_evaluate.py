@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from noiseprompt import diagnostics
 from noiseprompt.errors import ConfigError, InputError, NoiseError, StoreError, StoreLockedError
 from noiseprompt.evaluate import (
     EvaluateConfig,
@@ -19,15 +20,21 @@ from noiseprompt.evaluate import (
     summarize,
     summarize_run,
 )
-from noiseprompt.evaluation_plan import seeds_of, wrong_prompt
-from noiseprompt.methods.base import MethodSpec
+from noiseprompt.evaluation_plan import all_methods, seeds_of
+from noiseprompt.methods.base import MethodSpec, NoiseMethod
 from noiseprompt.noise import batch_noise, prompt_seed
+from noiseprompt.prompts import wrong_prompt
+from noiseprompt.registry import METHODS as REGISTRY
+from noiseprompt.report import report
 from noiseprompt.results import slug
 from noiseprompt.statistics import paired_bootstrap, sign_flip_test, wilson
 from noiseprompt.summary import ACCURACY
 from noiseprompt.types import EvalResult, Prompt
 from noiseprompt.wording import markdown
 from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
+
+pytestmark = pytest.mark.filterwarnings("ignore::noiseprompt.guard.NoiseWarning")
+"""The fake re-denoise moves noise farther than a real one."""
 
 PROMPTS = [Prompt(f"a thing numbered {i}", kind="odd" if i % 2 else "even") for i in range(7)]
 METHODS = ("standard", "redenoise", "redenoise:swap", "redenoise:strength=0")
@@ -341,3 +348,136 @@ def test_summarize_run_needs_a_run(tmp_path: Path) -> None:
         summarize_run(tmp_path)
     with pytest.raises(InputError, match="no results"):
         summarize([])
+
+
+# ---------------------------------------------------------------------------------------------- all methods, refusals
+
+
+class _Refuses(NoiseMethod):
+    """Works with no pipeline."""
+
+    name = "refuses"
+
+    def prepare(self, pipeline, sampling) -> None:
+        raise InputError("a pipeline without cross-attention", "a U-Net pipeline")
+
+    def perturb(self, pipeline, embeds, noise):
+        return noise
+
+
+class _RefusesLater(_Refuses):
+    """Finds out at the third batch."""
+
+    name = "refuses-later"
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def prepare(self, pipeline, sampling) -> None:
+        pass
+
+    def perturb(self, pipeline, embeds, noise):
+        self.batches += 1
+        if self.batches == 3:
+            raise InputError("a prompt without a subject", "a noun")
+        return noise
+
+
+@pytest.fixture
+def refusing(monkeypatch) -> list[str]:
+    monkeypatch.setitem(REGISTRY._entries, "refuses", _Refuses)
+    monkeypatch.setitem(REGISTRY._entries, "refuses-later", _RefusesLater)
+    return ["standard", "refuses", "redenoise", "refuses-later"]
+
+
+def _optional(out: Path, methods: list[str], prompts=PROMPTS):
+    specs = [MethodSpec.parse(m) for m in methods]
+    optional = [m for m in methods if m != "standard"]
+    return evaluate(FakePipeline(), prompts, [FakeScorer()], specs, CONFIG, out, optional=optional)  # type: ignore[arg-type]
+
+
+def test_all_methods_are_every_registered_one_and_two_controls() -> None:
+    labels = [spec.label for spec in all_methods()]
+    assert labels[0] == "standard"
+    assert sorted(labels) == sorted([*REGISTRY, "redenoise:swap", "npnet:swap"])
+
+
+def test_methods_that_refuse_are_left_out_with_the_reason(tmp_path: Path, refusing: list[str]) -> None:
+    steps = list(_optional(tmp_path, refusing))
+    assert steps[-1].done == steps[-1].total + 8  # the eight images of the method that gave up stay
+    summary = json.loads((tmp_path / "results.json").read_text())
+    assert list(summary["refused"]) == ["refuses", "refuses-later"]
+    assert "without cross-attention" in summary["refused"]["refuses"]
+    assert summary["methods"]["redenoise"]["images"] == 14
+    assert summary["methods"]["refuses-later"]["images"] == 8
+    words = (tmp_path / "results.md").read_text()
+    assert "refuses: left out. " in words and "without a subject" in words
+    assert "left out" in report(tmp_path).read_text()
+    list(_optional(tmp_path, ["standard", "redenoise"]))
+    assert json.loads((tmp_path / "results.json").read_text())["refused"] == {}
+
+
+def test_a_named_method_that_refuses_stops_the_run(tmp_path: Path, refusing: list[str]) -> None:
+    with pytest.raises(InputError, match="cross-attention"):
+        list(_run(tmp_path / "new", methods=refusing[:2]))
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(InputError, match="subject"):
+        list(_run(tmp_path / "new", methods=["standard", "refuses-later"]))
+
+
+def test_an_optional_control_needs_a_second_prompt(tmp_path: Path) -> None:
+    list(_optional(tmp_path, ["standard", "redenoise", "redenoise:swap"], PROMPTS[:1]))
+    summary = json.loads((tmp_path / "results.json").read_text())
+    assert "second prompt" in summary["refused"]["redenoise:swap"]
+    assert summary["methods"]["redenoise"]["images"] == 2
+
+
+# ------------------------------------------------------------------------------------------- filters, controls, noise
+
+
+def test_several_filters_are_marked_everywhere() -> None:
+    results = [_result(m, f"p{i}", 0, 0.5 + 0.1 * i * (m == "a"), 0.1 * i) for m in ("standard", "a") for i in range(4)]
+    summary = summarize(results, filter_scorers=["taste", "shapes-checker"])
+    assert summary["main_metric"] == ACCURACY  # nothing else is left
+    text = markdown(summary)
+    for name in ("taste", "shapes-checker", ACCURACY):
+        assert f"### {name} (filter)" in text
+    assert summarize(results, filter_scorers=["shapes-checker"])["main_metric"] == "taste"
+
+
+def test_controls_are_marked(tmp_path: Path) -> None:
+    list(_run(tmp_path, methods=["standard", "redenoise", "redenoise:swap", "redenoise:shuffle"]))
+    methods = json.loads((tmp_path / "results.json").read_text())["methods"]
+    assert {label: m["control"] for label, m in methods.items()} == {
+        "standard": "",
+        "redenoise": "",
+        "redenoise:swap": "swap",
+        "redenoise:shuffle": "shuffle",
+    }
+    text = (tmp_path / "results.md").read_text()
+    assert "| redenoise:shuffle (control) |" in text
+    assert "made for another source noise" in text
+
+
+def test_the_filter_may_be_named_later_without_drawing_again(tmp_path: Path) -> None:
+    list(_run(tmp_path, methods=METHODS[:2]))
+    pipeline = FakePipeline()
+    named = dataclasses.replace(CONFIG, filter_scorers=("brightness",))
+    assert list(_run(tmp_path, pipeline, named, METHODS[:2])) == []
+    assert json.loads((tmp_path / "results.json").read_text())["filter_scorers"] == ["brightness"]
+
+
+@pytest.mark.parametrize("stop", [3, 8])
+def test_noise_figures_are_recorded_once_an_image(whole: Path, tmp_path: Path, stop: int) -> None:
+    steps = _run(tmp_path)
+    for _ in range(stop):
+        next(steps)
+    steps.close()
+    lines = (tmp_path / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "results.jsonl").write_bytes(b"".join(lines[:-2]))  # killed within a batch: it is drawn again
+    list(_run(tmp_path))
+    assert diagnostics.read(tmp_path) == diagnostics.read(whole)
+    found = diagnostics.read(whole)
+    assert {label: f["images"] for label, f in found.items()} == dict.fromkeys(METHODS, 14)
+    assert found["standard"]["perturbation"] == found["redenoise:strength=0"]["perturbation"] == [0, 0, 0]
+    assert found["redenoise"]["perturbation"][0] > 0

@@ -22,6 +22,9 @@ from noiseprompt.report import report
 from noiseprompt.types import Prompt
 from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
 
+pytestmark = pytest.mark.filterwarnings("ignore::noiseprompt.guard.NoiseWarning")
+"""The fake re-denoise moves noise farther than a real one."""
+
 EVIL = "<script>alert('x')</script> \"quoted\" & <img src=http://evil.example/x>"
 PROMPTS = [Prompt(EVIL, "<b>kind</b>"), *(Prompt(f"a thing numbered {i}", "plain") for i in range(11))]
 METHODS = ("standard", "redenoise", "redenoise:strength=0", "redenoise:swap")
