@@ -15,8 +15,11 @@ def controlnet(unet: Any, seed: int = 1) -> Any:
 
     torch.manual_seed(seed)
     net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 16, 16))
-    for block in [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]:
-        torch.nn.init.normal_(block.weight, std=0.3)
+    hint = net.controlnet_cond_embedding
+    for block in (hint.conv_in, *hint.blocks, hint.conv_out):
+        torch.nn.init.normal_(block.weight, std=0.2)
+    for block in (*net.controlnet_down_blocks, net.controlnet_mid_block):
+        torch.nn.init.normal_(block.weight, std=0.1)
     return net.eval()
 
 

@@ -55,11 +55,12 @@ ALPHA = Family(
     num_inference_steps=20,
     denoise_guidance_scale=4.5,
     collection_steps=10,
-    source="guidance and steps: diffusers' PixArtAlphaPipeline; collection steps: the paper's SDXL settings",
+    source="guidance and steps: diffusers' PixArtAlphaPipeline; its own sampler's grid, 10 steps as the paper's SDXL",
     denoiser="transformer",
     channels=transformer_channels,
     multiple=patches,
     default_size=transformer_size,
+    grid="dpm-solver",
     fixed_kwargs={"negative_prompt": None, "use_resolution_binning": False},
     traps=(
         "the pipeline draws the nearest size of a list and crops; switched off here, so that the size asked is drawn",
