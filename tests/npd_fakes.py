@@ -69,6 +69,9 @@ class FakePipeline:
             raise RuntimeError("the text encoder\n  broke")
         return FakeEmbeds(list(texts))
 
+    def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
+        pass
+
     def denoise_step(self, embeds, latents, *, guidance_scale, num_inference_steps):
         self.calls.append(("down", len(embeds)))
         return 0.9 * latents + 0.01 * guidance_scale * embeds.prompt_embeds[..., None]

@@ -112,13 +112,14 @@ def collect(
     everything fails from the start the first error is raised instead and nothing is recorded.
 
     Raises:
-        InputError: no prompts, or settings out of range.
+        InputError: no prompts, settings out of range, or no guidance gap between the two steps.
         ConfigError: `out` was made with other settings.
         StoreLockedError: another process collects into `out`.
         StoreError: the disk is full or a shard is damaged.
     """
     items = plan(prompts, config)
     maker = pair_maker(pipeline, scorers, config, guard)
+    pipeline.check_gap(maker.down["guidance_scale"], maker.up["guidance_scale"])
     settings = run_settings(pipeline, scorers, config)
     shape = pipeline.latent_shape(config.height, config.width)
     with NpdWriter(out, settings, shape, store_source=config.store_source, shard_size=config.shard_size) as writer:

@@ -95,7 +95,8 @@ def dpm_solver_levels(scheduler_config: Any, num_inference_steps: int) -> Levels
 def is_flow(scheduler: Any) -> bool:
     """Whether a scheduler is for flow matching: x = (1 - sigma) x_0 + sigma eps, the denoiser predicts eps - x_0."""
     config = scheduler.config
-    return type(scheduler).__name__.startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction"
+    flow = config.get("prediction_type") == "flow_prediction" or bool(config.get("use_flow_sigmas"))
+    return flow or type(scheduler).__name__.startswith("FlowMatch")
 
 
 def flow_levels(grid: Any) -> Levels:

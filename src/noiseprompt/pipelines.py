@@ -145,6 +145,14 @@ class Pipeline:
         """Whether the pipeline can compute guided predictions, and so has a guidance gap."""
         return not self.family.why_no_guidance(self.pipe)
 
+    def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
+        """Refuse re-denoise where there is no guidance gap: the same scale twice, or a pipeline without guidance.
+
+        Raises:
+            InputError: there is none, with the reason.
+        """
+        self.family.check_gap(self.pipe, denoise_guidance_scale, invert_guidance_scale)
+
     @property
     def default_size(self) -> tuple[int, int]:
         """(height, width) in pixels the model was made for."""
@@ -318,13 +326,13 @@ class Pipeline:
         Values of None are the family's defaults (`num_inference_steps`: its collection steps).
 
         Raises:
-            InputError, ShapeError: as `Family.check_gap`, `denoise_step` and `invert_step`.
+            InputError, ShapeError: as `check_gap`, `denoise_step` and `invert_step`.
         """
         family = self.family
         steps = family.collection_steps if num_inference_steps is None else num_inference_steps
         down = family.denoise_guidance_scale if denoise_guidance_scale is None else denoise_guidance_scale
         up = family.invert_guidance_scale if invert_guidance_scale is None else invert_guidance_scale
-        family.check_gap(self.pipe, down, up)
+        self.check_gap(down, up)
         exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
         lower = self.denoise_step(embeds, exact, guidance_scale=down, num_inference_steps=steps)
         upper = self.invert_step(embeds, lower, guidance_scale=up, num_inference_steps=steps, invert_at=invert_at)
