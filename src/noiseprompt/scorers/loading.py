@@ -143,11 +143,11 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
         ModelLoadError: not there, damaged, or with weights missing.
     """
     try:
-        if issubclass(cls, torch.nn.Module):
-            model, info = cls.from_pretrained(source, output_loading_info=True, **options)
-            check_keys(f"{cls.__name__} in {source}", info["missing_keys"], (), info["mismatched_keys"])
-            return model.eval().requires_grad_(False)
-        return cls.from_pretrained(source, **options)
+        if not hasattr(cls, "forward"):  # a tokenizer
+            return cls.from_pretrained(source, **options)
+        model, info = cls.from_pretrained(source, output_loading_info=True, **options)
+        check_keys(f"{cls.__name__} in {source}", info["missing_keys"], (), info["mismatched_keys"])
+        return model.eval().requires_grad_(False)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise ModelLoadError(
             f"the scorer {scorer!r} cannot load {cls.__name__} from {source!r}: {_short(error)}",

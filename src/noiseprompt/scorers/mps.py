@@ -55,14 +55,7 @@ class MPS(ClipScorer):
     ) -> None:
         super().__init__(device, dtype, batch_size)
         file = find_file(self.name, path, REPO, FILENAME)
-        clip, cross, other = {}, {}, []
-        for key, value in read_state(file).items():
-            part, _, name = key.removeprefix("mps.").partition(".")
-            if part in ("model", "cross_model"):
-                (clip if part == "model" else cross)[name] = value
-            else:
-                other.append(key)
-        check_keys("MPS", (), other)
+        clip, cross = split_state(read_state(file))
         self.cross = cross_from_state(cross).to(self.device, self.dtype)
         self.model = clip_from_state(clip, self.dtype).to(self.device)
         self.tokenizer = clip_tokenizer(self.name, tokenizer, file.parent, VIT_H, self.model)
@@ -102,3 +95,21 @@ class MPS(ClipScorer):
         logits = np.stack([self.score(images_a, prompts), self.score(images_b, prompts)], 1)
         chance = np.exp(logits - logits.max(1, keepdims=True))
         return chance / chance.sum(1, keepdims=True)
+
+
+def split_state(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """CLIP's tensors and those of the cross-attention; a module wrapped around the published one may add a prefix.
+
+    Raises:
+        ModelLoadError: a name that belongs to neither.
+    """
+    prefix = next((key.partition("cross_model.")[0] for key in state if "cross_model." in key), "")
+    clip, cross, other = {}, {}, []
+    for key, value in state.items():
+        part, _, name = key.removeprefix(prefix).partition(".")
+        if key.startswith(prefix) and part in ("model", "cross_model"):
+            (clip if part == "model" else cross)[name] = value
+        else:
+            other.append(key)
+    check_keys("MPS", (), other)
+    return clip, cross

@@ -98,7 +98,8 @@ class FeatureNet(nn.Module):
 
 def answers(scene: scenes.Scene) -> np.ndarray:
     """The right answers for a scene without damage, float32 (85,): 0 or 1."""
-    colours, shapes = list(scenes.COLOURS), list(scenes.SHAPES)
+    colours: list[str] = list(scenes.COLOURS)
+    shapes: list[str] = list(scenes.SHAPES)
     parts = {name: np.zeros(size, np.float32) for name, size in GROUPS.items()}
     for item in scene.objects:
         colour, shape = colours.index(item.colour), shapes.index(item.shape)
