@@ -11,6 +11,7 @@ from noiseprompt.errors import InputError, ShapeError
 from noiseprompt.guard import Guard
 from noiseprompt.methods.base import renormalized
 from noiseprompt.noise import batch_noise
+from noiseprompt.npnet.transfer import without_text
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.text import warn_cut
 
@@ -30,6 +31,7 @@ def winning_noise(
     num_images_per_prompt: int = 1,
     strength: float = 1.0,
     renormalize: bool = False,
+    no_text: bool = False,
     long_prompts: str | None = None,
     height: int | None = None,
     width: int | None = None,
@@ -48,6 +50,7 @@ def winning_noise(
         num_images_per_prompt: images of one prompt are neighbours in the result, as in diffusers.
         strength: scales the perturbation; 0 returns the source noise exactly, 1 is what NPNet predicts.
         renormalize: scale each image's noise back to the norm of its source.
+        no_text: leave NPNet's text term out, so that one trained for another family serves too (the paper, table 6).
         long_prompts: what NPNet sees of prompts over the text encoder's limit: "truncate" or "average" (the mean over
             the embeddings of their chunks); the pipeline's own setting unless given.
         height, width: pixels; the pipeline's own default unless given.
@@ -56,7 +59,8 @@ def winning_noise(
         (B * num_images_per_prompt, C, H, W) unit Gaussian latents in the pipeline's dtype and on its device.
 
     Raises:
-        InputError: both or neither of prompt and prompt_embeds, both or the wrong number of generators or seeds.
+        InputError: both or neither of prompt and prompt_embeds, both or the wrong number of generators or seeds, or
+            `no_text` with an NPNet that has no text term of its own.
         ShapeError, ModelMismatchError: NPNet or prompt_embeds do not fit the pipeline or the size.
         NoiseError: the result is not finite.
 
@@ -68,6 +72,8 @@ def winning_noise(
     embeds = _embeds(pipeline, prompt, prompt_embeds, num_images_per_prompt, long_prompts)
     shape = pipeline.latent_shape(height, width)
     source = _source_noise(len(embeds), shape, generator, seeds)
+    if no_text:
+        npnet = without_text(npnet)
     npnet.check(shape, embeds_shape=tuple(embeds.shape[1:]), family=pipeline.family.name)
     latents = source
     if strength != 0:

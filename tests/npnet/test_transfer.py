@@ -8,9 +8,14 @@ import pytest
 import torch
 
 from noiseprompt.errors import ConfigError, InputError, ModelMismatchError
+from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
+from noiseprompt.noise import batch_noise
 from noiseprompt.npnet import NPNet, build, small_config, tokens_config
 from noiseprompt.npnet.published import published_config
 from noiseprompt.npnet.transfer import Transfer, start_from, transfer_config, without_text
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.winning import winning_noise
+from tests import tiny
 
 SDXL = dataclasses.replace(small_config((4, 8, 8), 6, 64, "stable-diffusion-xl", "xl"), svd_hidden=16, swin_width=32)
 HUNYUAN = {"latent_shape": (4, 8, 8), "text_length": 6, "text_width": 32, "family": "hunyuan-dit", "denoiser": "dit"}
@@ -124,3 +129,25 @@ def test_without_text_is_refused_where_nothing_would_be_left():
         without_text(build(dataclasses.replace(SDXL, without=("singular", "residual"))))
     with pytest.raises(InputError, match="tokens"):
         without_text(build(tokens_config((4, 8, 8), 6, 64)))
+
+
+def test_an_sdxl_network_starts_stable_diffusion_without_its_text_term(tmp_path):
+    pipeline = Pipeline(tiny.stable_diffusion())
+    config = dataclasses.replace(SDXL, alpha_init=0.1, beta_init=0.01)
+    torch.manual_seed(0)
+    net = build(config).eval()
+    source = batch_noise([4, 5], (4, 8, 8))
+    with pytest.raises(ModelMismatchError, match="stable-diffusion-xl"):
+        winning_noise(pipeline, net, ["a", "b"], seeds=[4, 5])
+    with torch.no_grad():
+        expected = net.singular(source) + net.beta * net.residual(source)
+    assert (expected - source).abs().max() > 1e-3
+    mine = winning_noise(pipeline, net, ["a", "b"], seeds=[4, 5], no_text=True)
+    assert torch.allclose(mine, expected, atol=1e-6)
+
+    net.save_pretrained(tmp_path)
+    spec = MethodSpec.parse(f"npnet:no_text,path={tmp_path}")
+    method, embeds = spec.build(), pipeline.encode(["a", "b"])
+    method.prepare(pipeline, Sampling())
+    assert torch.allclose(make_noise(spec, method, pipeline, embeds, None, source), expected, atol=1e-6)
+    assert method.describe()["weights"] != ""

@@ -20,25 +20,28 @@ class NpnetMethod(NoiseMethod):
 
     Args:
         path: a folder or hub id; the shipped network where None and the pipeline is the embedded world.
+        no_text: leave its text term out, so that one trained for another family serves too (the paper, table 6).
     """
 
     name = "npnet"
 
-    def __init__(self, path: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | None = None, no_text: bool = False) -> None:
+        self.path, self.no_text = path, no_text
         self.net: NPNet | None = None
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Load the network onto the pipeline's device, once.
 
         Raises:
-            InputError: no path, and the pipeline has no shipped network.
+            InputError: no path, and the pipeline has no shipped network; or no text term to leave out.
             ModelLoadError: nothing to load there.
         """
         if self.net is None:
             from noiseprompt.npnet.base import NPNet
+            from noiseprompt.npnet.transfer import without_text
 
-            self.net = NPNet.from_pretrained(self.path or _shipped(pipeline)).to(pipeline.device).eval()
+            net = NPNet.from_pretrained(self.path or _shipped(pipeline)).to(pipeline.device).eval()
+            self.net = without_text(net) if self.no_text else net
 
     def describe(self) -> dict[str, Any]:
         """The first 12 digits of a hash of the weights: a network trained again under the same path is another one."""
