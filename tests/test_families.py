@@ -13,7 +13,7 @@ from diffusers import DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler,
 
 from noiseprompt.cli import main
 from noiseprompt.drivers import dpm_solver_levels
-from noiseprompt.errors import InputError, ModelLoadError, NoisepromptError
+from noiseprompt.errors import InputError, ModelLoadError, NoisepromptError, NoisepromptWarning
 from noiseprompt.families import FAMILIES, loading
 from noiseprompt.families.generic import unusable
 from noiseprompt.noise import batch_noise
@@ -222,7 +222,7 @@ def perturbed_attention():
 
 
 def test_an_unknown_class_works_with_a_warning_that_says_what_is_assumed():
-    with pytest.warns(UserWarning, match=r"StableDiffusionPAGPipeline.*Assumed.*4 x H/8 x W/8; 50 steps") as caught:
+    with pytest.warns(NoisepromptWarning, match=r"PAGPipeline.*Assumed.*4 x H/8 x W/8; 50 steps") as caught:
         pipeline = Pipeline(perturbed_attention())
     assert len(caught) == 1
     assert (pipeline.family.name, pipeline.latent_shape(), pipeline.default_size) == (
@@ -240,6 +240,43 @@ def test_an_unknown_class_works_with_a_warning_that_says_what_is_assumed():
     moved = pipeline.redenoise(embeds, x)
     assert torch.isfinite(moved).all() and (moved - x).abs().max() > 0.01
     assert torch.allclose(pipeline.redenoise(embeds.select([1]), x[1:]), moved[1:], atol=1e-5)
+
+
+def test_an_unknown_flow_class_redenoises_as_a_loop_written_by_hand():
+    with pytest.warns(NoisepromptWarning, match=r"AuraFlowPipeline.*guidance_scale is g.*3\.5 by default"):
+        pipeline = Pipeline(tiny_flow.aura_flow())
+    pipe, x = pipeline.pipe, noise(pipeline)
+    assert pipeline.is_flow and pipeline.latent_shape() == (4, 8, 8)
+    second = 1.73 * 0.75 / (1 + 0.73 * 0.75)  # four steps: 1, 0.75, 0.5, 0.25, shifted
+
+    def velocity(x, t, texts):
+        text, _, _, _ = pipe.encode_prompt(list(texts), do_classifier_free_guidance=False)
+        return pipe.transformer(x, encoder_hidden_states=text, timestep=torch.full((2,), t), return_dict=False)[0]
+
+    with torch.no_grad():
+        low, high = velocity(x, 1.0, ["", ""]), velocity(x, 1.0, PROMPTS)
+        s_from, s_to = pipeline.levels(4)[2:]
+        lower = x + (s_to - s_from) * (low + 6 * (high - low))
+        upper = lower + (s_from - s_to) * velocity(lower, s_to, PROMPTS)
+    mine = pipeline.redenoise(pipeline.encode(PROMPTS), x, denoise_guidance_scale=6.0, num_inference_steps=4)
+    assert s_from == 1 and abs(s_to - second) < 0.1
+    assert (upper - x).abs().max() > 3e-3 and (mine - upper).abs().max() < 2e-3 * (upper - x).abs().max()
+
+
+def test_an_unknown_class_from_the_command_line(tmp_path, capsys):
+    folder = tiny.save(tiny_flow.aura_flow(), tmp_path / "aura")
+    out = tmp_path / "out"
+    drawing = ["--methods=standard,redenoise", "--seeds=0-1", "--num_inference_steps=2", "--device=cpu"]
+    assert main(["generate", "a red cube", f"--model={folder}", f"--out={out}", *drawing]) == 0
+    said = capsys.readouterr().err
+    assert "noiseprompt: warning: pipelines of class AuraFlowPipeline are of no known family" in said
+    assert len(list(out.glob("*.png"))) == 5
+    (tmp_path / "prompts.txt").write_text("".join(f"{i} red cubes\n" for i in range(16)))
+    npd = [f"--prompts={tmp_path / 'prompts.txt'}", f"--out={tmp_path / 'npd'}", "--sampling_steps=2", "--device=cpu"]
+    assert main(["collect", f"--model={folder}", *npd, "--scorers+", "shapes-preference"]) == 0
+    training = [f"--npd={tmp_path / 'npd'}", f"--out={tmp_path / 'net'}", "--device=cpu", "--batch_size=1"]
+    assert main(["train", f"--model={folder}", *training, "--validation_share=0.4"]) == 2
+    assert "has no text embedding for an NPNet" in capsys.readouterr().err
 
 
 def test_a_known_class_warns_of_nothing(xl):
@@ -268,7 +305,7 @@ def test_what_cannot_work_is_one_clear_error(tmp_path):
 
 
 def test_an_unknown_class_that_fails_later_says_so():
-    with pytest.warns(UserWarning):
+    with pytest.warns(NoisepromptWarning):
         pipeline = Pipeline(perturbed_attention())
     embeds, x = pipeline.encode(PROMPTS), noise(pipeline)
     pipeline.pipe.unet.register_forward_hook(lambda *args: 1 / 0)

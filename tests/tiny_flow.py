@@ -205,3 +205,28 @@ def z_image(seed: int = 0, **schedule: Any) -> Any:
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def aura_flow(seed: int = 0, **schedule: Any) -> Any:
+    """An AuraFlowPipeline, of which no family is known here: latents (4, 8, 8)."""
+    from diffusers import AuraFlowPipeline, AuraFlowTransformer2DModel
+
+    torch.manual_seed(seed)
+    pipe = AuraFlowPipeline(
+        tokenizer=tiny_text.t5_tokenizer(),
+        text_encoder=tiny_text.t5_encoder(24, "UMT5"),
+        vae=tiny.vae().eval(),
+        transformer=AuraFlowTransformer2DModel(
+            sample_size=8,
+            num_mmdit_layers=1,
+            num_single_dit_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=24,
+            caption_projection_dim=16,
+            pos_embed_max_size=64,
+        ).eval(),
+        scheduler=scheduler(**{"shift": 1.73, **schedule}),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

@@ -50,6 +50,9 @@ def cache_embeds(npd: Npd, pipeline: Pipeline, path: Path, batch_size: int = 64)
         mapped: np.ndarray | None = None
         for start in range(0, len(texts), batch_size):
             part = pipeline.encode(texts[start : start + batch_size]).prompt_embeds.float().cpu().numpy()
+            if not part.size:
+                came = f"{pipeline.family.name}, which is of no known family and has no text embedding for an NPNet"
+                raise InputError(came, "a family of noiseprompt.families", "add one, or use re-denoise")
             if mapped is None:
                 mapped = np.lib.format.open_memmap(partial, "w+", np.float16, (len(texts), *part.shape[1:]))
             mapped[start : start + len(part)] = part

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from noiseprompt.errors import ModelLoadError
+from noiseprompt.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.families.base import Family, TextEmbeds, at_least_eight, patches
 
 NEEDED = ("prompt", "latents", "height", "width", "num_inference_steps", "output_type")
@@ -62,6 +62,7 @@ def generic_family(pipe: Any) -> Family:
         f"pipelines of class {kind.__name__} are of no known family. Assumed: the prompt goes in as text; {named} is g"
         f" of eps_0 + g (eps_c - eps_0), {guidance:g} by default, with an empty negative prompt; latents are"
         f" {channels} x H/{factor} x W/{factor}; {steps} steps. Re-denoise and sampling work; an NPNet needs a family",
+        NoisepromptWarning,
         stacklevel=2,
     )
     return Family(
