@@ -30,7 +30,8 @@ class InitNO(NoiseMethod):
     bounded: at most rounds x iterations + final_iterations denoiser calls an image, 100 by default, each with a
     backward pass, whose cost shows in the seconds alone. Returned is the noise with the smallest sum of the two losses.
     Differences: what the divergence exceeds its limit by is part of the loss (the published code lowers it in an inner
-    loop without a bound), and the published code's third loss (attention outside a subject's place) is left out.
+    loop without a bound); a subject may have several words, whose attention is added; the published code's third loss
+    (attention outside a subject's place) is left out, and it returns the last noise of a search rather than the best.
 
     Fields:
         tokens: subject words, joined by "+" ("cat+dog"); where empty every run of words that are no stop words is a
