@@ -30,7 +30,13 @@ class FakePipeline:
     """Images are the latents' first three channels; re-denoise adds a hundredth of the sum of the text's bytes."""
 
     name = "fake"
-    family = SimpleNamespace(name="stable-diffusion", guidance_scale=2.0, num_inference_steps=10)
+    family = SimpleNamespace(
+        name="stable-diffusion",
+        guidance_scale=2.0,
+        num_inference_steps=10,
+        denoise_guidance_scale=5.5,
+        invert_guidance_scale=1.0,
+    )
     device = torch.device("cpu")
     dtype = torch.float32
     default_size = (8, 8)
@@ -43,6 +49,9 @@ class FakePipeline:
         self.encoded: list[tuple[str, ...]] = []
         self.redenoised: list[tuple[tuple[str, ...], dict]] = []
         self.sampled = 0
+
+    def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
+        assert denoise_guidance_scale > invert_guidance_scale
 
     def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
         return (4, height or 8, width or 8)

@@ -237,6 +237,8 @@ def test_npnet_of_another_pipeline_is_refused(network_folder) -> None:
     with pytest.raises(InputError, match="prepare"):
         method.perturb(pipeline, EMBEDS, NOISE)  # type: ignore[arg-type]
     method.prepare(pipeline, Sampling())  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"\(4, 16, 16\).*\(4, 8, 8\).*re-denoise"):
+        method.prepare(pipeline, Sampling(height=16, width=16))  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"\(4, 16, 16\).*\(4, 8, 8\)"):
         method.perturb(pipeline, EMBEDS, torch.randn(2, 4, 16, 16))  # type: ignore[arg-type]
     pipeline.family = SimpleNamespace(name="stable-diffusion-xl")
@@ -246,13 +248,14 @@ def test_npnet_of_another_pipeline_is_refused(network_folder) -> None:
 
 def test_npnet_without_a_path_needs_the_shipped_world(monkeypatch) -> None:
     from noiseprompt import shapes
-    from noiseprompt.npnet.base import NPNet
+    from noiseprompt.npnet.base import NPNet, NPNetConfig
 
     with pytest.raises(InputError, match="npnet:path="):
         NpnetMethod().prepare(FakePipeline(), Sampling())  # type: ignore[arg-type]
     pipeline, asked = FakePipeline(), []
     pipeline.name = "shapes"
     monkeypatch.setattr(shapes, "npnet_folder", lambda: "the folder", raising=False)
-    monkeypatch.setattr(NPNet, "from_pretrained", lambda source, **_: asked.append(source) or torch.nn.Linear(1, 1))
+    net = NPNet(NPNetConfig("tokens", latent_shape=(4, 8, 8), text_length=2, text_width=3))
+    monkeypatch.setattr(NPNet, "from_pretrained", lambda source, **_: asked.append(source) or net)
     NpnetMethod().prepare(pipeline, Sampling())  # type: ignore[arg-type]
     assert asked == ["the folder"]

@@ -30,9 +30,10 @@ class NpnetMethod(NoiseMethod):
         self.net: NPNet | None = None
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
-        """Load the network onto the pipeline's device, once.
+        """Load the network onto the pipeline's device, once, and see that it fits.
 
         Raises:
+            ShapeError, ModelMismatchError: it was made for another pipeline, size or text encoder.
             InputError: no path, and the pipeline has no shipped network; or no text term to leave out.
             ModelLoadError: nothing to load there.
         """
@@ -42,6 +43,9 @@ class NpnetMethod(NoiseMethod):
 
             net = NPNet.from_pretrained(self.path or _shipped(pipeline)).to(pipeline.device).eval()
             self.net = without_text(net) if self.no_text else net
+        text = tuple(pipeline.encode([""]).prompt_embeds.shape[1:])
+        shape = pipeline.latent_shape(sampling.height, sampling.width)
+        self.net.check(shape, embeds_shape=text, family=pipeline.family.name)
 
     def describe(self) -> dict[str, Any]:
         """The first 12 digits of a hash of the weights: a network trained again under the same path is another one."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from noiseprompt.errors import InputError
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, Sampling
 from noiseprompt.types import InvertAt
 
 if TYPE_CHECKING:
@@ -40,6 +40,17 @@ class Redenoise(NoiseMethod):
             raise InputError(f"redenoise:rounds={self.rounds}", "1 or more")
         if self.num_inference_steps is not None and self.num_inference_steps < 1:
             raise InputError(f"redenoise:num_inference_steps={self.num_inference_steps}", "1 or more")
+
+    def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
+        """Refuse two guidance scales without a gap between them, or a pipeline without guidance.
+
+        Raises:
+            InputError: with the reason.
+        """
+        down, up = self.denoise_guidance_scale, self.invert_guidance_scale
+        family = pipeline.family
+        down = family.denoise_guidance_scale if down is None else down
+        pipeline.check_gap(down, family.invert_guidance_scale if up is None else up)
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
         for _ in range(self.rounds):

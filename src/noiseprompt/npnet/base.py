@@ -156,14 +156,14 @@ class NPNet(nn.Module):
             raise ModelMismatchError(
                 f"a pipeline of the family {family!r}",
                 f"{config.family!r}: this NPNet was made for {config.denoiser or config.family}",
-                "use an NPNet trained for this family, or fine-tune this one on its pairs",
+                "use re-denoise, an NPNet trained for this family, or this one fine-tuned on its pairs",
             )
         came, made = tuple(latent_shape), tuple(config.latent_shape)
         if came != made and not self._takes_size(came):
             raise ShapeError(
                 f"latents of shape {came}",
                 f"{made}, the shape this NPNet was made for",
-                "ask for images of that size, or train an NPNet for this one",
+                "ask for images of that size, use re-denoise, or an NPNet trained for this one; noise is never resized",
             )
         if "text" not in config.without and tuple(embeds_shape) != (config.text_length, config.text_width):
             raise ShapeError(
