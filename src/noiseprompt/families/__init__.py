@@ -21,7 +21,7 @@ FILES = (
     "hunyuan_dit",
     "pixart",
     "sana",
-    "aura_flow",
+    "chroma",
 )
 """One line a family: a file of this folder that defines FAMILY, or FAMILIES."""
 
