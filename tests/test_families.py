@@ -11,6 +11,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, StableDiffusionPAGPipeline
 
+from noiseprompt import families
 from noiseprompt.cli import main
 from noiseprompt.drivers import dpm_solver_levels
 from noiseprompt.errors import InputError, ModelLoadError, NoisepromptError, NoisepromptWarning
@@ -242,7 +243,12 @@ def test_an_unknown_class_works_with_a_warning_that_says_what_is_assumed():
     assert torch.allclose(pipeline.redenoise(embeds.select([1]), x[1:]), moved[1:], atol=1e-5)
 
 
-def test_an_unknown_flow_class_redenoises_as_a_loop_written_by_hand():
+@pytest.fixture
+def without_aura_flow(monkeypatch):
+    monkeypatch.setattr(families, "FAMILIES", tuple(f for f in FAMILIES if f.name != "aura-flow"))
+
+
+def test_an_unknown_flow_class_redenoises_as_a_loop_written_by_hand(without_aura_flow):
     with pytest.warns(NoisepromptWarning, match=r"AuraFlowPipeline.*guidance_scale is g.*3\.5 by default"):
         pipeline = Pipeline(tiny_flow.aura_flow())
     pipe, x = pipeline.pipe, noise(pipeline)
@@ -263,7 +269,7 @@ def test_an_unknown_flow_class_redenoises_as_a_loop_written_by_hand():
     assert (upper - x).abs().max() > 3e-3 and (mine - upper).abs().max() < 2e-3 * (upper - x).abs().max()
 
 
-def test_an_unknown_class_from_the_command_line(tmp_path, capsys):
+def test_an_unknown_class_from_the_command_line(without_aura_flow, tmp_path, capsys):
     folder = tiny.save(tiny_flow.aura_flow(), tmp_path / "aura")
     out = tmp_path / "out"
     drawing = ["--methods=standard,redenoise", "--seeds=0-1", "--num_inference_steps=2", "--device=cpu"]
@@ -271,7 +277,11 @@ def test_an_unknown_class_from_the_command_line(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "noiseprompt: warning: pipelines of class AuraFlowPipeline are of no known family" in said
     assert len(list(out.glob("*.png"))) == 5
-    (tmp_path / "prompts.txt").write_text("".join(f"{i} red cubes\n" for i in range(16)))
+    (tmp_path / "prompts.txt").write_text(
+        "".join(
+            f"a {c} {shape}\n" for c in ("red", "blue", "green", "yellow") for shape in ("circle", "square", "star")
+        )
+    )
     npd = [f"--prompts={tmp_path / 'prompts.txt'}", f"--out={tmp_path / 'npd'}", "--sampling_steps=2", "--device=cpu"]
     assert main(["collect", f"--model={folder}", *npd, "--scorers+", "shapes-preference"]) == 0
     training = [f"--npd={tmp_path / 'npd'}", f"--out={tmp_path / 'net'}", "--device=cpu", "--batch_size=1"]
