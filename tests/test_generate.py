@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ import torch
 from PIL import Image
 
 import noiseprompt
-from noiseprompt.errors import InputError, ModelMismatchError, NoisepromptError, ShapeError
+from noiseprompt.errors import InputError, ModelMismatchError, NoiseError, NoisepromptError, ShapeError
 from noiseprompt.generate import GenerateConfig, generate, parse_seeds, winning_noise
-from noiseprompt.methods.base import MethodSpec
+from noiseprompt.guard import NoiseWarning
+from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
 from noiseprompt.noise import batch_noise, initial_noise
 from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.shapes.model import build_pipeline
+from noiseprompt.text import TextWarning, chunks
 from noiseprompt.types import Prompt
 from tests import tiny
 
@@ -109,6 +112,9 @@ def test_generate_writes_images_grid_and_a_record(pipe, npnet, tmp_path: Path) -
     record = json.loads((out / "run.json").read_text())
     assert [i["file"] for i in record["images"]] == [p.file for p in pictures]
     assert record["settings"]["num_inference_steps"] == 2 and record["seeds"] == [0, 7]
+    assert record["changes"] == {}
+    assert [record["noise"][s.label]["images"] for s in specs] == [4, 4, 4]
+    assert record["noise"]["standard"]["perturbation"] == 0 < record["noise"]["redenoise"]["perturbation"]
     standard = next(p for p in pictures if p.method == "standard" and p.seed == 7 and p.prompt.text == "two blue rings")
     np.testing.assert_array_equal(np.asarray(Image.open(out / standard.file)), standard.image)
     expected = Pipeline(pipe).sample(
@@ -142,3 +148,97 @@ def test_seeds_are_read(text: str, seeds: tuple[int, ...]) -> None:
 def test_bad_seeds_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="seeds"):
         parse_seeds(text)
+
+
+# ------------------------------------------------------------------------------------- embeddings, norms, long prompts
+
+
+def test_prompt_embeds_in_place_of_a_prompt(pipe, npnet) -> None:
+    texts = ["a red circle", "a blue ring"]
+    embeds = Pipeline(pipe).encode(texts).prompt_embeds
+    expected = winning_noise(pipe, npnet, texts, seeds=[1, 2, 3, 4], num_images_per_prompt=2)
+    given = winning_noise(pipe, npnet, prompt_embeds=embeds, seeds=[1, 2, 3, 4], num_images_per_prompt=2)
+    assert torch.equal(given, expected)
+    weighted = winning_noise(pipe, npnet, prompt_embeds=1.5 * embeds, seeds=[1, 2])
+    assert not torch.allclose(weighted, expected[[0, 2]], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, InputError, "neither of prompt and prompt_embeds"),
+        ({"prompt": "a", "prompt_embeds": torch.zeros(1, 12, 128)}, InputError, "both of prompt and prompt_embeds"),
+        ({"prompt_embeds": torch.zeros(12, 128)}, ShapeError, r"\(12, 128\).*\(B, L, D\)"),
+        ({"prompt_embeds": torch.zeros(1, 12, 64)}, ShapeError, r"\(12, 64\).*\(12, 128\)"),
+        ({"prompt_embeds": torch.zeros(0, 12, 128)}, InputError, "0 prompts"),
+        ({"prompt": "a", "long_prompts": "cut"}, InputError, "truncate"),
+    ],
+)
+def test_embeddings_that_do_not_fit_are_refused(pipe, npnet, options, error, message) -> None:
+    with pytest.raises(error, match=message):
+        winning_noise(pipe, npnet, **options)
+
+
+def test_renormalize_restores_the_norm_of_each_source(pipe, npnet) -> None:
+    source = batch_noise([3, 9], (4, 16, 16))
+    free = winning_noise(pipe, npnet, ["a red circle", "a blue ring"], seeds=[3, 9], strength=3)
+    kept = winning_noise(pipe, npnet, ["a red circle", "a blue ring"], seeds=[3, 9], strength=3, renormalize=True)
+    norms = [x.flatten(1).norm(dim=1) for x in (source, free, kept)]
+    assert ((norms[1] - norms[0]).abs() > 0.01).all()
+    torch.testing.assert_close(norms[2], norms[0])
+    torch.testing.assert_close(kept, free * (norms[0] / norms[1])[:, None, None, None])
+
+
+def test_renormalize_is_an_option_of_every_method(pipe, npnet, tmp_path: Path) -> None:
+    npnet.save_pretrained(tmp_path)
+    spec = MethodSpec.parse(f"npnet:path={tmp_path},renormalize,strength=3")
+    assert spec.label == f"npnet:path={tmp_path},strength=3,renormalize"
+    assert MethodSpec.parse(spec.label) == spec
+    pipeline, method = Pipeline(pipe), spec.build()
+    method.prepare(pipeline, Sampling())
+    source, embeds = batch_noise([3, 9], (4, 16, 16)), pipeline.encode(["a red circle", "a blue ring"])
+    made = make_noise(spec, method, pipeline, embeds, None, source)
+    expected = winning_noise(pipe, npnet, ["a red circle", "a blue ring"], seeds=[3, 9], strength=3, renormalize=True)
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-4)
+
+
+LONG = " and ".join(["a red circle above a blue ring"] * 3)
+
+
+def test_long_prompts_are_warned_about_and_averaged_on_request(pipe, npnet) -> None:
+    with pytest.warns(TextWarning, match="12 tokens.*is cut"):
+        cut = winning_noise(pipe, npnet, LONG, seeds=[1])
+    with pytest.warns(TextWarning):
+        mean = winning_noise(pipe, npnet, LONG, seeds=[1], long_prompts="average")
+    assert not torch.allclose(cut, mean, atol=1e-4)
+    pieces = Pipeline(pipe).encode(chunks(pipe, LONG)).prompt_embeds
+    expected = winning_noise(pipe, npnet, prompt_embeds=pieces.mean(0, keepdim=True), seeds=[1])
+    torch.testing.assert_close(mean, expected, atol=1e-5, rtol=1e-4)
+
+
+# ---------------------------------------------------------------------------------------------------------------- guard
+
+
+def test_noise_out_of_the_band_is_warned_about(pipe, npnet) -> None:
+    with pytest.warns(NoiseWarning, match="NPNet at strength 60.*standard deviation"):
+        winning_noise(pipe, npnet, "a red circle", seeds=[1], strength=60.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoiseWarning)
+        winning_noise(pipe, npnet, "a red circle", seeds=[1])
+
+
+def test_noise_that_is_not_finite_is_an_error(pipe, npnet) -> None:
+    with pytest.raises(NoiseError, match="not finite"):
+        winning_noise(pipe, npnet, "a red circle", seeds=[1], strength=1e39)
+
+
+def test_the_control_draws_for_the_prompt_half_the_list_away(pipe, tmp_path: Path) -> None:
+    """The same rule as in an evaluation: with four prompts the wrong one is two further on."""
+    texts = ["a red circle", "two blue rings", "a green square", "three black stars"]
+    pipeline, config = Pipeline(pipe), GenerateConfig(num_inference_steps=2, batch_size=4)
+    spec = MethodSpec.parse("redenoise:swap")
+    [pictures] = generate(pipeline, [Prompt(t) for t in texts], (5,), [spec], config, tmp_path)
+    source = batch_noise([5] * 4, (4, 16, 16))
+    noise = pipeline.redenoise(pipeline.encode([texts[i] for i in (2, 3, 0, 1)]), source)
+    expected = pipeline.sample(pipeline.encode(texts), noise, num_inference_steps=2)
+    np.testing.assert_array_equal(np.stack([p.image for p in pictures]), expected)

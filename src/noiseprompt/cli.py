@@ -27,7 +27,7 @@ class Command:
     Fields:
         function: "module:attribute".
         help: one line.
-        positional: its arguments without a dash, in order.
+        positional: its arguments without a dash, in order; "name..." takes one or more.
         settings: "module:Dataclass" whose fields become options and arrive as `settings`, or "".
         flags: options without a value, false unless given.
     """
@@ -71,7 +71,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         ("verbose",),
     ),
     "score": Command("noiseprompt.score_command:score", "any folder of pictures, by any scorers", ("images",)),
-    "report": Command(_TOOLS + "report", "report.html of an evaluation", ("folder",)),
+    "report": Command(_TOOLS + "report", "report.html of evaluations", ("folders...",)),
     "demo": Command("noiseprompt.demo:demo", "the shipped world and NPNet: pictures and a measured table"),
     "import": Command(_TOOLS + "import_npnet", "a published NPNet checkpoint -> a folder", ("file", "out")),
     "npd": {
@@ -131,8 +131,8 @@ def _add_commands(parser: Any, commands: dict[str, Any], words: list[str], dest:
 def _add_options(parser: Any, command: Command) -> None:
     parser.add_argument("--config", action="config", help="a YAML file of options")
     for name in command.positional:
-        parser.add_argument(name)
-    apart = {*command.positional, *command.flags, "settings", "loading"}
+        parser.add_argument(name.removesuffix("..."), **({"nargs": "+"} if name.endswith("...") else {}))
+    apart = {*(name.removesuffix("...") for name in command.positional), *command.flags, "settings", "loading"}
     parser.add_function_arguments(resolve(command.function), None, as_positional=False, skip=apart)
     for name in command.flags:
         short = ["-v"] if name == "verbose" else []

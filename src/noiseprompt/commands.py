@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.errors import InputError
+from noiseprompt.progress import Bar, stopping
 
 if TYPE_CHECKING:
     from noiseprompt.families.options import ModelOptions
@@ -49,32 +46,6 @@ def _names(text: str) -> list[str]:
     return parts
 
 
-def _advance(bar: Any, done: int, total: int) -> None:
-    """Move a tqdm bar; its rate counts from the first call, so that what an earlier run did does not flatter it."""
-    if bar.total is None:
-        bar.total, bar.initial = total, done
-    bar.n = done
-
-
-@contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """A flag that SIGINT raises once: the batch at hand is finished; a second SIGINT stops at once."""
-    asked = False
-
-    def ask(*_: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        print("\nstopping after this batch (again to stop at once)", file=sys.stderr)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _tell(guard: Guard, verbose: bool) -> None:
     for line in guard.lines() if verbose else ():
         print(f"noise of {line}")
@@ -104,8 +75,6 @@ def collect(
         verbose: print the figures of the target noise.
         loading: how the model is loaded and changed.
     """
-    from tqdm import tqdm
-
     from noiseprompt.collect import CollectConfig
     from noiseprompt.collect import collect as run
     from noiseprompt.guard import Guard
@@ -120,11 +89,10 @@ def collect(
     pipeline = _load(model, loading)
     warn_cut(pipeline.pipe, [prompt.text for prompt in listed.prompts])
     config, guard = settings or CollectConfig(), Guard()
-    with _stopping() as should_stop, tqdm(unit="pair", desc="collect") as bar:
+    with stopping() as should_stop, Bar("collect", "pair") as bar:
         for progress in run(pipeline, listed.prompts, judges, config, out, should_stop=should_stop, guard=guard):
-            _advance(bar, progress.done, progress.total)
             share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
-            bar.set_postfix(kept=share, rejected=progress.rejected, refresh=True)
+            bar.show(progress.done, progress.total, kept=share, rejected=progress.rejected)
     if guard.summary():
         (Path(out) / "noise.json").write_text(json.dumps(guard.summary(), indent=1) + "\n", encoding="utf-8")
     _tell(guard, verbose)
@@ -153,23 +121,18 @@ def train(
         settings: of the network and its training.
         loading: how the model is loaded and changed.
     """
-    from tqdm import tqdm
-
     from noiseprompt.store import Npd
     from noiseprompt.train import TrainConfig
     from noiseprompt.train import train as run
 
     data = Npd(npd)
     pipeline = _load(model, loading)
-    with tqdm(unit="step", desc="train") as bar:
+    with Bar("train", "step") as bar:
         for progress in run(data, pipeline, settings or TrainConfig(), out):
-            _advance(bar, progress.step, progress.steps)
             explained = f"{progress.best:.1%}" if progress.best > -1e9 else "?"
-            bar.set_postfix(loss=f"{progress.loss:.3f}", explained=explained)
+            bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", explained=explained)
             if progress.explained is not None:
-                tqdm.write(
-                    f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (unchanged: 0)"
-                )
+                bar.say(f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (unchanged: 0)")
     print(f"NPNet in {out / 'best'}")
 
 
@@ -199,8 +162,6 @@ def generate(
         verbose: print the figures of every noise.
         loading: how the model is loaded and changed.
     """
-    from tqdm import tqdm
-
     from noiseprompt.generate import GenerateConfig, parse_seeds
     from noiseprompt.generate import generate as run
     from noiseprompt.guard import Guard
@@ -218,9 +179,11 @@ def generate(
     pipeline = _load(model, loading)
     warn_cut(pipeline.pipe, [p.text for p in listed])
     config, guard = settings or GenerateConfig(), Guard()
-    with tqdm(total=len(listed) * len(chosen) * len(specs), unit="image", desc="generate") as bar:
+    total, done = len(listed) * len(chosen) * len(specs), 0
+    with Bar("generate", "image") as bar:
         for pictures in run(pipeline, listed, chosen, specs, config, out, guard):
-            bar.update(len(pictures))
+            done += len(pictures)
+            bar.show(done, total)
     _tell(guard, verbose)
     print(f"images and grid.png in {out}")
 
@@ -235,7 +198,7 @@ def _with(method: str, strength: float, renormalize: bool) -> str:
 
 
 def evaluate(
-    out: Path,
+    out: Path = Path("evaluation"),
     prompts: str = "shapes:test",
     model: str = "shapes",
     methods: str = "standard,redenoise,npnet",
@@ -243,6 +206,7 @@ def evaluate(
     settings: Any = None,
     n: int | None = None,
     column: str | None = None,
+    seed_file: Path | None = None,
     report: bool = True,
     verbose: bool = False,
     loading: ModelOptions | None = None,
@@ -251,7 +215,8 @@ def evaluate(
 
     Args:
         out: folder of the run; the same command continues an interrupted one.
-        prompts: a file of prompts or "shapes:test".
+        prompts: a file of prompts, a published set such as "drawbench:FILE" or "hpdv2:FOLDER", or "shapes:test" ("test"
+            will do where the model is the shapes world).
         model: folder or hub id of a diffusers pipeline, or "shapes".
         methods: names with options; "redenoise:swap" is the control made for a wrong prompt; "all" is every method
             there is, less those that refuse this model.
@@ -259,12 +224,11 @@ def evaluate(
         settings: of sampling, seeds and what is kept.
         n: take the first n prompts.
         column: of a csv, json or parquet file.
+        seed_file: a seed for each prompt, one a line, or a table with a column `seed`.
         report: print the table and write report.html.
         verbose: print the figures of every noise.
         loading: how the model is loaded and changed.
     """
-    from tqdm import tqdm
-
     from noiseprompt.evaluate import EvaluateConfig, all_methods
     from noiseprompt.evaluate import evaluate as run
     from noiseprompt.guard import Guard
@@ -277,16 +241,14 @@ def evaluate(
     every = methods.strip() == "all"
     specs = all_methods() if every else [MethodSpec.parse(name) for name in _names(methods)]
     optional = [spec.label for spec in specs if every and spec.name != "standard"]
-    listed = load_prompts(prompts, column=column, limit=n)
+    listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
     judges = load_scorers(scorers or ([*_default_scorers(model), "shapes-checker"]))
     pipeline = _load(model, loading)
     warn_cut(pipeline.pipe, [prompt.text for prompt in listed.prompts])
     config, guard = settings or EvaluateConfig(), Guard()
-    with tqdm(unit="image", desc="evaluate") as bar:
+    with Bar("evaluate", "image") as bar:
         for progress in run(pipeline, listed.prompts, judges, specs, config, out, optional=optional, guard=guard):
-            _advance(bar, progress.done, progress.total)
-            bar.set_postfix_str(progress.method)
-            bar.refresh()
+            bar.show(progress.done, progress.total, method=progress.method)
     _tell(guard, verbose)
     if report:
         print((out / "results.md").read_text(encoding="utf-8"))
