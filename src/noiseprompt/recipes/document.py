@@ -38,22 +38,27 @@ Data = dict[str, Any]
 
 _INTRO = """# The paper's tables and figures, here
 
-Written by `noiseprompt tables {out} {runs}`. Every figure of ours comes from the command above its table. All of them
-in one go: `noiseprompt run {recipes} --on {on}` (two cores, about {minutes:.0f} minutes; killed, the same command
-continues), and a check that all of them work: the same with `--smoke`.
+Written by `noiseprompt tables {out} {runs}`.
+Every figure of ours comes from the command above its table. All of them in one go:
+
+    noiseprompt run {recipes} --on {on}            # about {minutes:.0f} minutes; killed, the same command continues
+    noiseprompt run {recipes} --on {on} --smoke    # a check with a few prompts that all of them work
 
 How to read it:
-- The paper's figures are those of its models and scorers, copied from its tables. Ours are of the embedded shapes world
-  (64 x 64 pictures, exact checker) at a size that two cores finish. Only the **direction** of a difference can be
-  compared, never its size. Figures that contradict the paper stand as they came out.
-- *accuracy* is the share of pictures that the exact checker accepts; *preference* is the mean of the learned scorer
-  that also filters the training pairs, so it is no independent judge.
+- The paper's figures are copied from its tables. Ours: {about}. Figures that contradict the paper stand as they came
+  out.
 - Differences are paired by prompt and seed: mean and 95 % bootstrap interval over n prompts. \\* marks p < .05 after
   Holm's correction over the rows and metrics of one evaluation of the table.
 - *as in the paper?* compares directions on the first of our metrics: "yes" or "no" where our interval excludes zero,
   "undecided" where it does not. The paper gives no intervals. One training a row: another seed may turn a small
   difference around.
 - *not run here* needs weights that were not at hand; the same recipe runs those rows with `--on sdxl`.
+"""
+
+_WORLD = """- The world is not the paper's model: 64 x 64 pictures of coloured shapes, at a size that two cores finish.
+  Only the **direction** of a difference can be compared, never its size. *accuracy* is the share of pictures that an
+  exact checker accepts; *preference* is the mean of the learned scorer that also filters the training pairs, so it is
+  no independent judge.
 """
 
 
@@ -73,13 +78,14 @@ def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = P
     on = Path(runs).name.removesuffix("-smoke")
     files = recipes_in(Path(recipes))
     minutes = sum(float(flatten(read_recipe(file), on).get("minutes") or 0) for file in files)
-    intro = _INTRO.format(out=out, runs=runs, on=on, recipes=recipes, minutes=minutes)
+    about = read_recipe(Path(recipes) / "on" / f"{on}.yaml").get("about", on)
+    intro = _INTRO.format(out=out, runs=runs, on=on, recipes=recipes, minutes=minutes, about=about)
+    intro += _WORLD if on == "shapes" else ""
     parts = [one_table(file, on, Path(runs) / "tables") for file in files]
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     replace(Path(out), "\n".join([intro, *parts]))
-    print(
-        f"{out}: {sum((Path(runs) / 'tables' / f'{file.stem}.json').is_file() for file in files)} of {len(files)} run"
-    )
+    run = sum((Path(runs) / "tables" / f"{file.stem}.json").is_file() for file in files)
+    print(f"{out}: {run} of {len(files)} recipes were run")
 
 
 def one_table(recipe: Path, on: str, made: Path) -> str:
@@ -130,7 +136,7 @@ def _rows(flat: Data, ours: Data | None, on: str) -> str:
                 start += [NOT_HERE if only and on not in only else "not run yet"]
             else:
                 start += _ours(paper, ours or {}, cell, cells)
-            body.append(start + [""] * (len(titles) - len(start)))
+            body.append((start + [""] * len(titles))[: len(titles)])
     return table(titles, body) if body else ""
 
 

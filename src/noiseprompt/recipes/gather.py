@@ -10,7 +10,7 @@ from typing import Any
 from noiseprompt.errors import StoreError
 from noiseprompt.recipes.plan import Cell, Plan
 from noiseprompt.recipes.run import npd_folder
-from noiseprompt.results import read_results, read_settings, replace
+from noiseprompt.results import iter_results, read_settings, replace
 from noiseprompt.store import Npd, PairFilter
 from noiseprompt.summary import BASELINE, summarize
 
@@ -54,7 +54,7 @@ def gather(plan: Plan) -> Path:
 
 def _summary(plan: Plan, folder: Path) -> dict[str, Any]:
     labels = plan.methods(folder)
-    lines = [result for result in read_results(folder) if result.method in labels]
+    lines = [result for result in iter_results(folder) if result.method in labels]
     if {result.method for result in lines} != set(labels):
         raise StoreError(f"{folder} lacks images of the table's methods", "a complete evaluation", "run it again")
     config = read_settings(folder)["settings"]["config"]
@@ -62,15 +62,23 @@ def _summary(plan: Plan, folder: Path) -> dict[str, Any]:
 
 
 def _against(plan: Plan, cell: Cell) -> dict[str, Any]:
-    """Gains over the row named in `paper: against:`, metric -> interval; empty without one or for that row itself."""
+    """Gains over the row named in `paper: against:`, metric -> interval; empty without one or for that row itself.
+
+    The other row may have been sampled otherwise: images are paired by prompt and seed all the same.
+    """
     row = (plan.recipe.get("paper") or {}).get("against")
-    others = [c for c in plan.cells if (c.group, c.row, c.evaluation) == (cell.group, row, cell.evaluation)]
-    if not others or others[0].method == cell.method:
+    other = next((c for c in plan.cells if (c.group, c.row) == (cell.group, row)), None)
+    if other is None or (other.evaluation, other.method) == (cell.evaluation, cell.method):
         return {}
-    names = {others[0].method: BASELINE, cell.method: "row"}
-    lines = [replaced(r, method=names[r.method]) for r in read_results(cell.evaluation) if r.method in names]
+    both = [(other, BASELINE), (cell, "row")]
+    lines = [
+        replaced(result, method=name)
+        for place, name in both
+        for result in iter_results(place.evaluation)
+        if result.method == place.method
+    ]
     metrics = summarize(lines)["methods"]["row"]["metrics"]
-    return {metric: figures["gain"] for metric, figures in metrics.items()}
+    return {metric: figures["gain"] for metric, figures in metrics.items() if "gain" in figures}
 
 
 def _cell(plan: Plan, cell: Cell, summary: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ A recipe with rows is a YAML mapping that makes one table:
                            is `hidden: true` is there for its network alone
     groups                 title -> settings; every row is made in every group (a sampler, a set of prompts, ...)
     analyse                names of `analysis.ANALYSES`
-    smoke                  settings of a run of a few prompts, on top of those of on/NAME.yaml
+    smoke                  settings (or rows) of a run of a few prompts, on top of those of on/NAME.yaml
     on                     name -> any of the above, merged over it when run with `--on NAME`
 
 Rows and groups may also have `title` (as shown), `only: [NAME, ...]` and `on`. The file on/NAME.yaml beside the recipe
@@ -179,6 +179,8 @@ def make_plan(recipe: Path, on: str = "shapes", *, smoke: bool = False, out: Pat
     defaults = read_recipe(path)
     _check(data, defaults, recipe, path)
     flat = flatten(data, on)
+    if smoke:
+        flat = merge(flat, {key: value for key, value in (flat.get("smoke") or {}).items() if key not in _SETTINGS})
     root = (out or Path("runs") / "tables") / (f"{on}-smoke" if smoke else on)
     reuse = () if smoke else tuple(Path(p) for p in defaults.get("reuse") or ())
     plan = Plan(recipe.stem, flat, on, smoke, root, tuple(defaults.get("show") or ()), reuse)
@@ -196,8 +198,8 @@ def _check(data: dict[str, Any], defaults: dict[str, Any], recipe: Path, path: P
             raise ConfigError(f"{where} has {', '.join(sorted(keys - known))}", f"some of {', '.join(sorted(known))}")
 
     refuse(str(path), set(defaults), _DEFAULTS)
-    for part, known in ((data, _RECIPE), *((block or {}, _RECIPE) for block in (data.get("on") or {}).values())):
-        refuse(str(recipe), set(part), known)
+    for part in (data, data.get("smoke") or {}, *((block or {}) for block in (data.get("on") or {}).values())):
+        refuse(str(recipe), set(part), _RECIPE)
         for kind, inner in (("groups", _GROUP), ("rows", _ROW)):
             for title, layer in (part.get(kind) or {}).items():
                 for piece in (layer or {}, *((layer or {}).get("on") or {}).values()):
