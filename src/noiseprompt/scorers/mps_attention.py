@@ -62,19 +62,25 @@ class CrossAttention(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Rotary positions (arXiv:2104.09864) on (..., N, head), the halves of a head turned against each other."""
+    """Rotary positions (arXiv:2104.09864) on (..., N, head), the halves of a head turned against each other.
 
-    inv_freq: torch.Tensor
+    The checkpoint holds the frequencies, but they are made anew: rounded to bfloat16 they are off by a radian at the
+    far end of an image.
+    """
 
     def __init__(self, head: int) -> None:
         super().__init__()
-        self.register_buffer("inv_freq", 10_000 ** (-torch.arange(0, head, 2).float() / head))
+        self.register_buffer("inv_freq", _frequencies(head, None))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        angle = torch.arange(x.shape[-2], device=x.device)[:, None] * self.inv_freq.float()
+        angle = torch.arange(x.shape[-2], device=x.device)[:, None] * _frequencies(x.shape[-1], x.device)
         cos, sin = (torch.cat([f(angle)] * 2, -1).to(x.dtype) for f in (torch.cos, torch.sin))
         first, second = x.chunk(2, -1)
         return x * cos + torch.cat([-second, first], -1) * sin
+
+
+def _frequencies(head: int, device: torch.device | None) -> torch.Tensor:
+    return 10_000 ** (-torch.arange(0, head, 2, dtype=torch.float32, device=device) / head)
 
 
 class SelfAttention(nn.Module):
