@@ -13,6 +13,7 @@ from diffusers import DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler,
 
 from noiseprompt import families
 from noiseprompt.cli import main
+from noiseprompt.collect import weights_digest
 from noiseprompt.drivers import dpm_solver_levels
 from noiseprompt.errors import InputError, ModelLoadError, NoisepromptError, NoisepromptWarning
 from noiseprompt.families import FAMILIES, loading
@@ -178,13 +179,17 @@ def eps_of(pipe, x, t, guidance):
     return uncond + guidance * (predict(text, pooled) - uncond)
 
 
-@pytest.mark.parametrize("karras", [False, True])
-@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
-@pytest.mark.parametrize("kind", [DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler])
-def test_the_move_on_its_grid_inverts_the_first_step_of_dpm_solver(xl, kind, spacing, karras):
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        *((DPMSolverMultistepScheduler, {"timestep_spacing": way}) for way in ("leading", "linspace", "trailing")),
+        *((kind, {"use_karras_sigmas": True}) for kind in (DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler)),
+        (DPMSolverSinglestepScheduler, {}),
+    ],
+)
+def test_the_move_on_its_grid_inverts_the_first_step_of_dpm_solver(xl, kind, settings):
     own = xl.scheduler
-    settings = {"timestep_spacing": spacing, "use_karras_sigmas": karras}
-    solver = kind.from_config(own.config, **({} if kind is DPMSolverSinglestepScheduler else settings))
+    solver = kind.from_config(own.config, **settings)
     pipeline = Pipeline(xl, "Lykon/dreamshaper-xl-v2-turbo")
     xl.scheduler = solver
     try:
@@ -195,20 +200,21 @@ def test_the_move_on_its_grid_inverts_the_first_step_of_dpm_solver(xl, kind, spa
         xl.scheduler = own
     with torch.no_grad():
         eps = eps_of(xl, x, torch.tensor(t_from), 3.5)
-    if kind is DPMSolverMultistepScheduler:
-        solver.set_timesteps(4)
-        assert int(solver.timesteps[0]) == t_from
-        lower = solver.step(eps, solver.timesteps[0], x).prev_sample  # diffusers' own first step
-        assert (lower - x).abs().max() > 0.1 and torch.allclose(mine, lower, atol=2e-5)
+    solver.set_timesteps(4)
+    assert int(solver.timesteps[0]) == t_from
+    lower = solver.step(eps, solver.timesteps[0], x).prev_sample  # diffusers' own first step
+    assert (lower - x).abs().max() > 0.1 and torch.allclose(mine, lower, atol=2e-5)
     assert torch.allclose(move(mine, eps, a_to, a_from), x, atol=5e-6)
 
 
 def test_dpm_solver_levels_at_the_edges():
-    config = tiny.scheduler().config
-    assert dpm_solver_levels(config, 1).alpha_to == 1.0
+    ddim = tiny.scheduler()
+    solver = DPMSolverMultistepScheduler.from_config(ddim.config)
+    assert dpm_solver_levels(ddim, 1).alpha_to == 1.0
+    assert dpm_solver_levels(ddim, 7) == dpm_solver_levels(solver, 7), "whatever the sampler"
     for steps in (0, 1000):
         with pytest.raises(InputError, match=f"num_inference_steps {steps}"):
-            dpm_solver_levels(config, steps)
+            dpm_solver_levels(ddim, steps)
     assert not Pipeline(tiny.stable_diffusion_xl(), "dreamshaper-xl-turbo").can_share_first_step
 
 
@@ -362,3 +368,16 @@ def test_without_network_the_message_says_how_to_get_a_folder(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(NoisepromptError, match="hf download OWNER/NAME --local-dir FOLDER"):
         Pipeline.load("stabilityai/stable-diffusion-xl-base-1.0")
+
+
+def test_weights_that_are_offloaded_are_the_same_weights():
+    from accelerate import cpu_offload
+
+    pipeline = Pipeline(tiny.stable_diffusion())
+    before, embeds = weights_digest(pipeline), pipeline.encode(PROMPTS)
+    x = noise(pipeline)
+    expected = pipeline.redenoise(embeds, x)
+    cpu_offload(pipeline.pipe.unet, torch.device("cpu"))  # what sequential offloading does, with the CPU as accelerator
+    assert next(pipeline.denoiser.parameters()).is_meta
+    assert weights_digest(pipeline) == before and pipeline.dtype == torch.float32
+    assert torch.equal(pipeline.redenoise(embeds, x), expected)

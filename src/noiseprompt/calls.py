@@ -133,4 +133,6 @@ def _grid(pipeline: Pipeline, steps: int) -> Any:
         if not 1 <= steps <= longest:
             raise InputError(f"num_inference_steps {steps}", f"1 to {longest}")
         return scheduler
-    return (dpm_solver_levels if pipeline.family.grid == "dpm-solver" else ddim_levels)(scheduler.config, steps)
+    if pipeline.family.grid == "dpm-solver":
+        return dpm_solver_levels(scheduler, steps)
+    return ddim_levels(scheduler.config, steps)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from noiseprompt.config import to_dict
 from noiseprompt.errors import InputError
+from noiseprompt.families.loading import stored
 from noiseprompt.guard import Guard
 from noiseprompt.noise import PAPER_SEEDS, prompt_seed
 from noiseprompt.pairs import Item, PairMaker, pair_id
@@ -243,5 +244,5 @@ def weights_digest(pipeline: Pipeline) -> str:
     total = hashlib.sha256()
     for name, value in pipeline.denoiser.state_dict().items():
         total.update(f"{name} {tuple(value.shape)}".encode())
-        total.update(value.reshape(-1)[:16].float().cpu().numpy().tobytes())
+        total.update(stored(pipeline.denoiser, name, value).reshape(-1)[:16].float().cpu().numpy().tobytes())
     return total.hexdigest()[:12]

@@ -71,18 +71,19 @@ def ddim_levels(scheduler_config: Any, num_inference_steps: int) -> Levels:
     return Levels(t_from, t_to, float(grid.alphas_cumprod[t_from]), float(alpha_to), grid.config.prediction_type)
 
 
-def dpm_solver_levels(scheduler_config: Any, num_inference_steps: int) -> Levels:
-    """First step of the DPM-Solver++ grid that belongs to any scheduler's noise schedule.
+def dpm_solver_levels(scheduler: Any, num_inference_steps: int) -> Levels:
+    """First step of a DPM-Solver++ scheduler's grid, or of the one that belongs to another scheduler's noise schedule.
 
-    The first step of DPMSolverMultistepScheduler is first-order, and so the move between these two levels.
+    That step is first-order, and so the move between these two levels.
 
     Raises:
         InputError: as `ddim_levels`.
     """
     from diffusers import DPMSolverMultistepScheduler
 
-    ddim_levels(scheduler_config, 1)  # the same refusals
-    grid: Any = DPMSolverMultistepScheduler.from_config(scheduler_config, thresholding=False)
+    ddim_levels(scheduler.config, 1)  # the same refusals
+    solver = type(scheduler).__name__ in ("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")
+    grid: Any = copy.deepcopy(scheduler) if solver else DPMSolverMultistepScheduler.from_config(scheduler.config)
     longest = int(grid.config.num_train_timesteps)
     if not 1 <= num_inference_steps < longest:
         raise InputError(f"num_inference_steps {num_inference_steps}", f"1 to {longest - 1}")

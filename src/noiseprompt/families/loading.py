@@ -126,6 +126,14 @@ def place(pipe: Any, device: str, offload: str | None = None) -> None:
         ) from error
 
 
+def stored(network: Any, name: str, value: torch.Tensor) -> torch.Tensor:
+    """The values of an entry of `state_dict`, also while sequential offloading keeps them elsewhere."""
+    if not value.is_meta:
+        return value
+    owner, _, own = name.rpartition(".")
+    return network.get_submodule(owner)._hf_hook.weights_map[own]
+
+
 def to_channels_last(network: torch.nn.Module) -> None:
     """Store the weights of 2-D convolutions channels last: up to 4 times faster on a CPU with several threads."""
     for parameter in network.parameters():
