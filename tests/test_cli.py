@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from diffusers import AutoencoderKL
+from PIL import Image
 
 from noiseprompt.cli import COMMANDS, Command, build_parser, main
 from noiseprompt.commands import _names
+from noiseprompt.npnet import NPNetConfig, build
 from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.store import Npd
+from tests import tiny
+from tests.npnet.test_published import published_file
 
 
 def every_command() -> list[list[str]]:
@@ -129,3 +138,162 @@ def test_a_recipe_with_an_unknown_option_is_refused_before_anything_runs(
     assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 2
     assert "no option guidance" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------------------- errors a user meets, in a real process
+
+
+def in_a_process(*words: str) -> subprocess.CompletedProcess:
+    code = "import sys; from noiseprompt.cli import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300)
+
+
+def test_an_error_is_all_that_is_printed(model: str, tmp_path: Path) -> None:
+    """A whole process: nothing of the libraries above it, no bar, no traceback."""
+    methods = "standard,redenoise:denoise_guidance_scale=1"
+    done = in_a_process(
+        "generate", "a red circle", "--model", model, "--out", str(tmp_path / "o"), "--methods", methods
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("noiseprompt: error: re-denoise with guidance scale 1")
+    assert done.stderr.count("\n") == 1 and "no guidance gap" in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def one_message(capfd: pytest.CaptureFixture[str], words: str) -> str:
+    assert main(words.split()) == 2
+    said = capfd.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and said.err.startswith("noiseprompt: error: ")
+    return said.err
+
+
+def test_an_unknown_family(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "strange"
+    folder.mkdir()
+    index = json.loads((Path(model) / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": "AudioLDMPipeline"}))
+    assert "AudioLDMPipeline" in one_message(capfd, f"generate circle --model {folder} --out {tmp_path / 'o'}")
+
+
+def saved_npnet(folder: Path, **changes: Any) -> Path:
+    sizes: dict[str, Any] = {"latent_shape": (4, 16, 16), "text_length": 12, "text_width": 128}
+    net = build(NPNetConfig("tokens", **{**sizes, "width": 16, "depth": 1, "heads": 2, **changes}))
+    for parameter in net.parameters():  # a fresh network changes nothing
+        torch.nn.init.normal_(parameter, std=0.2)
+    return net.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"family": "hunyuan-dit", "denoiser": "Hunyuan-DiT"}, "", "made for Hunyuan-DiT"),
+        ({"text_width": 2048}, "", "(12, 2048), the shape this NPNet was made for"),
+        ({}, "--height 128", "use re-denoise, or an NPNet trained for this one; noise is never resized"),
+        ({}, "--height 100", "multiples of 8"),
+    ],
+)
+def test_a_wrong_npnet_or_size(
+    changes: dict[str, Any], options: str, message: str, model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    net = saved_npnet(tmp_path / "net", **changes)
+    words = f"generate circle --model {model} --out {tmp_path / 'o'} --methods standard,npnet:path={net} {options}"
+    assert message in one_message(capfd, words)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("generate circle --out {tmp}/o --model {model} --methods npnet:path={tmp}/none", "none"),
+        ("generate circle --out {tmp}/o --model {model} --methods npnet", "npnet:path="),
+        ("generate circle --out {tmp}/o --model {model} --unet {tmp}/none", "no folder"),
+        ("generate circle --out {tmp}/o --model {model} --lora {tmp}/none.safetensors", "none.safetensors"),
+        ("generate circle --out {tmp}/o --model {model} --control_image {tmp}/none.png", "none.png"),
+        ("generate circle --out {tmp}/o --model {model} --scheduler euler-ancestrl", "Did you mean 'euler-ancestral'"),
+        ("generate circle --out {tmp}/o --model {model} --schedule ays", "DDIMScheduler, which takes no timesteps"),
+        ("generate circle --out {tmp}/o --model {model} --offload model --device cpu", "accelerator"),
+        ("evaluate --out {tmp}/o --model {model} --long_prompts cut --scorers+ shapes-checker", "truncate, average"),
+        ("collect --prompts shapes:test --out {tmp}/o --model {model} --dtype half --scorers+ shapes-checker", "half"),
+    ],
+)
+def test_wrong_options_end_in_one_message(
+    words: str, message: str, tmp_path: Path, model: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert message in one_message(capfd, words.format(tmp=tmp_path, model=model))
+
+
+# -------------------------------------------------------------------------------------- warnings, figures, fingerprints
+
+
+def test_warnings_are_one_line_each(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    net = saved_npnet(tmp_path / "net")
+    long = " and ".join(["a red circle above a blue ring"] * 3)
+    words = ["generate", long, "--model", model, "--out", str(tmp_path / "o"), "--num_inference_steps", "1"]
+    assert main([*words, "--methods", f"standard,npnet:path={net},strength=60", "--seeds", "0-3"]) == 0
+    lines = [line for line in capfd.readouterr().err.splitlines() if "warning" in line.lower()]
+    assert len(lines) == 2 and all("noiseprompt: warning: " in line for line in lines)
+    assert "12 tokens" in lines[0] and "is cut" in lines[0]
+    assert "not like unit Gaussian noise" in lines[1]
+
+
+def test_collect_stores_the_figures_of_its_noise(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = f"collect --prompts shapes:train --limit 4 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
+    assert main([*words.split(), "--scorers+", "shapes-checker", "-v"]) == 0
+    figures = json.loads((tmp_path / "npd" / "noise.json").read_text())["target noise"]
+    data = Npd(tmp_path / "npd")
+    targets, sources = (np.stack([getattr(data[i], name) for i in range(4)]) for name in ("target", "source"))
+    assert figures["images"] == 4
+    np.testing.assert_allclose(figures["std"], targets.std((0, 2, 3)), atol=1e-4)
+    moved = np.linalg.norm((targets - sources).reshape(4, -1), axis=1) / np.linalg.norm(sources.reshape(4, -1), axis=1)
+    assert figures["perturbation"] == pytest.approx(moved.mean(), abs=1e-4)
+    assert "noise of target noise: mean" in capfd.readouterr().out
+
+
+def test_another_sampler_is_another_run(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = f"evaluate --n 2 --num_inference_steps 2 --methods standard --model {model} --out {tmp_path / 'e'}"
+    words += " --scorers+ shapes-checker"
+    assert main(words.split()) == 0
+    capfd.readouterr()
+    assert main([*words.split(), "--scheduler", "dpm++"]) == 2
+    assert "DPMSolverMultistepScheduler" in capfd.readouterr().err
+    words = f"collect --prompts shapes:train --limit 2 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
+    words += " --scorers+ shapes-checker"
+    assert main(words.split()) == 0
+    capfd.readouterr()
+    assert main([*words.split(), "--scheduler", "dpm++"]) == 2
+    assert "DPMSolverMultistepScheduler" in capfd.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------- a published NPNet
+
+
+def test_a_published_npnet_is_imported_and_draws_at_its_one_size(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in the published layout with a narrow text branch, and a tiny SDXL whose latents are 128 x 128."""
+    monkeypatch.setattr(tiny, "TEXT_LENGTH", 77)
+    pipe = tiny.stable_diffusion_xl()
+    torch.manual_seed(0)
+    pipe.vae = AutoencoderKL(
+        block_out_channels=(4, 4),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=2,
+        latent_channels=4,
+        sample_size=256,
+    )
+    pipe.unet.register_to_config(sample_size=128)
+    model = tiny.save(pipe, tmp_path / "sdxl")
+    torch.save(published_file(width=64), tmp_path / "sdxl.pth")
+    net = tmp_path / "npnet"
+    assert main(["import", str(tmp_path / "sdxl.pth"), str(net)]) == 0
+    words = f"generate redcube --model {model} --methods standard,npnet:path={net} --seeds 1 --num_inference_steps 1"
+    assert main([*words.split(), "--out", str(tmp_path / "o")]) == 0
+    record = json.loads((tmp_path / "o" / "run.json").read_text())
+    assert record["noise"][f"npnet:path={net}"]["perturbation"] > 0.1
+    images = [np.asarray(Image.open(tmp_path / "o" / i["file"])) for i in record["images"]]
+    assert images[0].shape == (256, 256, 3) and (images[0] != images[1]).any()
+    capfd.readouterr()
+    message = one_message(capfd, f"{words} --out {tmp_path / 'p'} --height 128 --width 128")
+    assert "(4, 64, 64)" in message and "(4, 128, 128)" in message
+    assert "re-denoise" in message and "an NPNet trained for this one" in message and "never resized" in message
