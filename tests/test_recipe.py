@@ -9,10 +9,13 @@ import pytest
 import yaml
 
 from noiseprompt.cli import main
+from noiseprompt.commands import _names
 from noiseprompt.errors import ConfigError, InputError
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.npnet import build
 from noiseprompt.recipe import recipes_in
 from noiseprompt.recipes.analysis import ANALYSES
+from noiseprompt.recipes.calls import stage_call
 from noiseprompt.recipes.plan import flatten, make_plan, merge, read_recipe
 from noiseprompt.registry import METHODS, SCORERS
 from noiseprompt.train import network_config
@@ -93,6 +96,17 @@ def test_recipes_say_what_they_cost() -> None:
         assert flatten(read_recipe(file), "shapes")["minutes"] > 0
         head = file.read_text(encoding="utf-8").splitlines()[:2]
         assert f"noiseprompt run recipes/tables/{file.name} --on shapes" in head[1] and "minute" in head[1]
+
+
+@pytest.mark.parametrize("file", sorted(TABLES.parent.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_story_resolves(file: Path) -> None:
+    data = read_recipe(file)
+    for stage in ("collect", "train", "evaluate"):
+        if stage in data:
+            call = stage_call(stage, data[stage], data["model"])
+            assert call["model"] == data["model"] and call["settings"] is not None
+    methods = [MethodSpec.parse(name) for name in _names(data["evaluate"]["methods"].replace("{npnet}", "runs/x/best"))]
+    assert methods[0].label == "standard" and len({spec.label for spec in methods}) == len(methods)
 
 
 # ------------------------------------------------------------------------------------------------------ settings

@@ -228,8 +228,10 @@ class _Maker:
             method = _NET.sub(str(net / "best"), method, count=1)
         npd, npnet = nets[0] if nets else (None, None)
         evaluation = self._stage("evaluate", settings)
-        titles = [str(layers[kind].get("title") or name) for kind, name in (("group", group), ("row", row))]
-        plan.cells.append(Cell(group, row, *titles, MethodSpec.parse(method).label, evaluation, npd, npnet))
+        group_title = str(layers["group"].get("title") or group)
+        row_title = str(layers["row"].get("title") or row)
+        label = MethodSpec.parse(method).label
+        plan.cells.append(Cell(group, row, group_title, row_title, label, evaluation, npd, npnet))
 
     def _layers(self, group: str, row: str) -> dict[str, dict[str, Any]]:
         rows, groups = self.flat.get("rows") or {}, self.flat.get("groups") or {"": {}}
