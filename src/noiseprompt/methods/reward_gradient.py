@@ -1,4 +1,7 @@
-"""The gradient of a scorer through a short sampler: an upper bound for what a changed noise can win by that scorer."""
+"""The gradient of a scorer through a short sampler: how far a noise can be bent towards that scorer, at what price.
+
+An upper bound only in intention: the sampler of the run has more steps than the short one, and iterations are few.
+"""
 
 from __future__ import annotations
 
