@@ -34,8 +34,6 @@ from noiseprompt.types import InvertAt
 
 __all__ = ["FAMILIES", "Family", "Pipeline", "TextEmbeds"]
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
 
 class Pipeline:
     """A diffusers pipeline and the facts of its family.
@@ -95,29 +93,28 @@ class Pipeline:
             InputError: an unknown dtype, device, or option.
             ModelLoadError: nothing loadable there, or a pipeline that cannot work.
         """
-        from noiseprompt.families.options import ModelOptions, apply_options, with_schedule
+        from noiseprompt.families.options import ModelOptions, with_schedule
 
-        if dtype not in DTYPES:
-            raise InputError(f"dtype {dtype!r}", f"one of {', '.join(DTYPES)}")
-        asked = {"scheduler": scheduler, "schedule": schedule, "unet": unet, "lora": ",".join(lora) or None}
-        images = {"controlnet": controlnet, "control_image": None if control_image is None else str(control_image)}
-        hub = {"revision": revision, "variant": variant}
-        options = ModelOptions(**asked, **images, **hub, long_prompts=long_prompts, offload=offload)
-        options.check()
-        device = loading.pick_device(device)
-        loading.check_offload(device, offload)
-        pipe = loading.load_diffusers(model, DTYPES[dtype], revision, variant)
-        pipe = apply_options(pipe, options, DTYPES[dtype])
-        loading.place(pipe, device, offload)
-        pipe.set_progress_bar_config(disable=True)
+        options = ModelOptions(
+            scheduler=scheduler,
+            schedule=schedule,
+            unet=unet,
+            lora=",".join(lora) or None,
+            controlnet=controlnet,
+            control_image=None if control_image is None else str(control_image),
+            long_prompts=long_prompts,
+            revision=revision,
+            variant=variant,
+            dtype=dtype,
+            device=device,
+            offload=offload,
+        )
+        pipe = loading.load(model, options)
         self = cls(pipe, name=str(model), companions=options.names)
         self.schedule, self.family = schedule, with_schedule(self.family, schedule)
         self.long_prompts, self.changes = long_prompts, options.record()
         if self.family.announced:
             print(f"{model}: {self.family.describe_variant()}", file=sys.stderr)
-        if self.device.type == "cpu":
-            for network in (self.denoiser, pipe.vae):
-                loading.to_channels_last(network)
         return self
 
     @property

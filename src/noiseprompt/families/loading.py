@@ -4,17 +4,49 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from noiseprompt.errors import InputError, ModelLoadError
+
+if TYPE_CHECKING:
+    from noiseprompt.families.options import ModelOptions
 
 FIX = (
     "pass a local folder that holds model_index.json (what save_pretrained writes), or a hub id with network access;"
     " where there is none, run `hf download OWNER/NAME --local-dir FOLDER` on a machine that has it and pass FOLDER"
 )
 OFFLOADS = ("model", "sequential")
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def load(model: str | Path, options: ModelOptions) -> Any:
+    """A diffusers pipeline with its options, on its device, silent.
+
+    Args:
+        model: a folder in diffusers' layout, a hub id, or "shapes", the embedded world.
+
+    Raises:
+        InputError: an unknown dtype, device, or option.
+        ModelLoadError: nothing loadable there, or a pipeline that cannot work.
+    """
+    from noiseprompt.families.options import apply_options
+
+    if options.dtype not in DTYPES:
+        raise InputError(f"dtype {options.dtype!r}", f"one of {', '.join(DTYPES)}")
+    options.check()
+    device, dtype = pick_device(options.device), DTYPES[options.dtype]
+    check_offload(device, options.offload)
+    pipe = load_diffusers(model, dtype, options.revision, options.variant)
+    pipe = apply_options(pipe, options, dtype)
+    place(pipe, device, options.offload)
+    pipe.set_progress_bar_config(disable=True)
+    if torch.device(device).type == "cpu":
+        for network in (getattr(pipe, name, None) for name in ("unet", "transformer", "vae")):
+            if network is not None:
+                to_channels_last(network)
+    return pipe
 
 
 def resolve(model: str | Path) -> str | Path:
