@@ -197,6 +197,32 @@ def test_an_index_that_names_mt5_tokenizer_loads(folder, pipeline, tmp_path):
     assert knows_mt5() == before
 
 
+def test_a_tokenizer_that_is_a_sentencepiece_model_loads(folder, tmp_path):
+    """As on the hub: spiece.model, no tokenizer.json. It needs sentencepiece and protobuf."""
+    import sentencepiece
+
+    renamed = rewrite_index(folder, tmp_path / "hunyuan")
+    place = renamed / "tokenizer_2"
+    (place / "tokenizer.json").unlink()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*PROMPTS, "nine green birds of an age"]),
+        model_prefix=str(place / "spiece"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(place / "spiece.model"))
+    loaded = Pipeline.load(renamed)
+    assert loaded.pipe.tokenizer_2(PROMPTS).input_ids == [[*theirs.encode(prompt), 1] for prompt in PROMPTS]
+    assert loaded.encode(PROMPTS).call_kwargs["prompt_attention_mask_2"].sum(1).tolist() == [
+        len(theirs.encode(prompt)) + 1 for prompt in PROMPTS
+    ]
+
+
 def test_the_name_is_there_only_while_it_is_needed():
     if knows_mt5():
         pytest.skip("this transformers has the class itself")

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from noiseprompt.cli import main
 from noiseprompt.errors import ConfigError, InputError, ModelMismatchError
 from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
 from noiseprompt.noise import batch_noise
@@ -151,3 +152,14 @@ def test_an_sdxl_network_starts_stable_diffusion_without_its_text_term(tmp_path)
     method.prepare(pipeline, Sampling())
     assert torch.allclose(make_noise(spec, method, pipeline, embeds, None, source), expected, atol=1e-6)
     assert method.describe()["weights"] != ""
+
+
+def test_no_text_from_the_command_line(tmp_path, capsys):
+    folder = tiny.save(tiny.stable_diffusion(), tmp_path / "sd-tiny")
+    build(SDXL).save_pretrained(tmp_path / "net")
+    common = ["generate", "a red cube", f"--model={folder}", "--device=cpu", "--num_inference_steps=2", "--seeds=0-1"]
+    npnet = f"path={tmp_path / 'net'}"
+    assert main([*common, f"--out={tmp_path / 'refused'}", f"--methods=npnet:{npnet}"]) == 2
+    assert "without its text term (no_text)" in capsys.readouterr().err
+    assert main([*common, f"--out={tmp_path / 'out'}", f"--methods=standard,npnet:no_text,{npnet}"]) == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2 * 2 + 1

@@ -65,7 +65,8 @@ FAMILY = Family(
     fixed_kwargs={"use_resolution_binning": False},
     traps=(
         "v-prediction: keep the prediction_type of its scheduler when you replace the scheduler",
-        "its own scheduler is DDPM, which draws noise at every step: images repeat only with a generator",
+        "its own scheduler is DDPM, which draws noise at every step: it follows the image's seed in every command,"
+        " and in Python the generator that is handed to `sample`",
         "the pipeline maps sizes to its list of standard shapes; switched off here, so that the size asked is drawn:"
         " ask for one of them (1024 x 1024, 1280 x 1280, 1024 x 768, 1152 x 864, 1280 x 960, 1280 x 768, or turned)",
         "positions are computed from height // 8 whatever the autoencoder: its factor must be 8",

@@ -38,7 +38,7 @@ FAMILY = Family(
         "flow prediction through DPM-Solver++ with use_flow_sigmas: its levels are sigmas, not alpha-bar",
         "the first sigma of its grid is 0.9997, not 1",
         "the instruction stands before the prompt and not before the empty one, as in diffusers",
-        "latents have 32 channels of 32 x 32: the singular value branch tiles them 4 x 8",
+        "latents have 32 channels of 32 x 32: the singular value branch of an NPNet tiles them 4 x 8",
         "the pipeline draws the nearest size of a list and crops; switched off here, so that the size asked is drawn",
     ),
 )

@@ -156,7 +156,8 @@ class NPNet(nn.Module):
             raise ModelMismatchError(
                 f"a pipeline of the family {family!r}",
                 f"{config.family!r}: this NPNet was made for {config.denoiser or config.family}",
-                "use re-denoise, an NPNet trained for this family, or this one fine-tuned on its pairs",
+                "use re-denoise, an NPNet trained for this family, this one fine-tuned on its pairs (train --init), or"
+                " without its text term (no_text)",
             )
         came, made = tuple(latent_shape), tuple(config.latent_shape)
         if came != made and not self._takes_size(came):
