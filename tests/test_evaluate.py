@@ -481,3 +481,24 @@ def test_noise_figures_are_recorded_once_an_image(whole: Path, tmp_path: Path, s
     assert {label: f["images"] for label, f in found.items()} == dict.fromkeys(METHODS, 14)
     assert found["standard"]["perturbation"] == found["redenoise:strength=0"]["perturbation"] == [0, 0, 0]
     assert found["redenoise"]["perturbation"][0] > 0
+
+
+def test_a_scorer_is_no_judge_of_the_method_it_steers(tmp_path: Path, monkeypatch) -> None:
+    class Steered(NoiseMethod):
+        name = "steered"
+
+        def describe(self) -> dict:
+            return {"scorer": "brightness"}
+
+        def perturb(self, pipeline, embeds, noise):
+            return noise + 0.3
+
+    monkeypatch.setitem(REGISTRY._entries, "steered", Steered)
+    list(_run(tmp_path, methods=["standard", "redenoise", "steered"], scorers=[FakeScorer(), FakeChecker()]))
+    text = (tmp_path / "results.md").read_text()
+    tables = dict(part.split("\n", 1) for part in text.split("### ")[1:])
+    assert "| steered (steered by it) |" in tables["brightness"]
+    assert "| steered |" in tables["shapes-checker"]
+    assert "steered by it) marks" in text
+    page = report(tmp_path).read_text()
+    assert "Gain over standard: brightness" in page and ">steered (steered by it)<" in page

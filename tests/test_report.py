@@ -228,7 +228,7 @@ def test_the_summary_can_be_made_again(folder: Path) -> None:
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.037, 0.004), (20, 23), (0, 1e-6), (0, 12345)])
 def test_ticks_are_round_and_inside(low: float, high: float) -> None:
     found = report_html.ticks(low, high)
-    assert 2 <= len(found) <= 6
+    assert 2 <= len(found) <= 7
     assert all(low - 1e-9 <= t <= high + 1e-9 for t in found)
     steps = np.diff(found)
     assert np.allclose(steps, steps[0])
@@ -259,3 +259,35 @@ def test_a_single_mark_or_equal_values_draw() -> None:
         assert "nan" not in svg
         assert "inf" not in svg
     assert "nan" not in report_html.grouped_bars("t", [("k", [report_html.Mark("zero", 0.0)])], "u")
+
+
+def test_several_runs_on_one_page(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    _evaluate(other, EvaluateConfig(guidance_scale=5.0), METHODS[:2])
+    with pytest.raises(InputError, match="--out"):
+        report([folder, other])
+    path = report([folder, other], tmp_path / "both")
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.open == []
+    ids = [attributes["id"] for attributes in page.named("h2") if "id" in attributes]
+    assert [attributes["href"] for attributes in page.named("a")] == [f"#{name}" for name in ids] == ["#run0", "#run1"]
+    words = " ".join(page.text)
+    assert "guidance 5" in words and "guidance 2" in words
+    markdown = (tmp_path / "both" / "report.md").read_text(encoding="utf-8")
+    for run in (folder, other):
+        mean = json.loads((run / "results.json").read_text())["methods"]["redenoise"]["metrics"]["brightness"]["mean"]
+        assert f"{mean:.3f}" in markdown and f"{mean:.3f}" in words
+    assert markdown.count("### Settings and versions") == 2
+    assert EVIL not in markdown
+
+
+def test_paths_of_methods_are_shortened_and_told_in_the_settings(folder: Path, tmp_path: Path) -> None:
+    label = "npnet:path=/somewhere/far/away/best"
+    for name in ("settings.json", "results.jsonl", "results.json"):
+        text = (folder / name).read_text().replace('"redenoise"', f'"{label}"')
+        (tmp_path / name).write_text(text)
+    text = report(tmp_path, examples=0).read_text(encoding="utf-8")
+    before, _, after = text.partition("Settings and versions")
+    assert label not in before
+    assert "npnet (away/best)" in before
+    assert label in after

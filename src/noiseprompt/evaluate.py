@@ -218,6 +218,7 @@ def summarize_run(out: str | Path) -> dict[str, Any]:
         filter_scorers=judging["filter_scorers"],
         sets=measure(out, name, judging.get("reference", ""), world=model == "shapes") if name else None,
         refused=data["refused"],
+        steered={label: told["scorer"] for label, told in data["methods"].items() if "scorer" in told},
         seed=config["seed"],
     )
     replace(out / "results.json", json.dumps(summary, indent=1) + "\n")

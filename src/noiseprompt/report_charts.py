@@ -38,7 +38,7 @@ def gains(metric: str, summary: Summary) -> str:
     """The gain of each method in one metric."""
     rows = {label: method["metrics"][metric] for label, method in summary["methods"].items()}
     name = metric_name(metric, summary)
-    return _gains(f"Gain over standard: {name}", rows, f"difference in {name}, 95 % interval", summary)
+    return _gains(f"Gain over standard: {name}", rows, f"difference in {name}, 95 % interval", summary, metric)
 
 
 def diversity(summary: Summary) -> str:
@@ -48,8 +48,8 @@ def diversity(summary: Summary) -> str:
     return _gains("Change in diversity between the images of a prompt", rows, unit, summary)
 
 
-def _gains(title: str, rows: Mapping[str, Summary], unit: str, summary: Summary) -> str:
-    names, style = method_names(summary), styles(summary)
+def _gains(title: str, rows: Mapping[str, Summary], unit: str, summary: Summary, metric: str = "") -> str:
+    names, style = method_names(summary, metric), styles(summary)
     marks = [
         Mark(names[label], gain["mean"], gain["low"], gain["high"], f"n = {gain['n']}", style=style[label])
         for label, row in rows.items()
@@ -60,7 +60,8 @@ def _gains(title: str, rows: Mapping[str, Summary], unit: str, summary: Summary)
 
 def cost(summary: Summary, unit: str) -> str:
     """Mean of the main metric against "denoiser_calls" or "seconds" an image."""
-    main, names, style = summary["main_metric"], method_names(summary), styles(summary)
+    main, style = summary["main_metric"], styles(summary)
+    names = method_names(summary, main)
     marks = []
     for label, method in summary["methods"].items():
         row, seconds = method["metrics"][main], method["noise_seconds"] + method["sample_seconds"]
@@ -78,7 +79,8 @@ def cost(summary: Summary, unit: str) -> str:
 
 def wins(summary: Summary) -> str:
     """Won, tied and lost images of each method by the main metric."""
-    main, names, rows = summary["main_metric"], method_names(summary), []
+    main, rows = summary["main_metric"], []
+    names = method_names(summary, main)
     for label, method in summary["methods"].items():
         win = method["metrics"][main].get("win")
         if win:
@@ -92,7 +94,8 @@ def wins(summary: Summary) -> str:
 
 def kinds(summary: Summary) -> str:
     """The main metric by category of prompt."""
-    main, names, style, groups = summary["main_metric"], method_names(summary), styles(summary), []
+    main, style, groups = summary["main_metric"], styles(summary), []
+    names = method_names(summary, main)
     for kind in summary["kinds"]:
         rows = {label: method["metrics"][main]["kinds"].get(kind) for label, method in summary["methods"].items()}
         present = {label: row for label, row in rows.items() if row and not control_of(label)}
@@ -118,8 +121,8 @@ def score_charts(summary: Summary, scores: Mapping[str, Mapping[Key, float]]) ->
     Args:
         scores: label -> (prompt id, seed) -> score by `scatter_metric`.
     """
-    names, style, base = method_names(summary), styles(summary), scores.get(BASELINE, {})
-    name, found = metric_name(scatter_metric(summary), summary), []
+    metric, style, base = scatter_metric(summary), styles(summary), scores.get(BASELINE, {})
+    names, name, found = method_names(summary, metric), metric_name(metric, summary), []
     for label, own in scores.items():
         common = [key for key in base if key in own]
         if label == BASELINE or control_of(label) or all(own[key] == base[key] for key in common):

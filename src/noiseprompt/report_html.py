@@ -44,7 +44,7 @@ def colour(style: int) -> str:
     return GREY if style < 0 else PALETTE[style % len(PALETTE)]
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
+def ticks(low: float, high: float, count: int = 6) -> list[float]:
     """Round numbers, about `count` of them, within [low, high]."""
     span = max(high - low, 1e-9)
     power = 10.0 ** math.floor(math.log10(span / count))

@@ -66,7 +66,7 @@ def galleries(album: Album, summary: Mapping[str, Any], examples: int, random_ex
         examples: largest wins and largest losses shown for each method.
         random_examples: rows shown whatever their scores.
     """
-    names, base = method_names(summary), album.shots.get(BASELINE, {})
+    names, base = method_names(summary, album.scorer), album.shots.get(BASELINE, {})
     pictured = [key for key, shot in base.items() if shot.image]
     pictured.sort(key=shuffled)
     common = [key for key in pictured if all(key in s and s[key].image for s in album.shots.values())]

@@ -46,6 +46,7 @@ def summarize(
     filter_scorers: Sequence[str] = (),
     sets: Mapping[str, Any] | None = None,
     refused: Mapping[str, str] | None = None,
+    steered: Mapping[str, str] | None = None,
     seed: int = 0,
     resamples: int = 10_000,
 ) -> dict[str, Any]:
@@ -60,15 +61,17 @@ def summarize(
         filter_scorers: the scorers that filtered the training pairs, marked in the result: they are no judges.
         sets: what `set_metrics.measure` gives, or None.
         refused: methods that were left out -> the reason.
+        steered: methods that chose or made the noise by a scorer -> that scorer: of them it is no judge.
         seed: of the bootstrap and the permutation test.
 
     Returns:
         {"baseline", "filter_scorers", "main_metric", "metrics": [...], "kinds": [...], "prompts", "images", "refused",
-        "sets": {"features", "reference", "reference_images"} or None, "methods": {label: {"control", "images",
-        "denoiser_calls", "noise_seconds", "sample_seconds", "metrics": {metric: {"n", "mean", "baseline_mean", "gain":
-        {"mean", "low", "high", "n"}, "p", "p_holm", "detectable", "win": {"wins", "losses", "ties", "rate", "low",
-        "high"}, "kinds": {kind: {...}}}}, "sets": {"images", "fid", "precision", "recall"}, "diversity": as a metric,
-        with "low" and "high" of its mean}}}. The baseline has "n", "mean" and "kinds" alone.
+        "sets": {"features", "reference", "reference_images"} or None, "methods": {label: METHOD}}.
+        METHOD: {"control", "scorer", "images", "denoiser_calls", "noise_seconds", "sample_seconds", "metrics": {metric:
+        ROW}, "sets": {"images", "fid", "precision", "recall"}, "diversity": ROW with "low" and "high" of its mean}.
+        ROW: {"n", "mean", "baseline_mean", "gain": {"mean", "low", "high", "n"}, "p", "p_holm", "detectable", "win":
+        {"wins", "losses", "ties", "rate", "low", "high"}, "kinds": {kind: ROW}}; that of the baseline has "n", "mean"
+        and "kinds" alone.
 
     Raises:
         InputError: no results, or methods scored by different scorers.
@@ -80,7 +83,8 @@ def summarize(
     methods: dict[str, Any] = {}
     for label, column in columns.items():
         compared = base if label != BASELINE else None
-        entry: dict[str, Any] = {"control": control_of(label), "images": column.images}
+        entry: dict[str, Any] = {"control": control_of(label), "scorer": (steered or {}).get(label, "")}
+        entry["images"] = column.images
         entry.update({name: total / column.images for name, total in column.costs.items()})
         entry["metrics"] = {
             m: _compare(column.scores[m], compared.scores[m] if compared else None, kind_of, kinds, seed, resamples)

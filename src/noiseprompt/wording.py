@@ -9,6 +9,7 @@ from noiseprompt.labels import CONTROLS, control_of, display_names
 from noiseprompt.summary import ACCURACY, BASELINE, CHECKER
 
 LEVEL = 0.05
+STEERED = " (steered by it)"
 
 
 def number(value: float | None, signed: bool = False) -> str:
@@ -32,10 +33,15 @@ def metric_name(metric: str, summary: Mapping[str, Any]) -> str:
     return f"{metric} (filter)" if scorer in summary["filter_scorers"] else metric
 
 
-def method_names(summary: Mapping[str, Any]) -> dict[str, str]:
-    """Label -> its short name, controls marked."""
+def method_names(summary: Mapping[str, Any], metric: str = "") -> dict[str, str]:
+    """Label -> its short name, controls marked, and methods that were steered by the scorer of `metric`."""
     names = display_names(list(summary["methods"]))
-    return {label: f"{name} (control)" if control_of(label) else name for label, name in names.items()}
+    scorer = CHECKER if metric == ACCURACY else metric
+    marks = {
+        label: " (control)" * bool(control_of(label)) + STEERED * bool(scorer and method.get("scorer") == scorer)
+        for label, method in summary["methods"].items()
+    }
+    return {label: name + marks[label] for label, name in names.items()}
 
 
 def shown(row: Mapping[str, Any]) -> bool:
@@ -72,7 +78,8 @@ def diversity_verdict(name: str, method: Mapping[str, Any], main: Mapping[str, A
 
 def headline(summary: Mapping[str, Any]) -> list[str]:
     """The verdict on each method by the main metric, then what diversity it cost, then who was left out."""
-    names, main = method_names(summary), summary["main_metric"]
+    main = summary["main_metric"]
+    names = method_names(summary, main)
     others = {label: method for label, method in summary["methods"].items() if label != BASELINE}
     lines = [verdict(names[label], method["metrics"][main]) for label, method in others.items()]
     lines += [diversity_verdict(names[label], m, m["metrics"][main]) for label, m in others.items()]
@@ -106,6 +113,8 @@ def reading(summary: Mapping[str, Any]) -> str:
     )
     if any(metric_name(m, summary) != m for m in summary["metrics"]):
         text += " (filter) marks a scorer that chose the training pairs: it is no independent judge."
+    if any(STEERED in name for m in summary["metrics"] for name in method_names(summary, m).values()):
+        text += f"{STEERED} marks a method that chose or made its noise by this scorer: there its gain is no evidence."
     flags = sorted({control_of(label) for label in summary["methods"]} - {""})
     text += "".join(f" (control) {flag}: {CONTROLS[flag]}." for flag in flags)
     if ACCURACY in summary["metrics"]:
@@ -135,7 +144,7 @@ SETS_HEAD += ("gain in diversity [95 %]", "p (Holm)")
 
 def metric_rows(metric: str, summary: Mapping[str, Any]) -> list[list[str]]:
     """Cells under `HEAD`, a row a method."""
-    names, rows = method_names(summary), []
+    names, rows = method_names(summary, metric), []
     for label, method in summary["methods"].items():
         row = method["metrics"][metric]
         compared = [""] * 4
