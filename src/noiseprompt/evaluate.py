@@ -209,7 +209,8 @@ def summarize_run(out: str | Path) -> dict[str, Any]:
     """
     out = Path(out)
     data = read_settings(out)
-    config, judging = data["settings"]["config"], data["judging"]
+    config: dict[str, Any] = data["settings"]["config"]
+    judging: dict[str, Any] = data["judging"]
     if not judging:  # a folder of version 0.1.0
         judging = {"filter_scorers": [config["filter_scorer"]] if config.get("filter_scorer") else []}
     name, model = judging.get("features", ""), data["settings"]["pipeline"]["name"]
@@ -259,13 +260,14 @@ def _batch(
         )
         end = _now(pipeline)
         run.guard.watch(spec.label, latents, noise)
-        spent = (pipeline.denoiser_calls - calls, middle - start, end - middle)
-        results = _judge(run, spec.label, batch, images, [value / len(batch) for value in spent])
+        n = len(batch)
+        spent = ((pipeline.denoiser_calls - calls) / n, (middle - start) / n, (end - middle) / n)
+        results = _judge(run, spec.label, batch, images, spent)
         yield spec, results, diagnostics.measure(latents, noise), _now(pipeline) - start
 
 
 def _judge(
-    run: _Run, label: str, batch: Sequence[Item], images: np.ndarray, costs: Sequence[float]
+    run: _Run, label: str, batch: Sequence[Item], images: np.ndarray, costs: tuple[float, float, float]
 ) -> list[EvalResult]:
     """Score the images and save those to keep."""
     scores = {scorer.name: _score(scorer, images, batch) for scorer in run.scorers}
