@@ -16,7 +16,7 @@ class Bar:
     """
 
     def __init__(self, desc: str, unit: str) -> None:
-        self._options = {"desc": desc, "unit": unit}
+        self._desc, self._unit = desc, unit
         self._bar: Any = None
 
     def show(self, done: int, total: int, **postfix: Any) -> None:
@@ -24,7 +24,7 @@ class Bar:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(total=total, initial=done, **self._options)
+            self._bar = tqdm(total=total, initial=done, desc=self._desc, unit=self._unit)
         self._bar.n = done
         self._bar.set_postfix(postfix, refresh=True)
 
