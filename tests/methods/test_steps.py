@@ -148,8 +148,14 @@ def test_renoising_gives_the_variance_of_the_level() -> None:
 
 def test_repaint_refuses_a_level_that_is_pure_noise() -> None:
     made = pipeline(flipped, prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing")
+    from tests import tiny_flow
+
+    method = MethodSpec.parse("repaint").build()
+    for refused in (made, Pipeline(tiny_flow.stable_diffusion_3())):
+        with pytest.raises(InputError, match="pure noise"):
+            method.prepare(refused, Sampling())
     with pytest.raises(InputError, match="pure noise"):
-        perturbed(made, "repaint")
+        method.perturb(made, made.encode(TEXTS), NOISE)
 
 
 # ----------------------------------------------------------------------------------------------------------------- nlg

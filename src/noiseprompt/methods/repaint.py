@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from noiseprompt.errors import InputError
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, Sampling
 from noiseprompt.methods.fresh import fresh_noise
 from noiseprompt.methods.gap import levels_of
 
@@ -44,20 +44,32 @@ class Repaint(NoiseMethod):
         if self.num_inference_steps is not None and self.num_inference_steps < 1:
             raise InputError(f"repaint:num_inference_steps={self.num_inference_steps}", "1 or more")
 
+    def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
+        """Refuse flow models and schedules that end at alpha-bar 0: nothing of the source would survive fresh noise.
+
+        Raises:
+            InputError: level T holds nothing of the picture.
+        """
+        levels = pipeline.levels(self.num_inference_steps or pipeline.family.collection_steps)
+        self._weights(pipeline, levels[2:])
+
+    def _weights(self, pipeline: Pipeline, levels: tuple[float, float]) -> tuple[float, float]:
+        keep, fresh = renoise_weights(levels, pipeline.is_flow)
+        if keep == 0:
+            came = f"repaint with {pipeline.name!r}, whose noisiest level is pure noise"
+            raise InputError(came, "a level T that holds some of the picture", "use method redenoise")
+        return keep, fresh
+
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
         """The renoised latents; the fresh noise follows from each row of `noise`.
 
         Raises:
-            InputError: level T holds nothing of the picture (flow models, and schedules that end at alpha-bar 0): fresh
-                noise would replace the source altogether.
+            InputError: as `prepare`.
         """
         family = pipeline.family
         guidance = family.denoise_guidance_scale if self.guidance_scale is None else self.guidance_scale
         steps = self.num_inference_steps or family.collection_steps
-        keep, fresh = renoise_weights(levels_of(pipeline, noise, steps), pipeline.is_flow)
-        if keep == 0:
-            came = f"repaint with {pipeline.name!r}, whose noisiest level is pure noise"
-            raise InputError(came, "a level T that holds some of the picture", "use method redenoise")
+        keep, fresh = self._weights(pipeline, levels_of(pipeline, noise, steps))
         x = noise.to(torch.promote_types(noise.dtype, torch.float32))
         for index in range(self.rounds):
             z = fresh_noise(noise, "repaint", index).to(x)
