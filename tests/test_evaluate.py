@@ -30,7 +30,7 @@ from noiseprompt.results import slug
 from noiseprompt.statistics import paired_bootstrap, sign_flip_test, wilson
 from noiseprompt.summary import ACCURACY
 from noiseprompt.types import EvalResult, Prompt
-from noiseprompt.wording import markdown
+from noiseprompt.wording import kind_head, kind_rows, markdown
 from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::noiseprompt.guard.NoiseWarning")
@@ -85,7 +85,7 @@ def test_progress_counts_images(tmp_path: Path) -> None:
     assert [len(s.results) for s in steps] == [4] * 12 + [2] * 4
     assert [s.done for s in steps] == list(np.cumsum([len(s.results) for s in steps]))
     assert {s.total for s in steps} == {56}
-    assert (tmp_path / "results.md").read_text().count("\n| ") == 3 * (4 + 2)
+    assert (tmp_path / "results.md").read_text().count("\n| ") == 4 * (4 + 2)  # three metrics and the categories
 
 
 def test_strength_zero_draws_the_standard_images(whole: Path) -> None:
@@ -502,3 +502,15 @@ def test_a_scorer_is_no_judge_of_the_method_it_steers(tmp_path: Path, monkeypatc
     assert "steered by it) marks" in text
     page = report(tmp_path).read_text()
     assert "Gain over standard: brightness" in page and ">steered (steered by it)<" in page
+
+
+def test_a_table_by_category_holds_mean_and_gain() -> None:
+    results, a, b = _by_hand()
+    summary = summarize(results, filter_scorers=["taste"])
+    head, rows = kind_head(summary), kind_rows(summary)
+    assert head == ["method", "first, n = 12", "second, n = 18"]
+    assert [row[0] for row in rows] == ["standard", "better"]
+    assert rows[0][1] == f"{(a[:12] == 1).mean():.3f}"
+    gain = (b[12:] == 1).mean() - (a[12:] == 1).mean()
+    assert rows[1][2].startswith(f"{(b[12:] == 1).mean():.3f}; {gain:+.3f} [")
+    assert "\n| better | " + rows[1][1] in markdown(summary)

@@ -128,6 +128,11 @@ def _section(run: _Run, index: int, several: bool, examples: int, random_example
         name = escape(wording.metric_name(metric, summary))
         parts.append(f"<h4>{name}</h4>{table(wording.HEAD, wording.metric_rows(metric, summary))}")
     parts.append(f'<p class="note">{escape(wording.reading(summary))}</p>')
+    if summary["kinds"]:
+        name = escape(wording.metric_name(summary["main_metric"], summary))
+        parts.append(f"<h4>By category of prompt: {name}</h4>")
+        parts.append(table(wording.kind_head(summary), wording.kind_rows(summary)))
+        parts.append(f'<p class="note">{escape(wording.KIND_NOTE)}</p>')
     if summary["sets"]:
         parts.append(f"<h4>Distance and diversity</h4>{table(wording.SETS_HEAD, wording.sets_rows(summary))}")
         parts.append(f'<p class="note">{escape(wording.sets_reading(summary["sets"]))}</p>')

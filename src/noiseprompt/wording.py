@@ -10,6 +10,7 @@ from noiseprompt.summary import ACCURACY, BASELINE, CHECKER
 
 LEVEL = 0.05
 STEERED = " (steered by it)"
+KIND_NOTE = "Mean; gain over standard [95 %]. The intervals of the categories are not corrected for their number."
 
 
 def number(value: float | None, signed: bool = False) -> str:
@@ -159,6 +160,28 @@ def metric_rows(metric: str, summary: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def kind_head(summary: Mapping[str, Any]) -> list[str]:
+    """Titles above `kind_rows`: the categories of prompts, with n."""
+    main, sizes = summary["main_metric"], dict.fromkeys(summary["kinds"], 0)
+    for method in summary["methods"].values():
+        for kind, row in method["metrics"][main].get("kinds", {}).items():
+            sizes[kind] = max(sizes[kind], row["n"])
+    return ["method", *(f"{kind}, n = {n}" for kind, n in sizes.items())]
+
+
+def kind_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """A row a method, a cell a category: the mean of the main metric, and the gain with its interval."""
+    main, rows = summary["main_metric"], []
+    for label, name in method_names(summary, main).items():
+        cells = []
+        for kind in summary["kinds"]:
+            row = summary["methods"][label]["metrics"][main].get("kinds", {}).get(kind)
+            gain = "; " + interval_text(row["gain"], signed=True) if row and "gain" in row else ""
+            cells.append(number(row["mean"]) + gain if row else "")
+        rows.append([name, *cells])
+    return rows
+
+
 def sets_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """Cells under `SETS_HEAD`, a row a method that has set metrics."""
     names, rows = method_names(summary), []
@@ -185,6 +208,9 @@ def markdown(summary: Mapping[str, Any]) -> str:
     parts = ["\n".join(f"- {line}" for line in headline(summary)), power_sentence(summary)]
     for metric in summary["metrics"]:
         parts += [f"### {metric_name(metric, summary)}", table(HEAD, metric_rows(metric, summary))]
+    if summary["kinds"]:
+        title = f"### By category of prompt: {metric_name(summary['main_metric'], summary)}"
+        parts += [title, table(kind_head(summary), kind_rows(summary)), KIND_NOTE]
     if summary["sets"]:
         parts += ["### Distance and diversity", table(SETS_HEAD, sets_rows(summary)), sets_reading(summary["sets"])]
     parts.append(f"{summary['prompts']} prompts, {summary['images']} images. {reading(summary)}")
