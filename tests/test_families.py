@@ -11,7 +11,6 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, StableDiffusionPAGPipeline
 
-from noiseprompt import families
 from noiseprompt.cli import main
 from noiseprompt.collect import weights_digest
 from noiseprompt.drivers import dpm_solver_levels
@@ -67,14 +66,20 @@ def test_checkpoints_of_one_class_have_their_own_defaults(xl, name, expected):
     assert family.name == "stable-diffusion-xl", "an NPNet for SDXL fits all of them"
 
 
-def test_what_is_put_into_a_model_decides_too(xl):
-    def variant(*companions: str) -> str:
-        return Pipeline(xl, "stabilityai/stable-diffusion-xl-base-1.0", companions).family.variant
-
-    assert variant("latent-consistency/lcm-lora-sdxl") == "LCM"
-    assert variant("loras/pcm_sdxl_smallcfg_4step.safetensors") == "PCM"
-    assert variant("loras/sdxl_lightning_4step_lora.safetensors") == "SDXL-Lightning"
-    assert variant("mhdang/dpo-sdxl-text2image-v1") == ""
+@pytest.mark.parametrize(
+    ("companion", "expected"),
+    [
+        ("latent-consistency/lcm-lora-sdxl", ("LCM", 1.0, 4)),
+        ("loras/pcm_sdxl_smallcfg_2step_converted.safetensors", ("PCM", 1.0, 2)),
+        ("loras/pcm_sdxl_normalcfg_8step_converted.safetensors", ("PCM with normal guidance", 3.0, 8)),
+        ("loras/sdxl_lightning_8step_lora.safetensors", ("SDXL-Lightning", 1.0, 8)),
+        ("mhdang/dpo-sdxl-text2image-v1", ("", 5.5, 50)),
+        ("loras/style_1000steps.safetensors", ("", 5.5, 50)),
+    ],
+)
+def test_what_is_put_into_a_model_decides_too(xl, companion, expected):
+    family = Pipeline(xl, "stabilityai/stable-diffusion-xl-base-1.0", [companion]).family
+    assert (family.variant, family.guidance_scale, family.num_inference_steps) == expected
 
 
 def test_other_classes_with_variants():
@@ -249,12 +254,7 @@ def test_an_unknown_class_works_with_a_warning_that_says_what_is_assumed():
     assert torch.allclose(pipeline.redenoise(embeds.select([1]), x[1:]), moved[1:], atol=1e-5)
 
 
-@pytest.fixture
-def without_aura_flow(monkeypatch):
-    monkeypatch.setattr(families, "FAMILIES", tuple(f for f in FAMILIES if f.name != "aura-flow"))
-
-
-def test_an_unknown_flow_class_redenoises_as_a_loop_written_by_hand(without_aura_flow):
+def test_an_unknown_flow_class_redenoises_as_a_loop_written_by_hand():
     with pytest.warns(NoisepromptWarning, match=r"AuraFlowPipeline.*guidance_scale is g.*3\.5 by default"):
         pipeline = Pipeline(tiny_flow.aura_flow())
     pipe, x = pipeline.pipe, noise(pipeline)
@@ -275,7 +275,7 @@ def test_an_unknown_flow_class_redenoises_as_a_loop_written_by_hand(without_aura
     assert (upper - x).abs().max() > 3e-3 and (mine - upper).abs().max() < 2e-3 * (upper - x).abs().max()
 
 
-def test_an_unknown_class_from_the_command_line(without_aura_flow, tmp_path, capsys):
+def test_an_unknown_class_from_the_command_line(tmp_path, capsys):
     folder = tiny.save(tiny_flow.aura_flow(), tmp_path / "aura")
     out = tmp_path / "out"
     drawing = ["--methods=standard,redenoise", "--seeds=0-1", "--num_inference_steps=2", "--device=cpu"]

@@ -213,10 +213,17 @@ class Family:
     variant: str = ""
 
     def of(self, pipe: Any, names: Sequence[str] = ()) -> Family:
-        """This family with the defaults of the first variant that matches a loaded pipeline."""
+        """This family with the defaults of the first variant that matches a loaded pipeline.
+
+        A name that says how many steps it is for ("sdxl_lightning_8step") is believed.
+        """
         for variant in self.variants:
             if variant.matches(pipe, names):
-                return replace(self, **{"source": variant.source, **variant.changes}, variant=variant.name)
+                found = {"source": variant.source, **variant.changes}
+                for name in names if variant.pattern else ():
+                    if told := re.search(r"(\d+)[-_]?step", Path(name).name.lower()):
+                        found["num_inference_steps"] = int(told[1])
+                return replace(self, **found, variant=variant.name)
         return self
 
     def latent_shape(self, pipe: Any, height: int | None, width: int | None) -> tuple[int, int, int]:

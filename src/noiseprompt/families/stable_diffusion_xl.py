@@ -47,7 +47,8 @@ FAMILY = Family(
     source="the paper, section 4 and appendix",
     no_guidance=embedded_guidance,
     traps=(
-        "guidance-free relatives (Turbo, Lightning, LCM, PCM) have no guidance gap: NPNet works, re-denoise does not",
+        "guidance-free relatives (Turbo, Lightning, LCM, most of PCM) have no guidance gap: an NPNet works, re-denoise"
+        " does not",
         "the size is a condition: pass height and width, never resize afterwards",
     ),
     variants=(
@@ -66,6 +67,12 @@ FAMILY = Family(
         Variant("SDXL-Turbo", guidance_free(1), "model card of stabilityai/sdxl-turbo", pattern=r"sdxl-turbo"),
         Variant("SDXL-Lightning", guidance_free(4), "model card of ByteDance/SDXL-Lightning", pattern=r"lightning"),
         Variant("LCM", guidance_free(4), "model card of latent-consistency/lcm-lora-sdxl", pattern=r"(^|[-_])lcm"),
+        Variant(
+            "PCM with normal guidance",
+            {"guidance_scale": 3.0, "num_inference_steps": 4, "denoise_guidance_scale": 3.0},
+            "model card of wangfuyun/PCM_Weights: 2.5 to 3.5 at 4 steps",
+            pattern=r"(^|[-_])pcm.*normal_?cfg",
+        ),
         Variant("PCM", guidance_free(4), "model card of wangfuyun/PCM_Weights", pattern=r"(^|[-_])pcm"),
     ),
 )
