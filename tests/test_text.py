@@ -10,6 +10,7 @@ import torch
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.text import TextWarning, chunks, limits, reach, warn_cut
 from tests import tiny
+from tests.families import tiny_hunyuan, tiny_pixart
 
 LONG = "a red cube on a blue ball near an old green bird"  # 16 tokens are read, 2 of them special
 
@@ -35,6 +36,20 @@ def test_what_is_read_is_all_that_matters_to_the_encoder(pipe) -> None:
 def test_limits_of_every_encoder(pipe) -> None:
     assert [limit for _, limit in limits(pipe)] == [16]
     assert [limit for _, limit in limits(tiny.stable_diffusion_xl())] == [16, 16]
+    hunyuan = limits(tiny_hunyuan.hunyuan_dit())
+    assert [(type(t).__name__, limit) for t, limit in hunyuan] == [("BertTokenizer", 77), ("T5Tokenizer", 256)]
+    assert [limit for _, limit in limits(tiny_pixart.pixart())] == [120]  # of the alpha version
+
+
+@pytest.mark.parametrize("long", ["a red cube " * 200, "\u7ea2\u8272" * 300])
+def test_the_encoder_of_another_family_reads_what_is_said(long: str) -> None:
+    """With spaces or without: BERT's own truncation keeps as many tokens as fit, and not one more."""
+    pipe = tiny_hunyuan.hunyuan_dit()
+    kept = long[: reach(pipe, long)]
+    ids = pipe.tokenizer(long, truncation=True, max_length=77).input_ids
+    mine = pipe.tokenizer(kept).input_ids
+    assert len(mine) <= 77 and mine[:-1] == ids[: len(mine) - 1]
+    assert len(pipe.tokenizer(long[: len(kept) + 6]).input_ids) > 77
 
 
 def test_chunks_hold_every_word_once_and_fit(pipe) -> None:

@@ -31,24 +31,23 @@ def limits(pipe: Any) -> list[tuple[Any, int]]:
     found = []
     for name in TOKENIZERS:
         tokenizer = getattr(pipe, name, None)
-        if tokenizer is None:
+        clip = type(tokenizer).__name__.startswith("CLIP")
+        if tokenizer is None or (clip and type(pipe).__name__.startswith("Flux")):  # there a pooled vector only
             continue
         own = int(min(getattr(tokenizer, "model_max_length", UNLIMITED), UNLIMITED))
-        fixed = type(tokenizer).__name__.startswith(("CLIP", "Bert"))
-        limit = (
-            own if fixed else min(_max_sequence_length(pipe) or own, 256 if "Hunyuan" in type(pipe).__name__ else own)
-        )
+        fixed = clip or type(tokenizer).__name__.startswith("Bert")
+        limit = own if fixed else min(_max_sequence_length(pipe), own)
         if limit < UNLIMITED:
             found.append((tokenizer, limit))
     return found
 
 
-def _max_sequence_length(pipe: Any) -> int | None:
+def _max_sequence_length(pipe: Any) -> int:
     for function in (type(pipe).__call__, getattr(type(pipe), "encode_prompt", None)):
         parameter = inspect.signature(function).parameters.get("max_sequence_length") if function else None
         if parameter is not None and isinstance(parameter.default, int):
             return parameter.default
-    return None
+    return 256 if "Hunyuan" in type(pipe).__name__ else UNLIMITED  # written inside its encode_prompt
 
 
 def reach(pipe: Any, text: str) -> int:
