@@ -63,6 +63,7 @@ def test_paper_figures_fit_their_columns_and_rows(file: Path) -> None:
         assert set(part) <= set(rows) | {"Standard"}
         assert all(len(figures) == len(paper["columns"]) for figures in part.values())
     assert paper.get("against", next(iter(rows))) in rows
+    assert paper.get("metric", "none") in [*(paper.get("columns") or ()), "none"]
 
 
 def paper_row(name: str, row: str, group: str = "") -> dict[str, float]:
@@ -145,6 +146,13 @@ def test_the_last_layer_wins(tmp_path: Path) -> None:
     assert found(smoke=False) == [(8, 5, 3.0), (8, 9, 3.0), (100, 7, 3.0), (100, 9, 3.0)]
     assert found(smoke=True) == [(2, 1, 3.0), (2, 9, 3.0), (2, 7, 3.0), (2, 9, 3.0)]
     assert {cell.method for cell in make_plan(path).cells} == {"standard"}
+
+
+def test_a_smoke_run_may_change_a_row(tmp_path: Path) -> None:
+    rows = {"Standard": {"method": "standard"}, "two": {"method": "redenoise:rounds=2"}}
+    path = write(tmp_path, {"rows": rows, "smoke": {"rows": {"two": {"method": "redenoise"}}}})
+    assert [cell.method for cell in make_plan(path).cells] == ["standard", "redenoise:rounds=2"]
+    assert [cell.method for cell in make_plan(path, smoke=True).cells] == ["standard", "redenoise"]
 
 
 def test_the_bare_word_on_is_a_key(tmp_path: Path) -> None:

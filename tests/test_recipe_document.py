@@ -87,6 +87,14 @@ def test_differences_to_another_row(tmp_path: Path) -> None:
     assert npnet[6:8] == ["", ""]
 
 
+def test_no_verdict_where_the_paper_prints_no_score(tmp_path: Path) -> None:
+    cells = [cell("Standard", None), cell("NPNet", (0.1, 0.05, 0.2))]
+    for paper in ({}, {**PAPER, "metric": "none"}):
+        assert "as in the paper?" not in section(tmp_path, {**RECIPE, "paper": paper}, cells)
+    first = section(tmp_path, {**RECIPE, "paper": {**PAPER, "metric": "PickScore"}}, cells)
+    assert cells_of(first)[2][-1] == "yes"
+
+
 @pytest.mark.parametrize(
     ("paper", "gain", "word"),
     [

@@ -4,7 +4,8 @@ The paper's figures stand in the recipe:
 
     paper:
       columns: [PickScore, ...]      the paper's metrics
-      metric: ImageReward            the one whose direction is compared with ours, the last column unless given
+      metric: ImageReward            the one whose direction is compared with ours, the last column unless given;
+                                     "none" to compare none
       rows: {ROW: [...]}             or `groups: {GROUP: {ROW: [...]}}`, a figure a column, null where there is none
       against: ROW                   the row the others are compared with, "Standard" unless given
       show: win                      winning rates instead of gains (figures 7, 10 and 15)
@@ -158,7 +159,7 @@ def _titles(paper: Data, ours: Data | None, grouped: bool) -> list[str]:
         titles += [name, f"{name}: winning rate" if paper.get("show") == "win" else f"{name}: gain over standard"]
     against = _against(paper)
     titles += [f"{metric_title(ours['metrics'][0])}: difference to {against}"] if against != "Standard" else []
-    titles += ["as in the paper?"]
+    titles += ["as in the paper?"] if _is_compared(paper) else []
     titles += ["denoiser calls", "seconds an image"] if paper.get("cost") else []
     return titles + (["training"] if any(cell["training"] for cell in ours["cells"]) else [])
 
@@ -183,7 +184,7 @@ def _ours(paper: Data, ours: Data, cell: Data, cells: dict[tuple[str, str], Data
     else:
         difference = (cell.get("against") or {}).get(first)
         made += [gain_text(first, {"gain": difference}) if difference else ""]
-    made += [verdict(_paper_gain(paper, cell["group"], cell["row"]), difference)]
+    made += [verdict(_paper_gain(paper, cell["group"], cell["row"]), difference)] if _is_compared(paper) else []
     made += cost_text(cell) if paper.get("cost") else []
     return made + [training_text(cell["training"])]
 
@@ -192,7 +193,12 @@ def _paper_gain(paper: Data, group: str, row: str) -> float | None:
     """The paper's difference between a row and the one it is compared with, on the metric named for that."""
     own, base = _figures(paper, group, row), _figures(paper, group, _against(paper))
     columns = list(paper.get("columns") or ())
-    if not own or not base or row == _against(paper):
+    metric = paper.get("metric", columns[-1] if columns else "")
+    if not own or not base or row == _against(paper) or metric not in columns:
         return None
-    at = columns.index(paper["metric"]) if paper.get("metric") in columns else len(columns) - 1
+    at = columns.index(metric)
     return None if own[at] is None or base[at] is None else float(own[at]) - float(base[at])
+
+
+def _is_compared(paper: Data) -> bool:
+    return bool(paper.get("rows") or paper.get("groups")) and paper.get("metric") != "none"
