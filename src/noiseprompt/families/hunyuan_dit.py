@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -37,8 +38,7 @@ def mt5_tokenizer_named() -> Iterator[None]:
 
     The model_index.json of Hunyuan-DiT names that class; the two read the same files. Nothing is left behind.
     """
-    import transformers
-
+    transformers: Any = importlib.import_module("transformers")
     if hasattr(transformers, "MT5Tokenizer"):
         yield
         return
