@@ -200,6 +200,14 @@ def test_the_worlds_reference_shows_the_prompts() -> None:
     assert not (pictures[0] == pictures[1]).all()
 
 
+def test_prompts_the_world_cannot_show_have_no_reference(tmp_path: Path) -> None:
+    list(_run(tmp_path))
+    found = set_metrics.measure(tmp_path, "corner", world=True)
+    assert found is not None
+    assert (found["reference"], found["reference_images"]) == ("", 0)
+    assert found["methods"]["standard"]["fid"] is None
+
+
 def _sets(standard: list[float], method: list[float]) -> dict:
     def figures(values: list[float]) -> dict:
         by_prompt = {f"p{i:02}": value for i, value in enumerate(values)}

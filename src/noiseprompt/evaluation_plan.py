@@ -28,16 +28,18 @@ SMALL = 128
 class EvaluateConfig:
     """How images are drawn and judged.
 
-    Fields:
+    Args:
         seeds: the seeds of every prompt; if empty, `num_seeds` a prompt: from the prompt's own seed upwards if it names
             one, else assigned from `seed` and the prompt within `seed_range` (both ends included). The default range is
             the one training seeds come from, as in the paper: the prompts differ, and table 14 finds no effect of the
             range.
-        num_seeds: see there. Two or more a prompt let the diversity between the images of one prompt be measured.
+        num_seeds: of a prompt; two or more let the diversity between the images of one prompt be measured.
         seed: of the run; also seeds the bootstrap.
-        seed_range: see there.
-        guidance_scale, num_inference_steps: the family's values where None.
-        height, width: in pixels, the pipeline's where None.
+        seed_range: of the seeds that are assigned.
+        guidance_scale: of the sampler, the family's where None.
+        num_inference_steps: of the sampler, the family's where None.
+        height: in pixels, the pipeline's where None.
+        width: in pixels, the pipeline's where None.
         batch_size: images drawn at once.
         save_images: "all", "none", a number of prompts, or "auto": all up to 128 pixels or where `features` is named,
             else those of 24 prompts.

@@ -133,7 +133,7 @@ def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]
             raise InputError(f"no picture in {folder}", f"a folder of {', '.join(SUFFIXES)}", "check --reference")
         keys = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
         return _cached(out / "features" / "of-reference.npz", network, keys, files), f"the pictures in {folder}"
-    if not texts:
+    if not texts or not all(map(_of_the_world, texts)):
         return np.zeros((0, 1), np.float32), ""
     each = -(-REFERENCE_SCENES // len(texts))
     path, mark = out / "features" / "of-scenes.npz", fingerprint({"e": network.name, "each": each, "texts": texts})
@@ -145,6 +145,16 @@ def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]
     found = network(_scenes(texts, each))
     _write(path, mark, found)
     return found, words
+
+
+def _of_the_world(text: str) -> bool:
+    from noiseprompt.shapes.scenes import parse
+
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _scenes(texts: Sequence[str], each: int) -> Iterator[np.ndarray]:
