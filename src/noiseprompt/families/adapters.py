@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
+from noiseprompt.families.loading import weights_in
 
 
 def public_name(source: str) -> str:
@@ -62,7 +63,7 @@ def _load(cls: Any, source: str, places: list[dict[str, Any]], dtype: Any) -> An
     problem: Exception | None = None
     for place in places:
         try:
-            return cls.from_pretrained(**place, use_safetensors=True, torch_dtype=dtype)
+            return cls.from_pretrained(**place, use_safetensors=True, **weights_in(dtype))
         except Exception as error:  # the first place's reason is the telling one
             problem = problem or error
     reason = " ".join(str(problem).split())[:300]

@@ -12,6 +12,7 @@ from typing import Any
 
 from noiseprompt.errors import InputError, ModelLoadError, ModelMismatchError
 from noiseprompt.families import stable_diffusion, stable_diffusion_xl
+from noiseprompt.families.loading import weights_in
 
 CLASSES = {
     "StableDiffusionPipeline": "StableDiffusionControlNetPipeline",
@@ -46,13 +47,13 @@ def with_controlnet(pipe: Any, controlnet: str | Path | None, control_image: str
         if name not in CLASSES:
             raise ModelMismatchError(f"a ControlNet with a {name}", f"one of {', '.join(CLASSES)}")
         try:
-            net = diffusers.ControlNetModel.from_pretrained(controlnet, torch_dtype=dtype)
+            net = diffusers.ControlNetModel.from_pretrained(controlnet, **weights_in(dtype))
         except Exception as error:  # diffusers and the hub's client raise many kinds
             reason = " ".join(str(error).split())[:300]
             came = f"the ControlNet {controlnet} does not load ({type(error).__name__}: {reason})"
             raise ModelLoadError(came, "a folder or hub id with config.json and weights of a ControlNet") from error
         check_controlnet(pipe, net)
-        pipe = getattr(diffusers, CLASSES[name]).from_pipe(pipe, controlnet=net, torch_dtype=dtype)
+        pipe = getattr(diffusers, CLASSES[name]).from_pipe(pipe, controlnet=net, **weights_in(dtype))
     elif name not in CLASSES.values():
         fix = "pass --controlnet too"
         raise ModelMismatchError(f"a control image with a {name}", "a pipeline with a ControlNet", fix)

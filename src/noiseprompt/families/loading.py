@@ -88,13 +88,20 @@ def load_diffusers(
         extra = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
         with mt5_tokenizer_named() if "MT5Tokenizer" in str(config) else nullcontext():
             return DiffusionPipeline.from_pretrained(
-                folder, torch_dtype=dtype, revision=revision, variant=variant, **extra
+                folder, **weights_in(dtype), revision=revision, variant=variant, **extra
             )
     except ModelLoadError:
         raise
     except Exception as error:
         came = f"{model} does not load ({type(error).__name__}: {error})"
         raise ModelLoadError(came, "a complete diffusers pipeline", FIX) from error
+
+
+def weights_in(dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """The argument of `from_pretrained` for the precision of weights, by the name this version of diffusers wants."""
+    from diffusers.utils import deprecation_utils
+
+    return {"dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype": dtype}
 
 
 def check_class(name: str) -> None:
