@@ -21,6 +21,7 @@ from noiseprompt.npnet import NPNetConfig, build
 from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.store import Npd
 from tests import tiny
+from tests.families import tiny_hunyuan
 from tests.npnet.test_published import published_file
 
 
@@ -297,3 +298,18 @@ def test_a_published_npnet_is_imported_and_draws_at_its_one_size(
     message = one_message(capfd, f"{words} --out {tmp_path / 'p'} --height 128 --width 128")
     assert "(4, 64, 64)" in message and "(4, 128, 128)" in message
     assert "re-denoise" in message and "an NPNet trained for this one" in message and "never resized" in message
+
+
+def test_a_published_npnet_draws_with_hunyuan_dit(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Latents of 1024 x 1024 pixels through tiny Hunyuan-DiT; random weights are far from noise, which is said."""
+    pipe = tiny_hunyuan.hunyuan_dit()
+    model = tiny.save(pipe, tmp_path / "dit")
+    width = pipe.text_encoder.config.hidden_size
+    torch.save(published_file(width=width), tmp_path / "dit.pth")
+    net = tmp_path / "npnet"
+    assert main(["import", str(tmp_path / "dit.pth"), str(net)]) == 0
+    words = f"generate redcube --model {model} --methods npnet:path={net} --seeds 1 --num_inference_steps 1"
+    assert main([*words.split(), "--height=1024", "--width=1024", "--out", str(tmp_path / "o")]) == 0
+    assert "not like unit Gaussian noise" in capfd.readouterr().err
+    [entry] = json.loads((tmp_path / "o" / "run.json").read_text())["images"]
+    assert Image.open(tmp_path / "o" / entry["file"]).size == (1024, 1024)
