@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 # pip finds the CPU build of the pinned torch; a second resolver is not used on purpose.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types smoke bench clean
 
 demo: $(STAMP)
 	$(BIN)/noiseprompt demo --out demo
@@ -22,6 +22,10 @@ lint: $(DEV_STAMP)
 
 types: $(DEV_STAMP)
 	$(BIN)/pyright
+
+# Every recipe of the paper's tables on the embedded world, a few prompts each.
+smoke: $(STAMP)
+	$(BIN)/noiseprompt run recipes/tables --on shapes --smoke
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/npd_reads.py

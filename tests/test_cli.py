@@ -86,7 +86,7 @@ def recipe(model: str) -> dict:
         "model": model,
         "collect": {
             "prompts": "shapes:train",
-            "limit": 24,
+            "n": 24,
             "sampling_steps": 2,
             "batch_size": 8,
             "shard_size": 8,
@@ -238,7 +238,7 @@ def test_warnings_are_one_line_each(model: str, tmp_path: Path, capfd: pytest.Ca
 
 
 def test_collect_stores_the_figures_of_its_noise(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = f"collect --prompts shapes:train --limit 4 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
+    words = f"collect --prompts shapes:train --n 4 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
     assert main([*words.split(), "--scorers+", "shapes-checker", "-v"]) == 0
     figures = json.loads((tmp_path / "npd" / "noise.json").read_text())["target noise"]
     data = Npd(tmp_path / "npd")
@@ -257,7 +257,7 @@ def test_another_sampler_is_another_run(model: str, tmp_path: Path, capfd: pytes
     capfd.readouterr()
     assert main([*words.split(), "--scheduler", "dpm++"]) == 2
     assert "DPMSolverMultistepScheduler" in capfd.readouterr().err
-    words = f"collect --prompts shapes:train --limit 2 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
+    words = f"collect --prompts shapes:train --n 2 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
     words += " --scorers+ shapes-checker"
     assert main(words.split()) == 0
     capfd.readouterr()

@@ -121,7 +121,7 @@ def test_a_finished_recipe_is_passed_over(runs: Path) -> None:
 # ------------------------------------------------------------------------------------------------- small recipes
 
 TINY = {
-    "collect": {"limit": 20, "sampling_steps": 1, "batch_size": 10, "shard_size": 10},
+    "collect": {"n": 20, "sampling_steps": 1, "batch_size": 10, "shard_size": 10},
     "train": {
         "architecture": "tokens",
         "sizes": {"width": 16, "depth": 1, "heads": 2},

@@ -55,6 +55,7 @@ def test_what_is_written_is_read(tmp_path, store_source):
         np.testing.assert_array_equal(found.source, source.astype(np.float16) if store_source else source)
         if not expected.rejected:
             np.testing.assert_array_equal(found.target, (source + np.float32(0.25)).astype(np.float16))
+    assert [pair.id for pair in npd] == [pair.id for pair in pairs()]
     assert npd[5].target is None
     assert npd[-1].id == npd[5].id
     np.testing.assert_array_equal(npd.seeds(), np.arange(6))

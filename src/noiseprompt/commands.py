@@ -58,7 +58,7 @@ def collect(
     settings: Any = None,
     scorers: list[str] | None = None,
     column: str | None = None,
-    limit: int | None = None,
+    n: int | None = None,
     verbose: bool = False,
     loading: ModelOptions | None = None,
 ) -> None:
@@ -71,7 +71,7 @@ def collect(
         settings: of re-denoise, sampling and storage.
         scorers: names; "shapes-preference" for the shapes world unless given.
         column: of a csv, json or parquet file.
-        limit: take the first n prompts.
+        n: take the first n prompts.
         verbose: print the figures of the target noise.
         loading: how the model is loaded and changed.
     """
@@ -82,7 +82,7 @@ def collect(
     from noiseprompt.scorers.base import load_scorers
     from noiseprompt.text import warn_cut
 
-    listed = load_prompts(prompts, column=column, limit=limit)
+    listed = load_prompts(prompts, column=column, limit=n, model=model)
     if listed.duplicates:
         print(f"{listed.duplicates} duplicate prompts left out")
     judges = load_scorers(scorers or _default_scorers(model))

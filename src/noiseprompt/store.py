@@ -6,7 +6,7 @@ Every candidate is stored with all its scores; what is kept for training is a vi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -159,6 +159,9 @@ class Npd:
             stored = self._sources[shard]
             result[i] = stored[row] if stored is not None else self._regenerate(int(rows[i]))
         return result
+
+    def __iter__(self) -> Iterator[ScoredPair]:
+        return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int) -> ScoredPair:
         index = int(self._rows([index])[0])

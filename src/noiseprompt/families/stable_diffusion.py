@@ -36,7 +36,7 @@ FAMILY = Family(
     variants=(
         Variant(
             "shapes",
-            {"guidance_scale": 4.0, "num_inference_steps": 10},
+            {"guidance_scale": 3.5, "num_inference_steps": 10},
             "the embedded world's guidance curve (benchmarks/world.py)",
             applies=is_shapes,
         ),

@@ -17,8 +17,8 @@ Rows and groups may also have `title` (as shown), `only: [NAME, ...]` and `on`. 
 holds what all tables share on that model: model, prompts, scorers, sizes, `smoke`, `show` (metrics of the tables) and
 `reuse` (folders of data sets made elsewhere).
 
-Settings are merged in this order, the last wins: on/NAME.yaml, recipe, smoke of on/NAME.yaml, group, row, `limit` and
-`n` of that smoke, smoke of the recipe. A stage's folder is named by a fingerprint of its settings: equal stages of any
+Settings are merged in this order, the last wins: on/NAME.yaml, recipe, smoke of on/NAME.yaml, group, row, `n` of that
+smoke, smoke of the recipe. A stage's folder is named by a fingerprint of its settings: equal stages of any
 rows and recipes are made once.
 """
 
@@ -44,7 +44,7 @@ _RECIPE = _SETTINGS | {"about", "note", "minutes", "paper", "rows", "groups", "a
 _GROUP = _SETTINGS | {"title", "only", "note", "on"}
 _ROW = _GROUP | {"method", "hidden"}
 _DEFAULTS = _SETTINGS | {"about", "smoke", "reuse", "show"}
-_SIZES = ("limit", "n")
+_SIZES = ("n",)
 """Settings that a smoke run always takes from on/NAME.yaml: how many pairs and prompts."""
 _FOLDERS = {"collect": "npd", "train": "npnet", "evaluate": "evaluation"}
 _NET = re.compile(r"\{npnet(?::([^}]+))?\}")

@@ -71,5 +71,5 @@ def _holds(folder: Path, stage: Stage) -> bool:
 
 def pairs_wanted(options: dict[str, Any]) -> int:
     """How many pairs a collection will have."""
-    listed = load_prompts(options["prompts"], column=options.get("column"), limit=options.get("limit"))
+    listed = load_prompts(options["prompts"], column=options.get("column"), limit=options.get("n"))
     return len(planned_pairs(listed.prompts, options["settings"]))

@@ -15,7 +15,10 @@ def write_card(run: Path, config: Any, out: Path) -> None:
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     curve = {(r["stage"], r["step"]): r["loss"] for r in records}
     rows = [f"| {stage} | {step} | {loss:.4f} |" for (stage, step), loss in curve.items() if step % 250 == 0]
-    settings = "\n".join(f"| {name} | {value} |" for name, value in asdict(config).items())
+    flat = {name: value for name, value in asdict(config).items() if name != "phases"}
+    for number, phase in enumerate(asdict(config)["phases"], 1):
+        flat[f"phase {number}"] = ", ".join(f"{name} {value:g}" for name, value in phase.items() if value)
+    settings = "\n".join(f"| {name} | {value} |" for name, value in flat.items())
     hardware = f"{os.cpu_count()} cores of a CPU ({platform.machine()})"
     text = f"""---
 license: apache-2.0
@@ -39,7 +42,7 @@ Made by `noiseprompt shapes train --out RUN --export OUT`, seed {config.seed}, o
 |---|---|
 {settings}
 
-Loss (autoencoder: L1 + squared error; U-Net: min-SNR-weighted squared error):
+Loss (autoencoder: L1 + squared error; U-Net: squared error weighted as its phase says, so that phases do not compare):
 
 | stage | step | loss |
 |---|---|---|
