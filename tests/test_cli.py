@@ -178,6 +178,7 @@ def test_an_unknown_family(model: str, tmp_path: Path, capfd: pytest.CaptureFixt
 
 def saved_npnet(folder: Path, **changes: Any) -> Path:
     sizes: dict[str, Any] = {"latent_shape": (4, 16, 16), "text_length": 12, "text_width": 128}
+    torch.manual_seed(0)
     net = build(NPNetConfig("tokens", **{**sizes, "width": 16, "depth": 1, "heads": 2, **changes}))
     for parameter in net.parameters():  # a fresh network changes nothing
         torch.nn.init.normal_(parameter, std=0.2)
@@ -230,7 +231,7 @@ def test_warnings_are_one_line_each(model: str, tmp_path: Path, capfd: pytest.Ca
     net = saved_npnet(tmp_path / "net")
     long = " and ".join(["a red circle above a blue ring"] * 3)
     words = ["generate", long, "--model", model, "--out", str(tmp_path / "o"), "--num_inference_steps", "1"]
-    assert main([*words, "--methods", f"standard,npnet:path={net},strength=60", "--seeds", "0-3"]) == 0
+    assert main([*words, "--methods", f"standard,npnet:path={net},strength=600", "--seeds", "0-3"]) == 0
     lines = [line for line in capfd.readouterr().err.splitlines() if "warning" in line.lower()]
     assert len(lines) == 2 and all("noiseprompt: warning: " in line for line in lines)
     assert "12 tokens" in lines[0] and "is cut" in lines[0]

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.prompts import load_prompts
 from noiseprompt.scorers.shapes_checker import ShapesChecker
-from noiseprompt.shapes import npnet_folder, preference_folder, weights_folder
+from noiseprompt.shapes import features_folder, npnet_folder, preference_folder, weights_folder
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_guidance_matters(pipe) -> None:
 
 
 def test_weights_are_small_and_safe() -> None:
-    folders = [weights_folder(), npnet_folder(), preference_folder()]
+    folders = [weights_folder(), npnet_folder(), preference_folder(), features_folder()]
     files = [f for folder in folders for f in Path(folder).rglob("*") if f.is_file()]
     assert sum(f.stat().st_size for f in files) <= 20e6
     assert {f.suffix for f in files} <= {".safetensors", ".json", ".md"}
