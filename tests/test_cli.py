@@ -15,8 +15,9 @@ import yaml
 from diffusers import AutoencoderKL
 from PIL import Image
 
+from noiseprompt import cli
 from noiseprompt.cli import COMMANDS, Command, build_parser, main
-from noiseprompt.commands import _names
+from noiseprompt.commands import _names, _with
 from noiseprompt.npnet import NPNetConfig, build
 from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.store import Npd
@@ -314,3 +315,10 @@ def test_a_published_npnet_draws_with_hunyuan_dit(tmp_path: Path, capfd: pytest.
     assert "not like unit Gaussian noise" in capfd.readouterr().err
     [entry] = json.loads((tmp_path / "o" / "run.json").read_text())["images"]
     assert Image.open(tmp_path / "o" / entry["file"]).size == (1024, 1024)
+
+
+def test_options_may_be_spelled_with_dashes_and_text_terms_left_out() -> None:
+    assert cli._underscored("--long-prompts=a-b") == "--long_prompts=a-b"
+    assert cli._underscored("a-b") == "a-b" and cli._underscored("-v") == "-v"
+    assert _with("npnet:path=x", no_text=True) == "npnet:path=x,no_text"
+    assert _with("redenoise", no_text=True) == "redenoise"

@@ -165,11 +165,17 @@ def run_command(parser: Any, arguments: list[str]) -> int:
     return int(resolve(command.function)(**options) or 0)
 
 
+def _underscored(word: str) -> str:
+    """ "--long-prompts=average" as "--long_prompts=average": both spellings of an option are understood."""
+    name, equals, value = word.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value if name.startswith("--") else word
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point: runs one command; a NoisepromptError becomes one line and exit status 2."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    words = sys.argv[1:] if arguments is None else arguments
+    words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
         with _own_warnings_only():
             return run_command(build_parser(words), words)

@@ -144,6 +144,7 @@ def generate(
     seeds: str = "0-3",
     strength: float = 1.0,
     renormalize: bool = False,
+    no_text: bool = False,
     settings: Any = None,
     verbose: bool = False,
     loading: ModelOptions | None = None,
@@ -158,6 +159,7 @@ def generate(
         seeds: e.g. "0-7" or "1,5,9".
         strength: of every method that does not name its own: 0 is the source noise, 1 what the method makes.
         renormalize: scale the noise of every method back to the norm of its source.
+        no_text: leave out the text term of every NPNet (table 6), as for one of another family.
         settings: of the sampler.
         verbose: print the figures of every noise.
         loading: how the model is loaded and changed.
@@ -170,7 +172,7 @@ def generate(
     from noiseprompt.text import warn_cut
     from noiseprompt.types import Prompt
 
-    specs = [MethodSpec.parse(_with(name, strength, renormalize)) for name in _names(methods)]
+    specs = [MethodSpec.parse(_with(name, strength, renormalize, no_text)) for name in _names(methods)]
     chosen = parse_seeds(seeds)
     is_file = Path(prompt).suffix in (".txt", ".csv", ".json", ".jsonl", ".parquet") or prompt.startswith("shapes:")
     if not prompt.strip():
@@ -188,10 +190,11 @@ def generate(
     print(f"images and grid.png in {out}")
 
 
-def _with(method: str, strength: float, renormalize: bool) -> str:
+def _with(method: str, strength: float = 1.0, renormalize: bool = False, no_text: bool = False) -> str:
     """A method's text with these options added, unless it is the source noise itself or names its own."""
     words = [f"strength={strength}"] * (strength != 1 and "strength=" not in method)
     words += ["renormalize"] * (renormalize and "renormalize" not in method)
+    words += ["no_text"] * (no_text and method.partition(":")[0] == "npnet" and "no_text" not in method)
     if not words or method.partition(":")[0] == "standard":
         return method
     return f"{method}{',' if ':' in method else ':'}{','.join(words)}"
@@ -208,6 +211,7 @@ def evaluate(
     column: str | None = None,
     seed_file: Path | None = None,
     report: bool = True,
+    no_text: bool = False,
     verbose: bool = False,
     loading: ModelOptions | None = None,
 ) -> None:
@@ -226,6 +230,7 @@ def evaluate(
         column: of a csv, json or parquet file.
         seed_file: a seed for each prompt, one a line, or a table with a column `seed`.
         report: print the table and write report.html.
+        no_text: leave out the text term of every NPNet (table 6), as for one of another family.
         verbose: print the figures of every noise.
         loading: how the model is loaded and changed.
     """
@@ -239,7 +244,7 @@ def evaluate(
     from noiseprompt.text import warn_cut
 
     every = methods.strip() == "all"
-    specs = all_methods() if every else [MethodSpec.parse(name) for name in _names(methods)]
+    specs = all_methods() if every else [MethodSpec.parse(_with(name, no_text=no_text)) for name in _names(methods)]
     optional = [spec.label for spec in specs if every and spec.name != "standard"]
     listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
     judges = load_scorers(scorers or ([*_default_scorers(model), "shapes-checker"]))
