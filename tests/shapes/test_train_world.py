@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from noiseprompt.errors import ConfigError
 from noiseprompt.shapes import captions, model, scenes
 from noiseprompt.shapes.phases import Layout, Phase, locate, loss_weights
-from noiseprompt.shapes.train_world import Ema, WorldConfig, draw_scenes, export, normalise_latents, train_world
+from noiseprompt.shapes.train_world import WorldConfig, draw_scenes, export, normalise_latents, train_world
+from noiseprompt.shapes.training import Ema
 
 PHASES = (
     Phase(3, 1e-3, 2, 0.5, 0.35, 0.1, decay_steps=9),

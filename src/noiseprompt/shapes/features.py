@@ -15,7 +15,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from noiseprompt.errors import ConfigError
 from noiseprompt.schedules import warm_cosine
 from noiseprompt.shapes import scenes, spoiling
-from noiseprompt.shapes.train_world import KIND_SHARES, Ema, claim, loop, to_tensor
+from noiseprompt.shapes.training import (
+    KIND_SHARES,
+    Ema,
+    claim,
+    curve,
+    load_average,
+    loop,
+    optimize,
+    save_network,
+    to_tensor,
+)
 
 WIDTH = 64
 """Numbers in the features of one picture."""
@@ -182,13 +191,7 @@ def train_features(folder: Path, config: FeatureConfig) -> Iterator[dict]:
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(images).float()
         loss = loss_of(logits, right)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * warm_cosine(step, config.steps, 100)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        ema.update(step)
+        optimize(optimizer, ema, loss, config.lr * warm_cosine(step, config.steps, 100), step)
         return loss.item()
 
     state = {"model": network, "ema": ema, "optimizer": optimizer}
@@ -224,31 +227,14 @@ def export(folder: Path, out: Path) -> None:
     Raises:
         ConfigError: the folder holds no checkpoint.
     """
-    from safetensors.torch import save_file
-
-    if not (folder / "features.pt").exists():
-        raise ConfigError(
-            f"{folder} holds no features.pt", "a folder in which the network was trained", "train it first"
-        )
     config = FeatureConfig(**json.loads((folder / "config.json").read_text()))
     network = FeatureNet()
-    ema = Ema(network, config.ema_decay)
-    saved = torch.load(folder / "features.pt", weights_only=True)
-    ema.load_state_dict(saved["ema"])
-    ema.copy_to(network)
-    checked = validate(network, VALIDATION_SCENES)
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, out / "model.safetensors")
-    (out / "model.safetensors").chmod(0o644)  # safetensors writes it for its owner alone
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    step = load_average(folder, "features", network, config.ema_decay)
     size = sum(p.numel() for p in network.parameters())
-    (out / "README.md").write_text(_card(folder, config, saved["step"], size, checked))
+    save_network(network, config, _card(folder, config, step, size, validate(network, VALIDATION_SCENES)), out)
 
 
 def _card(folder: Path, config: FeatureConfig, step: int, parameters: int, checked: dict[str, float]) -> str:
-    path = folder / "metrics.jsonl"
-    records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    curve = "".join(f"| {r['step']} | {r['loss']:.4f} |\n" for r in records[:: max(len(records) // 10, 1)])
     unit = {"damage": "mean absolute error, amounts in [0, 1]; a constant answer: 0.29"}
     rows = "".join(f"| {name} | {value:.4f} | {unit.get(name, 'share')} |\n" for name, value in checked.items())
     return (
@@ -259,7 +245,7 @@ def _card(folder: Path, config: FeatureConfig, step: int, parameters: int, check
         f"of the training split; seed {config.seed}, {step} of {config.steps} steps of {config.batch_size}, "
         f"AdamW {config.lr}, bfloat16,\n"
         f"{torch.get_num_threads()} thread(s) of a CPU ({platform.machine()}, {os.cpu_count()} cores).\n\n"
-        f"| step | loss |\n|---|---|\n{curve}\n"
+        f"| step | loss |\n|---|---|\n{curve(folder)}\n"
         f"{VALIDATION_SCENES} scenes of the validation split (never seen), spoiled alike; a share counts scenes with\n"
         "every question of the group answered rightly:\n\n"
         f"| group | value | |\n|---|---|---|\n{rows}"

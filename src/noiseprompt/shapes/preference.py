@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from noiseprompt.errors import ConfigError
 from noiseprompt.schedules import warm_cosine
 from noiseprompt.shapes import scenes, spoiling
-from noiseprompt.shapes.train_world import KIND_SHARES, Ema, claim, loop, to_tensor
+from noiseprompt.shapes.training import (
+    KIND_SHARES,
+    Ema,
+    claim,
+    curve,
+    load_average,
+    loop,
+    optimize,
+    save_network,
+    to_tensor,
+)
 
 WORDS = 8
 """Words of the longest sentence."""
@@ -217,13 +226,7 @@ def train_preference(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
             scores = network.read(network.look(images), words[texts], pictures).float()
         scores = scores.view(-1, config.batch_size)
         loss = (F.softplus(scores[worse] - scores[better]) * weight).mean() / weight.mean()
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * warm_cosine(step, config.steps, 100)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        ema.update(step)
+        optimize(optimizer, ema, loss, config.lr * warm_cosine(step, config.steps, 100), step)
         return loss.item()
 
     state = {"model": network, "ema": ema, "optimizer": optimizer}
@@ -254,28 +257,13 @@ def export(folder: Path, out: Path) -> None:
     Raises:
         ConfigError: the folder holds no checkpoint.
     """
-    from safetensors.torch import save_file
-
-    if not (folder / "preference.pt").exists():
-        raise ConfigError(
-            f"{folder} holds no preference.pt", "a folder in which the scorer was trained", "train it first"
-        )
     config = PreferenceConfig(**json.loads((folder / "config.json").read_text()))
     network = PreferenceNet(config.width, config.blocks)
-    ema = Ema(network, config.ema_decay)
-    ema.load_state_dict(torch.load(folder / "preference.pt", weights_only=True)["ema"])
-    ema.copy_to(network)
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, out / "model.safetensors")
-    (out / "model.safetensors").chmod(0o644)  # safetensors writes it for its owner alone
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-    (out / "README.md").write_text(_card(folder, config, sum(p.numel() for p in network.parameters())))
+    load_average(folder, "preference", network, config.ema_decay)
+    save_network(network, config, _card(folder, config, sum(p.numel() for p in network.parameters())), out)
 
 
 def _card(folder: Path, config: PreferenceConfig, parameters: int) -> str:
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    curve = records[:: max(len(records) // 10, 1)]
-    rows = "".join(f"| {r['step']} | {r['loss']:.4f} |\n" for r in curve)
     path = folder / "validation.json"
     checked = json.loads(path.read_text()) if path.exists() else {}
     types = "".join(f"| {name} | {100 * share:.1f} |\n" for name, share in checked.items())
@@ -286,6 +274,7 @@ def _card(folder: Path, config: PreferenceConfig, parameters: int) -> str:
         f"against near misses, unrelated texts and broken pictures; seed {config.seed}, {config.steps} steps of "
         f"{config.batch_size},\nAdamW {config.lr}, on CPU in bfloat16. "
         "It stands in for a human-preference model: it filters, the exact checker judges.\n\n"
-        f"| step | loss |\n|---|---|\n{rows}\nPairs of the validation split ordered rightly, by type of negative:\n\n"
+        f"| step | loss |\n|---|---|\n{curve(folder)}\n"
+        "Pairs of the validation split ordered rightly, by type of negative:\n\n"
         f"| negative | % |\n|---|---|\n{types}"
     )

@@ -6,25 +6,20 @@ the same folder continues; two runs with one seed give the same weights on one m
 
 from __future__ import annotations
 
-import json
 import os
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from noiseprompt.errors import ConfigError
 from noiseprompt.schedules import warm_cosine
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
 from noiseprompt.shapes.phases import PHASES, Layout, Phase, locate, loss_weights
-
-KIND_SHARES = (0.12, 0.20, 0.32, 0.20, 0.16)
-"""Shares of `scenes.KINDS` among training pictures: relations are the hardest and get the most."""
+from noiseprompt.shapes.training import KIND_SHARES, Ema, claim, load_average, loop, optimize, to_tensor
 
 
 @dataclass(frozen=True)
@@ -69,86 +64,6 @@ def draw_scenes(seed: int, count: int) -> tuple[list[scenes.Request], list[scene
     return requests, drawn
 
 
-def to_tensor(images: list[np.ndarray]) -> torch.Tensor:
-    """Pictures in [0, 1], (H, W, 3) each -> (B, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) * 2 - 1
-
-
-def claim(folder: Path, config: Any) -> None:
-    """Make the run folder and record its settings, or check that it was made with the same ones.
-
-    Raises:
-        ConfigError: the folder was made with other settings.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / "config.json"
-    mine = json.dumps(asdict(config), indent=2)
-    if settings.exists() and settings.read_text() != mine:
-        raise ConfigError(
-            f"{folder} was made with other settings: {settings.read_text()}",
-            mine,
-            "choose another folder or the same settings",
-        )
-    settings.write_text(mine)
-
-
-def loop(
-    folder: Path, stage: str, steps: int, state: dict[str, Any], step_fn: Callable[[int], float], every: float
-) -> Iterator[dict]:
-    """Run `step_fn(step)` to `steps`, with a checkpoint of `state` (objects with state_dict) every `every` seconds."""
-    path = folder / f"{stage}.pt"
-    start = 0
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        start = saved.pop("step")
-        for name, part in saved.items():
-            state[name].load_state_dict(part)
-    clock = saved_at = time.monotonic()
-    losses: list[float] = []
-    for step in range(start, steps):
-        losses.append(step_fn(step))
-        now = time.monotonic()
-        if now - saved_at > every or step + 1 == steps:
-            partial = path.with_suffix(".tmp")
-            torch.save({"step": step + 1, **{name: part.state_dict() for name, part in state.items()}}, partial)
-            os.replace(partial, path)
-            saved_at = now
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            record = {
-                "stage": stage,
-                "step": step + 1,
-                "loss": float(np.mean(losses)),
-                "seconds": round(now - clock, 1),
-            }
-            losses.clear()
-            with (folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
-            yield record
-
-
-class Ema(torch.nn.Module):
-    """Exponential moving average of a module's parameters, with a warm start."""
-
-    def __init__(self, module: torch.nn.Module, decay: float) -> None:
-        super().__init__()
-        self.decay = decay
-        self.source = list(module.parameters())
-        self.average = torch.nn.ParameterList(
-            [torch.nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.source]
-        )
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for average, value in zip(self.average, self.source, strict=True):
-            average.lerp_(value, 1 - decay)
-
-    @torch.no_grad()
-    def copy_to(self, module: torch.nn.Module) -> None:
-        for target, value in zip(module.parameters(), self.average, strict=True):
-            target.copy_(value)
-
-
 def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
     """Autoencoder on rendered scenes: L1 + squared error and a faint KL term; ends with the measured scaling factor."""
     torch.manual_seed(config.seed)
@@ -170,13 +85,7 @@ def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
         error = restored.float() - x
         kl = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
         loss = error.abs().mean() + 2 * error.square().mean() + 1e-4 * kl
-        for group in optimizer.param_groups:
-            group["lr"] = config.vae_lr * warm_cosine(step, config.vae_steps, 100)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        ema.update(step)
+        optimize(optimizer, ema, loss, config.vae_lr * warm_cosine(step, config.vae_steps, 100), step)
         return loss.item()
 
     yield from loop(
@@ -273,15 +182,9 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
         embeds = text_encoder(tokens).last_hidden_state
         loss = torch.zeros(()) if layout_only else denoising_loss(x, embeds, step, weights[number])
         both_losses = loss + phase.layout_weight * layout(embeds, x) if phase.layout_weight else loss
-        for group in optimizer.param_groups:
-            group["lr"] = phase.rate(within)
-        optimizer.zero_grad()
         layout_optimizer.zero_grad()
-        both_losses.backward()
-        torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        optimizer.step()
+        optimize(optimizer, ema, both_losses, phase.rate(within), step)
         layout_optimizer.step()
-        ema.update(step)
         return both_losses.item() if layout_only else loss.item()
 
     yield from loop(
@@ -302,16 +205,8 @@ def export(folder: Path, config: WorldConfig, out: Path) -> None:
     """
     from diffusers import AutoencoderKL
 
-    if not (folder / "unet.pt").exists():
-        raise ConfigError(
-            f"{folder} holds no unet.pt",
-            "a folder in which the world was trained",
-            "run `noiseprompt shapes train` first",
-        )
     both = torch.nn.ModuleList([model.build_text_encoder(), model.build_unet()])
-    ema = Ema(both, config.ema_decay)
-    ema.load_state_dict(torch.load(folder / "unet.pt", weights_only=True)["ema"])
-    ema.copy_to(both)
+    load_average(folder, "unet", both, config.ema_decay)
     vae: Any = AutoencoderKL.from_pretrained(folder / "vae_normalised")
     vae.register_to_config(_name_or_path="shapes")  # not the folder of whoever trained it
     model.save_pipeline(model.build_pipeline(vae, both[0], both[1]), out)

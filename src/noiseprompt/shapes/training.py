@@ -1,0 +1,147 @@
+"""What the trainings of the world's networks share: run folder, resumable loop, one optimizer step, what is shipped.
+
+A run folder holds config.json, STAGE.pt (the newest checkpoint, weights-only) and metrics.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from noiseprompt.errors import ConfigError
+
+KIND_SHARES = (0.12, 0.20, 0.32, 0.20, 0.16)
+"""Shares of `scenes.KINDS` among training pictures: relations are the hardest and get the most."""
+
+
+def to_tensor(images: list[np.ndarray]) -> torch.Tensor:
+    """Pictures in [0, 1], (H, W, 3) each -> (B, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) * 2 - 1
+
+
+def claim(folder: Path, config: Any) -> None:
+    """Make the run folder and record its settings, or check that it was made with the same ones.
+
+    Raises:
+        ConfigError: the folder was made with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "config.json"
+    mine = json.dumps(asdict(config), indent=2)
+    if settings.exists() and settings.read_text() != mine:
+        raise ConfigError(
+            f"{folder} was made with other settings: {settings.read_text()}",
+            mine,
+            "choose another folder or the same settings",
+        )
+    settings.write_text(mine)
+
+
+def loop(
+    folder: Path, stage: str, steps: int, state: dict[str, Any], step_fn: Callable[[int], float], every: float
+) -> Iterator[dict]:
+    """Run `step_fn(step)` to `steps`, with a checkpoint of `state` (objects with state_dict) every `every` seconds."""
+    path = folder / f"{stage}.pt"
+    start = 0
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        start = saved.pop("step")
+        for name, part in saved.items():
+            state[name].load_state_dict(part)
+    clock = saved_at = time.monotonic()
+    losses: list[float] = []
+    for step in range(start, steps):
+        losses.append(step_fn(step))
+        now = time.monotonic()
+        if now - saved_at > every or step + 1 == steps:
+            partial = path.with_suffix(".tmp")
+            torch.save({"step": step + 1, **{name: part.state_dict() for name, part in state.items()}}, partial)
+            os.replace(partial, path)
+            saved_at = now
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            record = {
+                "stage": stage,
+                "step": step + 1,
+                "loss": float(np.mean(losses)),
+                "seconds": round(now - clock, 1),
+            }
+            losses.clear()
+            with (folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            yield record
+
+
+class Ema(torch.nn.Module):
+    """Exponential moving average of a module's parameters, with a warm start."""
+
+    def __init__(self, module: torch.nn.Module, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.source = list(module.parameters())
+        self.average = torch.nn.ParameterList(
+            [torch.nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.source]
+        )
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for average, value in zip(self.average, self.source, strict=True):
+            average.lerp_(value, 1 - decay)
+
+    @torch.no_grad()
+    def copy_to(self, module: torch.nn.Module) -> None:
+        for target, value in zip(module.parameters(), self.average, strict=True):
+            target.copy_(value)
+
+
+def optimize(optimizer: torch.optim.Optimizer, ema: Ema, loss: torch.Tensor, lr: float, step: int) -> None:
+    """One step down the gradient of `loss` at rate `lr`, its norm clipped to 1; the average follows."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(ema.source, 1.0)
+    optimizer.step()
+    ema.update(step)
+
+
+def load_average(folder: Path, stage: str, network: torch.nn.Module, ema_decay: float) -> int:
+    """Put the averaged weights of the newest checkpoint of a stage into `network`; returns the checkpoint's step.
+
+    Raises:
+        ConfigError: the folder holds no checkpoint of that stage.
+    """
+    path = folder / f"{stage}.pt"
+    if not path.exists():
+        raise ConfigError(f"{folder} holds no {path.name}", "a folder in which it was trained", "train it first")
+    saved = torch.load(path, weights_only=True)
+    ema = Ema(network, ema_decay)
+    ema.load_state_dict(saved["ema"])
+    ema.copy_to(network)
+    return saved["step"]
+
+
+def save_network(network: torch.nn.Module, config: Any, card: str, out: Path) -> None:
+    """Write a network as it is shipped: model.safetensors in fp16, config.json and README.md."""
+    from safetensors.torch import save_file
+
+    out.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, out / "model.safetensors")
+    (out / "model.safetensors").chmod(0o644)  # safetensors writes it for its owner alone
+    (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    (out / "README.md").write_text(card)
+
+
+def curve(folder: Path) -> str:
+    """About ten rows "| step | loss |" of a run's metrics, for a model card; "" without metrics."""
+    path = folder / "metrics.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return "".join(f"| {r['step']} | {r['loss']:.4f} |\n" for r in records[:: max(len(records) // 10, 1)])
