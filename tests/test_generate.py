@@ -13,7 +13,7 @@ from PIL import Image
 
 import noiseprompt
 from noiseprompt.errors import InputError, ModelMismatchError, NoiseError, NoisepromptError, ShapeError
-from noiseprompt.generate import GenerateConfig, generate, parse_seeds, winning_noise
+from noiseprompt.generate import GenerateConfig, generate, parse_seeds
 from noiseprompt.guard import NoiseWarning
 from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
 from noiseprompt.noise import batch_noise, initial_noise
@@ -22,6 +22,7 @@ from noiseprompt.pipelines import Pipeline
 from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.text import TextWarning, chunks
 from noiseprompt.types import Prompt
+from noiseprompt.winning import winning_noise
 from tests import tiny
 
 

@@ -14,12 +14,12 @@ from diffusers.schedulers import AysSchedules
 
 from noiseprompt.errors import InputError, UnknownNameError
 from noiseprompt.families.samplers import make_scheduler, schedule_arguments
-from noiseprompt.generate import winning_noise
 from noiseprompt.noise import batch_noise, sampler_generators
 from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.pairs import PairMaker
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.types import Prompt
+from noiseprompt.winning import winning_noise
 from tests import tiny
 from tests.evaluation_fakes import FakeScorer
 from tests.families import tiny_sana

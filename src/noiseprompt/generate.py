@@ -19,13 +19,12 @@ from noiseprompt.guard import Guard
 from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
 from noiseprompt.noise import batch_noise, sampler_generators
 from noiseprompt.prompts import wrong_prompt
-from noiseprompt.winning import winning_noise
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.types import Prompt
 
-__all__ = ["GenerateConfig", "Picture", "generate", "grid", "parse_seeds", "winning_noise"]
+__all__ = ["GenerateConfig", "Picture", "generate", "grid", "parse_seeds"]
 
 MAX_SEEDS = 10_000
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from noiseprompt.registry import split_spec
+
 CONTROLS = {
     "swap": "made for a wrong prompt: a gain that survives this has nothing to do with the prompt",
     "shuffle": "made for another source noise: a gain that survives this has nothing to do with the noise at hand",
@@ -14,7 +16,7 @@ CONTROLS = {
 
 def control_of(label: str) -> str:
     """The control a label names ("swap", "shuffle"), or ""."""
-    words = {word.strip() for word in label.partition(":")[2].split(",")}
+    words = {word for word, _, _ in split_spec(label)[1]}
     return next((name for name in CONTROLS if name in words), "")
 
 
@@ -35,12 +37,11 @@ def display_names(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _short(label: str, depth: int) -> str:
-    name, _, rest = label.partition(":")
+    name, options = split_spec(label)
     kept, paths = [], []
-    for word in filter(None, (w.strip() for w in rest.split(","))):
-        value = word.partition("=")[2]
-        parts = [part for part in re.split(r"[/\\]+", value) if part not in ("", ".")]
-        if "=" in word and len(parts) > 1:
+    for word, _, value in options:
+        parts = [part for part in re.split(r"[/\\]+", value or "") if part not in ("", ".")]
+        if len(parts) > 1:
             paths.append("/".join(parts[-depth:]))
         else:
             kept.append(word)

@@ -19,8 +19,7 @@ from noiseprompt import commands
 from noiseprompt.config import read_yaml
 from noiseprompt.errors import ConfigError, NoisepromptError
 from noiseprompt.recipes.calls import stage_call
-
-STAGES = ("collect", "train", "evaluate")
+from noiseprompt.recipes.plan import STAGES, has_rows, make_plan
 
 
 def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False) -> None:
@@ -43,8 +42,6 @@ def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False
         _run_all(recipes_in(recipe), out, on, smoke)
         return
     data = read_yaml(recipe)
-    from noiseprompt.recipes.plan import has_rows
-
     if has_rows(data):
         _run_table(recipe, out, on or "shapes", smoke)
     elif on or smoke:
@@ -90,7 +87,6 @@ def _run_table(recipe: Path, out: Path | None, on: str, smoke: bool) -> None:
     from noiseprompt.recipes.document import one_table
     from noiseprompt.recipes.gather import gather
     from noiseprompt.recipes.needs import check_needs
-    from noiseprompt.recipes.plan import make_plan
     from noiseprompt.recipes.run import run_stages
 
     plan = make_plan(recipe, on, smoke=smoke, out=Path(out) if out else None)

@@ -55,6 +55,19 @@ class Registry:
         return target
 
 
+def split_spec(text: str) -> tuple[str, list[tuple[str, str, str | None]]]:
+    """Read "name:key=value,flag": the name, and of each option what was written, its key and its value (None: a flag).
+
+    A value holds no comma.
+    """
+    name, _, rest = text.strip().partition(":")
+    options = []
+    for part in filter(None, (p.strip() for p in rest.split(","))):
+        key, equals, value = (p.strip() for p in part.partition("="))
+        options.append((part, key, value if equals else None))
+    return name, options
+
+
 SCORERS = Registry(
     "scorer",
     {

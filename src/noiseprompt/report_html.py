@@ -100,6 +100,14 @@ def _x_axis(low: float, high: float, left: float, right: float, top: float, bott
     return [*parts, _text((left + right) / 2, bottom + 30, unit, "middle")]
 
 
+def _y_axis(low: float, high: float, left: float, right: float, top: float, bottom: float, unit: str) -> list[str]:
+    parts = [_text(4, 14, unit)]
+    for tick in ticks(low, high):
+        y = bottom - (tick - low) / (high - low) * (bottom - top)
+        parts += [_line(left, y, right, y), _text(left - 5, y + 4, f"{tick:g}", "end")]
+    return parts
+
+
 def _range(values: Sequence[float], include: float | None = None) -> tuple[float, float]:
     every = [*values, *([] if include is None else [include])]
     low, high = min(every), max(every)
@@ -141,10 +149,8 @@ def scatter(title: str, marks: Sequence[Mark], x_unit: str, y_unit: str) -> str:
         across = left + (x - x_low) / (x_high - x_low) * (right - left)
         return across, bottom - (y - y_low) / (y_high - y_low) * (bottom - top)
 
-    parts = [*_x_axis(x_low, x_high, left, right, top, bottom, x_unit), _text(4, 14, y_unit)]
-    for tick in ticks(y_low, y_high):
-        y = at(x_low, tick)[1]
-        parts += [_line(left, y, right, y), _text(left - 5, y + 4, f"{tick:g}", "end")]
+    parts = _x_axis(x_low, x_high, left, right, top, bottom, x_unit)
+    parts += _y_axis(y_low, y_high, left, right, top, bottom, y_unit)
     for i, mark in enumerate(marks):
         same = [j for j, other in enumerate(marks) if other.x == mark.x]  # side by side, or they would hide each other
         x, y = at(mark.x, mark.value)
@@ -164,10 +170,8 @@ def scores(title: str, points: Sequence[tuple[float, float]], style: int, x_unit
         scale = (high - low) or 1.0
         return left + (x - low) / scale * (right - left), bottom - (y - low) / scale * (bottom - top)
 
-    parts = [*_x_axis(low, high, left, right, top, bottom, x_unit), _text(4, 14, y_unit)]
-    for tick in ticks(low, high):
-        parts += [_line(left, at(low, tick)[1], right, at(low, tick)[1])]
-        parts += [_text(left - 5, at(low, tick)[1] + 4, f"{tick:g}", "end")]
+    parts = _x_axis(low, high, left, right, top, bottom, x_unit)
+    parts += _y_axis(low, high, left, right, top, bottom, y_unit)
     parts.append(_line(*at(low, low), *at(high, high), "#333", 1.5))
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in (at(*point) for point in points))
     parts.append(f'<g fill="{colour(style)}" fill-opacity=".4">{dots}</g>')
@@ -189,10 +193,8 @@ def curves(title: str, lines: Sequence[Line], xs: Sequence[float], x_unit: str, 
         across = left + (x - x_low) / (x_high - x_low) * (right - left)
         return across, bottom - (y - y_low) / (y_high - y_low) * (bottom - top)
 
-    parts = [*_x_axis(x_low, x_high, left, right, top, bottom, x_unit), _text(4, 14, y_unit)]
-    for tick in ticks(y_low, y_high):
-        parts += [_line(left, at(x_low, tick)[1], right, at(x_low, tick)[1])]
-        parts += [_text(left - 5, at(x_low, tick)[1] + 4, f"{tick:g}", "end")]
+    parts = _x_axis(x_low, x_high, left, right, top, bottom, x_unit)
+    parts += _y_axis(y_low, y_high, left, right, top, bottom, y_unit)
     for i, (mark, ys) in enumerate(lines):
         points = [at(x, y) for x, y in zip(xs, ys, strict=True) if y is not None]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -74,9 +74,8 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
     methods = {}
     for label, files in images.items():
         keys = sorted(files)
-        found = _cached(
-            out / "features" / f"{slug(label)}.npz", network, keys, (out / "images" / files[k] for k in keys)
-        )
+        pictures = (_picture(out / "images" / files[k]) for k in keys)
+        found = _cached(out / "features" / f"{slug(label)}.npz", network, _of_files(network, keys), pictures)
         figures: dict[str, Any] = dict.fromkeys(("fid", "precision", "recall"))
         if min(len(target), len(found)) > NEIGHBOURS:
             figures["fid"] = fid(found, target)
@@ -105,24 +104,25 @@ def _saved(out: Path) -> tuple[dict[str, dict[Key, str]], list[str]]:
     return images, list(texts)
 
 
-def _cached(path: Path, network: _Extractor, keys: Sequence[Any], files: Iterable[Path]) -> np.ndarray:
-    """Features from `path` where it holds those of `keys`, else computed and written there at once."""
-    mark = fingerprint({"extractor": network.name, "keys": [list(map(str, key)) for key in keys]})
+def _of_files(network: _Extractor, keys: Sequence[Any]) -> dict[str, Any]:
+    """What features of pictures on disk depend on."""
+    return {"extractor": network.name, "keys": [list(map(str, key)) for key in keys]}
+
+
+def _cached(path: Path, network: _Extractor, of: dict[str, Any], images: Iterable[np.ndarray]) -> np.ndarray:
+    """Features from `path` where it holds those `of` the same, else computed and written there at once."""
+    mark = fingerprint(of)
     if path.is_file():
         with np.load(path, allow_pickle=False) as data:
             if str(data["mark"]) == mark:
                 return data["features"]
-    found = network(map(_picture, files))
-    _write(path, mark, found)
-    return found
-
-
-def _write(path: Path, mark: str, features: np.ndarray) -> None:
+    found = network(images)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, mark=np.array(mark), features=features)
+        np.savez(file, mark=np.array(mark), features=found)
     os.replace(temporary, path)
+    return found
 
 
 def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:
@@ -132,19 +132,14 @@ def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]
         if not files:
             raise InputError(f"no picture in {folder}", f"a folder of {', '.join(SUFFIXES)}", "check --reference")
         keys = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
-        return _cached(out / "features" / "of-reference.npz", network, keys, files), f"the pictures in {folder}"
+        path = out / "features" / "of-reference.npz"
+        return _cached(path, network, _of_files(network, keys), map(_picture, files)), f"the pictures in {folder}"
     if not texts or not all(map(_of_the_world, texts)):
         return np.zeros((0, 1), np.float32), ""
     each = -(-REFERENCE_SCENES // len(texts))
-    path, mark = out / "features" / "of-scenes.npz", fingerprint({"e": network.name, "each": each, "texts": texts})
-    words = f"rendered scenes, {each} for each of {len(texts)} prompts"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as data:
-            if str(data["mark"]) == mark:
-                return data["features"], words
-    found = network(_scenes(texts, each))
-    _write(path, mark, found)
-    return found, words
+    of = {"e": network.name, "each": each, "texts": texts}
+    found = _cached(out / "features" / "of-scenes.npz", network, of, _scenes(texts, each))
+    return found, f"rendered scenes, {each} for each of {len(texts)} prompts"
 
 
 def _of_the_world(text: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from noiseprompt.drivers import is_flow
 from noiseprompt.errors import InputError
-from noiseprompt.registry import Registry
+from noiseprompt.registry import Registry, split_spec
 
 SCHEDULERS = Registry(
     "scheduler",
@@ -53,23 +54,15 @@ def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
     """
     import yaml
 
-    name, _, rest = text.strip().partition(":")
+    name, parts = split_spec(text)
     cls = SCHEDULERS.get(name if name in SCHEDULERS else name.lower())
     known = [key for key in inspect.signature(cls.__init__).parameters if key != "self"]
     settings: dict[str, Any] = {}
-    for part in filter(None, (p.strip() for p in rest.split(","))):
-        key, equals, value = (p.strip() for p in part.partition("="))
-        if not equals or key not in known:
+    for part, key, value in parts:
+        if value is None or key not in known:
             raise InputError(f"setting {part!r} of {cls.__name__}", f"key=value with one of {', '.join(known)}")
         settings[key] = yaml.safe_load(value)
     return cls, settings
-
-
-def is_flow(scheduler: Any) -> bool:
-    """Whether a scheduler belongs to a flow-matching denoiser."""
-    config = scheduler.config
-    flow = config.get("prediction_type") == "flow_prediction" or bool(config.get("use_flow_sigmas"))
-    return flow or type(scheduler).__name__.startswith("FlowMatch")
 
 
 def make_scheduler(pipe: Any, text: str) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from noiseprompt.errors import InputError
 from noiseprompt.methods.fresh import fresh_noise
 from noiseprompt.noise import check_noise
-from noiseprompt.registry import METHODS
+from noiseprompt.registry import METHODS, split_spec
 
 if TYPE_CHECKING:
     import torch
@@ -107,18 +107,17 @@ class MethodSpec:
             InputError: an option the method does not have (the message lists those it has), or a value that does not
                 convert.
         """
-        name, _, rest = text.strip().partition(":")
+        name, parts = split_spec(text)
         generic = {"strength": float, "renormalize": bool, "swap": bool, "shuffle": bool}
         hints = {**_option_types(METHODS.get(name)), **generic}
         given: dict[str, Any] = {}
-        for part in filter(None, (p.strip() for p in rest.split(","))):
-            key, equals, value = (p.strip() for p in part.partition("="))
-            if key not in hints or (not equals and hints[key] is not bool):
+        for part, key, value in parts:
+            if key not in hints or (value is None and hints[key] is not bool):
                 came = f"option {part!r} of method {name!r}"
                 raise InputError(came, f"some of {_listing(hints)}", f'write for example "{name}:strength=1.5,swap"')
             if key in given:
                 raise InputError(f"option {key!r} twice in {text!r}", "each option once")
-            given[key] = _convert(f"{name}:{key}", value if equals else "true", hints[key])
+            given[key] = _convert(f"{name}:{key}", "true" if value is None else value, hints[key])
         strength, swap = given.pop("strength", 1.0), given.pop("swap", False)
         shuffle, renormalize = given.pop("shuffle", False), given.pop("renormalize", False)
         options = dict(sorted(given.items()))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from noiseprompt.errors import InputError, ModelLoadError
+from noiseprompt.families.loading import pick_device
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -23,10 +24,8 @@ def resolve_device(device: str) -> torch.device:
     Raises:
         InputError: no such device.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.zeros(0, device=device).device
+        return torch.zeros(0, device=pick_device(device)).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {device!r}: {error}", "auto, cpu, cuda, cuda:1, mps") from error
 

@@ -7,7 +7,7 @@ import typing
 from typing import Any
 
 from noiseprompt.errors import InputError
-from noiseprompt.registry import Registry
+from noiseprompt.registry import Registry, split_spec
 
 
 def make(registry: Registry, spec: str) -> Any:
@@ -20,13 +20,12 @@ def make(registry: Registry, spec: str) -> Any:
         UnknownNameError: no such name.
         InputError: an option that it does not have, twice, without a value, or of another type.
     """
-    name, _, rest = spec.strip().partition(":")
+    name, parts = split_spec(spec)
     target = registry.get(name)
     hints = _options(target)
     given: dict[str, Any] = {}
-    for part in filter(None, (p.strip() for p in rest.split(","))):
-        key, equals, value = (p.strip() for p in part.partition("="))
-        if not equals or not value or (hints is not None and key not in hints):
+    for part, key, value in parts:
+        if not value or (hints is not None and key not in hints):
             listed = ", ".join(f"{k}=..." for k in hints or ()) or "no options"
             raise InputError(f"option {part!r} of the {registry.noun} {name!r}", listed, f'write "{name}:key=value"')
         if key in given:
