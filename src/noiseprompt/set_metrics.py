@@ -117,12 +117,16 @@ def _cached(path: Path, network: _Extractor, of: dict[str, Any], images: Iterabl
             if str(data["mark"]) == mark:
                 return data["features"]
     found = network(images)
+    _write(path, mark, found)
+    return found
+
+
+def _write(path: Path, mark: str, features: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, mark=np.array(mark), features=found)
+        np.savez(file, mark=np.array(mark), features=features)
     os.replace(temporary, path)
-    return found
 
 
 def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:
