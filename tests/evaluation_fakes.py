@@ -44,7 +44,8 @@ class FakePipeline:
 
     def __init__(self) -> None:
         self.denoiser = torch.nn.Linear(2, 2)
-        torch.nn.init.ones_(self.denoiser.bias)
+        for parameter in self.denoiser.parameters():
+            torch.nn.init.ones_(parameter)
         self.denoiser_calls = 0.0
         self.encoded: list[tuple[str, ...]] = []
         self.redenoised: list[tuple[tuple[str, ...], dict]] = []

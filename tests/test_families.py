@@ -12,11 +12,11 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, StableDiffusionPAGPipeline
 
 from noiseprompt.cli import main
-from noiseprompt.collect import weights_digest
 from noiseprompt.drivers import dpm_solver_levels
 from noiseprompt.errors import InputError, ModelLoadError, NoisepromptError, NoisepromptWarning
 from noiseprompt.families import FAMILIES, loading
 from noiseprompt.families.generic import unusable
+from noiseprompt.families.loading import weights_digest
 from noiseprompt.noise import batch_noise
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.redenoise import move
@@ -374,10 +374,10 @@ def test_weights_that_are_offloaded_are_the_same_weights():
     from accelerate import cpu_offload
 
     pipeline = Pipeline(tiny.stable_diffusion())
-    before, embeds = weights_digest(pipeline), pipeline.encode(PROMPTS)
+    before, embeds = weights_digest(pipeline.denoiser), pipeline.encode(PROMPTS)
     x = noise(pipeline)
     expected = pipeline.redenoise(embeds, x)
     cpu_offload(pipeline.pipe.unet, torch.device("cpu"))  # what sequential offloading does, with the CPU as accelerator
     assert next(pipeline.denoiser.parameters()).is_meta
-    assert weights_digest(pipeline) == before and pipeline.dtype == torch.float32
+    assert weights_digest(pipeline.denoiser) == before and pipeline.dtype == torch.float32
     assert torch.equal(pipeline.redenoise(embeds, x), expected)

@@ -6,7 +6,6 @@ moment and continued gives the same bytes as one that was not.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from noiseprompt.config import to_dict
 from noiseprompt.errors import InputError
-from noiseprompt.families.loading import stored
+from noiseprompt.families.loading import weights_digest
 from noiseprompt.guard import Guard
 from noiseprompt.noise import PAPER_SEEDS, prompt_seed
 from noiseprompt.pairs import Item, PairMaker, pair_id
@@ -232,17 +231,8 @@ def run_settings(pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectC
         "pipeline": Path(pipeline.name).name,
         "family": pipeline.family.name,
         "dtype": str(pipeline.dtype).removeprefix("torch."),
-        "weights": weights_digest(pipeline),
+        "weights": weights_digest(pipeline.denoiser),
         "text_embeds": list(pipeline.encode([""]).prompt_embeds.shape[1:]),
         "scorers": names,
         **({"changes": pipeline.changes} if pipeline.changes else {}),
     }
-
-
-def weights_digest(pipeline: Pipeline) -> str:
-    """12 hexadecimal digits of the denoiser's parameter names, shapes and first values."""
-    total = hashlib.sha256()
-    for name, value in pipeline.denoiser.state_dict().items():
-        total.update(f"{name} {tuple(value.shape)}".encode())
-        total.update(stored(pipeline.denoiser, name, value).reshape(-1)[:16].float().cpu().numpy().tobytes())
-    return total.hexdigest()[:12]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.config import fingerprint, to_dict
 from noiseprompt.errors import ConfigError, InputError
+from noiseprompt.families.loading import weights_digest
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise import PAPER_SEEDS, prompt_seed
 from noiseprompt.prompts import wrong_prompt
@@ -175,7 +175,6 @@ def run_settings(
 ) -> dict[str, Any]:
     """Everything the images and scores depend on but the methods: plain JSON data."""
     family = pipeline.family
-    weights = list(pipeline.denoiser.parameters())[-1].detach().cpu().float().numpy().tobytes()
     resolved = {
         "guidance_scale": family.guidance_scale if config.guidance_scale is None else config.guidance_scale,
         "num_inference_steps": config.num_inference_steps or family.num_inference_steps,
@@ -186,7 +185,7 @@ def run_settings(
             "family": family.name,
             "device": str(pipeline.device),
             "dtype": str(pipeline.dtype).removeprefix("torch."),
-            "denoiser": hashlib.sha256(weights).hexdigest()[:12],
+            "denoiser": weights_digest(pipeline.denoiser),
             **({"changes": pipeline.changes} if pipeline.changes else {}),
         },
         "prompts": {"count": len(prompts), "fingerprint": fingerprint({"prompts": [asdict(p) for p in prompts]})},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,6 +172,15 @@ def stored(network: Any, name: str, value: torch.Tensor) -> torch.Tensor:
         return value
     owner, _, own = name.rpartition(".")
     return network.get_submodule(owner)._hf_hook.weights_map[own]
+
+
+def weights_digest(network: Any) -> str:
+    """12 hexadecimal digits of a network's parameter names, shapes and first values."""
+    total = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        total.update(f"{name} {tuple(value.shape)}".encode())
+        total.update(stored(network, name, value).reshape(-1)[:16].float().cpu().numpy().tobytes())
+    return total.hexdigest()[:12]
 
 
 def to_channels_last(network: torch.nn.Module) -> None:
