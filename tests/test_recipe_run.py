@@ -15,11 +15,13 @@ from safetensors.torch import load_file
 
 from noiseprompt import commands
 from noiseprompt.cli import main
+from noiseprompt.collect import CollectConfig
 from noiseprompt.errors import NoisepromptError
 from noiseprompt.recipe import run
 from noiseprompt.recipes.analysis import similarity
 from noiseprompt.recipes.gather import gather
 from noiseprompt.recipes.plan import make_plan
+from noiseprompt.recipes.run import pairs_wanted
 from noiseprompt.store import Npd
 from tests.test_recipe import TABLES, write
 
@@ -181,3 +183,9 @@ def test_one_bad_recipe_does_not_stop_the_others(tmp_path: Path, capsys: pytest.
     shown = capsys.readouterr()
     assert "1 of 2 recipes made their table" in shown.out and "failed: table-1" in shown.err
     assert (tmp_path / "runs" / "shapes" / "tables" / f"{good.stem}.json").is_file()
+
+
+def test_pairs_are_counted_from_the_prompts_that_are_collected() -> None:
+    """ "train" is a split of the world for the command, so for the count too."""
+    options = {"prompts": "train", "model": "shapes", "n": 7, "settings": CollectConfig(seeds_per_prompt=2)}
+    assert pairs_wanted(options) == 14

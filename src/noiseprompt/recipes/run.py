@@ -71,5 +71,6 @@ def _holds(folder: Path, stage: Stage) -> bool:
 
 def pairs_wanted(options: dict[str, Any]) -> int:
     """How many pairs a collection will have."""
-    listed = load_prompts(options["prompts"], column=options.get("column"), limit=options.get("n"))
+    source, column = options["prompts"], options.get("column")
+    listed = load_prompts(source, column=column, limit=options.get("n"), model=options["model"])
     return len(planned_pairs(listed.prompts, options["settings"]))
