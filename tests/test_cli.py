@@ -322,3 +322,17 @@ def test_options_may_be_spelled_with_dashes_and_text_terms_left_out() -> None:
     assert cli._underscored("a-b") == "a-b" and cli._underscored("-v") == "-v"
     assert _with("npnet:path=x", no_text=True) == "npnet:path=x,no_text"
     assert _with("redenoise", no_text=True) == "redenoise"
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("generate x", ("required: out", "noiseprompt generate --help")),
+        ("generate x --out o --colour red", ("--colour red", "noiseprompt generate --help")),
+        ("generate x --out o --num_inference_steps many", ("--num_inference_steps 'many'", "Expected int. ")),
+        ("nonsense", ("'nonsense'", "'generate'", "noiseprompt --help")),
+    ],
+)
+def test_a_wrong_argument_ends_in_one_line(words: str, parts: tuple[str, ...], capfd: pytest.CaptureFixture) -> None:
+    message = one_message(capfd, words)
+    assert all(part in message for part in parts), message

@@ -6,10 +6,12 @@ one. Only what the chosen command needs is imported.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import inspect
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -109,7 +111,8 @@ def build_parser(words: list[str]) -> Any:
 
     from noiseprompt import __version__
 
-    parser = ArgumentParser(prog="noiseprompt", description="Starting noise one can learn.", version=__version__)
+    about = "Starting noise one can learn."
+    parser = ArgumentParser(prog="noiseprompt", description=about, version=__version__, exit_on_error=False)
     _add_commands(parser, COMMANDS, words, "command")
     return parser
 
@@ -119,7 +122,7 @@ def _add_commands(parser: Any, commands: dict[str, Any], words: list[str], dest:
 
     group = parser.add_subcommands(dest=dest, required=True)
     for name, command in commands.items():
-        child = ArgumentParser()
+        child = ArgumentParser(exit_on_error=False)
         named = bool(words) and words[0] == name
         if isinstance(command, Command) and named:
             _add_options(child, command)
@@ -165,6 +168,18 @@ def run_command(parser: Any, arguments: list[str]) -> int:
     return int(resolve(command.function)(**options) or 0)
 
 
+def _in_one_line(message: str, words: list[str]) -> str:
+    """The parser's message about an option, without its account of types, and where the options are listed."""
+    command = words[0] if words and words[0] in COMMANDS else ""
+    given = re.search(r'Parser key "([^"]+)":.*Given value: (.*)', message, re.DOTALL)
+    if given:
+        wanted = [kind for kind in re.findall(r"Expected a <class '(\w+)'>", message) if kind != "NoneType"]
+        expected = f" Expected {' or '.join(dict.fromkeys(wanted))}." if wanted else ""
+        message = f"--{given[1].removeprefix(f'{command}.')} {given[2].strip()!r}.{expected}"
+    message = " ".join(message.replace(f"{command}." if command else "\0", "").split()).rstrip(".")
+    return f"{message}. `{' '.join(filter(None, ('noiseprompt', command, '--help')))}` lists what there is."
+
+
 def _underscored(word: str) -> str:
     """ "--long-prompts=average" as "--long_prompts=average": both spellings of an option are understood."""
     name, equals, value = word.partition("=")
@@ -175,12 +190,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point: runs one command; a NoisepromptError becomes one line and exit status 2."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
         with _own_warnings_only():
             return run_command(build_parser(words), words)
     except NoisepromptError as error:
         print(f"noiseprompt: error: {error}", file=sys.stderr)
+        return 2
+    except argparse.ArgumentError as error:
+        print(f"noiseprompt: error: {_in_one_line(str(error), words)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("noiseprompt: stopped; the same command continues where it was", file=sys.stderr)
