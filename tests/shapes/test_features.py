@@ -104,6 +104,9 @@ def test_exported_folder_is_complete_or_refused(run: Path, tmp_path: Path) -> No
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelLoadError, match="cannot read"):
         ShapesFeatures(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        features.export(tmp_path, tmp_path / "out")
+    (tmp_path / "config.json").write_text((run / "config.json").read_text())
     with pytest.raises(ConfigError, match=r"features\.pt"):
         features.export(tmp_path, tmp_path / "out")
 

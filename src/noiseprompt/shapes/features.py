@@ -11,7 +11,6 @@ Shapes:
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from noiseprompt.shapes.training import (
     load_average,
     loop,
     optimize,
+    read_config,
     save_network,
     to_tensor,
 )
@@ -227,7 +227,7 @@ def export(folder: Path, out: Path) -> None:
     Raises:
         ConfigError: the folder holds no checkpoint.
     """
-    config = FeatureConfig(**json.loads((folder / "config.json").read_text()))
+    config = read_config(folder, FeatureConfig)
     network = FeatureNet()
     step = load_average(folder, "features", network, config.ema_decay)
     size = sum(p.numel() for p in network.parameters())

@@ -31,6 +31,7 @@ from noiseprompt.shapes.training import (
     load_average,
     loop,
     optimize,
+    read_config,
     save_network,
     to_tensor,
 )
@@ -257,7 +258,7 @@ def export(folder: Path, out: Path) -> None:
     Raises:
         ConfigError: the folder holds no checkpoint.
     """
-    config = PreferenceConfig(**json.loads((folder / "config.json").read_text()))
+    config = read_config(folder, PreferenceConfig)
     network = PreferenceNet(config.width, config.blocks)
     load_average(folder, "preference", network, config.ema_decay)
     save_network(network, config, _card(folder, config, sum(p.numel() for p in network.parameters())), out)

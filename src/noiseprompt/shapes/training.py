@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from noiseprompt.errors import ConfigError
+
+Config = TypeVar("Config")
+"""A dataclass of settings."""
 
 KIND_SHARES = (0.12, 0.20, 0.32, 0.20, 0.16)
 """Shares of `scenes.KINDS` among training pictures: relations are the hardest and get the most."""
@@ -43,6 +46,18 @@ def claim(folder: Path, config: Any) -> None:
             "choose another folder or the same settings",
         )
     settings.write_text(mine)
+
+
+def read_config(folder: Path, kind: type[Config]) -> Config:
+    """The settings a run folder was made with.
+
+    Raises:
+        ConfigError: the folder is not a run folder.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{folder} holds no {path.name}", "a folder in which it was trained", "train it first")
+    return kind(**json.loads(path.read_text()))
 
 
 def loop(
