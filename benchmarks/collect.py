@@ -1,6 +1,6 @@
 """Collection against a plain loop at batch 1, and its peak memory. Goals: 3 times the pairs/s; constant memory.
 
-    python benchmarks/collect.py speed [--tiny] [--pairs 128] [--batch-size 32]
+    python benchmarks/collect.py speed [--tiny] [--pairs 128] [--batch-size 32] [--dtype float32 bfloat16]
     python benchmarks/collect.py memory [--pairs 1000 4000]
 
 speed: the plain loop encodes, re-denoises, samples and scores pair by pair, with the pipeline as diffusers loads it (no
@@ -51,44 +51,53 @@ def plain_loop(pipeline: Pipeline, prompts: Sequence[Prompt], scorers: Sequence[
     return kept
 
 
+def load(dtype: str, tiny: bool) -> tuple[Pipeline, Pipeline, list[Any]]:
+    """The pipeline as collect has it, the pipeline as diffusers loads it, and the scorers."""
+    from noiseprompt.shapes.model import build_pipeline
+
+    if tiny:
+        kind = getattr(torch, dtype)
+        ours, plain = build_pipeline().to(kind), build_pipeline().to(kind)
+        ours.set_progress_bar_config(disable=True)
+        for network in (ours.unet, ours.vae):
+            network.to(memory_format=torch.channels_last)
+        return Pipeline(ours, name="tiny"), Pipeline(plain, name="tiny"), [Levels()]
+    from diffusers import DiffusionPipeline
+
+    from noiseprompt.scorers.base import load_scorers
+    from noiseprompt.shapes import weights_folder
+
+    plain = DiffusionPipeline.from_pretrained(weights_folder(), torch_dtype=getattr(torch, dtype))
+    return Pipeline.load("shapes", dtype=dtype), Pipeline(plain), load_scorers(["shapes-preference"])
+
+
 def speed(args: argparse.Namespace) -> None:
     from noiseprompt.prompts import load_prompts
 
-    if args.tiny:
-        from noiseprompt.shapes.model import build_pipeline
-
-        pipe = build_pipeline()
-        pipe.set_progress_bar_config(disable=True)
-        pipeline, scorers = Pipeline(pipe, name="tiny"), [Levels()]
-        plain_pipeline = Pipeline(build_pipeline(), name="tiny")
-        for network in (pipe.unet, pipe.vae):
-            network.to(memory_format=torch.channels_last)
-    else:
-        from diffusers import DiffusionPipeline
-
-        from noiseprompt.scorers.base import load_scorers
-        from noiseprompt.shapes import weights_folder
-
-        pipeline, scorers = Pipeline.load("shapes"), load_scorers(["shapes-preference"])
-        plain_pipeline = Pipeline(DiffusionPipeline.from_pretrained(weights_folder(), torch_dtype=torch.float32))
     prompts = load_prompts("shapes:train", limit=args.pairs).prompts
     few = prompts[: max(args.pairs // 4, 1)]
-    plain_loop(plain_pipeline, few[:1], scorers)
     config = CollectConfig(batch_size=args.batch_size)
-    rates: dict[str, list[float]] = {"plain": [], "collect": []}
-    own: dict[str, float] = {"plain": 0.0, "collect": 0.0}
-    for _ in range(args.repeats):  # in turns, so that other load falls on both
-        begun, start = time.perf_counter(), time.process_time()
-        plain_loop(plain_pipeline, few, scorers)
-        rates["plain"].append(len(few) / (time.perf_counter() - begun))
-        own["plain"] += (time.process_time() - start) / len(few)
-        start = time.process_time()
-        with tempfile.TemporaryDirectory() as folder:
-            rates["collect"].append(list(collect(pipeline, prompts, scorers, config, folder))[-1].pairs_per_second)
-        own["collect"] += (time.process_time() - start) / len(prompts)
-    plain, ours = (float(np.median(rates[name])) for name in ("plain", "collect"))
-    print(f"{torch.get_num_threads()} threads: plain {plain:.2f} pairs/s, collect {ours:.2f}, ratio {ours / plain:.2f}")
-    print(f"ratio in processor time {own['plain'] / own['collect']:.2f}")
+    loaded = {dtype: load(dtype, args.tiny) for dtype in args.dtype}
+    rates: dict[str, list[float]] = {}
+    for _ in range(args.repeats):  # in turns, so that other load falls on all
+        for dtype, (ours, plain, scorers) in loaded.items():
+            plain_loop(plain, few[:1], scorers)
+            start = time.perf_counter()
+            plain_loop(plain, few, scorers)
+            rates.setdefault(f"plain {dtype}", []).append(len(few) / (time.perf_counter() - start))
+            with tempfile.TemporaryDirectory() as folder:
+                last = list(collect(ours, prompts, scorers, config, folder))[-1]
+            rates.setdefault(f"collect {dtype}", []).append(last.pairs_per_second)
+    base = rates[f"plain {args.dtype[0]}"]
+    print(
+        f"{torch.get_num_threads()} threads, batch size {args.batch_size}; median of {args.repeats} [lowest, highest]"
+    )
+    for name, found in rates.items():
+        ratio = np.divide(found, base)
+        print(
+            f"{name:16} {np.median(found):5.2f} pairs/s [{min(found):.2f}, {max(found):.2f}],"
+            f" {np.median(ratio):.2f} [{min(ratio):.2f}, {max(ratio):.2f}] times plain {args.dtype[0]}"
+        )
 
 
 class StandIn:
@@ -146,6 +155,7 @@ def main() -> None:
     first.add_argument("--tiny", action="store_true")
     first.add_argument("--pairs", type=int, default=128)
     first.add_argument("--batch-size", type=int, default=32)
+    first.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], help="the first one is the yardstick")
     first.add_argument("--repeats", type=int, default=3)
     first.set_defaults(run=speed)
     second = commands.add_parser("memory")

@@ -146,8 +146,7 @@ def test_a_recipe_with_an_unknown_option_is_refused_before_anything_runs(
 
 
 def in_a_process(*words: str) -> subprocess.CompletedProcess:
-    code = "import sys; from noiseprompt.cli import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, "-m", "noiseprompt", *words], capture_output=True, text=True, timeout=300)
 
 
 def test_an_error_is_all_that_is_printed(model: str, tmp_path: Path) -> None:
@@ -327,7 +326,8 @@ def test_options_may_be_spelled_with_dashes_and_text_terms_left_out() -> None:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("generate x", ("required: out", "noiseprompt generate --help")),
+        ("generate", ("required: prompt, --out", "noiseprompt generate --help")),
+        ("shapes train", ("required: --out",)),
         ("generate x --out o --colour red", ("--colour red", "noiseprompt generate --help")),
         ("generate x --out o --num_inference_steps many", ("--num_inference_steps 'many'", "Expected int. ")),
         ("nonsense", ("'nonsense'", "'generate'", "noiseprompt --help")),

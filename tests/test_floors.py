@@ -48,7 +48,18 @@ FLOORS = [
         "train_data",
     },
     {"collect", "train", "generate", "evaluate", "report"},
-    {"commands", "progress", "tool_commands", "score_command", "demo", "recipe", "recipes", "cli", "engines"},
+    {
+        "commands",
+        "progress",
+        "tool_commands",
+        "score_command",
+        "demo",
+        "recipe",
+        "recipes",
+        "cli",
+        "__main__",
+        "engines",
+    },
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 STAGES = FLOORS[5]

@@ -176,6 +176,11 @@ def _in_one_line(message: str, words: list[str]) -> str:
         wanted = [kind for kind in re.findall(r"Expected a <class '(\w+)'>", message) if kind != "NoneType"]
         expected = f" Expected {' or '.join(dict.fromkeys(wanted))}." if wanted else ""
         message = f"--{given[1].removeprefix(f'{command}.')} {given[2].strip()!r}.{expected}"
+    missing = re.search(r"arguments are required: (.*)", message)
+    if missing:
+        names = [name.rpartition(".")[2] for name in missing[1].split(", ")]
+        bare = {name.removesuffix("...") for name in getattr(COMMANDS.get(command), "positional", ())}
+        message = "required: " + ", ".join(name if name in bare else f"--{name}" for name in names)
     message = " ".join(message.replace(f"{command}." if command else "\0", "").split()).rstrip(".")
     return f"{message}. `{' '.join(filter(None, ('noiseprompt', command, '--help')))}` lists what there is."
 
