@@ -2,8 +2,8 @@
 
     python benchmarks/precision.py [--model shapes] [--dtype bfloat16] [--n 100]
 
-The yardstick is the same model in float32. The perturbation (target noise - source noise) is a small difference of large
-predictions, so rounding weighs more on it than on an image.
+The yardstick is the same model in float32. The perturbation (target noise - source noise) is a small difference of
+large predictions, so rounding weighs more on it than on an image.
 """
 
 from __future__ import annotations

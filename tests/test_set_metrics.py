@@ -36,11 +36,14 @@ class CornerFeatures:
     width = 9
     looked_at = 0
 
+    def __init__(self, path: str = "") -> None:
+        self.scale = float(Path(path).read_text()) if path else 1.0
+
     def features(self, images: np.ndarray) -> np.ndarray:
         assert images.dtype == np.uint8
         assert len(images) <= set_metrics.BATCH
         type(self).looked_at += len(images)
-        return images[:, 0, :3].reshape(len(images), 9).astype(np.float32) / 255
+        return images[:, 0, :3].reshape(len(images), 9).astype(np.float32) / 255 * self.scale
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +126,21 @@ def test_features_are_computed_once(tmp_path: Path, reference: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(reference / "new.png")  # another reference
     summarize_run(out)
     assert CornerFeatures.looked_at == 3 * 27 + 30 + 31
+
+
+def test_new_weights_in_the_same_place_make_new_features(tmp_path: Path, reference: Path) -> None:
+    out, weights = tmp_path / "run", tmp_path / "weights"
+    weights.write_text("1.0")
+    list(_run(out, reference))
+
+    def spread() -> float:
+        sets = set_metrics.measure(out, f"corner:path={weights}", str(reference))
+        assert sets is not None
+        return float(np.mean(list(sets["methods"]["standard"]["diversity"].values())))
+
+    before = spread()
+    weights.write_text("10.0")
+    assert spread() == pytest.approx(10 * before, rel=1e-5)
 
 
 @pytest.mark.parametrize("stop", [2, 17])

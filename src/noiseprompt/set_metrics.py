@@ -17,6 +17,7 @@ import numpy as np
 
 from noiseprompt.config import fingerprint
 from noiseprompt.errors import InputError
+from noiseprompt.registry import split_spec
 from noiseprompt.results import Key, iter_results, slug
 
 BATCH = 64
@@ -36,6 +37,8 @@ class _Extractor:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.weights = [_stamp(Path(value)) for _, _, value in split_spec(name)[1] if value]
+        """Size and time of the files its options name: new weights in their place make other features."""
         self._features: Any = None
 
     def __call__(self, images: Iterable[np.ndarray]) -> np.ndarray:
@@ -45,6 +48,12 @@ class _Extractor:
 
             self._features = load_features(self.name)
         return np.concatenate([self._features.features(batch) for batch in _batches(images)])
+
+
+def _stamp(path: Path) -> list[tuple[int, int]]:
+    """(bytes, time of the last change) of a file or of the files in a folder; [] where there is none."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [(f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
 
 
 def measure(out: Path, extractor: str, reference: str = "", *, world: bool = False) -> dict[str, Any] | None:
@@ -106,7 +115,7 @@ def _saved(out: Path) -> tuple[dict[str, dict[Key, str]], list[str]]:
 
 def _of_files(network: _Extractor, keys: Sequence[Any]) -> dict[str, Any]:
     """What features of pictures on disk depend on."""
-    return {"extractor": network.name, "keys": [list(map(str, key)) for key in keys]}
+    return {"extractor": network.name, "weights": network.weights, "keys": [list(map(str, key)) for key in keys]}
 
 
 def _cached(path: Path, network: _Extractor, of: dict[str, Any], images: Iterable[np.ndarray]) -> np.ndarray:
@@ -141,7 +150,7 @@ def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]
     if not texts or not all(map(_of_the_world, texts)):
         return np.zeros((0, 1), np.float32), ""
     each = -(-REFERENCE_SCENES // len(texts))
-    of = {"e": network.name, "each": each, "texts": texts}
+    of = {"e": network.name, "w": network.weights, "each": each, "texts": texts}
     found = _cached(out / "features" / "of-scenes.npz", network, of, _scenes(texts, each))
     return found, f"rendered scenes, {each} for each of {len(texts)} prompts"
 
