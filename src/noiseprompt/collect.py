@@ -16,13 +16,16 @@ from noiseprompt.config import to_dict
 from noiseprompt.errors import InputError
 from noiseprompt.families.loading import weights_digest
 from noiseprompt.guard import Guard
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, Sampling, make_noise
 from noiseprompt.noise import PAPER_SEEDS, prompt_seed
 from noiseprompt.pairs import Item, PairMaker, pair_id
 from noiseprompt.store import NpdWriter
 from noiseprompt.types import InvertAt, Prompt
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
+    import torch
+
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
     from noiseprompt.prompts import PromptList
     from noiseprompt.scorers.base import Scorer
 
@@ -38,12 +41,17 @@ _FAMILY_DEFAULTS = {
 }
 """Setting left None -> attribute of the pipeline's family."""
 
+REDENOISE = "redenoise"
+_OF_REDENOISE = ("num_inference_steps", "denoise_guidance_scale", "invert_guidance_scale", "invert_at")
+
 
 @dataclass(frozen=True)
 class CollectConfig:
     """Settings of a collection. None means the default of the model's family.
 
     Fields:
+        method: what makes the target noise: "redenoise", as in the paper, or another noise method with its options, as
+            in "nlg:rounds=10". The four settings after it are re-denoise's alone.
         num_inference_steps: of the grid on which re-denoise makes its one step down and up.
         denoise_guidance_scale, invert_guidance_scale: guidance of that step down and up.
         invert_at: timestep of the inverting prediction, "paper" or "published".
@@ -56,6 +64,7 @@ class CollectConfig:
         height, width: of the images in pixels.
     """
 
+    method: str = REDENOISE
     num_inference_steps: int | None = None
     denoise_guidance_scale: float | None = None
     invert_guidance_scale: float | None = None
@@ -112,15 +121,16 @@ def collect(
     everything fails from the start the first error is raised instead and nothing is recorded.
 
     Raises:
-        InputError: no prompts, settings out of range, or no guidance gap between the two steps.
+        InputError: no prompts, settings out of range, no guidance gap between the two steps, or a method that does
+            not fit.
         ConfigError: `out` was made with other settings.
         StoreLockedError: another process collects into `out`.
         StoreError: the disk is full or a shard is damaged.
     """
     items = plan(prompts, config)
-    maker = pair_maker(pipeline, scorers, config, guard)
-    pipeline.check_gap(maker.down["guidance_scale"], maker.up["guidance_scale"])
-    settings = run_settings(pipeline, scorers, config)
+    target = target_method(pipeline, config)
+    maker = pair_maker(pipeline, scorers, config, guard, target)
+    settings = run_settings(pipeline, scorers, config, target)
     shape = pipeline.latent_shape(config.height, config.width)
     with NpdWriter(out, settings, shape, store_source=config.store_source, shard_size=config.shard_size) as writer:
         todo = [item for item in items if pair_id(item) not in writer.done]
@@ -194,8 +204,47 @@ def resolve(config: CollectConfig, family: Any) -> dict[str, Any]:
     return {name: getattr(family, _FAMILY_DEFAULTS[name]) if value is None else value for name, value in given.items()}
 
 
+@dataclass(frozen=True)
+class TargetMethod:
+    """A noise method that makes the target noise in place of re-denoise."""
+
+    spec: MethodSpec
+    method: NoiseMethod
+    pipeline: Pipeline
+
+    def __call__(self, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
+        return make_noise(self.spec, self.method, self.pipeline, embeds, None, noise)
+
+
+def target_method(pipeline: Pipeline, config: CollectConfig) -> TargetMethod | None:
+    """The method that makes the targets, ready to work; None for re-denoise as in algorithm 1.
+
+    Raises:
+        InputError: no guidance gap between the two steps of re-denoise, settings of re-denoise with another method, or
+            a method that teaches nothing or does not fit.
+    """
+    values = resolve(config, pipeline.family)
+    if config.method == REDENOISE:
+        pipeline.check_gap(values["denoise_guidance_scale"], values["invert_guidance_scale"])
+        return None
+    spec = MethodSpec.parse(config.method)
+    method = spec.build()
+    given = [name for name in _OF_REDENOISE if getattr(config, name) != getattr(CollectConfig, name)]
+    if given:
+        came = f"{', '.join(given)} with method {config.method!r}"
+        raise InputError(came, "settings of re-denoise alone", 'give a method its own, as in "nlg:rounds=10"')
+    if spec.swap or spec.shuffle or not method.teaches:
+        raise InputError(f"method {config.method!r}", "one whose targets an NPNet can learn from, such as nlg")
+    method.prepare(pipeline, Sampling(values["guidance_scale"], values["sampling_steps"], config.height, config.width))
+    return TargetMethod(spec, method, pipeline)
+
+
 def pair_maker(
-    pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig, guard: Guard | None = None
+    pipeline: Pipeline,
+    scorers: Sequence[Scorer],
+    config: CollectConfig,
+    guard: Guard | None = None,
+    target: TargetMethod | None = None,
 ) -> PairMaker:
     """What makes the pairs of a run."""
     values = resolve(config, pipeline.family)
@@ -210,10 +259,13 @@ def pair_maker(
         height=config.height,
         width=config.width,
         guard=guard,
+        perturb=target,
     )
 
 
-def run_settings(pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig) -> dict[str, Any]:
+def run_settings(
+    pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig, target: TargetMethod | None = None
+) -> dict[str, Any]:
     """Everything that decides what the pairs are, as recorded in each shard; no paths, no batch size, no device.
 
     Raises:
@@ -223,9 +275,13 @@ def run_settings(pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectC
     if len(set(names)) != len(names):
         raise InputError(f"scorers {', '.join(names)}", "each scorer once")
     height, width = pipeline.default_size
+    settings = {**to_dict(config), **resolve(config, pipeline.family)}
+    # a data set of re-denoise names no method: those made before there was a choice stay valid
+    unsaid = ("method",) if target is None else _OF_REDENOISE
+    made = {} if target is None else {"method": target.spec.label, "method_details": target.method.describe()}
     return {
-        **{key: value for key, value in to_dict(config).items() if key != "batch_size"},
-        **resolve(config, pipeline.family),
+        **{key: value for key, value in settings.items() if key not in ("batch_size", *unsaid)},
+        **made,
         "height": config.height or height,
         "width": config.width or width,
         "pipeline": Path(pipeline.name).name,

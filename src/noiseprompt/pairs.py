@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Item = tuple[Prompt, int]
 """A prompt and the seed of its source noise."""
 
+Perturb = Callable[["TextEmbeds", torch.Tensor], torch.Tensor]
+"""Encoded prompts and source noise (B, C, H, W) -> target noise."""
+
 
 def pair_id(item: Item) -> str:
     """Id of a pair: "{prompt id}-{seed}"."""
@@ -34,6 +37,7 @@ class PairMaker:
         sampling: guidance_scale and num_inference_steps of the two images.
         height, width: of the images in pixels; the model's own if None.
         guard: watches the target noise.
+        perturb: makes the target noise; re-denoise with `down` and `up` where None.
     """
 
     def __init__(
@@ -47,12 +51,13 @@ class PairMaker:
         height: int | None = None,
         width: int | None = None,
         guard: Guard | None = None,
+        perturb: Perturb | None = None,
     ) -> None:
-        self.guard = guard or Guard()
+        self.guard, self.perturb = guard or Guard(), perturb
         self.pipeline, self.scorers, self.down, self.up = pipeline, scorers, down, up
         self.sampling = {**sampling, "height": height, "width": width}
         self.shape = pipeline.latent_shape(height, width)
-        self.shares_first_step = down == sampling and pipeline.can_share_first_step
+        self.shares_first_step = perturb is None and down == sampling and pipeline.can_share_first_step
         """Whether the first sampling step of the source is also the step down of re-denoise."""
 
     def make(self, items: Sequence[Item], *, first: bool = False) -> list[ScoredPair]:
@@ -84,19 +89,25 @@ class PairMaker:
     def _make(self, items: Sequence[Item]) -> list[ScoredPair]:
         embeds = self.pipeline.encode([prompt.text for prompt, _ in items])
         source = batch_noise([seed for _, seed in items], self.shape)
-        lower = self.pipeline.denoise_step(embeds, source, **self.down)
-        target = self.pipeline.invert_step(embeds, lower, **self.up).float().cpu()
-        target = target.half().float()  # the images are those of the noise that is stored
+        target, lower = self._target(embeds, source)
+        target = target.float().cpu().half().float()  # the images are those of the noise that is stored
         finite = torch.isfinite(target).flatten(1).all(dim=1).tolist()
         good = [i for i, ok in enumerate(finite) if ok]
         if not good:
             return [self._rejected(item, "target noise is not finite") for item in items]
         self.guard.watch("target noise", target[good], source[good])
         kept = embeds if len(good) == len(items) else embeds.select(good)
-        start = lower[good] if self.shares_first_step else source[good]
+        start = lower[good] if lower is not None and self.shares_first_step else source[good]
         scores = self._scores([items[i] for i in good], kept, start, target[good])
         scored = dict(zip(good, scores, strict=True))
         return [self._pair(item, source[i], target[i], scored.get(i)) for i, item in enumerate(items)]
+
+    def _target(self, embeds: TextEmbeds, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The target noise, and what re-denoise passes on its way: the source after one step down."""
+        if self.perturb is not None:
+            return self.perturb(embeds, source), None
+        lower = self.pipeline.denoise_step(embeds, source, **self.down)
+        return self.pipeline.invert_step(embeds, lower, **self.up), lower
 
     def _scores(
         self, items: Sequence[Item], embeds: TextEmbeds, start: torch.Tensor, target: torch.Tensor

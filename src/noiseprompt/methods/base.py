@@ -46,6 +46,8 @@ class NoiseMethod(ABC):
     """
 
     name: ClassVar[str]
+    teaches: ClassVar[bool] = True
+    """Whether its target noise is the source with a change worth learning: what noise prompt data sets are made of."""
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:  # noqa: B027 - most methods need nothing
         """Load what the method needs, once, before anything is timed.

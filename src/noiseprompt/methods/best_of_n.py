@@ -31,6 +31,7 @@ class BestOfN(NoiseMethod):
     """
 
     name = "best_of_n"
+    teaches = False
 
     n: int = 4
     scorer: str | None = None

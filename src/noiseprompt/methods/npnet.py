@@ -24,6 +24,7 @@ class NpnetMethod(NoiseMethod):
     """
 
     name = "npnet"
+    teaches = False
 
     def __init__(self, path: str | None = None, no_text: bool = False) -> None:
         self.path, self.no_text = path, no_text

@@ -16,6 +16,7 @@ class Standard(NoiseMethod):
     """Standard sampling: noise in, the same noise out."""
 
     name = "standard"
+    teaches = False
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
         return noise
