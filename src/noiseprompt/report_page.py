@@ -36,7 +36,7 @@ td.free { white-space: normal; overflow-wrap: anywhere; }
 figure { margin: 0; } .chart { max-width: 34rem; }
 .chart figcaption { font-weight: 600; font-size: .95rem; line-height: 1.3; margin-bottom: .3rem; }
 svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; } svg .strong { font-weight: 700; }
-svg .small { font-size: 11px; }
+svg .small { font-size: 11px; } svg .name { paint-order: stroke; stroke: white; stroke-width: 4px; }
 .note { color: #555; font-size: .9rem; }
 .row { margin: .5rem 0 1rem; break-inside: avoid; } .row p { margin: .1rem 0 .3rem; line-height: 1.3; }
 .cards { display: grid; gap: .4rem 1.4rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
