@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from noiseprompt import report_html
 from noiseprompt.evaluate import EvaluateConfig, evaluate
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.report import report
+from noiseprompt.report_page import STYLE
 from noiseprompt.types import Prompt
 from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
 
@@ -87,3 +89,18 @@ def test_it_prints(browser, path: Path, tmp_path: Path) -> None:
     page.pdf(path=tmp_path / "page.pdf", format="A4")
     page.close()
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("high", [2.1e-4, 6.1e-5, 1e-9, 0.31, 200.0, 1.3e6])
+def test_the_last_label_of_an_axis_lies_inside_whatever_its_length(browser, high: float) -> None:
+    axis = report_html._x_axis(0, high, 40, report_html.WIDTH - 12, 0, 40, "seconds")
+    page = browser.new_page(viewport={"width": 600, "height": 400})
+    page.set_content(f"<style>{STYLE}</style>{report_html._svg('an axis', 80, axis)}")
+    outside = page.evaluate(
+        """[...document.querySelectorAll('svg text')].filter(t => {
+             const a = t.getBoundingClientRect(), b = t.ownerSVGElement.getBoundingClientRect();
+             return a.left < b.left || a.right > b.right;
+           }).map(t => t.textContent)"""
+    )
+    page.close()
+    assert outside == []

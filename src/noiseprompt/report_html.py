@@ -96,7 +96,10 @@ def _x_axis(low: float, high: float, left: float, right: float, top: float, bott
     parts = []
     for tick in ticks(low, high):
         x = left + (tick - low) / (high - low) * (right - left)
-        parts += [_line(x, top, x, bottom), _text(x, bottom + 14, f"{tick:g}", "middle")]
+        label = f"{tick:g}"
+        half = 4.0 * len(label)  # at most: digits of 12 px are 7 wide
+        centre = min(max(x, half), WIDTH - half)  # a long label at the end of the axis stays inside
+        parts += [_line(x, top, x, bottom), _text(centre, bottom + 14, label, "middle")]
     return [*parts, _text((left + right) / 2, bottom + 30, unit, "middle")]
 
 
