@@ -88,16 +88,15 @@ def speed(args: argparse.Namespace) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 last = list(collect(ours, prompts, scorers, config, folder))[-1]
             rates.setdefault(f"collect {dtype}", []).append(last.pairs_per_second)
-    base = rates[f"plain {args.dtype[0]}"]
     print(
         f"{torch.get_num_threads()} threads, batch size {args.batch_size}; median of {args.repeats} [lowest, highest]"
     )
     for name, found in rates.items():
-        ratio = np.divide(found, base)
-        print(
-            f"{name:16} {np.median(found):5.2f} pairs/s [{min(found):.2f}, {max(found):.2f}],"
-            f" {np.median(ratio):.2f} [{min(ratio):.2f}, {max(ratio):.2f}] times plain {args.dtype[0]}"
-        )
+        line = f"{name:16} {np.median(found):5.2f} pairs/s [{min(found):.2f}, {max(found):.2f}]"
+        for base in dict.fromkeys((f"plain {name.split()[1]}", f"plain {args.dtype[0]}")):
+            ratio = np.divide(found, rates[base])
+            line += f", {np.median(ratio):.2f} [{min(ratio):.2f}, {max(ratio):.2f}] times {base}"
+        print(line)
 
 
 class StandIn:
@@ -155,7 +154,7 @@ def main() -> None:
     first.add_argument("--tiny", action="store_true")
     first.add_argument("--pairs", type=int, default=128)
     first.add_argument("--batch-size", type=int, default=32)
-    first.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], help="the first one is the yardstick")
+    first.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
     first.add_argument("--repeats", type=int, default=3)
     first.set_defaults(run=speed)
     second = commands.add_parser("memory")
