@@ -29,7 +29,8 @@ smoke: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/npd_reads.py
-	$(BIN)/python benchmarks/collect.py
+	$(BIN)/python benchmarks/collect.py speed
+	$(BIN)/python benchmarks/collect.py memory
 	$(BIN)/python benchmarks/npnet_share.py
 
 $(VENV)/bin/python:

@@ -8,11 +8,13 @@ large predictions, so rounding weighs more on it than on an image.
 
 from __future__ import annotations
 
-import argparse
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from jsonargparse import auto_cli
 
 from noiseprompt.noise import batch_noise, prompt_seed
 from noiseprompt.pipelines import Pipeline
@@ -21,7 +23,9 @@ from noiseprompt.scorers.base import load_scorers
 from noiseprompt.types import Prompt
 
 
-def run(model: str, dtype: str, prompts: list[Prompt], batch_size: int) -> tuple[torch.Tensor, dict[str, np.ndarray]]:
+def run(
+    model: str, dtype: str, prompts: Sequence[Prompt], batch_size: int
+) -> tuple[torch.Tensor, dict[str, np.ndarray]]:
     """Perturbations (n, C, H, W), and by method the checker's scores of the images."""
     pipeline = Pipeline.load(model, dtype=dtype, device="auto")
     (checker,) = load_scorers(["shapes-checker"])
@@ -38,20 +42,15 @@ def run(model: str, dtype: str, prompts: list[Prompt], batch_size: int) -> tuple
     return torch.cat(moved), {name: np.concatenate(found) for name, found in scores.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--model", default="shapes")
-    parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--n", type=int, default=100)
-    parser.add_argument("--batch-size", type=int, default=50)
-    args = parser.parse_args()
-    prompts = load_prompts("shapes:test", limit=args.n).prompts
-    exact, scores = run(args.model, "float32", prompts, args.batch_size)
-    found, again = run(args.model, args.dtype, prompts, args.batch_size)
+def main(model: str = "shapes", dtype: str = "bfloat16", n: int = 100, batch_size: int = 50) -> None:
+    """Measure and print."""
+    prompts = load_prompts("shapes:test", limit=n).prompts
+    exact, scores = run(model, "float32", prompts, batch_size)
+    found, again = run(model, dtype, prompts, batch_size)
     a, b = exact.flatten(1), found.flatten(1)
     error = ((a - b).norm(dim=1) / a.norm(dim=1)).numpy()
     cosine = torch.nn.functional.cosine_similarity(a, b).numpy()
-    print(f"{args.dtype} against float32, {len(prompts)} prompts, mean [lowest, highest]")
+    print(f"{dtype} against float32, {len(prompts)} prompts, mean [lowest, highest]")
     print(f"relative error of the perturbation {error.mean():.2f} [{error.min():.2f}, {error.max():.2f}]")
     print(f"cosine of the two perturbations {cosine.mean():.2f} [{cosine.min():.2f}, {cosine.max():.2f}]")
     for name, first in scores.items():
@@ -60,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(auto_cli(main))

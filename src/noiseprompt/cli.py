@@ -181,7 +181,9 @@ def _in_one_line(message: str, words: list[str]) -> str:
         names = [name.rpartition(".")[2] for name in missing[1].split(", ")]
         bare = {name.removesuffix("...") for name in getattr(COMMANDS.get(command), "positional", ())}
         message = "required: " + ", ".join(name if name in bare else f"--{name}" for name in names)
-    message = " ".join(message.replace(f"{command}." if command else "\0", "").split()).rstrip(".")
+    if command:
+        message = message.replace(f"{command}.", "")
+    message = " ".join(message.split()).rstrip(".")
     return f"{message}. `{' '.join(filter(None, ('noiseprompt', command, '--help')))}` lists what there is."
 
 

@@ -16,16 +16,14 @@ from noiseprompt.config import to_dict
 from noiseprompt.errors import InputError
 from noiseprompt.families.loading import weights_digest
 from noiseprompt.guard import Guard
-from noiseprompt.methods.base import MethodSpec, NoiseMethod, Sampling, make_noise
+from noiseprompt.methods.base import MethodSpec, Sampling
 from noiseprompt.noise import PAPER_SEEDS, prompt_seed
-from noiseprompt.pairs import Item, PairMaker, pair_id
+from noiseprompt.pairs import Item, PairMaker, Teacher, pair_id
 from noiseprompt.store import NpdWriter
 from noiseprompt.types import InvertAt, Prompt
 
 if TYPE_CHECKING:
-    import torch
-
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
     from noiseprompt.prompts import PromptList
     from noiseprompt.scorers.base import Scorer
 
@@ -128,9 +126,8 @@ def collect(
         StoreError: the disk is full or a shard is damaged.
     """
     items = plan(prompts, config)
-    target = target_method(pipeline, config)
-    maker = pair_maker(pipeline, scorers, config, guard, target)
-    settings = run_settings(pipeline, scorers, config, target)
+    maker = pair_maker(pipeline, scorers, config, guard)
+    settings = run_settings(pipeline, scorers, config, maker.teacher)
     shape = pipeline.latent_shape(config.height, config.width)
     with NpdWriter(out, settings, shape, store_source=config.store_source, shard_size=config.shard_size) as writer:
         todo = [item for item in items if pair_id(item) not in writer.done]
@@ -204,19 +201,7 @@ def resolve(config: CollectConfig, family: Any) -> dict[str, Any]:
     return {name: getattr(family, _FAMILY_DEFAULTS[name]) if value is None else value for name, value in given.items()}
 
 
-@dataclass(frozen=True)
-class TargetMethod:
-    """A noise method that makes the target noise in place of re-denoise."""
-
-    spec: MethodSpec
-    method: NoiseMethod
-    pipeline: Pipeline
-
-    def __call__(self, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
-        return make_noise(self.spec, self.method, self.pipeline, embeds, None, noise)
-
-
-def target_method(pipeline: Pipeline, config: CollectConfig) -> TargetMethod | None:
+def find_teacher(pipeline: Pipeline, config: CollectConfig) -> Teacher | None:
     """The method that makes the targets, ready to work; None for re-denoise as in algorithm 1.
 
     Raises:
@@ -236,17 +221,17 @@ def target_method(pipeline: Pipeline, config: CollectConfig) -> TargetMethod | N
     if spec.swap or spec.shuffle or not method.teaches:
         raise InputError(f"method {config.method!r}", "one whose targets an NPNet can learn from, such as nlg")
     method.prepare(pipeline, Sampling(values["guidance_scale"], values["sampling_steps"], config.height, config.width))
-    return TargetMethod(spec, method, pipeline)
+    return Teacher(spec, method)
 
 
 def pair_maker(
-    pipeline: Pipeline,
-    scorers: Sequence[Scorer],
-    config: CollectConfig,
-    guard: Guard | None = None,
-    target: TargetMethod | None = None,
+    pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig, guard: Guard | None = None
 ) -> PairMaker:
-    """What makes the pairs of a run."""
+    """What makes the pairs of a run.
+
+    Raises:
+        InputError: as `find_teacher`.
+    """
     values = resolve(config, pipeline.family)
     steps = values["num_inference_steps"]
     up = {"guidance_scale": values["invert_guidance_scale"], "num_inference_steps": steps}
@@ -259,12 +244,12 @@ def pair_maker(
         height=config.height,
         width=config.width,
         guard=guard,
-        perturb=target,
+        teacher=find_teacher(pipeline, config),
     )
 
 
 def run_settings(
-    pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig, target: TargetMethod | None = None
+    pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig, teacher: Teacher | None
 ) -> dict[str, Any]:
     """Everything that decides what the pairs are, as recorded in each shard; no paths, no batch size, no device.
 
@@ -277,8 +262,8 @@ def run_settings(
     height, width = pipeline.default_size
     settings = {**to_dict(config), **resolve(config, pipeline.family)}
     # a data set of re-denoise names no method: those made before there was a choice stay valid
-    unsaid = ("method",) if target is None else _OF_REDENOISE
-    made = {} if target is None else {"method": target.spec.label, "method_details": target.method.describe()}
+    unsaid = ("method",) if teacher is None else _OF_REDENOISE
+    made = {} if teacher is None else {"method": teacher.spec.label, "method_details": teacher.method.describe()}
     return {
         **{key: value for key, value in settings.items() if key not in ("batch_size", *unsaid)},
         **made,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from noiseprompt.errors import MissingDependencyError, NoisepromptError
 from noiseprompt.guard import Guard
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import batch_noise, sampler_generators
 from noiseprompt.types import Prompt, ScoredPair
 
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 Item = tuple[Prompt, int]
 """A prompt and the seed of its source noise."""
 
-Perturb = Callable[["TextEmbeds", torch.Tensor], torch.Tensor]
-"""Encoded prompts and source noise (B, C, H, W) -> target noise."""
+
+@dataclass(frozen=True)
+class Teacher:
+    """A prepared noise method that makes the target noise in place of re-denoise."""
+
+    spec: MethodSpec
+    method: NoiseMethod
 
 
 def pair_id(item: Item) -> str:
@@ -37,7 +44,7 @@ class PairMaker:
         sampling: guidance_scale and num_inference_steps of the two images.
         height, width: of the images in pixels; the model's own if None.
         guard: watches the target noise.
-        perturb: makes the target noise; re-denoise with `down` and `up` where None.
+        teacher: makes the target noise; re-denoise with `down` and `up` where None.
     """
 
     def __init__(
@@ -51,13 +58,13 @@ class PairMaker:
         height: int | None = None,
         width: int | None = None,
         guard: Guard | None = None,
-        perturb: Perturb | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.guard, self.perturb = guard or Guard(), perturb
+        self.guard, self.teacher = guard or Guard(), teacher
         self.pipeline, self.scorers, self.down, self.up = pipeline, scorers, down, up
         self.sampling = {**sampling, "height": height, "width": width}
         self.shape = pipeline.latent_shape(height, width)
-        self.shares_first_step = perturb is None and down == sampling and pipeline.can_share_first_step
+        self.shares_first_step = teacher is None and down == sampling and pipeline.can_share_first_step
         """Whether the first sampling step of the source is also the step down of re-denoise."""
 
     def make(self, items: Sequence[Item], *, first: bool = False) -> list[ScoredPair]:
@@ -89,7 +96,7 @@ class PairMaker:
     def _make(self, items: Sequence[Item]) -> list[ScoredPair]:
         embeds = self.pipeline.encode([prompt.text for prompt, _ in items])
         source = batch_noise([seed for _, seed in items], self.shape)
-        target, lower = self._target(embeds, source)
+        target, start = self._target(embeds, source)
         target = target.float().cpu().half().float()  # the images are those of the noise that is stored
         finite = torch.isfinite(target).flatten(1).all(dim=1).tolist()
         good = [i for i, ok in enumerate(finite) if ok]
@@ -97,17 +104,17 @@ class PairMaker:
             return [self._rejected(item, "target noise is not finite") for item in items]
         self.guard.watch("target noise", target[good], source[good])
         kept = embeds if len(good) == len(items) else embeds.select(good)
-        start = lower[good] if lower is not None and self.shares_first_step else source[good]
-        scores = self._scores([items[i] for i in good], kept, start, target[good])
+        scores = self._scores([items[i] for i in good], kept, start[good], target[good])
         scored = dict(zip(good, scores, strict=True))
         return [self._pair(item, source[i], target[i], scored.get(i)) for i, item in enumerate(items)]
 
-    def _target(self, embeds: TextEmbeds, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The target noise, and what re-denoise passes on its way: the source after one step down."""
-        if self.perturb is not None:
-            return self.perturb(embeds, source), None
+    def _target(self, embeds: TextEmbeds, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The target noise, and where drawing the source's image goes on: after its first step where that is shared."""
+        if self.teacher is not None:
+            return make_noise(self.teacher.spec, self.teacher.method, self.pipeline, embeds, None, source), source
         lower = self.pipeline.denoise_step(embeds, source, **self.down)
-        return self.pipeline.invert_step(embeds, lower, **self.up), lower
+        target = self.pipeline.invert_step(embeds, lower, **self.up)
+        return target, lower if self.shares_first_step else source
 
     def _scores(
         self, items: Sequence[Item], embeds: TextEmbeds, start: torch.Tensor, target: torch.Tensor
