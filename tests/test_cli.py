@@ -329,7 +329,10 @@ def test_options_may_be_spelled_with_dashes_and_text_terms_left_out() -> None:
         ("generate", ("required: prompt, --out", "noiseprompt generate --help")),
         ("shapes train", ("required: --out",)),
         ("generate x --out o --colour red", ("--colour red", "noiseprompt generate --help")),
-        ("generate x --out o --num_inference_steps many", ("--num_inference_steps 'many'", "Expected int. ")),
+        (
+            "generate x --out o --num_inference_steps many",
+            ("_inference_steps 'many'", "Expected a whole number. "),
+        ),
         ("nonsense", ("'nonsense'", "'generate'", "noiseprompt --help")),
     ],
 )

@@ -54,6 +54,7 @@ FLOORS = [
         "tool_commands",
         "score_command",
         "demo",
+        "options_reading",
         "recipe",
         "recipes",
         "cli",

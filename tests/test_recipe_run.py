@@ -21,7 +21,7 @@ from noiseprompt.recipe import run
 from noiseprompt.recipes.analysis import similarity
 from noiseprompt.recipes.gather import gather
 from noiseprompt.recipes.plan import make_plan
-from noiseprompt.recipes.run import pairs_wanted
+from noiseprompt.recipes.run import planned_ids
 from noiseprompt.store import Npd
 from tests.test_recipe import TABLES, write
 
@@ -185,7 +185,7 @@ def test_one_bad_recipe_does_not_stop_the_others(tmp_path: Path, capsys: pytest.
     assert (tmp_path / "runs" / "shapes" / "tables" / f"{good.stem}.json").is_file()
 
 
-def test_pairs_are_counted_from_the_prompts_that_are_collected() -> None:
-    """ "train" is a split of the world for the command, so for the count too."""
+def test_pairs_are_planned_from_the_prompts_that_are_collected() -> None:
+    """ "train" is a split of the world for the command, so for the plan too."""
     options = {"prompts": "train", "model": "shapes", "n": 7, "settings": CollectConfig(seeds_per_prompt=2)}
-    assert pairs_wanted(options) == 14
+    assert len(planned_ids(options)) == 14

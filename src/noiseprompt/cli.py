@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import importlib
 import inspect
 import os
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from noiseprompt.errors import NoisepromptError, NoisepromptWarning
+from noiseprompt.options_reading import OptionsFile, option_types, spelled_words, wanted
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,28 @@ def _add_commands(parser: Any, commands: dict[str, Any], words: list[str], dest:
             _add_commands(child, command, words[1:] if named else [], name)
 
 
+@functools.cache
+def option_parser(command: Command) -> Any:
+    """A parser of one command's options alone, for options that come from elsewhere than the command line."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    _add_options(parser, command)
+    return parser
+
+
+def _named(words: list[str]) -> Command | None:
+    """The command that the first words name."""
+    found: Any = COMMANDS
+    for word in words:
+        found = found.get(word)
+        if not isinstance(found, dict):
+            return found
+    return None
+
+
 def _add_options(parser: Any, command: Command) -> None:
-    parser.add_argument("--config", action="config", help="a YAML file of options")
+    parser.add_argument("--config", action=OptionsFile, help="a YAML file of options")
     for name in command.positional:
         parser.add_argument(name.removesuffix("..."), **({"nargs": "+"} if name.endswith("...") else {}))
     apart = {*(name.removesuffix("...") for name in command.positional), *command.flags, "settings", "loading"}
@@ -140,11 +162,11 @@ def _add_options(parser: Any, command: Command) -> None:
     for name in command.flags:
         short = ["-v"] if name == "verbose" else []
         parser.add_argument(*short, f"--{name}", action="store_true", help=_FLAGS.get(name, ""))
-    for cls in _records(command).values():
+    for cls in records(command).values():
         parser.add_class_arguments(cls, None)
 
 
-def _records(command: Command) -> dict[str, Any]:
+def records(command: Command) -> dict[str, Any]:
     """Parameter of the command -> the dataclass whose fields are options of their own."""
     found = {"settings": resolve(command.settings)} if command.settings else {}
     if "loading" in inspect.signature(resolve(command.function)).parameters:
@@ -163,28 +185,35 @@ def run_command(parser: Any, arguments: list[str]) -> int:
         command, level, key = command[name], level[name], name
     options = {name: value for name, value in level.as_dict().items() if name not in ("config", "__path__")}
     options.pop("print_config", None)
-    for parameter, cls in _records(command).items():
+    for parameter, cls in records(command).items():
         options[parameter] = cls(**{field.name: options.pop(field.name) for field in dataclasses.fields(cls)})
     return int(resolve(command.function)(**options) or 0)
 
 
 def _in_one_line(message: str, words: list[str]) -> str:
-    """The parser's message about an option, without its account of types, and where the options are listed."""
+    """The parser's message about an option in words, without its account of types, and where the options are listed."""
+    found = _named(words)
     command = words[0] if words and words[0] in COMMANDS else ""
-    given = re.search(r'Parser key "([^"]+)":.*Given value: (.*)', message, re.DOTALL)
-    if given:
-        wanted = [kind for kind in re.findall(r"Expected a <class '(\w+)'>", message) if kind != "NoneType"]
-        expected = f" Expected {' or '.join(dict.fromkeys(wanted))}." if wanted else ""
-        message = f"--{given[1].removeprefix(f'{command}.')} {given[2].strip()!r}.{expected}"
+    known = option_types(option_parser(found)) if found else {}
+    bare = {name.removesuffix("...") for name in found.positional} if found else set()
+    given = re.search(r'Parser key "([^"]+)":', message)
     missing = re.search(r"arguments are required: (.*)", message)
-    if missing:
+    if given:
+        name = given[1].rpartition(".")[2]
+        value = re.search(r"(?:Given|Got) value: (.*)", message, re.DOTALL)
+        came = f" {value[1].strip()!r}" if value else ""
+        message = f"{_dashed(name, bare)}{came}. Expected {wanted(known.get(name))}"
+    elif missing:
         names = [name.rpartition(".")[2] for name in missing[1].split(", ")]
-        bare = {name.removesuffix("...") for name in getattr(COMMANDS.get(command), "positional", ())}
-        message = "required: " + ", ".join(name if name in bare else f"--{name}" for name in names)
-    if command:
+        message = "required: " + ", ".join(_dashed(name, bare) for name in names)
+    elif command:
         message = message.replace(f"{command}.", "")
     message = " ".join(message.split()).rstrip(".")
     return f"{message}. `{' '.join(filter(None, ('noiseprompt', command, '--help')))}` lists what there is."
+
+
+def _dashed(name: str, bare: set[str]) -> str:
+    return name if name in bare else f"--{name}"
 
 
 def _underscored(word: str) -> str:
@@ -201,6 +230,9 @@ def main(arguments: list[str] | None = None) -> int:
     words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
         with _own_warnings_only():
+            command = _named(words)
+            if command is not None:
+                words = spelled_words(words, option_types(option_parser(command)))
             return run_command(build_parser(words), words)
     except NoisepromptError as error:
         print(f"noiseprompt: error: {error}", file=sys.stderr)

@@ -33,17 +33,10 @@ def _load(model: str, loading: ModelOptions | None) -> Pipeline:
 
 
 def _names(text: str) -> list[str]:
-    """Split "a,b:x=1,swap,c" into specs: a part with "=" or without a registry name belongs to the spec before it."""
-    from noiseprompt.registry import METHODS
+    """The specs of a list of methods."""
+    from noiseprompt.registry import METHODS, split_specs
 
-    parts: list[str] = []
-    for part in (p.strip() for p in text.split(",")):
-        name = part.partition(":")[0]
-        if parts and ":" in parts[-1] and name not in METHODS:
-            parts[-1] += "," + part
-        elif part:
-            parts.append(part)
-    return parts
+    return split_specs(text, METHODS)
 
 
 def _tell(guard: Guard, verbose: bool) -> None:
@@ -101,7 +94,7 @@ def collect(
 
 def _default_scorers(model: str) -> list[str]:
     if model != "shapes":
-        raise InputError("no scorers", "names of scorers", "pass for example --scorers+ NAME")
+        raise InputError("no scorers", "names of scorers", "pass for example --scorers NAME")
     return ["shapes-preference"]
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt import commands
-from noiseprompt.config import read_yaml
 from noiseprompt.errors import ConfigError, NoisepromptError
-from noiseprompt.recipes.calls import stage_call
-from noiseprompt.recipes.plan import STAGES, has_rows, make_plan
+from noiseprompt.options_reading import refuse
+from noiseprompt.recipes.calls import as_call, needed_mistakes, read_stage
+from noiseprompt.recipes.checking import STAGES
+from noiseprompt.recipes.plan import has_rows, make_plan, read_recipe
 
 
 def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False) -> None:
@@ -41,7 +42,7 @@ def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False
     if recipe.is_dir():
         _run_all(recipes_in(recipe), out, on, smoke)
         return
-    data = read_yaml(recipe)
+    data = read_recipe(recipe)
     if has_rows(data):
         _run_table(recipe, out, on or "shapes", smoke)
     elif on or smoke:
@@ -98,24 +99,43 @@ def _run_table(recipe: Path, out: Path | None, on: str, smoke: bool) -> None:
 
 
 def _run_story(recipe: Path, data: dict[str, Any], out: Path | None) -> None:
-    unknown = sorted(set(data) - {*STAGES, "out", "model", "about"})
-    if unknown:
-        raise ConfigError(f"{recipe} has {', '.join(unknown)}", f"out, model, about and {', '.join(STAGES)}")
     folder = Path(out or data.get("out") or Path("runs") / recipe.stem)
-    model = data.get("model", "shapes")
-    calls = [_call(name, data[name] or {}, folder, model) for name in STAGES if name in data]
-    for name, options in calls:
+    for name, options in story_calls(recipe, data, folder):
         started = time.time()
         print(f"== {name}")
         getattr(commands, name)(**options)
         print(f"== {name}: {time.time() - started:.0f} s\n")
 
 
-def _call(stage: str, options: dict[str, Any], folder: Path, model: str) -> tuple[str, dict[str, Any]]:
-    """The command's keyword arguments, with the stage's settings as a dataclass. Checked before anything runs."""
-    plain = stage_call(stage, options, model)
+def story_calls(recipe: Path, data: dict[str, Any], folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Each stage with the keyword arguments of its command.
+
+    Args:
+        recipe: its file, for messages.
+        data: its content.
+        folder: of everything.
+
+    Raises:
+        ConfigError: everything that is wrong with the recipe.
+    """
+    known = {*STAGES, "out", "model", "about"}
+    mistakes = [f"no setting {key} (expected some of {', '.join(sorted(known))})" for key in data if key not in known]
+    mistakes += [
+        f"{key}: {data[key]!r} (expected a text)" for key in ("out", "model") if not isinstance(data.get(key, ""), str)
+    ]
+    stages: dict[str, dict[str, Any]] = {}
+    for name in STAGES:
+        if name in data:
+            stages[name], wrong = read_stage(name, data[name])
+            mistakes += wrong or needed_mistakes(name, stages[name])
+    refuse(recipe, mistakes)
+    model = data.get("model", "shapes")
+    return [(name, _in_folders(name, as_call(name, given, model), folder)) for name, given in stages.items()]
+
+
+def _in_folders(stage: str, call: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The call with the folders of its stage; {npnet} becomes the network just trained."""
     folders = {"collect": {"out": folder / "npd"}, "train": {"npd": folder / "npd", "out": folder / "npnet"}}
-    plain.update(folders.get(stage, {"out": folder / "evaluation"}))
-    if isinstance(plain.get("methods"), str):
-        plain["methods"] = plain["methods"].replace("{npnet}", str(folder / "npnet" / "best"))
-    return stage, plain
+    if "methods" in call:
+        call = {**call, "methods": call["methods"].replace("{npnet}", str(folder / "npnet" / "best"))}
+    return {**call, **folders.get(stage, {"out": folder / "evaluation"})}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
-from noiseprompt.errors import UnknownNameError
+from noiseprompt.errors import InputError, UnknownNameError
 
 
 class Registry:
@@ -66,6 +66,28 @@ def split_spec(text: str) -> tuple[str, list[tuple[str, str, str | None]]]:
         key, equals, value = (p.strip() for p in part.partition("="))
         options.append((part, key, value if equals else None))
     return name, options
+
+
+def split_specs(text: str, known: Container[str] = ()) -> list[str]:
+    """Split "a,b:x=1,swap,c" into specs: a part "key=value" belongs to the spec before it.
+
+    Args:
+        known: names, where specs have flags: after options, a part without "=" that is none of them is a flag.
+
+    Raises:
+        InputError: nothing named.
+    """
+    specs: list[str] = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        option = "=" in part and ":" not in part.partition("=")[0]
+        flag = bool(known) and bool(specs) and ":" in specs[-1] and part.partition(":")[0] not in known
+        if specs and (option or flag):
+            specs[-1] += ("," if ":" in specs[-1] else ":") + part
+        else:
+            specs.append(part)
+    if not specs:
+        raise InputError(f"no names in {text!r}", 'a list of names such as "a,b:x=1"')
+    return specs
 
 
 SCORERS = Registry(

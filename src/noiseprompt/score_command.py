@@ -25,7 +25,7 @@ TEXT_COLUMNS = ("prompt", "text", "caption")
 def score(
     images: Path,
     prompts: Path,
-    scorers: str = "shapes-checker,shapes-preference",
+    scorers: Sequence[str] = ("shapes-checker", "shapes-preference"),
     out: Path | None = None,
     batch_size: int = 32,
 ) -> None:
@@ -48,7 +48,7 @@ def score(
     if batch_size < 1:
         raise InputError(f"--batch_size {batch_size}", "at least 1")
     pairs = match(Path(images), Path(prompts))
-    judges = load_scorers(split_specs(scorers))
+    judges = load_scorers(scorers)
     names = [judge.name for judge in judges]
     table = np.empty((len(pairs), len(judges)))
     done = 0
@@ -63,24 +63,6 @@ def score(
     if out is not None:
         write(out, pairs, names, table, summary)
         print(f"scores in {out}")
-
-
-def split_specs(text: str) -> list[str]:
-    """Split "a,b:x=1,y=2,c" into specs: a part "key=value" belongs to the spec before it.
-
-    Raises:
-        InputError: nothing named.
-    """
-    specs: list[str] = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        option = "=" in part and ":" not in part.partition("=")[0]
-        if option and specs:
-            specs[-1] += ("," if ":" in specs[-1] else ":") + part
-        else:
-            specs.append(part)
-    if not specs:
-        raise InputError("no scorers", "names of scorers", "pass for example --scorers hpsv2.1")
-    return specs
 
 
 def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from noiseprompt.cli import main
 from noiseprompt.errors import InputError, PromptError
-from noiseprompt.score_command import batches, match, split_specs
+from noiseprompt.registry import split_specs
+from noiseprompt.score_command import batches, match
 from noiseprompt.shapes import checker, scenes
 
 TEXTS = ["a red circle", "a blue square", "two green stars", "a yellow cross", "a white ring"]
@@ -122,5 +123,5 @@ def test_specs_with_options_are_split() -> None:
         "hpsv2.1",
         "c:device=cpu",
     ]
-    with pytest.raises(InputError, match="no scorers"):
+    with pytest.raises(InputError, match="no names"):
         split_specs(" , ")

@@ -1,43 +1,111 @@
-"""From the settings of a stage in a recipe to the keyword arguments of its command."""
+"""From the settings of a stage in a recipe to the keyword arguments of its command, read as on the command line."""
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from noiseprompt.config import from_dict
-from noiseprompt.errors import ConfigError
+from noiseprompt.errors import InputError, NoisepromptError
+from noiseprompt.methods.base import MethodSpec
+from noiseprompt.options_reading import option_types, read_options, refuse
+from noiseprompt.registry import METHODS, split_specs
+from noiseprompt.scorers.base import check_scorers
+
+_NET = re.compile(r"\{npnet(:[^}]+)?\}")
+_WHERE = "folders come from the recipe's `out` or from --out: leave it out"
+FOLDERS = {"collect": {"out": _WHERE}, "train": {"npd": _WHERE, "out": _WHERE}, "evaluate": {"out": _WHERE}}
+"""Stage -> options that a recipe may not have, and why."""
 
 
-def stage_call(stage: str, options: dict[str, Any], model: str) -> dict[str, Any]:
+def read_stage(
+    stage: str, options: Any, where: str = "", reserved: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """The typed options of a stage, and what is wrong with the others.
+
+    Args:
+        stage: "collect", "train" or "evaluate".
+        options: a mapping as on the command line, or None.
+        where: written before each mistake.
+        reserved: as of `read_options`; `FOLDERS` of the stage are added.
+    """
+    if not isinstance(options or {}, Mapping):
+        return {}, [f"{where}{stage}: {options!r} (expected a mapping of options)"]
+    place, apart = f"{where}{stage}: ", {**FOLDERS[stage], **(reserved or {})}
+    given, mistakes = read_options(_parser(stage), options or {}, place, apart)
+    mistakes += method_mistakes(given.get("methods"), f"{place}methods: ")
+    return given, mistakes + _complaint(f"{place}scorers: ", lambda: check_scorers(given.get("scorers") or ()))
+
+
+def method_mistakes(methods: str | None, where: str) -> list[str]:
+    """What is wrong with a list of methods; {npnet} stands for any folder."""
+
+    def parse() -> None:
+        for text in split_specs(_NET.sub("npnet", methods or ""), METHODS):
+            MethodSpec.parse(text)
+
+    return [] if methods is None or methods.strip() == "all" else _complaint(where, parse)
+
+
+def _complaint(where: str, check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except NoisepromptError as error:
+        return [f"{where}{str(error).rstrip('.')}"]
+    return []
+
+
+def known_options(stage: str) -> dict[str, Any]:
+    """Options of a stage's command: name -> annotation."""
+    return option_types(_parser(stage))
+
+
+def needed_mistakes(stage: str, given: Mapping[str, Any], where: str = "") -> list[str]:
+    """Options that the command requires and that neither a recipe nor its folders give."""
+    parser = _parser(stage)
+    needed = [a.dest for a in parser._actions if a.required and a.dest not in FOLDERS[stage]]
+    return [f"{where}{stage}: {name} is missing" for name in needed if given.get(name) is None]
+
+
+def stage_call(stage: str, options: Any, model: str, name: str = "recipe") -> dict[str, Any]:
     """Keyword arguments of the command of that name, its settings as a dataclass. Folders are the caller's.
 
     Args:
         stage: "collect", "train" or "evaluate".
         options: as on the command line.
         model: unless `options` has another.
+        name: of the recipe, for messages.
 
     Raises:
-        ConfigError: an option the command does not have.
+        ConfigError: everything that is wrong with the options.
     """
-    from noiseprompt.cli import COMMANDS, Command, resolve
-    from noiseprompt.families.options import ModelOptions
+    given, mistakes = read_stage(stage, options)
+    refuse(name, mistakes + needed_mistakes(stage, given))
+    return as_call(stage, given, model)
 
-    command = COMMANDS[stage]
-    if not isinstance(command, Command):
-        raise ConfigError(f"stage {stage}", "a command that stands alone")
-    parameters = inspect.signature(resolve(command.function)).parameters
-    classes = {"settings": resolve(command.settings)}
-    if "loading" in parameters:
-        classes["loading"] = ModelOptions
-    own = set(parameters) - set(classes)
-    fields = {name: {field.name for field in dataclasses.fields(cls)} for name, cls in classes.items()}
-    known = own.union(*fields.values())
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise ConfigError(f"{stage} has no option {', '.join(unknown)}", f"some of {', '.join(sorted(known))}")
-    call: dict[str, Any] = {"model": model, **{k: v for k, v in options.items() if k in own}}
-    for name, cls in classes.items():
-        call[name] = from_dict(cls, {k: v for k, v in options.items() if k in fields[name]})
-    return call
+
+def as_call(stage: str, given: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Keyword arguments of a stage's command from its typed options."""
+    from noiseprompt.cli import records
+
+    rest = dict(given)
+    parts = {}
+    for parameter, cls in records(_command(stage)).items():
+        names = [field.name for field in dataclasses.fields(cls) if field.name in rest]
+        parts[parameter] = cls(**{name: rest.pop(name) for name in names})
+    return {"model": model, **rest, **parts}
+
+
+def _command(stage: str) -> Any:
+    from noiseprompt.cli import COMMANDS
+
+    return COMMANDS[stage]
+
+
+def _parser(stage: str) -> Any:
+    from noiseprompt.cli import option_parser
+
+    if stage not in FOLDERS:
+        raise InputError(f"stage {stage!r}", f"one of {', '.join(FOLDERS)}")
+    return option_parser(_command(stage))

@@ -37,13 +37,8 @@ from noiseprompt.config import fingerprint, read_yaml, to_dict
 from noiseprompt.errors import ConfigError
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.recipes.calls import stage_call
+from noiseprompt.recipes.checking import SETTINGS, check_table
 
-STAGES = ("collect", "train", "evaluate")
-_SETTINGS = {*STAGES, "model"}
-_RECIPE = _SETTINGS | {"about", "note", "minutes", "paper", "rows", "groups", "analyse", "smoke", "on"}
-_GROUP = _SETTINGS | {"title", "only", "note", "on"}
-_ROW = _GROUP | {"method", "hidden"}
-_DEFAULTS = _SETTINGS | {"about", "smoke", "reuse", "show"}
 _SIZES = ("n",)
 """Settings that a smoke run always takes from on/NAME.yaml: how many pairs and prompts."""
 _FOLDERS = {"collect": "npd", "train": "npnet", "evaluate": "evaluation"}
@@ -177,10 +172,10 @@ def make_plan(recipe: Path, on: str = "shapes", *, smoke: bool = False, out: Pat
         names = sorted(p.stem for p in known.glob("*.yaml"))
         raise ConfigError(f"--on {on}", f"one of {', '.join(names) or '(none)'}", f"files of {known}")
     defaults = read_recipe(path)
-    _check(data, defaults, recipe, path)
+    check_table(data, defaults, recipe, path)
     flat = flatten(data, on)
     if smoke:
-        flat = merge(flat, {key: value for key, value in (flat.get("smoke") or {}).items() if key not in _SETTINGS})
+        flat = merge(flat, {key: value for key, value in (flat.get("smoke") or {}).items() if key not in SETTINGS})
     root = (out or Path("runs") / "tables") / (f"{on}-smoke" if smoke else on)
     reuse = () if smoke else tuple(Path(p) for p in defaults.get("reuse") or ())
     plan = Plan(recipe.stem, flat, on, smoke, root, tuple(defaults.get("show") or ()), reuse)
@@ -190,20 +185,6 @@ def make_plan(recipe: Path, on: str = "shapes", *, smoke: bool = False, out: Pat
             maker.add(group, row)
     plan.stages = dict(sorted(plan.stages.items(), key=lambda item: item[1].name == "evaluate"))
     return plan
-
-
-def _check(data: dict[str, Any], defaults: dict[str, Any], recipe: Path, path: Path) -> None:
-    def refuse(where: str, keys: set[str], known: set[str]) -> None:
-        if keys - known:
-            raise ConfigError(f"{where} has {', '.join(sorted(keys - known))}", f"some of {', '.join(sorted(known))}")
-
-    refuse(str(path), set(defaults), _DEFAULTS)
-    for part in (data, data.get("smoke") or {}, *((block or {}) for block in (data.get("on") or {}).values())):
-        refuse(str(recipe), set(part), _RECIPE)
-        for kind, inner in (("groups", _GROUP), ("rows", _ROW)):
-            for title, layer in (part.get(kind) or {}).items():
-                for piece in (layer or {}, *((layer or {}).get("on") or {}).values()):
-                    refuse(f"{recipe}: {kind}: {title}", set(piece), inner)
 
 
 class _Maker:
@@ -245,7 +226,7 @@ class _Maker:
         last = (flat.get("smoke") or {}) if smoke else {}
         sizes = {stage: {k: v for k, v in part.items() if k in _SIZES} for stage, part in small.items()}
         merged = merge(defaults, flat, small, layers["group"], layers["row"], sizes, last)
-        return {key: value for key, value in merged.items() if key in _SETTINGS}
+        return {key: value for key, value in merged.items() if key in SETTINGS}
 
     def _net(self, group: str, row: str) -> tuple[Path, Path]:
         """Folders of the data set and the training of a row, with their stages in the plan."""
@@ -263,10 +244,10 @@ class _Maker:
 
     def _stage(self, name: str, settings: dict[str, Any], **upstream: Path) -> Path:
         """The folder of a stage, named by what decides its result; folders it builds on count by their names."""
-        options = {k: v for k, v in (settings.get(name) or {}).items() if k != "methods" and v is not None}
+        options = {k: v for k, v in (settings.get(name) or {}).items() if v is not None}
         model = str(options.pop("model", settings.get("model", "shapes")))
-        call = stage_call(name, options, model)
-        plain = {k: to_dict(v) if dataclasses.is_dataclass(v) else v for k, v in call.items()}
+        call = stage_call(name, options, model, self.plan.name)
+        plain = {k: _as_written(v, options) if dataclasses.is_dataclass(v) else v for k, v in call.items()}
         if "base" in upstream:
             plain["settings"].pop("init")
         facts = {"stage": name, "weights": weights_of(model), "from": {k: p.name for k, p in upstream.items()}}
@@ -274,6 +255,12 @@ class _Maker:
         links = {"npd": upstream["npd"]} if "npd" in upstream else {}
         self.plan.stages.setdefault(folder, Stage(name, folder, {**call, **links, "out": folder}))
         return folder
+
+
+def _as_written(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as plain data, a number with the digits of the recipe: 5 and 5.0 name folders of their own."""
+    plain = to_dict(config)
+    return {key: options[key] if key in options and options[key] == value else value for key, value in plain.items()}
 
 
 @functools.cache

@@ -42,6 +42,16 @@ def load_scorers(names: Sequence[str]) -> list[Scorer]:
         InputError: an option that the scorer does not have, or two scorers under one name.
         ModelLoadError: a scorer whose weights are not there.
     """
+    return [make(SCORERS, spec) for spec in check_scorers(names)]
+
+
+def check_scorers(names: Sequence[str]) -> list[str]:
+    """The names, each once; nothing is loaded.
+
+    Raises:
+        UnknownNameError: a name that no scorer has.
+        InputError: two scorers under one name.
+    """
     specs = list(dict.fromkeys(name.strip() for name in names))
     words = [spec.partition(":")[0] for spec in specs]
     for word in words:
@@ -50,7 +60,7 @@ def load_scorers(names: Sequence[str]) -> list[Scorer]:
         if word not in SCORERS:
             _discover()
             SCORERS.get(word)  # an unknown name is refused before weights are loaded
-    return [make(SCORERS, spec) for spec in specs]
+    return specs
 
 
 def register_scorer(name: str, factory: Callable[..., Scorer] | str) -> None:
