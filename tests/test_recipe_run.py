@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from safetensors.torch import load_file
 from noiseprompt import commands
 from noiseprompt.cli import main
 from noiseprompt.collect import CollectConfig
-from noiseprompt.errors import NoisepromptError
+from noiseprompt.errors import NoisepromptError, StoreError
+from noiseprompt.prompts import load_prompts
 from noiseprompt.recipe import run
 from noiseprompt.recipes.analysis import similarity
 from noiseprompt.recipes.gather import gather
-from noiseprompt.recipes.plan import make_plan
-from noiseprompt.recipes.run import planned_ids
+from noiseprompt.recipes.plan import Plan, make_plan
+from noiseprompt.recipes.run import npd_folder, planned_ids, run_stages
 from noiseprompt.store import Npd
 from tests.test_recipe import TABLES, write
 
@@ -174,6 +177,53 @@ def test_pairs_made_elsewhere_serve_where_they_are_the_same(tmp_path: Path) -> N
     run(recipe, out=tmp_path / "c" / "runs")
     assert len(list((tmp_path / "c" / "runs" / "shapes" / "npd").iterdir())) == 1
     assert sorted((path.name, path.stat().st_mtime_ns) for path in elsewhere.glob("*.arrow")) == before
+
+
+@pytest.fixture
+def collect_alone(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Only collections run; the data sets that trainings were given."""
+    given: list[Path] = []
+
+    @functools.wraps(commands.train)
+    def train(**options: Any) -> None:
+        given.append(options["npd"])
+
+    monkeypatch.setattr(commands, "train", train)
+    monkeypatch.setattr(commands, "evaluate", functools.wraps(commands.evaluate)(lambda **_: None))
+    return given
+
+
+def reusing(tmp_path: Path, prompts: str) -> tuple[Plan, Path]:
+    """A plan of six pairs, beside a finished collection of as many in the same settings, of `prompts`."""
+    small = {**TINY, "collect": {"n": 6, "sampling_steps": 1, "shard_size": 8}, "reuse": [str(tmp_path / "other")]}
+    plan = make_plan(write(tmp_path, {"rows": {"NPNet": ROWS["NPNet"]}}, small), out=tmp_path / "runs")
+    (collect,) = (stage for stage in plan.stages.values() if stage.name == "collect")
+    commands.collect(**{**collect.options, "prompts": prompts, "out": tmp_path / "other"})
+    return plan, collect.folder
+
+
+def test_as_many_pairs_of_other_prompts_do_not_serve(tmp_path: Path, collect_alone: list[Path]) -> None:
+    plan, own = reusing(tmp_path, "shapes:test")
+    before = [path.read_bytes() for path in (tmp_path / "other").glob("*.arrow")]
+    run_stages(plan)
+    assert collect_alone == [own] and npd_folder(plan, own) == own
+    assert [path.read_bytes() for path in (tmp_path / "other").glob("*.arrow")] == before
+    assert {p.text for p in Npd(own).prompts()} == {p.text for p in load_prompts("shapes:train", limit=6).prompts}
+
+
+def test_figures_are_of_the_data_set_that_was_trained_on(tmp_path: Path, collect_alone: list[Path]) -> None:
+    plan, own = reusing(tmp_path, "shapes:train")
+    run_stages(plan)
+    assert collect_alone == [tmp_path / "other"] and npd_folder(plan, own) == tmp_path / "other"
+    forgetful = replace(plan, reuse=())  # the file of the model names it no more
+    assert npd_folder(forgetful, own) == tmp_path / "other"
+    shutil.rmtree(tmp_path / "other")
+    options = {**plan.stages[own].options, "prompts": "shapes:test", "out": tmp_path / "other"}
+    commands.collect(**options)
+    with pytest.raises(StoreError, match="has changed since"):
+        npd_folder(plan, own)
+    run_stages(plan)
+    assert collect_alone[1:] == [own] and npd_folder(plan, own) == own
 
 
 def test_one_bad_recipe_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

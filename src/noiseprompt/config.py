@@ -67,8 +67,8 @@ def parse_yaml(text: str, name: Path | str) -> dict[str, Any]:
     """
     import yaml
 
-    loader = _loader()(text)
     try:
+        loader = _loader()(text)
         data = loader.get_single_data()
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -106,6 +106,6 @@ def _loader() -> Any:
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in changed]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    numbers = re.compile(r"[-+]?(\d[\d_]*|\d[\d_]*\.\d*|\.\d+)[eE][-+]?\d+")
+    numbers = re.compile(r"[-+]?(\d[\d_]*|\d[\d_]*\.\d*|\.\d+)[eE][-+]?\d+$")
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", numbers, list("-+.0123456789"))
     return Loader

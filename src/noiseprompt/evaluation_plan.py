@@ -59,7 +59,7 @@ class EvaluateConfig:
     height: int | None = None
     width: int | None = None
     batch_size: int = 16
-    save_images: str | int = "auto"
+    save_images: int | str = "auto"
     filter_scorers: tuple[str, ...] = ()
     features: str | None = None
     reference: str = ""

@@ -159,7 +159,7 @@ def _shown(value: Any) -> str:
 
 
 class OptionsFile(ActionConfigFile):
-    """`--config FILE` (or YAML itself): read strictly, all mistakes told at once, then applied by the parser as ever."""
+    """`--config FILE` (or YAML itself): read strictly, all mistakes told at once, then applied by the parser."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         inline = any(mark in values for mark in ("{", ": ", "\n"))

@@ -10,7 +10,7 @@ from typing import Any
 from noiseprompt import commands
 from noiseprompt.collect import plan as planned_pairs
 from noiseprompt.config import fingerprint
-from noiseprompt.errors import ConfigError, NoisepromptError, StoreError
+from noiseprompt.errors import ConfigError, NoisepromptError, StoreError, StoreLockedError
 from noiseprompt.pairs import pair_id
 from noiseprompt.prompts import load_prompts
 from noiseprompt.recipes.plan import Plan, Stage
@@ -40,7 +40,8 @@ def run_stages(plan: Plan) -> None:
 def _collect(plan: Plan, stage: Stage) -> None:
     """Make the pairs, or take over a data set of `reuse` that is exactly the one asked for; which, is recorded."""
     record, wanted = _record(plan, stage.folder), planned_ids(stage.options)
-    for candidate in () if stage.folder.exists() else plan.reuse:
+    before = [Path(json.loads(record.read_text(encoding="utf-8"))["folder"])] if record.is_file() else []
+    for candidate in () if stage.folder.exists() else dict.fromkeys([*before, *plan.reuse]):
         if _ids(candidate) == wanted and _takes(candidate, stage):
             taken = {"folder": str(candidate), **_facts(Npd(candidate))}
             record.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,8 @@ def _takes(candidate: Path, stage: Stage) -> bool:
     """Whether the command that makes the pairs finds nothing to do there: settings and weights are compared by it."""
     try:
         commands.collect(**{**stage.options, "out": candidate})
+    except StoreLockedError:  # in use by another recipe: no reason to make the pairs again
+        raise
     except (ConfigError, StoreError) as error:
         print(f"{candidate} does not serve: {error}", flush=True)
         return False
