@@ -85,6 +85,11 @@ def test_appended_names_keep_their_options(calls: list[dict[str, Any]]) -> None:
     assert calls[0]["scorers"] == LIST
 
 
+def test_an_option_without_its_value_does_not_take_the_next_one(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--filter_scorers", "--seed", "1"]) == 2
+    assert "--filter_scorers: expected one argument" in told(capfd)
+
+
 def test_flags_belong_to_the_method_before_them() -> None:
     assert split_specs("standard, npnet:path=a,swap,strength=2,redenoise", METHODS) == [
         "standard",

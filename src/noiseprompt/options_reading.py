@@ -119,8 +119,8 @@ def spelled_words(words: Sequence[str], known: Mapping[str, Any]) -> list[str]:
     for word in words:
         name, equals, value = word.partition("=")
         before = made[-1] if made else ""
-        if equals and name.startswith("--"):
-            made.append(f"{name}={_spelled_word(known.get(name[2:]), value)}")
+        if word.startswith("--"):
+            made.append(f"{name}={_spelled_word(known.get(name[2:]), value)}" if equals else word)
         else:
             made.append(_spelled_word(known.get(before[2:]) if before.startswith("--") else None, word))
     return made

@@ -49,10 +49,14 @@ def _collect(plan: Plan, stage: Stage) -> None:
             return
     record.unlink(missing_ok=True)
     commands.collect(**stage.options)
-    if _ids(stage.folder) != wanted:
+    have = _ids(stage.folder)
+    if wanted - have:
         raise NoisepromptError(
             f"the collection in {stage.folder} was stopped", "all its pairs", "run the same command to continue"
         )
+    if have - wanted:
+        came = f"{stage.folder} holds {len(have - wanted)} pairs of other prompts or seeds"
+        raise StoreError(came, f"the {len(wanted)} pairs of this recipe alone", "delete the folder and run again")
 
 
 def _takes(candidate: Path, stage: Stage) -> bool:
