@@ -12,7 +12,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "noiseprompt"
 
 FLOORS = [
-    {"errors", "types", "registry", "config", "noise", "schedules"},
+    {"errors", "types", "registry", "config", "noise", "schedules", "files"},
     {"redenoise", "npnet", "statistics", "guard"},
     {
         "families",
@@ -46,6 +46,7 @@ FLOORS = [
         "report_charts",
         "report_pictures",
         "train_data",
+        "train_checks",
     },
     {"collect", "train", "generate", "evaluate", "report"},
     {

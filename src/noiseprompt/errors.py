@@ -22,6 +22,8 @@ NoisepromptWarning is the base of what is only said: the command line prints it 
 
 from __future__ import annotations
 
+import math
+
 
 class NoisepromptError(Exception):
     """Base class. ``str(error)`` is one paragraph: what came, what was expected, what to do.
@@ -90,3 +92,17 @@ class StoreLockedError(StoreError):
 
 class NoiseError(NoisepromptError):
     """Latents that are not finite, or not noise."""
+
+
+class DivergedError(NoisepromptError):
+    """A training whose loss or gradient is not finite; what it saved before is untouched.
+
+    Args:
+        step: from 1.
+        loss: of that step; where it is finite, its gradient is not.
+        fix: what to do next.
+    """
+
+    def __init__(self, step: int, loss: float, fix: str) -> None:
+        what = "gradient" if math.isfinite(loss) else "loss"
+        super().__init__(f"the {what} of step {step} is not finite (loss {loss:.3g})", "a finite one", fix)

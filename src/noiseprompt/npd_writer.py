@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.config import fingerprint, to_dict
-from noiseprompt.errors import ConfigError, InputError, StoreError, StoreLockedError
+from noiseprompt.errors import ConfigError, InputError, StoreError
+from noiseprompt.files import Lock
 from noiseprompt.npd_format import (
     SCHEMA_VERSION,
     Row,
@@ -66,7 +66,8 @@ class NpdWriter:
         self.kept: Counter[str] = Counter(dict.fromkeys(self.settings["scorers"], 0))
         """Scorer -> number of pairs whose target scores higher."""
         self.rejected = 0
-        self._lock = _lock(self.folder)
+        self._lock = Lock(self.folder / ".lock")
+        self._lock.take()
         try:
             self._open_shards = self._resume()
             self._next()
@@ -119,9 +120,7 @@ class NpdWriter:
 
     def close(self) -> None:
         """Release the folder without committing."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock.free()
 
     def _resume(self) -> list[tuple[int, list[Row]]]:
         for leftover in self.folder.glob("shard-*.arrow.tmp"):
@@ -165,22 +164,3 @@ class NpdWriter:
         for name in self.settings["scorers"]:
             before, after = row[f"score_source.{name}"], row[f"score_target.{name}"]
             self.kept[name] += before is not None and before < after
-
-
-def _lock(folder: Path) -> int:
-    """Take the folder's lock; the operating system releases it when the process ends, however it ends."""
-    import fcntl
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StoreError(f"cannot write to {folder}: {error.strerror}", "a folder that can be written") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise StoreLockedError(
-            f"another process writes to {folder}", "one writer a folder", "wait for it to end or choose another folder"
-        ) from error
-    return handle

@@ -1,4 +1,4 @@
-"""An evaluation's folder on disk: settings.json, results.jsonl, the lock, and what is left of a killed run."""
+"""An evaluation's folder on disk: settings.json, results.jsonl, and what is left of a killed run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.config import fingerprint
-from noiseprompt.errors import ConfigError, InputError, StoreError, StoreLockedError
+from noiseprompt.errors import ConfigError, InputError, StoreError
+from noiseprompt.files import Lock as Lock
+from noiseprompt.files import replace as replace
+from noiseprompt.files import replace_parts
 from noiseprompt.types import EvalResult
 
 if TYPE_CHECKING:
@@ -137,7 +140,7 @@ def resume(out: Path, batches: Sequence[Sequence[Key]]) -> set[tuple[int, str]]:
     finished = {key for key, images in seen.items() if len(images) == len(batches[key[0]])}
     if path.exists() and (len(finished) < len(seen) or not _ends_in_newline(path)):
         kept = (r for r in iter_results(out) if (batch_of[r.prompt_id, r.seed], r.method) in finished)
-        _replace(path, (_line(r) for r in kept))
+        replace_parts(path, (_line(r) for r in kept))
     return finished
 
 
@@ -209,41 +212,3 @@ def append(path: Path, text: str) -> None:
 def append_results(path: Path, results: Sequence[EvalResult]) -> None:
     """Add a line an image."""
     append(path, "".join(map(_line, results)))
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a text file at once: a reader sees the old one or the new one."""
-    _replace(path, [text])
-
-
-def _replace(path: Path, parts: Iterable[str]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.writelines(part.encode() for part in parts)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-class Lock:
-    """An advisory lock on a file, freed by the system when the process dies; no lock where the system has none."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        self.file = self.path.open("ab")
-        try:
-            import fcntl
-
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass
-        except OSError as error:
-            self.file.close()
-            raise StoreLockedError(
-                f"another process evaluates into {self.path.parent}", "one at a time", "wait for it to end"
-            ) from error
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()

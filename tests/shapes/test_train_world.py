@@ -11,11 +11,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from noiseprompt.errors import ConfigError
+from noiseprompt.errors import ConfigError, DivergedError, StoreLockedError
 from noiseprompt.shapes import captions, model, scenes
+from noiseprompt.shapes.features import FeatureConfig, train_features
 from noiseprompt.shapes.phases import Layout, Phase, locate, loss_weights
+from noiseprompt.shapes.preference import PreferenceConfig, train_preference
 from noiseprompt.shapes.train_world import WorldConfig, draw_scenes, export, normalise_latents, train_world
-from noiseprompt.shapes.training import Ema
+from noiseprompt.shapes.training import Ema, loop, optimize
 
 PHASES = (
     Phase(3, 1e-3, 2, 0.5, 0.35, 0.1, decay_steps=9),
@@ -138,3 +140,32 @@ def test_the_layout_loss_breaks_the_tie_between_relations() -> None:
         optimizer.step()
     assert loss.item() < 0.2 * first
     assert (embeds[0] - embeds[1]).norm() > 0.1
+
+
+def test_a_second_training_in_the_same_folder_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    first = train_preference(tmp_path, PreferenceConfig(steps=1, batch_size=2))
+    next(first)
+    for second in (train_world(tmp_path, TOY), train_features(tmp_path, FeatureConfig(steps=1))):
+        with pytest.raises(StoreLockedError, match="another process"):
+            next(second)
+    first.close()
+    with pytest.raises(ConfigError, match="other settings"):
+        next(train_world(tmp_path, TOY))
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    net = torch.nn.Linear(2, 1)
+    ema, optimizer = Ema(net, 0.9), torch.optim.SGD(net.parameters(), lr=0.1)
+    state = {"model": net, "ema": ema, "optimizer": optimizer}
+
+    def step_fn(step: int) -> float:
+        loss = net(torch.full((1, 2), float("inf") if step == 2 else 1.0)).square().mean()
+        optimize(optimizer, ema, loss, 0.1, step)
+        return loss.item()
+
+    with pytest.raises(DivergedError, match="step 3"):
+        list(loop(tmp_path, "toy", 5, state, step_fn, every=-1))
+    saved = torch.load(tmp_path / "toy.pt", weights_only=True)
+    assert saved["step"] == 2
+    for name, value in net.state_dict().items():
+        assert value.isfinite().all() and torch.equal(saved["model"][name], value)

@@ -10,11 +10,7 @@ from typing import Any
 
 from noiseprompt.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
 from noiseprompt.families.loading import weights_in
-
-
-def public_name(source: str) -> str:
-    """A hub id as it is, a path's last part: no folders of a machine in records."""
-    return Path(source).expanduser().name if Path(source).expanduser().exists() else source
+from noiseprompt.files import public_name as public_name
 
 
 def digest(path: Path) -> str:

@@ -179,8 +179,14 @@ def train_features(folder: Path, config: FeatureConfig) -> Iterator[dict]:
 
     Raises:
         ConfigError: the folder was made with other settings.
+        StoreLockedError: another process trains there.
+        DivergedError: a loss is not finite.
     """
-    claim(folder, config)
+    with claim(folder, config):
+        yield from _train(folder, config)
+
+
+def _train(folder: Path, config: FeatureConfig) -> Iterator[dict]:
     torch.manual_seed(config.seed)
     network = FeatureNet()
     ema = Ema(network, config.ema_decay)

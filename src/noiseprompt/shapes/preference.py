@@ -211,8 +211,14 @@ def train_preference(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
 
     Raises:
         ConfigError: the folder was made with other settings.
+        StoreLockedError: another process trains there.
+        DivergedError: a loss is not finite.
     """
-    claim(folder, config)
+    with claim(folder, config):
+        yield from _train(folder, config)
+
+
+def _train(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
     torch.manual_seed(config.seed)
     network = PreferenceNet(config.width, config.blocks)
     ema = Ema(network, config.ema_decay)

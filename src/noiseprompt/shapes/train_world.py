@@ -218,8 +218,10 @@ def train_world(folder: Path, config: WorldConfig) -> Iterator[dict]:
 
     Raises:
         ConfigError: the folder was made with other settings.
+        StoreLockedError: another process trains there.
+        DivergedError: a loss is not finite.
     """
-    claim(folder, config)
-    if not (folder / "latents.npy").exists():
-        yield from train_vae(folder, config)
-    yield from train_unet(folder, config)
+    with claim(folder, config):
+        if not (folder / "latents.npy").exists():
+            yield from train_vae(folder, config)
+        yield from train_unet(folder, config)

@@ -6,9 +6,11 @@ A run folder holds config.json, STAGE.pt (the newest checkpoint, weights-only) a
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from noiseprompt.errors import ConfigError
+from noiseprompt.errors import ConfigError, DivergedError
+from noiseprompt.files import Lock, replace
 
 Config = TypeVar("Config")
 """A dataclass of settings."""
@@ -30,22 +33,26 @@ def to_tensor(images: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) * 2 - 1
 
 
-def claim(folder: Path, config: Any) -> None:
-    """Make the run folder and record its settings, or check that it was made with the same ones.
+@contextmanager
+def claim(folder: Path, config: Any) -> Iterator[None]:
+    """Hold the run folder, made if missing, for one training; it records its settings or was made with the same ones.
 
     Raises:
         ConfigError: the folder was made with other settings.
+        StoreLockedError: another process trains there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "config.json"
     mine = json.dumps(asdict(config), indent=2)
-    if settings.exists() and settings.read_text() != mine:
-        raise ConfigError(
-            f"{folder} was made with other settings: {settings.read_text()}",
-            mine,
-            "choose another folder or the same settings",
-        )
-    settings.write_text(mine)
+    with Lock(folder / ".lock"):
+        if not settings.exists():
+            replace(settings, mine)
+        elif settings.read_text() != mine:
+            raise ConfigError(
+                f"{folder} was made with other settings: {settings.read_text()}",
+                mine,
+                "choose another folder or the same settings",
+            )
+        yield
 
 
 def read_config(folder: Path, kind: type[Config]) -> Config:
@@ -67,7 +74,7 @@ def loop(
     path = folder / f"{stage}.pt"
     start = 0
     if path.exists():
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         start = saved.pop("step")
         for name, part in saved.items():
             state[name].load_state_dict(part)
@@ -90,7 +97,7 @@ def loop(
             }
             losses.clear()
             with (folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(json.dumps(record, allow_nan=False) + "\n")
             yield record
 
 
@@ -118,12 +125,18 @@ class Ema(torch.nn.Module):
 
 
 def optimize(optimizer: torch.optim.Optimizer, ema: Ema, loss: torch.Tensor, lr: float, step: int) -> None:
-    """One step down the gradient of `loss` at rate `lr`, its norm clipped to 1; the average follows."""
+    """One step down the gradient of `loss` at rate `lr`, its norm clipped to 1; the average follows.
+
+    Raises:
+        DivergedError: loss or gradient is not finite; nothing was changed.
+    """
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(ema.source, 1.0)
+    norm = float(torch.nn.utils.clip_grad_norm_(ema.source, 1.0))
+    if not math.isfinite(loss.item()) or not math.isfinite(norm):
+        raise DivergedError(step + 1, loss.item(), "train in a new folder with a lower learning rate")
     optimizer.step()
     ema.update(step)
 
@@ -137,7 +150,7 @@ def load_average(folder: Path, stage: str, network: torch.nn.Module, ema_decay: 
     path = folder / f"{stage}.pt"
     if not path.exists():
         raise ConfigError(f"{folder} holds no {path.name}", "a folder in which it was trained", "train it first")
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, map_location="cpu", weights_only=True)
     ema = Ema(network, ema_decay)
     ema.load_state_dict(saved["ema"])
     ema.copy_to(network)

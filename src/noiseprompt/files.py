@@ -1,0 +1,80 @@
+"""What every stage asks of the disk: a file replaced at once, a folder with one writer, a name without its folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.errors import StoreError, StoreLockedError
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a text file at once: a reader sees the old one or the new one."""
+    replace_parts(path, [text])
+
+
+def replace_parts(path: Path, parts: Iterable[str]) -> None:
+    """As `replace`, of a text in parts."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.writelines(part.encode() for part in parts)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def public_name(source: str) -> str:
+    """A hub id as it is, a path's last part: no folders of a machine in records."""
+    path = Path(source).expanduser()
+    is_path = path.is_absolute() or source.startswith((".", "~")) or path.exists()
+    return path.name if is_path else source
+
+
+class Lock:
+    """An advisory lock on a folder, freed by the system when the process dies; no lock where the system has none.
+
+    A context manager; `take` and `free` do the same by hand.
+
+    Args:
+        path: of its file; the folder is made if missing.
+
+    Raises:
+        StoreLockedError: another process, or another run in this one, holds it.
+        StoreError: the folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: Any = None
+
+    def take(self) -> None:
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = self.path.open("ab")
+        except OSError as error:
+            raise StoreError(f"cannot write to {folder}: {error.strerror}", "a folder that can be written") from error
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass
+        except OSError as error:
+            file.close()
+            came, fix = f"another process writes to {folder}", "wait for it to end or choose another folder"
+            raise StoreLockedError(came, "one writer a folder", fix) from error
+        self._file = file
+
+    def free(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
