@@ -46,7 +46,7 @@ FLOORS = [
         "report_charts",
         "report_pictures",
         "train_data",
-        "train_checks",
+        "train_settings",
     },
     {"collect", "train", "generate", "evaluate", "report"},
     {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.config import to_dict
 from noiseprompt.errors import InputError
 from noiseprompt.families.loading import weights_digest
+from noiseprompt.files import public_name
 from noiseprompt.guard import Guard
 from noiseprompt.methods.base import MethodSpec, Sampling
 from noiseprompt.noise import PAPER_SEEDS, prompt_seed
@@ -260,6 +261,7 @@ def run_settings(
     if len(set(names)) != len(names):
         raise InputError(f"scorers {', '.join(names)}", "each scorer once")
     height, width = pipeline.default_size
+    name = public_name(pipeline.name)
     settings = {**to_dict(config), **resolve(config, pipeline.family)}
     # a data set of re-denoise names no method: those made before there was a choice stay valid
     unsaid = ("method",) if teacher is None else _OF_REDENOISE
@@ -275,5 +277,6 @@ def run_settings(
         "weights": weights_digest(pipeline.denoiser),
         "text_embeds": list(pipeline.encode([""]).prompt_embeds.shape[1:]),
         "scorers": names,
+        **({"model": name} if "/" in name else {}),  # a hub id, by which `train` finds the model again
         **({"changes": pipeline.changes} if pipeline.changes else {}),
     }

@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noiseprompt.errors import InputError
+from noiseprompt.errors import InputError, ModelLoadError
 from noiseprompt.progress import Bar, stopping
 
 if TYPE_CHECKING:
     from noiseprompt.families.options import ModelOptions
     from noiseprompt.guard import Guard
     from noiseprompt.pipelines import Pipeline
+    from noiseprompt.store import Npd
 
 
 def _load(model: str, loading: ModelOptions | None) -> Pipeline:
@@ -101,7 +102,7 @@ def _default_scorers(model: str) -> list[str]:
 def train(
     npd: Path,
     out: Path,
-    model: str = "shapes",
+    model: str | None = None,
     settings: Any = None,
     loading: ModelOptions | None = None,
 ) -> None:
@@ -110,7 +111,8 @@ def train(
     Args:
         npd: folder that `noiseprompt collect` made.
         out: folder of the run; the same command continues an interrupted one.
-        model: the pipeline the data set was collected with, for its text encoder.
+        model: folder or hub id of the pipeline the data set was collected with, for its text encoder; found by the name
+            that the data set records unless given.
         settings: of the network and its training.
         loading: how the model is loaded and changed.
     """
@@ -119,7 +121,7 @@ def train(
     from noiseprompt.train import train as run
 
     data = Npd(npd)
-    pipeline = _load(model, loading)
+    pipeline = _load_recorded(data, loading) if model is None else _load(model, loading)
     with Bar("train", "step") as bar:
         for progress in run(data, pipeline, settings or TrainConfig(), out):
             explained = f"{progress.best:.1%}" if progress.best > -1e9 else "?"
@@ -127,6 +129,24 @@ def train(
             if progress.explained is not None:
                 bar.say(f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (unchanged: 0)")
     print(f"NPNet in {out / 'best'}")
+
+
+def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:
+    """The model a data set was collected with.
+
+    Raises:
+        InputError: it records none that loads by its name.
+    """
+    from noiseprompt.train_data import collected_with
+
+    name, wanted = collected_with(data), ("the folder or hub id of that model", "pass it as --model")
+    if not name:
+        raise InputError(f"{data.folder} does not tell with which model it was collected", *wanted)
+    try:
+        return _load(name, loading)
+    except ModelLoadError as error:
+        came = f"{data.folder} was collected with {name}, which does not load by that name ({error.came})"
+        raise InputError(came, *wanted) from error
 
 
 def generate(

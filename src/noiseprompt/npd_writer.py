@@ -24,6 +24,9 @@ from noiseprompt.npd_format import (
 )
 from noiseprompt.types import ScoredPair
 
+_NAMES = ("model",)
+"""Settings that decide nothing, only say where things are from: those a folder has (or lacks) stay as they are."""
+
 
 class NpdWriter:
     """The one writer of a folder. Use it as a context manager; leaving it commits what was added.
@@ -139,7 +142,10 @@ class NpdWriter:
         return sorted(slots, key=lambda slot: slot[0])
 
     def _check_settings(self, shard: Shard) -> None:
-        theirs, ours = shard.settings, self.settings
+        theirs = shard.settings
+        names = {name: theirs[name] for name in _NAMES if name in theirs}
+        self.settings = {**{key: value for key, value in self.settings.items() if key not in _NAMES}, **names}
+        ours = self.settings
         if theirs == ours:
             return
         keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))

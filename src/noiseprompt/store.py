@@ -30,11 +30,20 @@ class PairFilter:
         scorers: names; none keeps every usable pair.
         margin: m in the scorers' own units; a pair passes a scorer where s_0 + m < s'_0 (section 2 of the paper).
         combine: "all" or "any" of the scorers, or the "mean" of their scores, unweighted.
+
+    Raises:
+        InputError: a margin that is not finite, or another combination.
     """
 
     scorers: tuple[str, ...] = ()
     margin: float = 0.0
     combine: Literal["all", "any", "mean"] = "all"
+
+    def __post_init__(self) -> None:
+        if self.combine not in ("all", "any", "mean"):
+            raise InputError(f"combine {self.combine!r}", "all, any or mean")
+        if isinstance(self.margin, str) or not math.isfinite(self.margin):
+            raise InputError(f"margin {self.margin!r}", "a finite number")
 
     def mask(self, scores: dict[str, np.ndarray], usable: np.ndarray) -> np.ndarray:
         """(N,) bool: which pairs pass.
@@ -45,12 +54,7 @@ class PairFilter:
 
         Raises:
             UnknownNameError: a scorer that the data set has no scores of.
-            InputError: a margin that is not finite, or another combination.
         """
-        if self.combine not in ("all", "any", "mean"):
-            raise InputError(f"combination {self.combine!r}", "all, any or mean")
-        if not math.isfinite(self.margin):
-            raise InputError(f"margin {self.margin}", "a finite number")
         missing = [name for name in self.scorers if name not in scores]
         if missing:
             raise UnknownNameError(f"no scores of {', '.join(missing)}", f"some of {', '.join(scores) or 'no scorer'}")

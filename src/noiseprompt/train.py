@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,143 +22,73 @@ import numpy as np
 import torch
 
 from noiseprompt.config import fingerprint, to_dict
-from noiseprompt.errors import ConfigError, InputError
-from noiseprompt.npnet import NPNet, NPNetConfig, build, small_config, tokens_config
+from noiseprompt.errors import ConfigError, DivergedError, InputError, NoisepromptError, NoisepromptWarning
+from noiseprompt.files import Lock, public_name, replace
+from noiseprompt.npnet import NPNet, build
 from noiseprompt.npnet.transfer import start_from
-from noiseprompt.schedules import warm_cosine
-from noiseprompt.store import Npd, PairFilter
-from noiseprompt.train_data import PairData, cache_embeds, select_pairs
+from noiseprompt.store import Npd
+from noiseprompt.train_data import PairData, cache_embeds, check_model, select_pairs
+from noiseprompt.train_settings import TrainConfig, TrainProgress, learning_rate, network_config
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
 
+__all__ = ["TrainConfig", "TrainProgress", "learning_rate", "network_config", "train"]
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Settings of one training.
-
-    Args:
-        architecture: "paper" (section 3.2) or "tokens" (our transformer over noise patches and prompt tokens).
-        sizes: overrides of the architecture's sizes, e.g. {"depth": 6}.
-        filter_scorers, margin, combine: which pairs are kept: s_0 + margin < s'_0 by all, any or the mean of them
-            (section 3.1); no scorer keeps every pair.
-        epochs, batch_size: 30 and 64 in the paper.
-        lr: peak of AdamW's learning rate, after `warmup_steps` and before a half cosine to 1 %.
-        grad_clip: largest norm of the gradient.
-        ema_decay: of the averaged weights, which are the ones saved; 0 switches averaging off.
-        validation_share: share of prompts (by hash of their id) held out for validation, in (0, 1).
-        checkpoint_every, validate_every: in steps.
-        mixed_precision: "no" or "bf16".
-        max_pairs: train on the first n kept pairs only (table 12); 0 for all.
-        seed: of the weights and the order of pairs.
-        init: folder or hub id of an NPNet to fine-tune from, of this model or of another, or "". Its architecture and
-            sizes are kept, except for what `sizes` overrides; layers of other shapes start fresh and are listed.
-        tensorboard: also write TensorBoard files.
-    """
-
-    architecture: str = "paper"
-    sizes: dict[str, Any] = field(default_factory=dict)
-    filter_scorers: tuple[str, ...] = ()
-    margin: float = 0.0
-    combine: str = "all"
-    epochs: int = 30
-    batch_size: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 50
-    grad_clip: float = 1.0
-    ema_decay: float = 0.995
-    validation_share: float = 0.05
-    checkpoint_every: int = 200
-    validate_every: int = 200
-    mixed_precision: str = "no"
-    max_pairs: int = 0
-    seed: int = 0
-    init: str = ""
-    tensorboard: bool = False
-
-
-@dataclass(frozen=True)
-class TrainProgress:
-    """One step of training.
-
-    Args:
-        step, steps: this one (from 1) and all.
-        epoch: from 0.
-        loss: MSE relative to the unchanged source, of the batch.
-        lr: learning rate of the step.
-        explained: share of the validation perturbation explained by the averaged weights, or None between validations.
-        best: the highest `explained` so far.
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    lr: float
-    explained: float | None
-    best: float
-
-
-SMALL_SIDE = 64
-"""Latents up to this side get the paper's network at their own resolution; larger ones the sizes of the paper."""
-
-
-def network_config(config: TrainConfig, **facts: Any) -> NPNetConfig:
-    """The configuration of the network to train: the architecture's defaults, what it is for, then `config.sizes`.
-
-    Args:
-        facts: latent_shape, text_length, text_width, family, denoiser.
-
-    Raises:
-        ConfigError: an unknown architecture or size.
-    """
-    if config.architecture == "tokens":
-        base = tokens_config(**facts)
-    elif config.architecture == "paper" and max(facts["latent_shape"][1:]) <= SMALL_SIDE:
-        base = small_config(**facts)
-    else:
-        base = NPNetConfig(architecture=config.architecture, **facts)
-    sizes = {name: tuple(value) if isinstance(value, list) else value for name, value in config.sizes.items()}
-    try:
-        return replace(base, **sizes)
-    except TypeError as error:
-        raise ConfigError(f"sizes {sizes}", f"some of {', '.join(to_dict(base))}") from error
-
-
-def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """Linear warm-up, then a half cosine to 1 % of the peak."""
-    return config.lr * warm_cosine(step, steps, config.warmup_steps)
+_CALMER = "train in a new folder with a lower lr, more warmup_steps, or mixed_precision no"
 
 
 def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Iterator[TrainProgress]:
     """Train, yielding one record a step; afterwards `out/best` holds the NPNet to use.
 
     Raises:
-        ConfigError: `out` was made with other settings or another data set.
+        ConfigError: `out` was made with other settings, another data set or another text encoder.
+        ModelMismatchError: the data set was collected with another model.
         InputError: the filter keeps too few pairs.
+        StoreLockedError: another process trains in `out`.
+        DivergedError: a loss is not finite; `best` and `last` are those before.
+        NoisepromptError: nothing was learned.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(out, config, npd)
-    pair_filter = PairFilter(tuple(config.filter_scorers), config.margin, config.combine)  # type: ignore[arg-type]
-    training, validation = select_pairs(npd, pair_filter, config.validation_share, config.max_pairs)
-    embeds, rows = cache_embeds(npd, pipeline, out / "embeds.npy")
-    yield from _Trainer(PairData(npd, embeds, rows), pipeline, config, out, training, validation).run()
+    training, validation = select_pairs(npd, config.pair_filter, config.validation_share, config.max_pairs)
+    facts = _facts(npd, pipeline)
+    if not config.init:
+        network_config(config, **facts)  # a wrong size is told before anything is written
+    with Lock(out / ".lock"):
+        _claim(out, config, npd)
+        embeds, rows = cache_embeds(npd, pipeline, out / "embeds.npy")
+        yield from _Trainer(PairData(npd, embeds, rows), pipeline, facts, config, out, training, validation).run()
+
+
+def _facts(npd: Npd, pipeline: Pipeline) -> dict[str, Any]:
+    """What a network for these pairs is made for, as `NPNetConfig` names it; no folders, for it is published.
+
+    Raises:
+        ModelMismatchError, InputError: as `check_model`.
+    """
+    length, width = check_model(npd, pipeline)
+    return {
+        "latent_shape": npd.latent_shape,
+        "text_length": length,
+        "text_width": width,
+        "family": pipeline.family.name,
+        "denoiser": public_name(pipeline.name),
+    }
 
 
 def _claim(out: Path, config: TrainConfig, npd: Npd) -> None:
     settings = {**to_dict(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings)}
     path = out / "settings.json"
-    if path.exists():
-        old = json.loads(path.read_text())
-        changed = sorted(k for k in old.keys() | settings.keys() if old.get(k) != settings.get(k))
-        if changed:
-            raise ConfigError(
-                f"{out} was trained with another {', '.join(changed)} (fingerprint {fingerprint(old)})",
-                f"fingerprint {fingerprint(settings)}",
-                "choose another folder",
-            )
-    path.write_text(json.dumps(settings, indent=2))
+    if not path.exists():
+        replace(path, json.dumps(settings, indent=2))
+        return
+    old = json.loads(path.read_text())
+    changed = sorted(k for k in old.keys() | settings.keys() if old.get(k) != settings.get(k))
+    if changed:
+        raise ConfigError(
+            f"{out} was trained with another {', '.join(changed)} (fingerprint {fingerprint(old)})",
+            f"fingerprint {fingerprint(settings)}",
+            "choose another folder",
+        )
 
 
 class _Trainer:
@@ -166,6 +96,7 @@ class _Trainer:
         self,
         data: PairData,
         pipeline: Pipeline,
+        facts: dict[str, Any],
         config: TrainConfig,
         out: Path,
         training: np.ndarray,
@@ -185,13 +116,6 @@ class _Trainer:
         )
         if config.tensorboard:
             self.accelerator.init_trackers("tensorboard")
-        facts = {
-            "latent_shape": data.npd.latent_shape,
-            "text_length": data.embeds.shape[1],
-            "text_width": data.embeds.shape[2],
-            "family": pipeline.family.name,
-            "denoiser": pipeline.name,
-        }
         if config.init:
             net, what = start_from(NPNet.from_pretrained(config.init), config.sizes, **facts)
             self.accelerator.print(what.report(config.init))
@@ -205,21 +129,23 @@ class _Trainer:
         self.steps = self.batches * config.epochs
         self.step, self.best = 0, -math.inf
         self._resume()
-        self.baseline = self._baseline()
+        self.baseline = self._baseline(training)
+        self._baseline(validation)
 
     def _resume(self) -> None:
         path = self.out / "state.pt"
         if path.exists():
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
             self.raw.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.average = state["average"]
+            for name, value in self.average.items():
+                value.copy_(state["average"][name])
             self.step, self.best = state["step"], state["best"]
 
-    def _baseline(self) -> float:
-        """MSE of "predict the source unchanged" over at most 2,048 training pairs."""
+    def _baseline(self, indices: np.ndarray) -> float:
+        """MSE of "predict the source unchanged" over at most 2,048 pairs."""
         total = 0.0
-        some = self.training[:2048]
+        some = indices[:2048]
         for start in range(0, len(some), 256):
             source, target, _ = self.data.batch(some[start : start + 256])
             total += float((source - target).square().mean((1, 2, 3)).sum())
@@ -251,6 +177,20 @@ class _Trainer:
             yield record
         if self.config.tensorboard:
             self.accelerator.end_training()
+        self._check_learned()
+
+    def _check_learned(self) -> None:
+        """A training without a network to use is no success, also one that had ended so before.
+
+        Raises:
+            NoisepromptError: no validation gave a finite figure.
+        """
+        if not math.isfinite(self.best):
+            raise NoisepromptError(f"the training in {self.out} learned nothing", "a network that improved", _CALMER)
+        if self.best <= 0:
+            share = f"{self.best:.1%} of the perturbation"
+            came = f"the NPNet in {self.out / 'best'} explains {share}: it is no better than the noise unchanged"
+            warnings.warn(NoisepromptWarning(f"{came}. Train longer, or on more pairs"), stacklevel=2)
 
     def _update(self, indices: np.ndarray, lr: float) -> float:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -263,16 +203,19 @@ class _Trainer:
         loss = (predicted.float() - target).square().mean() / self.baseline
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
+        norm = self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
+        value = loss.item()
+        if not math.isfinite(value) or (norm is not None and not math.isfinite(norm)):
+            raise DivergedError(self.step + 1, value, f"{_CALMER}; {self.out} keeps its last good checkpoint")
         self.optimizer.step()
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step)) if self.config.ema_decay else 0.0
         with torch.no_grad():
-            for name, value in self.raw.state_dict().items():
-                if value.is_floating_point():
-                    self.average[name].lerp_(value, 1 - decay)
+            for name, weight in self.raw.state_dict().items():
+                if weight.is_floating_point():
+                    self.average[name].lerp_(weight, 1 - decay)
                 else:
-                    self.average[name].copy_(value)
-        return loss.item()
+                    self.average[name].copy_(weight)
+        return value
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -313,7 +256,8 @@ class _Trainer:
 
     def _log(self, record: TrainProgress) -> None:
         if self.accelerator.is_main_process and (record.explained is not None or record.step % 10 == 0):
-            values = {key: value for key, value in to_dict(record).items() if value is not None}
+            known = {key: value for key, value in to_dict(record).items() if value is not None}
+            values = {key: value for key, value in known.items() if math.isfinite(value)}  # JSON has no infinity
             with (self.out / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(values) + "\n")
+                file.write(json.dumps(values, allow_nan=False) + "\n")
             self.accelerator.log({k: v for k, v in values.items() if isinstance(v, float)}, step=record.step)

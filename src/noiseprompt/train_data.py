@@ -1,16 +1,23 @@
-"""What training reads: the kept pairs of an NPD, each with the embedding of its own prompt, split by prompt."""
+"""What training reads: the kept pairs of an NPD, each with the embedding of its own prompt, split by prompt.
+
+The text is that of the model which the pairs were collected with; another model is refused.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from noiseprompt.errors import ConfigError, InputError
-from noiseprompt.noise import initial_noise
+from noiseprompt.errors import ConfigError, InputError, ModelMismatchError
+from noiseprompt.families.loading import DTYPES, weights_digest
+from noiseprompt.files import public_name, replace
 from noiseprompt.store import Npd, PairFilter
 
 if TYPE_CHECKING:
@@ -25,47 +32,110 @@ class PairData:
 
     def __init__(self, npd: Npd, embeds: np.ndarray, rows: np.ndarray) -> None:
         self.npd, self.embeds, self.rows = npd, embeds, rows
-        self.seeds = npd.seeds()
 
     def batch(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         target = torch.from_numpy(np.ascontiguousarray(self.npd.targets(indices))).float()
-        source = torch.stack([initial_noise(int(self.seeds[i]), self.npd.latent_shape) for i in indices])
+        source = torch.from_numpy(self.npd.sources(indices))
         embeds = torch.from_numpy(np.ascontiguousarray(self.embeds[self.rows[indices]])).float()
         return source, target, embeds
 
 
+def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
+    """Refuse a model that a data set was not collected with; the shape (L, D) of its text is returned.
+
+    What an older data set does not record is not compared.
+
+    Raises:
+        ModelMismatchError: of another family, with other weights or another shape of text.
+        InputError: the model has no text embedding.
+    """
+    made, family = npd.settings, pipeline.family.name
+    shape = tuple(pipeline.encode([""]).prompt_embeds.shape[1:])
+    if 0 in shape:
+        came = f"{family}, which is of no known family and has no text embedding for an NPNet"
+        raise InputError(came, "a family of noiseprompt.families", "add one, or use re-denoise")
+    here: dict[str, Any] = {"family": family, "text_embeds": list(shape)}
+    if "weights" in made:
+        here["weights"] = _weights_as(pipeline, made.get("dtype"))
+    other = [name for name in ("family", "weights", "text_embeds") if name in made and made[name] != here[name]]
+    if other:
+        with_these = f", changed by {made['changes']}" if made.get("changes") else ""
+        raise ModelMismatchError(
+            f"{public_name(pipeline.name)} has {', '.join(f'{name} {here[name]}' for name in other)}",
+            f"{', '.join(f'{name} {made[name]}' for name in other)} of {collected_with(npd) or 'the model'}"
+            f"{with_these} ({made.get('dtype', 'any dtype')}), with which {npd.folder} was collected",
+            "train with that model (--model, --dtype), so that the network sees the text of the noise it learns",
+        )
+    return shape  # type: ignore[return-value]
+
+
+def _weights_as(pipeline: Pipeline, dtype: str | None) -> str:
+    """The digest that a collection in `dtype` records; that of other weights where it cannot be told from these."""
+    rounded = None if dtype is None or DTYPES.get(dtype) == pipeline.dtype else DTYPES.get(dtype)
+    return weights_digest(pipeline.denoiser, rounded)
+
+
+def collected_with(npd: Npd) -> str:
+    """The name of the model a data set was collected with: a hub id, "shapes", the last part of a folder, or ""."""
+    return str(npd.settings.get("model") or npd.settings.get("pipeline") or "")
+
+
 def cache_embeds(npd: Npd, pipeline: Pipeline, path: Path, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Encode every distinct prompt once. Returns the memory-mapped (P, L, D) float16 embeddings and each pair's row."""
-    prompts = npd.prompts()
+    """Encode every distinct prompt once. Returns the memory-mapped (P, L, D) float16 embeddings and each pair's row.
+
+    What they were made from stands beside them, in a .json file of the same name. Only the holder of the folder's lock
+    may call this.
+
+    Raises:
+        ConfigError: `path` was made with another text encoder, other long_prompts or other prompts.
+        InputError: an embedding that is not finite in float16.
+    """
     order: dict[str, int] = {}
-    texts: list[str] = []
-    rows = np.empty(len(prompts), np.int64)
-    for i, prompt in enumerate(prompts):
-        if prompt.text not in order:
-            order[prompt.text] = len(texts)
-            texts.append(prompt.text)
-        rows[i] = order[prompt.text]
+    rows = np.array([order.setdefault(prompt.text, len(order)) for prompt in npd.prompts()], np.int64)
+    texts, made_from = list(order), _made_from(pipeline, list(order))
+    record = path.with_suffix(".json")
     if not path.exists():
         partial = path.with_suffix(".tmp")
-        mapped: np.ndarray | None = None
-        for start in range(0, len(texts), batch_size):
-            part = pipeline.encode(texts[start : start + batch_size]).prompt_embeds.float().cpu().numpy()
-            if not part.size:
-                came = f"{pipeline.family.name}, which is of no known family and has no text embedding for an NPNet"
-                raise InputError(came, "a family of noiseprompt.families", "add one, or use re-denoise")
-            if mapped is None:
-                mapped = np.lib.format.open_memmap(partial, "w+", np.float16, (len(texts), *part.shape[1:]))
-            mapped[start : start + len(part)] = part
-        if mapped is not None:
-            mapped.flush()
-            del mapped
-            os.replace(partial, path)
+        _encode(texts, pipeline, partial, batch_size)
+        replace(record, json.dumps(made_from, indent=1) + "\n")  # first: embeddings without it would go unchecked
+        os.replace(partial, path)
+    elif record.exists():  # those of earlier versions have none
+        old = json.loads(record.read_text(encoding="utf-8"))
+        changed = sorted(name for name in old.keys() | made_from.keys() if old.get(name) != made_from.get(name))
+        if changed:
+            there, here = ({name: made.get(name) for name in changed} for made in (old, made_from))
+            raise ConfigError(f"{path} was made with {there}", f"{here}, as now", "choose another folder")
     embeds = np.load(path, mmap_mode="r")
     if len(embeds) != len(texts):
         raise ConfigError(
             f"{path} holds {len(embeds)} prompts", f"the {len(texts)} of the data set", "delete it and run again"
         )
     return embeds, rows
+
+
+def _made_from(pipeline: Pipeline, texts: Sequence[str]) -> dict[str, Any]:
+    """Everything that decides the embeddings of `texts`: a digest of each text encoder and of the texts."""
+    parts = sorted((name, part) for name, part in pipeline.pipe.components.items() if name.startswith("text_encoder"))
+    encoders = {name: weights_digest(part) for name, part in parts if part is not None}
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
+    return {"text_encoders": encoders, "long_prompts": pipeline.long_prompts, "prompts": digest}
+
+
+def _encode(texts: Sequence[str], pipeline: Pipeline, path: Path, batch_size: int) -> None:
+    mapped: np.ndarray | None = None
+    for start in range(0, len(texts), batch_size):
+        part = pipeline.encode(texts[start : start + batch_size]).prompt_embeds.float().cpu().numpy()
+        with np.errstate(over="ignore"):
+            half = part.astype(np.float16)
+        finite = np.isfinite(half).reshape(len(half), -1).all(1)
+        if not finite.all():
+            came = f"the embedding of {texts[start + int(finite.argmin())]!r} is not finite in float16"
+            raise InputError(came, "values within 65504", "load the model with --dtype float32 or bfloat16")
+        if mapped is None:
+            mapped = np.lib.format.open_memmap(path, "w+", np.float16, (len(texts), *part.shape[1:]))
+        mapped[start : start + len(half)] = half
+    if mapped is not None:
+        mapped.flush()
 
 
 def split_by_prompt(npd: Npd, kept: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -174,12 +174,19 @@ def stored(network: Any, name: str, value: torch.Tensor) -> torch.Tensor:
     return network.get_submodule(owner)._hf_hook.weights_map[own]
 
 
-def weights_digest(network: Any) -> str:
-    """12 hexadecimal digits of a network's parameter names, shapes and first values."""
+def weights_digest(network: Any, dtype: torch.dtype | None = None) -> str:
+    """12 hexadecimal digits of a network's parameter names, shapes and first values.
+
+    Args:
+        dtype: as if the network had been loaded in this precision, lower than its own.
+    """
     total = hashlib.sha256()
     for name, value in network.state_dict().items():
         total.update(f"{name} {tuple(value.shape)}".encode())
-        total.update(stored(network, name, value).reshape(-1)[:16].float().cpu().numpy().tobytes())
+        first = stored(network, name, value).reshape(-1)[:16]
+        if dtype is not None and first.is_floating_point():
+            first = first.to(dtype)
+        total.update(first.float().cpu().numpy().tobytes())
     return total.hexdigest()[:12]
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from noiseprompt.config import from_dict, to_dict
 from noiseprompt.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
+from noiseprompt.files import public_name
 from noiseprompt.npnet import disk
 
 ARCHITECTURES = ("paper", "published", "tokens")
@@ -35,7 +36,7 @@ class NPNetConfig:
     Fields:
         architecture: "paper", "published" or "tokens".
         family: of the pipelines it fits, e.g. "stable-diffusion-xl"; "" fits any.
-        denoiser: name of the model whose noise it learned, for the record.
+        denoiser: hub id or name of the model whose noise it learned, for the record; no path, for it is published.
         latent_shape: (C, H, W) of the noise.
         text_length, text_width: L and D of the prompt embedding.
         any_size: other H and W are allowed too ("tokens" only).
@@ -182,7 +183,7 @@ class NPNet(nn.Module):
         Raises:
             InputError: the folder cannot be written.
         """
-        settings = to_dict(self.config)
+        settings = {**to_dict(self.config), "denoiser": public_name(self.config.denoiser)}
         disk.write(Path(folder), settings, self.state_dict(), model_card(self))
         return Path(folder)
 
@@ -251,9 +252,9 @@ class NPNet(nn.Module):
 
 def model_card(net: NPNet) -> str:
     """README.md of a saved network, in the hub's layout."""
-    config = net.config
+    config, denoiser = net.config, public_name(net.config.denoiser)
     parameters = sum(p.numel() for p in net.parameters()) / 1e6
-    base = f"base_model: {config.denoiser}\n" if config.denoiser.count("/") == 1 else ""
+    base = f"base_model: {denoiser}\n" if denoiser.count("/") == 1 else ""
     return f"""---
 library_name: noiseprompt
 tags:
@@ -261,7 +262,7 @@ tags:
 - npnet
 {base}---
 
-# NPNet for {config.denoiser or config.family or "a diffusion model"}
+# NPNet for {denoiser or config.family or "a diffusion model"}
 
 A noise prompt network: it turns the random initial noise of a text-to-image diffusion model into noise that suits the
 prompt, before sampling starts.

@@ -62,7 +62,7 @@ def singular_vectors(plan: Plan) -> Table:
     npd = Npd(npd_folder(plan, folders[0]))
     chosen = np.flatnonzero(npd.usable())[:MOST_PAIRS]
     seeds, targets = npd.seeds(), np.asarray(npd.targets(chosen), np.float32)
-    sources = [initial_noise(int(seeds[i]), npd.latent_shape).numpy() for i in chosen]
+    sources = npd.sources(chosen)
     unrelated = [initial_noise(int(seeds[i]) + 10**6, npd.latent_shape).numpy() for i in chosen]
     rows = []
     for title, others in (("source and target", targets), ("two unrelated noises", unrelated)):
