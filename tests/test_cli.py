@@ -142,6 +142,23 @@ def test_a_recipe_with_an_unknown_option_is_refused_before_anything_runs(
     assert not (tmp_path / "run").exists()
 
 
+def test_train_takes_the_model_of_the_data_set(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect = f"collect --prompts shapes:train --n 12 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
+    assert main([*collect.split(), "--scorers+", "shapes-checker"]) == 0
+    train = f"train --npd {tmp_path / 'npd'} --out {tmp_path / 'net'} --architecture tokens --epochs 1 --batch_size 4"
+    words = [*train.split(), "--sizes", json.dumps({"width": 16, "depth": 1, "heads": 2}), "--validation_share", "0.3"]
+    assert main(words) == 2
+    assert "was collected with world, which does not load by that name" in capsys.readouterr().err
+    assert main([*words, "--model", "shapes"]) == 2  # the same architecture with other weights
+    assert "shapes has weights" in capsys.readouterr().err
+    assert not (tmp_path / "net").exists()
+    monkeypatch.chdir(Path(model).parent)  # where "world" is a folder
+    assert main(words) == 0
+    assert json.loads((tmp_path / "net" / "best" / "config.json").read_text())["denoiser"] == "world"
+
+
 # ------------------------------------------------------------------------------- errors a user meets, in a real process
 
 

@@ -195,6 +195,18 @@ def test_batch_size_is_no_setting_but_the_rest_is(tmp_path):
     run(tmp_path, config=dataclasses.replace(CONFIG, guidance_scale=2.0, height=32, width=32))
 
 
+def test_a_hub_id_is_recorded_and_decides_nothing(tmp_path):
+    hub, folder = FakePipeline(), FakePipeline()
+    hub.name, folder.name = "owner/model", str(tmp_path / "model")
+    for first, then in ((hub, folder), (folder, hub)):  # a folder made before the id was recorded looks like the second
+        out = tmp_path / first.name.replace("/", "-")
+        run(out, PROMPTS[:5], pipeline=first)
+        run(out, pipeline=then)
+        npd = Npd(out)
+        assert len(npd) == len(PROMPTS) and npd.settings.get("model") == ("owner/model" if first is hub else None)
+        assert npd.settings["pipeline"] == "model"
+
+
 def test_what_fails_is_rejected_with_its_reason_and_the_rest_goes_on(tmp_path):
     texts = ["fine 0", "boom", "nan", "fine 1", "crowd", "unjudged", "fine 2", "nan again"]
     progress = run(tmp_path, [Prompt(text) for text in texts])

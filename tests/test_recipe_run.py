@@ -21,11 +21,12 @@ from noiseprompt.collect import CollectConfig
 from noiseprompt.errors import NoisepromptError, StoreError
 from noiseprompt.prompts import load_prompts
 from noiseprompt.recipe import run
-from noiseprompt.recipes.analysis import similarity
+from noiseprompt.recipes.analysis import similarity, singular_vectors
 from noiseprompt.recipes.gather import gather
-from noiseprompt.recipes.plan import Plan, make_plan
+from noiseprompt.recipes.plan import Plan, Stage, make_plan
 from noiseprompt.recipes.run import npd_folder, planned_ids, run_stages
-from noiseprompt.store import Npd
+from noiseprompt.store import Npd, NpdWriter
+from noiseprompt.types import Prompt, ScoredPair
 from tests.test_recipe import TABLES, write
 
 SMOKED = ("table-11", "table-13", "figure-5")
@@ -98,6 +99,17 @@ def test_singular_vectors_of_source_and_target_are_closer_than_chance(runs: Path
     assert all(row[2] == 40 for row in analysis["rows"])
     for side in ("left", "right"):
         assert mean["source and target", side] > 3 * mean["two unrelated noises", side]
+
+
+def test_singular_vectors_are_those_of_stored_sources(tmp_path: Path) -> None:
+    """Noises of no seed, each its own target: every vector is as its partner."""
+    rng = np.random.default_rng(0)
+    with NpdWriter(tmp_path, {"scorers": []}, (4, 4, 4), store_source=True) as writer:
+        for i in range(3):
+            noise = rng.standard_normal((4, 4, 4)).astype(np.float32)
+            writer.add(ScoredPair(f"{i}", Prompt(f"{i}"), i, noise, noise, {}))
+    plan = Plan("any", {}, "shapes", False, tmp_path, stages={tmp_path: Stage("collect", tmp_path, {})})
+    assert [row[3].split()[0] for row in singular_vectors(plan)["rows"][:2]] == ["1.000", "1.000"]
 
 
 def test_similarity_is_the_cosine_of_matched_singular_vectors() -> None:

@@ -251,3 +251,10 @@ def test_importing_the_package_is_light():
     code = "import noiseprompt.npnet as n, sys; [getattr(n, x) for x in n.__all__]; print(sorted("
     code += "{'diffusers', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_path_that_an_older_training_recorded_is_not_published(tmp_path):
+    net = filled(dataclasses.replace(PAPER, denoiser="/somebody/models/mine"))
+    for name in ("config.json", "README.md"):
+        text = (net.save_pretrained(tmp_path) / name).read_text()
+        assert "mine" in text and "somebody" not in text and "base_model" not in text
