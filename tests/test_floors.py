@@ -127,4 +127,6 @@ def test_no_pickle_and_no_eval() -> None:
                 assert called not in ("eval", "exec", "pickle.load", "pickle.loads"), path
                 if called == "torch.load":
                     assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), path
+                    where = [ast.unparse(k.value) for k in node.keywords if k.arg == "map_location"]
+                    assert where == ["'cpu'"], f"{path}: a file written on another device must load"
                 assert not any(k.arg == "trust_remote_code" for k in node.keywords), path
