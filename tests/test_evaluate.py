@@ -19,12 +19,12 @@ from noiseprompt.evaluate import (
     read_results,
 )
 from noiseprompt.evaluation_plan import all_methods, seeds_of
+from noiseprompt.labels import slug
 from noiseprompt.methods.base import MethodSpec, NoiseMethod
 from noiseprompt.noise import batch_noise, prompt_seed
 from noiseprompt.prompts import wrong_prompt
 from noiseprompt.registry import METHODS as REGISTRY
 from noiseprompt.report import report
-from noiseprompt.results import slug
 from noiseprompt.types import EvalResult, Prompt
 from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
 

@@ -126,6 +126,20 @@ def test_generate_writes_images_grid_and_a_record(pipe, npnet, tmp_path: Path) -
     assert width > 3 * 64 and height > 4 * 64
 
 
+def test_every_picture_has_a_file_of_its_own_on_any_disk(pipe, npnet, tmp_path: Path) -> None:
+    """Paths that differ in a sign or in case alone, and one longer than a file's name may be."""
+    nets = [tmp_path / name for name in ("a_b", "a-b", "A-b", "/".join(["long" * 20] * 4))]
+    labels = [f"npnet:path={npnet.save_pretrained(net)},strength={i}" for i, net in enumerate(nets, 1)]
+    same = [f"npnet:path={nets[0]},strength=1", f"npnet:path={nets[1]},strength=1"]
+    specs = [MethodSpec.parse(label) for label in ["standard", *labels[1:], *same]]
+    config, out = GenerateConfig(num_inference_steps=1), tmp_path / "out"
+    drawn = [p for [p] in generate(Pipeline(pipe), (Prompt("a red circle"),), (3,), specs, config, out)]
+    assert drawn[0].file == "000-3-standard.png"
+    assert len({p.file.lower() for p in drawn}) == len(specs)
+    for picture in drawn:
+        np.testing.assert_array_equal(np.asarray(Image.open(out / picture.file)), picture.image)
+
+
 def test_swap_with_one_prompt_is_refused(pipe, tmp_path: Path) -> None:
     with pytest.raises(NoisepromptError, match="two different prompts"):
         list(

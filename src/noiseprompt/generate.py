@@ -16,6 +16,7 @@ import torch
 from noiseprompt.config import to_dict
 from noiseprompt.errors import InputError
 from noiseprompt.guard import Guard
+from noiseprompt.labels import slug
 from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
 from noiseprompt.noise import batch_noise, sampler_generators
 from noiseprompt.prompts import wrong_prompt
@@ -137,8 +138,7 @@ def generate(
 def _save(out: Path, index: int, prompt: Prompt, seed: int, label: str, image: np.ndarray) -> Picture:
     from PIL import Image
 
-    slug = re.sub(r"[^A-Za-z0-9.=-]+", "-", label)
-    file = f"{index:03d}-{seed}-{slug}.png"
+    file = f"{index:03d}-{seed}-{slug(label)}.png"
     Image.fromarray(image).save(out / file)
     return Picture(prompt, seed, label, image, file)
 

@@ -1,7 +1,8 @@
-"""Labels of methods for readers: short, unique names without paths, and which methods are controls."""
+"""Labels of methods: short names for readers, names of their files, and which methods are controls."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 
@@ -34,6 +35,12 @@ def display_names(labels: Sequence[str]) -> dict[str, str]:
         names[label] = name
     taken = list(names.values())
     return {label: label if taken.count(name) > 1 else name for label, name in names.items()}
+
+
+def slug(label: str) -> str:
+    """The name of a method's files and folders: at most 67 bytes, different for different labels on any disk."""
+    plain = re.sub(r"[^a-z0-9._=-]+", "-", label.lower())[:60]
+    return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
 
 def _short(label: str, depth: int) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
@@ -18,6 +16,7 @@ from noiseprompt.errors import ConfigError, InputError, StoreError
 from noiseprompt.files import Lock as Lock
 from noiseprompt.files import replace as replace
 from noiseprompt.files import replace_parts
+from noiseprompt.labels import slug
 from noiseprompt.types import EvalResult
 
 if TYPE_CHECKING:
@@ -193,12 +192,6 @@ def save_image(out: Path, label: str, name: str, image: np.ndarray) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
     return f"{slug(label)}/{name}.png"
-
-
-def slug(label: str) -> str:
-    """A folder name for a method, different for different labels."""
-    plain = re.sub(r"[^a-z0-9._=-]+", "-", label.lower())[:60]
-    return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
 
 def append(path: Path, text: str) -> None:

@@ -17,8 +17,9 @@ import numpy as np
 
 from noiseprompt.config import fingerprint
 from noiseprompt.errors import InputError
+from noiseprompt.labels import slug
 from noiseprompt.registry import split_spec
-from noiseprompt.results import Key, iter_results, slug
+from noiseprompt.results import Key, iter_results
 
 BATCH = 64
 """Images in memory at once."""
