@@ -18,6 +18,8 @@ from PIL import Image
 from noiseprompt import cli
 from noiseprompt.cli import COMMANDS, Command, build_parser, main
 from noiseprompt.commands import _names, _with
+from noiseprompt.evaluate import all_methods
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.npnet import NPNetConfig, build
 from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.store import Npd
@@ -56,6 +58,7 @@ def test_every_command_explains_itself(words: list[str], capsys: pytest.CaptureF
         ("generate x --out {tmp}/o --model {tmp}/nothing", "nothing"),
         ("generate x --out {tmp}/o --methods standrad", "Did you mean 'standard'"),
         ("generate x --out {tmp}/o --seeds 5-2", "seeds '5-2'"),
+        ("generate x --out {tmp}/o --strength .inf", "strength inf"),
         ("collect --prompts {tmp}/none.txt --out {tmp}/o", "none.txt"),
         ("evaluate --out {tmp}/o --prompts {tmp}/none.csv --scorers+ shapes-checker", "none.csv"),
         ("evaluate --out {tmp}/o --model {model} --scorers+ beauty", "unknown scorer 'beauty'"),
@@ -333,11 +336,25 @@ def test_a_published_npnet_draws_with_hunyuan_dit(tmp_path: Path, capfd: pytest.
     assert Image.open(tmp_path / "o" / entry["file"]).size == (1024, 1024)
 
 
-def test_options_may_be_spelled_with_dashes_and_text_terms_left_out() -> None:
+def test_options_may_be_spelled_with_dashes() -> None:
     assert cli._underscored("--long-prompts=a-b") == "--long_prompts=a-b"
     assert cli._underscored("a-b") == "a-b" and cli._underscored("-v") == "-v"
-    assert _with("npnet:path=x", no_text=True) == "npnet:path=x,no_text"
-    assert _with("redenoise", no_text=True) == "redenoise"
+
+
+def test_options_of_the_command_are_added_where_a_method_does_not_name_its_own() -> None:
+    """Words inside a path are no options; "all" obeys the flags too; labels are the canonical ones."""
+    texts = ["standard", "npnet:path=runs/renormalized/no_text/best", "npnet:strength=1,renormalize=false", "nlg:swap"]
+    specs = _with([MethodSpec.parse(text) for text in texts], strength=1.5, renormalize=True, no_text=True)
+    assert [spec.label for spec in specs] == [
+        "standard",
+        "npnet:no_text,path=runs/renormalized/no_text/best,strength=1.5,renormalize",
+        "npnet:no_text",
+        "nlg:strength=1.5,renormalize,swap",
+    ]
+    assert specs == [MethodSpec.parse(spec.label) for spec in specs]
+    labels = [spec.label for spec in _with(all_methods(), no_text=True)]
+    assert {label for label in labels if label.startswith("npnet")} == {"npnet:no_text", "npnet:no_text,swap"}
+    assert "redenoise" in labels and [s.label for s in _with(all_methods())] == [s.label for s in all_methods()]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from noiseprompt.progress import Bar, stopping
 if TYPE_CHECKING:
     from noiseprompt.families.options import ModelOptions
     from noiseprompt.guard import Guard
+    from noiseprompt.methods.base import MethodSpec
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.store import Npd
 
@@ -38,6 +40,18 @@ def _names(text: str) -> list[str]:
     from noiseprompt.registry import METHODS, split_specs
 
     return split_specs(text, METHODS)
+
+
+def _with(
+    specs: Sequence[MethodSpec], strength: float = 1.0, renormalize: bool = False, no_text: bool = False
+) -> list[MethodSpec]:
+    """The methods with the command's options where they do not name their own; the baseline stays the source noise."""
+    from noiseprompt.summary import BASELINE
+
+    given: dict[str, Any] = {"strength": strength, "renormalize": renormalize}
+    if no_text:  # an option of few methods, and part of their label once it is named
+        given["no_text"] = True
+    return [spec if spec.name == BASELINE else spec.with_defaults(**given) for spec in specs]
 
 
 def _tell(guard: Guard, verbose: bool) -> None:
@@ -185,7 +199,8 @@ def generate(
     from noiseprompt.text import warn_cut
     from noiseprompt.types import Prompt
 
-    specs = [MethodSpec.parse(_with(name, strength, renormalize, no_text)) for name in _names(methods)]
+    specs = [MethodSpec.parse(name) for name in _names(methods)]
+    specs = _with(specs, strength, renormalize, no_text)
     chosen = parse_seeds(seeds)
     is_file = Path(prompt).suffix in (".txt", ".csv", ".json", ".jsonl", ".parquet") or prompt.startswith("shapes:")
     if not prompt.strip():
@@ -201,16 +216,6 @@ def generate(
             bar.show(done, total)
     _tell(guard, verbose)
     print(f"images and grid.png in {out}")
-
-
-def _with(method: str, strength: float = 1.0, renormalize: bool = False, no_text: bool = False) -> str:
-    """A method's text with these options added, unless it is the source noise itself or names its own."""
-    words = [f"strength={strength}"] * (strength != 1 and "strength=" not in method)
-    words += ["renormalize"] * (renormalize and "renormalize" not in method)
-    words += ["no_text"] * (no_text and method.partition(":")[0] == "npnet" and "no_text" not in method)
-    if not words or method.partition(":")[0] == "standard":
-        return method
-    return f"{method}{',' if ':' in method else ':'}{','.join(words)}"
 
 
 def evaluate(
@@ -257,7 +262,8 @@ def evaluate(
     from noiseprompt.text import warn_cut
 
     every = methods.strip() == "all"
-    specs = all_methods() if every else [MethodSpec.parse(_with(name, no_text=no_text)) for name in _names(methods)]
+    specs = all_methods() if every else [MethodSpec.parse(name) for name in _names(methods)]
+    specs = _with(specs, no_text=no_text)
     optional = [spec.label for spec in specs if every and spec.name != "standard"]
     listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
     judges = load_scorers(scorers or ([*_default_scorers(model), "shapes-checker"]))

@@ -8,7 +8,7 @@ import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.errors import InputError
@@ -76,6 +76,10 @@ class NoiseMethod(ABC):
         """
 
 
+_GENERIC = {"strength": float, "renormalize": bool, "swap": bool, "shuffle": bool}
+"""Options of every method."""
+
+
 @dataclass(frozen=True)
 class MethodSpec:
     """A method with its options, as typed by a user.
@@ -90,6 +94,10 @@ class MethodSpec:
         shuffle: whether the perturbation is that of another source noise (the control: a gain that does not depend on
             the noise it was made for would survive it).
         renormalize: whether each image's noise is scaled back to the norm of its source.
+        named: the options that the user wrote, those of no effect too ("strength=1" is not in the label).
+
+    Raises:
+        InputError: a strength that is not finite.
     """
 
     label: str
@@ -99,6 +107,11 @@ class MethodSpec:
     swap: bool = False
     shuffle: bool = False
     renormalize: bool = False
+    named: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.strength):
+            raise InputError(f"strength {self.strength}", "a finite number")
 
     @classmethod
     def parse(cls, text: str) -> MethodSpec:
@@ -110,8 +123,7 @@ class MethodSpec:
                 convert.
         """
         name, parts = split_spec(text)
-        generic = {"strength": float, "renormalize": bool, "swap": bool, "shuffle": bool}
-        hints = {**_option_types(METHODS.get(name)), **generic}
+        hints = {**_option_types(METHODS.get(name)), **_GENERIC}
         given: dict[str, Any] = {}
         for part, key, value in parts:
             if key not in hints or (value is None and hints[key] is not bool):
@@ -120,14 +132,25 @@ class MethodSpec:
             if key in given:
                 raise InputError(f"option {key!r} twice in {text!r}", "each option once")
             given[key] = _convert(f"{name}:{key}", "true" if value is None else value, hints[key])
-        strength, swap = given.pop("strength", 1.0), given.pop("swap", False)
-        shuffle, renormalize = given.pop("shuffle", False), given.pop("renormalize", False)
-        options = dict(sorted(given.items()))
+        return cls(name, name, named=frozenset(given))._with(given)
+
+    def with_defaults(self, **defaults: Any) -> MethodSpec:
+        """This spec with `defaults` for the options it does not name itself; what its method does not take is left out.
+
+        Raises:
+            InputError: a strength that is not finite.
+        """
+        taken = {*_option_types(METHODS.get(self.name)), *_GENERIC} - self.named
+        return self._with({key: value for key, value in defaults.items() if key in taken})
+
+    def _with(self, given: Mapping[str, Any]) -> MethodSpec:
+        own = {key: value for key, value in given.items() if key not in _GENERIC}
+        options = dict(sorted({**self.options, **own}.items()))
+        spec = replace(self, options=options, **{key: given[key] for key in _GENERIC if key in given})
         words = [key if value is True else f"{key}={_show(value)}" for key, value in options.items()]
-        words += [f"strength={_show(strength)}"] * (strength != 1) + ["renormalize"] * renormalize
-        words += ["swap"] * swap + ["shuffle"] * shuffle
-        label = name + (":" + ",".join(words) if words else "")
-        return cls(label, name, options, strength, swap, shuffle, renormalize)
+        words += [f"strength={_show(spec.strength)}"] * (spec.strength != 1) + ["renormalize"] * spec.renormalize
+        words += ["swap"] * spec.swap + ["shuffle"] * spec.shuffle
+        return replace(spec, label=self.name + (":" + ",".join(words) if words else ""))
 
     def build(self) -> NoiseMethod:
         """The method, nothing loaded yet.
