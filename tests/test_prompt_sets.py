@@ -182,16 +182,25 @@ def test_a_split_of_the_world_by_its_short_name():
 
 def test_seeds_from_a_file(tmp_path):
     prompts = write(tmp_path / "p.txt", "a cat\na dog\na cat\n")
-    seeds = write(tmp_path / "s.txt", "5\n\n6\n7\n8\n")
+    seeds = write(tmp_path / "s.txt", "5\n\n6\n7\n")
     found = load_prompts(str(prompts), seeds=seeds)
     assert [(p.text, p.seed) for p in found.prompts] == [("a cat", 5), ("a dog", 6), ("a cat", 7)]
     assert found.duplicates == 0  # another seed, another image
     table = write(tmp_path / "s.csv", "id,seed\n0,1024\n1,3\n")
     assert [p.seed for p in load_prompts(str(prompts), seeds=table, limit=2).prompts] == [1024, 3]
-    assert [p.seed for p in load_prompts("shapes:test", seeds=seeds, limit=4).prompts] == [5, 6, 7, 8]
+    assert [p.seed for p in load_prompts("shapes:test", seeds=seeds, limit=3).prompts] == [5, 6, 7]
+    with pytest.raises(PromptError, match=r"4 seeds in .* for 3 prompts"):
+        load_prompts(str(prompts), seeds=write(tmp_path / "more.txt", "1\n2\n3\n4\n"), limit=2)
     with pytest.raises(PromptError, match=r"2 seeds in .* for 3 prompts"):
         load_prompts(str(prompts), seeds=table)
     with pytest.raises(PromptError, match=r"entry 2 .* seed '-1'"):
         load_prompts(str(prompts), seeds=write(tmp_path / "bad.txt", "1\n-1\n2\n"))
     with pytest.raises(PromptError, match=r"entry 1 .* names no seed"):
         load_prompts(str(prompts), seeds=write(tmp_path / "none.csv", "id\n1\n2\n3\n"))
+
+
+@pytest.mark.parametrize("seed", ["-1", "Infinity", "²"])
+def test_a_seed_of_a_published_set_is_read_as_strictly(tmp_path, seed):
+    path = write(tmp_path / "p.csv", f"prompt,seed\na cat,3\na dog,{seed}\n")
+    with pytest.raises(PromptError, match=rf"entry 2 of .*p\.csv has the seed '{seed}'"):
+        load_prompts(f"drawbench:{path}")

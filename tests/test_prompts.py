@@ -7,7 +7,8 @@ import json
 import pytest
 
 from noiseprompt.errors import PromptError, UnknownNameError
-from noiseprompt.prompts import load_prompts
+from noiseprompt.prompt_sets import SETS
+from noiseprompt.prompts import load_prompts, source_kind
 from noiseprompt.types import Prompt
 
 
@@ -99,6 +100,13 @@ def test_wrong_encoding_names_the_offset(tmp_path):
         ("p.jsonl", '"a"\n{', "line 2"),
         ("p.jsonl", '{"prompt": "a", "seed": "x"}', "seed 'x'"),
         ("p.jsonl", '{"prompt": "a", "seed": 1.5}', r"seed 1\.5"),
+        ("p.jsonl", '"b"\n{"prompt": "a", "seed": Infinity}', r"entry 2 of .*p\.jsonl has the seed inf"),
+        ("p.json", '[{"prompt": "a", "seed": -1e999}]', r"entry 1 of .*p\.json has the seed -inf"),
+        (
+            "p.csv",
+            "prompt,seed\na,1\nb,9223372036854775808\n",
+            r"entry 2 of .*p\.csv has the seed '9223372036854775808'",
+        ),
         ("p.json", '["a"]', "no columns"),
         ("p.docx", "a", "unknown suffix '.docx'"),
     ],
@@ -115,3 +123,20 @@ def test_missing_file(tmp_path):
         load_prompts(str(tmp_path / "no.txt"))
     with pytest.raises(PromptError, match="shapes:test"):
         load_prompts("shapes-test")
+
+
+def test_a_source_is_told_from_a_text(tmp_path):
+    """By the one function that loading itself goes by: what it calls a text is no source."""
+    for source in ("shapes:test", "a/b.CSV", "p.parquet", *(f"{name}:folder" for name in SETS)):
+        assert source_kind(source)
+    for text in ("a red circle", "test", "shapes of clay", "a sign that says: hello", "version 1.5"):
+        assert source_kind(text) == ""
+        with pytest.raises(PromptError, match="suffix"):
+            load_prompts(text)
+    assert source_kind("test", "shapes") == "split"
+
+
+def test_a_kind_of_zero_is_a_kind(tmp_path):
+    path = tmp_path / "p.json"
+    path.write_text('[{"prompt": "a", "kind": 0, "category": "x"}, {"prompt": "b", "kind": "", "category": "x"}]')
+    assert [p.kind for p in load_prompts(str(path)).prompts] == ["0", "x"]

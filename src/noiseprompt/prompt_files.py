@@ -101,6 +101,26 @@ def _read_parquet(path: Path, columns: Collection[str]) -> list[dict[str, Any]]:
         raise PromptError(f"{path} is not a readable parquet file: {error}", "a parquet file") from error
 
 
+def seed_of(value: Any, where: str) -> int | None:
+    """The seed that a row names, None where the cell is empty.
+
+    Args:
+        where: the row, for the message.
+
+    Raises:
+        PromptError: no whole number from 0 to 2**63 - 1, what noise can be drawn from.
+    """
+    if value is None or not str(value).strip():
+        return None
+    try:
+        seed = int(value)
+    except (TypeError, ValueError, OverflowError):  # the last from infinity
+        seed = -1
+    if isinstance(value, bool) or not 0 <= seed < 2**63 or (isinstance(value, float) and value != seed):
+        raise PromptError(f"{where} has the seed {value!r}", "a whole number from 0 to 2**63 - 1")
+    return seed
+
+
 def noun(value: Any) -> str:
     """A JSON value in a word."""
     return {dict: "an object", list: "a list", str: "a text"}.get(type(value), f"{value!r}")

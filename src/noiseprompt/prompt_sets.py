@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.errors import PromptError
-from noiseprompt.prompt_files import SUFFIXES, decode, read_rows
+from noiseprompt.prompt_files import SUFFIXES, decode, read_rows, seed_of
 from noiseprompt.types import Prompt
 
 DRAWBENCH = ("Colors", "Conflicting", "Counting", "DALL-E", "Descriptions", "Gary Marcus et al.", "Misspellings",
@@ -150,9 +150,8 @@ def _cells(known: PromptSet, row: Any, where: str) -> tuple[str, str, int | None
     text, kind = cells[column], _first(cells, known.kind)
     if isinstance(kind, int) and known.title == "DrawBench" and 0 <= kind < len(DRAWBENCH):
         kind = DRAWBENCH[kind]
-    seed = cells.get("seed")
-    numbered = str(seed).strip().isdigit()
-    return str(text or "").strip(), str("" if kind is None else kind).strip(), int(str(seed)) if numbered else None
+    words = ["" if value is None else str(value).strip() for value in (text, kind)]
+    return words[0], words[1], seed_of(cells.get("seed"), where)
 
 
 def _first(cells: Mapping[str, Any], names: Sequence[str]) -> Any:

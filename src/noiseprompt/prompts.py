@@ -11,14 +11,14 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from noiseprompt.errors import InputError, PromptError
-from noiseprompt.prompt_files import SUFFIXES, noun, read_rows
+from noiseprompt.prompt_files import SUFFIXES, noun, read_rows, seed_of
 from noiseprompt.prompt_sets import SETS, read_set
 from noiseprompt.types import Prompt
 
-__all__ = ["SUFFIXES", "PromptList", "load_prompts", "read_seeds", "wrong_prompt"]
+__all__ = ["SUFFIXES", "PromptList", "load_prompts", "read_seeds", "source_kind", "wrong_prompt"]
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
 """Columns taken for the text where none is named, in this order."""
@@ -60,8 +60,8 @@ def load_prompts(
             or a table with a column `seed`.
 
     Raises:
-        PromptError: the source is missing, empty, not UTF-8, malformed, lacks the column, or has more prompts than the
-            file of seeds has numbers.
+        PromptError: the source is missing, empty, not UTF-8, malformed, lacks the column, or the file of seeds has
+            fewer numbers than there are prompts to take, or more than the source has prompts.
         UnknownNameError: no such split of the world.
         MissingDependencyError: a parquet file without pyarrow.
     """
@@ -90,17 +90,30 @@ def wrong_prompt(prompts: Sequence[Prompt], index: int) -> Prompt:
     return found
 
 
-def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
-    name, colon, rest = source.partition(":")
-    if name == "shapes" and colon:
-        from noiseprompt.shapes.splits import prompts_of
+def source_kind(source: str, model: str = "") -> Literal["split", "set", "file", ""]:
+    """What `load_prompts` takes `source` for, by its spelling: "" for a plain text, which it refuses.
 
-        return prompts_of(rest)
-    if model == "shapes" and not Path(source).suffix and "/" not in source and not colon:
-        from noiseprompt.shapes.splits import prompts_of
-
-        return prompts_of(source)
+    Args:
+        model: that the prompts are for.
+    """
+    name, colon, _ = source.partition(":")
+    if colon and name == "shapes":
+        return "split"
     if colon and name in SETS:
+        return "set"
+    if Path(source).suffix.lower() in SUFFIXES:
+        return "file"
+    bare = not colon and not Path(source).suffix and "/" not in source
+    return "split" if bare and model == "shapes" else ""
+
+
+def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
+    kind, (name, colon, rest) = source_kind(source, model), source.partition(":")
+    if kind == "split":
+        from noiseprompt.shapes.splits import prompts_of
+
+        return prompts_of(rest if colon else source)
+    if kind == "set":
         return read_set(name, rest)
     return _from_rows(read_rows(Path(source)), Path(source), column)
 
@@ -112,7 +125,7 @@ def read_seeds(path: Path) -> list[int]:
         PromptError: an entry that is no whole number from 0 on.
     """
     values = [row.get("seed") if isinstance(row, dict) else row for row in read_rows(path)]
-    seeds = [_seed(value, f"entry {number} of {path}") for number, value in enumerate(values, 1)]
+    seeds = [seed_of(value, f"entry {number} of {path}") for number, value in enumerate(values, 1)]
     missing = [number for number, seed in enumerate(seeds, 1) if seed is None]
     if missing:
         raise PromptError(f"entry {missing[0]} of {path} names no seed", "a whole number, in a table under `seed`")
@@ -121,8 +134,9 @@ def read_seeds(path: Path) -> list[int]:
 
 def _with_seeds(found: Sequence[Prompt], seeds: Sequence[int], path: str | Path, limit: int | None) -> list[Prompt]:
     wanted = len(found) if limit is None else min(limit, len(found))
-    if len(seeds) < wanted:
-        raise PromptError(f"{len(seeds)} seeds in {path} for {wanted} prompts", "a seed for each prompt")
+    if not wanted <= len(seeds) <= len(found):
+        asked = wanted if len(seeds) < wanted else len(found)
+        raise PromptError(f"{len(seeds)} seeds in {path} for {asked} prompts", "a seed for each prompt")
     return [replace(prompt, seed=seed) for prompt, seed in zip(found, seeds, strict=False)]
 
 
@@ -190,17 +204,5 @@ def _prompt(row: Any, column: str, where: str) -> Prompt | None:
         return None
     if not isinstance(text, str):
         raise PromptError(f"{where} holds {noun(text)} in {column!r}", "a text")
-    kind = row.get("kind") or row.get("category") or ""
-    return Prompt(text.strip(), str(kind).strip(), _seed(row.get("seed"), where)) if text.strip() else None
-
-
-def _seed(value: Any, where: str) -> int | None:
-    if value is None or value == "":
-        return None
-    try:
-        seed = int(value)
-    except (TypeError, ValueError):
-        seed = -1
-    if isinstance(value, bool) or seed < 0 or (isinstance(value, float) and value != seed):
-        raise PromptError(f"{where} has the seed {value!r}", "a whole number from 0 on")
-    return seed
+    kind = next((row[name] for name in ("kind", "category") if row.get(name) not in (None, "")), "")
+    return Prompt(text.strip(), str(kind).strip(), seed_of(row.get("seed"), where)) if text.strip() else None
