@@ -32,10 +32,10 @@ class Registry:
         """Add an entry: "module:attribute" or the object itself.
 
         Raises:
-            UnknownNameError: the name is taken.
+            InputError: the name is taken.
         """
         if name in self._entries:
-            raise UnknownNameError(f"the {self.noun} {name!r} is registered already", "a new name")
+            raise InputError(f"the {self.noun} {name!r} is registered already", "a new name")
         self._entries[name] = target
 
     def get(self, name: str) -> Any:

@@ -56,7 +56,7 @@ def test_a_scorer_of_one_s_own_takes_options() -> None:
     ):
         with pytest.raises(InputError, match=words.replace(".", r"\.")):
             load_scorers([spec])
-    with pytest.raises(UnknownNameError, match="registered already"):
+    with pytest.raises(InputError, match="registered already"):
         noiseprompt.register_scorer("constant", Constant)
     with pytest.raises(InputError, match="the name"):
         noiseprompt.register_scorer("a:b", Constant)

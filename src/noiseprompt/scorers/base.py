@@ -71,8 +71,7 @@ def register_scorer(name: str, factory: Callable[..., Scorer] | str) -> None:
         factory: a class or function that gives a `Scorer`, or "module:attribute"; its arguments become options.
 
     Raises:
-        InputError: a name with ":" or ",".
-        UnknownNameError: the name is taken.
+        InputError: a name with ":" or ",", or one that is taken.
     """
     if not name.strip() or set(name) & set(":,="):
         raise InputError(f"the name {name!r} for a scorer", 'letters, digits, ".", "-"')
