@@ -59,6 +59,11 @@ def test_every_command_explains_itself(words: list[str], capsys: pytest.CaptureF
         ("generate x --out {tmp}/o --methods standrad", "Did you mean 'standard'"),
         ("generate x --out {tmp}/o --seeds 5-2", "seeds '5-2'"),
         ("generate x --out {tmp}/o --strength .inf", "strength inf"),
+        ("generate x --out {tmp}/o --model {tmp}/nothing --methods ,", "methods (none)"),
+        ("generate x --out {tmp}/o --model {tmp}/nothing --batch_size 0", "batch_size 0"),
+        ("generate x --out {tmp}/o --model {tmp}/nothing --num_inference_steps 0", "num_inference_steps 0"),
+        ("generate hpdv2:{tmp}/none.json --out {tmp}/o", "none.json"),
+        ("evaluate --out {tmp}/o --model {model} --num_inference_steps 0 --scorers+ shapes-checker", "steps 0"),
         ("collect --prompts {tmp}/none.txt --out {tmp}/o", "none.txt"),
         ("evaluate --out {tmp}/o --prompts {tmp}/none.csv --scorers+ shapes-checker", "none.csv"),
         ("evaluate --out {tmp}/o --model {model} --scorers+ beauty", "unknown scorer 'beauty'"),
@@ -339,6 +344,14 @@ def test_a_published_npnet_draws_with_hunyuan_dit(tmp_path: Path, capfd: pytest.
 def test_options_may_be_spelled_with_dashes() -> None:
     assert cli._underscored("--long-prompts=a-b") == "--long_prompts=a-b"
     assert cli._underscored("a-b") == "a-b" and cli._underscored("-v") == "-v"
+
+
+def test_generate_draws_the_prompts_of_a_published_set(model: str, tmp_path: Path) -> None:
+    (tmp_path / "photo.json").write_text('["a red circle", "two blue rings"]')
+    words = f"generate hpdv2:{tmp_path} --model {model} --methods standard --seeds 3 --num_inference_steps 1"
+    assert main([*words.split(), "--out", str(tmp_path / "o")]) == 0
+    images = json.loads((tmp_path / "o" / "run.json").read_text())["images"]
+    assert [(i["prompt"], i["seed"]) for i in images] == [("a red circle", 3), ("two blue rings", 3)]
 
 
 def test_options_of_the_command_are_added_where_a_method_does_not_name_its_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from pathlib import Path
 
@@ -138,6 +139,55 @@ def test_every_picture_has_a_file_of_its_own_on_any_disk(pipe, npnet, tmp_path: 
     assert len({p.file.lower() for p in drawn}) == len(specs)
     for picture in drawn:
         np.testing.assert_array_equal(np.asarray(Image.open(out / picture.file)), picture.image)
+
+
+def test_a_prompts_own_seed_counts_unless_seeds_are_given(pipe, tmp_path: Path) -> None:
+    pipeline, config = Pipeline(pipe), GenerateConfig(num_inference_steps=1)
+    prompts = (Prompt("a red circle", seed=9), Prompt("two blue rings"))
+
+    def drawn(seeds: tuple[int, ...] | None) -> list[tuple[str, int]]:
+        batches = generate(pipeline, prompts, seeds, [MethodSpec.parse("standard")], config, tmp_path)
+        return [(p.prompt.text, p.seed) for batch in batches for p in batch]
+
+    assert drawn(None) == [("a red circle", 9), *(("two blue rings", seed) for seed in range(4))]
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["seeds"] == [9, 0, 1, 2, 3] and [i["seed"] for i in record["images"]] == [9, 0, 1, 2, 3]
+    assert drawn((5,)) == [("a red circle", 5), ("two blue rings", 5)]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "seeds", "methods", "message"),
+    [
+        ([], (0,), ["standard"], "no prompts"),
+        ([Prompt("a")], (), ["standard"], r"seeds \(none\)"),
+        ([Prompt("a")], (1, 2, 1), ["standard"], "seeds 1, 2, 1"),
+        ([Prompt("a")], (0,), [], r"methods \(none\)"),
+        ([Prompt("a")], None, ["standard", "npnet:strength=1", "npnet"], "methods standard, npnet, npnet"),
+    ],
+)
+def test_nothing_to_draw_or_the_same_twice_is_refused(pipe, tmp_path, prompts, seeds, methods, message) -> None:
+    specs, out = [MethodSpec.parse(method) for method in methods], tmp_path / "out"
+    with pytest.raises(InputError, match=message):
+        list(generate(Pipeline(pipe), prompts, seeds, specs, GenerateConfig(), out))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"batch_size": 0}, {"num_inference_steps": 0}, {"guidance_scale": math.nan}, {"guidance_scale": math.inf}],
+)
+def test_settings_out_of_range_are_refused_before_anything_is_loaded(setting) -> None:
+    [(name, value)] = setting.items()
+    with pytest.raises(InputError, match=f"{name} {value}"):
+        GenerateConfig(**setting)
+
+
+@pytest.mark.parametrize("size", [{"height": 0}, {"width": -8}, {"height": 100}])
+def test_sizes_no_model_draws_are_refused_before_anything_is_drawn(pipe, tmp_path, size) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ShapeError, match="multiples of 8"):
+        list(generate(Pipeline(pipe), [Prompt("a")], (0,), [MethodSpec.parse("standard")], GenerateConfig(**size), out))
+    assert not out.exists()
 
 
 def test_swap_with_one_prompt_is_refused(pipe, tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def check(pipeline: Pipeline, embeds: TextEmbeds, latents: torch.Tensor, size: S
     if latents.ndim != 4 or len(latents) != len(embeds):
         raise ShapeError(came, f"({len(embeds)}, C, H, W), one row a prompt")
     factor = pipeline.family.factor(pipeline.pipe)
-    height, width = size[0] or latents.shape[2] * factor, size[1] or latents.shape[3] * factor
+    height = latents.shape[2] * factor if size[0] is None else size[0]
+    width = latents.shape[3] * factor if size[1] is None else size[1]
     shape = pipeline.latent_shape(height, width)
     if tuple(latents.shape[1:]) != shape:
         raise ShapeError(came, f"(B, {', '.join(map(str, shape))}) for {height} x {width} pixels")

@@ -269,8 +269,8 @@ def run_settings(
     return {
         **{key: value for key, value in settings.items() if key not in ("batch_size", *unsaid)},
         **made,
-        "height": config.height or height,
-        "width": config.width or width,
+        "height": height if config.height is None else config.height,
+        "width": width if config.width is None else config.width,
         "pipeline": Path(pipeline.name).name,
         "family": pipeline.family.name,
         "dtype": str(pipeline.dtype).removeprefix("torch."),

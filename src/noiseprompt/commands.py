@@ -168,7 +168,7 @@ def generate(
     out: Path,
     model: str = "shapes",
     methods: str = "standard,redenoise,npnet",
-    seeds: str = "0-3",
+    seeds: str | None = None,
     strength: float = 1.0,
     renormalize: bool = False,
     no_text: bool = False,
@@ -179,11 +179,12 @@ def generate(
     """Draw a prompt with several methods from the same seeds, side by side (stage III).
 
     Args:
-        prompt: the text, or a file of prompts.
+        prompt: the text, a file of prompts, a published set such as "drawbench:FILE", or "shapes:test".
         out: folder for the images, grid.png and run.json.
         model: folder or hub id of a diffusers pipeline, or "shapes".
         methods: names with options, e.g. "standard,redenoise:denoise_guidance_scale=7,npnet:path=FOLDER,strength=1.5".
-        seeds: e.g. "0-7" or "1,5,9".
+        seeds: of every prompt, e.g. "0-7" or "1,5,9"; unless given the one that a file of prompts names in its column
+            `seed`, and 0-3 for a prompt without.
         strength: of every method that does not name its own: 0 is the source noise, 1 what the method makes.
         renormalize: scale the noise of every method back to the norm of its source.
         no_text: leave out the text term of every NPNet (table 6), as for one of another family.
@@ -191,25 +192,25 @@ def generate(
         verbose: print the figures of every noise.
         loading: how the model is loaded and changed.
     """
-    from noiseprompt.generate import GenerateConfig, parse_seeds
+    from noiseprompt.generate import GenerateConfig, check, parse_seeds, plan
     from noiseprompt.generate import generate as run
     from noiseprompt.guard import Guard
     from noiseprompt.methods.base import MethodSpec
-    from noiseprompt.prompts import load_prompts
+    from noiseprompt.prompts import load_prompts, source_kind
     from noiseprompt.text import warn_cut
     from noiseprompt.types import Prompt
 
     specs = [MethodSpec.parse(name) for name in _names(methods)]
     specs = _with(specs, strength, renormalize, no_text)
-    chosen = parse_seeds(seeds)
-    is_file = Path(prompt).suffix in (".txt", ".csv", ".json", ".jsonl", ".parquet") or prompt.startswith("shapes:")
+    chosen = None if seeds is None else parse_seeds(seeds)
     if not prompt.strip():
         raise InputError("an empty prompt", "a text to draw")
-    listed = load_prompts(prompt).prompts if is_file else (Prompt(prompt.strip()),)
+    listed = load_prompts(prompt).prompts if source_kind(prompt) else (Prompt(prompt.strip()),)
+    check(listed, chosen, specs)
     pipeline = _load(model, loading)
     warn_cut(pipeline.pipe, [p.text for p in listed])
     config, guard = settings or GenerateConfig(), Guard()
-    total, done = len(listed) * len(chosen) * len(specs), 0
+    total, done = len(plan(listed, chosen)) * len(specs), 0
     with Bar("generate", "image") as bar:
         for pictures in run(pipeline, listed, chosen, specs, config, out, guard):
             done += len(pictures)

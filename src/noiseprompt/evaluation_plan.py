@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.config import fingerprint, to_dict
 from noiseprompt.errors import ConfigError, InputError
 from noiseprompt.families.loading import weights_digest
-from noiseprompt.methods.base import MethodSpec
+from noiseprompt.methods.base import MethodSpec, Sampling
 from noiseprompt.noise import PAPER_SEEDS, prompt_seed
 from noiseprompt.prompts import wrong_prompt
 from noiseprompt.registry import METHODS
@@ -164,8 +164,9 @@ def extractor_name(config: EvaluateConfig, model: str) -> str:
 def _kept_prompts(config: EvaluateConfig, pipeline: Pipeline) -> float:
     if isinstance(config.save_images, int):
         return config.save_images
-    height, width = pipeline.default_size
-    small = max(config.height or height, config.width or width) <= SMALL
+    given = (config.height, config.width)
+    size = (own if pixels is None else pixels for own, pixels in zip(pipeline.default_size, given, strict=True))
+    small = max(size) <= SMALL
     every = small or bool(extractor_name(config, pipeline.name))
     return {"all": float("inf"), "none": 0, "auto": float("inf") if every else 24}[config.save_images]
 
@@ -175,10 +176,7 @@ def run_settings(
 ) -> dict[str, Any]:
     """Everything the images and scores depend on but the methods: plain JSON data."""
     family = pipeline.family
-    resolved = {
-        "guidance_scale": family.guidance_scale if config.guidance_scale is None else config.guidance_scale,
-        "num_inference_steps": config.num_inference_steps or family.num_inference_steps,
-    }
+    resolved = Sampling(config.guidance_scale, config.num_inference_steps).resolve(family)
     return {
         "pipeline": {
             "name": pipeline.name,

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.types import Prompt
 
-__all__ = ["GenerateConfig", "Picture", "generate", "grid", "parse_seeds"]
+__all__ = ["GenerateConfig", "Picture", "check", "generate", "grid", "parse_seeds", "plan"]
 
 MAX_SEEDS = 10_000
+
+DEFAULT_SEEDS = (0, 1, 2, 3)
+"""Of a prompt that names none."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class GenerateConfig:
         height: pixels.
         width: pixels.
         batch_size: images drawn at once.
+
+    Raises:
+        InputError: a setting out of its range; which sizes a model can draw is seen before the first picture.
     """
 
     guidance_scale: float | None = None
@@ -47,6 +53,16 @@ class GenerateConfig:
     height: int | None = None
     width: int | None = None
     batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        _ = self.sampling  # refuses what no sampler takes
+        if self.batch_size < 1:
+            raise InputError(f"batch_size {self.batch_size}", "1 or more")
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the images are drawn, without how many at once."""
+        return Sampling(self.guidance_scale, self.num_inference_steps, self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -79,11 +95,34 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seeds))
 
 
+def check(prompts: Sequence[Prompt], seeds: Sequence[int] | None, specs: Sequence[MethodSpec]) -> None:
+    """Refuse what cannot be drawn, before a model is loaded.
+
+    Raises:
+        InputError: nothing to draw, or a seed or method twice.
+    """
+    if not prompts:
+        raise InputError("no prompts", "at least one")
+    for what, given in (("methods", [spec.label for spec in specs]), ("seeds", seeds)):
+        if given is not None and (not given or len(set(given)) < len(given)):
+            raise InputError(f"{what} {', '.join(map(str, given)) or '(none)'}", "at least one, and each once")
+
+
+def plan(prompts: Sequence[Prompt], seeds: Sequence[int] | None) -> list[tuple[int, Prompt, int]]:
+    """Every picture of one method, in order: number of the prompt, prompt and seed.
+
+    Args:
+        seeds: of every prompt; where None a prompt's own seed, and `DEFAULT_SEEDS` for one without.
+    """
+    own = [DEFAULT_SEEDS if prompt.seed is None else (prompt.seed,) for prompt in prompts]
+    return [(i, p, seed) for i, p in enumerate(prompts) for seed in (own[i] if seeds is None else seeds)]
+
+
 @torch.no_grad()
 def generate(
     pipeline: Pipeline,
     prompts: Sequence[Prompt],
-    seeds: Sequence[int],
+    seeds: Sequence[int] | None,
     specs: Sequence[MethodSpec],
     config: GenerateConfig,
     out: Path,
@@ -94,10 +133,12 @@ def generate(
     Writes `NNN-seed-method.png` files, `grid.png` (a row a prompt and seed, a column a method) and `run.json`.
 
     Args:
+        seeds: of every prompt; where None a prompt's own seed, and 0 to 3 for one without.
         guard: watches every noise; its figures go into run.json.
 
     Raises:
-        InputError: `out` is a file, a method's options are wrong, or a control has no second prompt.
+        InputError: nothing to draw, a seed or method twice, `out` is a file, a method's options are wrong, or a control
+            has no second prompt.
         NoiseError: a method gave noise that is not finite.
 
     Warns:
@@ -105,13 +146,13 @@ def generate(
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", "a folder")
-    methods = [spec.build() for spec in specs]
-    sampling = Sampling(config.guidance_scale, config.num_inference_steps, config.height, config.width)
+    check(prompts, seeds, specs)
+    methods, sampling = [spec.build() for spec in specs], config.sampling
     for method in methods:
         method.prepare(pipeline, sampling)
     wrong = [wrong_prompt(prompts, i).text for i in range(len(prompts))] if any(s.swap for s in specs) else []
     guard = guard or Guard()
-    jobs = [(i, prompt, seed) for i, prompt in enumerate(prompts) for seed in seeds]
+    jobs = plan(prompts, seeds)
     shape = pipeline.latent_shape(config.height, config.width)
     out.mkdir(parents=True, exist_ok=True)
     drawn: list[Picture] = []
@@ -130,7 +171,7 @@ def generate(
             drawn += pictures
             yield pictures
     grid(drawn, [spec.label for spec in specs]).save(out / "grid.png")
-    record = _record(pipeline, prompts, seeds, specs, config, drawn)
+    record = _record(pipeline, prompts, specs, config, drawn)
     record.update(seconds=round(time.time() - started, 2), noise=guard.summary())
     (out / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
 
@@ -143,7 +184,9 @@ def _save(out: Path, index: int, prompt: Prompt, seed: int, label: str, image: n
     return Picture(prompt, seed, label, image, file)
 
 
-def _record(pipeline: Pipeline, prompts: Any, seeds: Any, specs: Any, config: Any, drawn: Any) -> dict[str, Any]:
+def _record(
+    pipeline: Pipeline, prompts: Any, specs: Any, config: GenerateConfig, drawn: Sequence[Picture]
+) -> dict[str, Any]:
     """Everything the pictures depend on."""
     import diffusers
     import transformers
@@ -151,19 +194,15 @@ def _record(pipeline: Pipeline, prompts: Any, seeds: Any, specs: Any, config: An
     from noiseprompt import __version__
 
     family = pipeline.family
-    resolved = {
-        "guidance_scale": family.guidance_scale if config.guidance_scale is None else config.guidance_scale,
-        "num_inference_steps": config.num_inference_steps or family.num_inference_steps,
-    }
     return {
         "model": pipeline.name,
         "changes": pipeline.changes,
         "family": family.name,
         "scheduler": type(pipeline.pipe.scheduler).__name__,
         "prompts": [prompt.text for prompt in prompts],
-        "seeds": list(seeds),
+        "seeds": list(dict.fromkeys(p.seed for p in drawn)),
         "methods": [spec.label for spec in specs],
-        "settings": {**to_dict(config), **resolved},
+        "settings": {**to_dict(config), **config.sampling.resolve(family)},
         "device": str(pipeline.device),
         "dtype": str(pipeline.dtype).removeprefix("torch."),
         "versions": {

@@ -105,8 +105,9 @@ def _flow_settings(pipe: Any, cls: Any) -> dict[str, Any]:
     takes_sigmas = "sigmas" in inspect.signature(cls.set_timesteps).parameters
     if not takes_sigmas and type(pipe).__name__.startswith(_OWN_SIGMAS):
         raise InputError(f"{cls.__name__} in a {type(pipe).__name__}", "a scheduler that takes sigmas: flow-euler")
-    shift, name = config.get("shift") or config.get("flow_shift"), "shift" if native else "flow_shift"
-    return {**({} if native else _FLOW), **({name: shift} if shift and name in accepted else {})}
+    shift = config.get("flow_shift") if config.get("shift") is None else config.get("shift")
+    name = "shift" if native else "flow_shift"
+    return {**({} if native else _FLOW), **({} if shift is None or name not in accepted else {name: shift})}
 
 
 def check_schedule(pipe: Any, schedule: str) -> list[int]:

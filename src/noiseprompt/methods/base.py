@@ -28,13 +28,27 @@ class Sampling:
 
     Fields:
         guidance_scale, num_inference_steps: of the sampler.
-        height, width: in pixels.
+        height, width: in pixels; `Pipeline.latent_shape` knows which a model can draw.
+
+    Raises:
+        InputError: fewer than one step, or a guidance scale that is not finite.
     """
 
     guidance_scale: float | None = None
     num_inference_steps: int | None = None
     height: int | None = None
     width: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_inference_steps is not None and self.num_inference_steps < 1:
+            raise InputError(f"num_inference_steps {self.num_inference_steps}", "1 or more")
+        if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
+            raise InputError(f"guidance_scale {self.guidance_scale}", "a finite number")
+
+    def resolve(self, family: Any) -> dict[str, Any]:
+        """`guidance_scale` and `num_inference_steps`, the family's where None."""
+        names = ("guidance_scale", "num_inference_steps")
+        return {name: getattr(family if getattr(self, name) is None else self, name) for name in names}
 
 
 class NoiseMethod(ABC):

@@ -57,7 +57,7 @@ class ClosedForm(NoiseMethod):
         low, high = self.invert_guidance_scale, self.denoise_guidance_scale
         low = family.invert_guidance_scale if low is None else low
         high = family.denoise_guidance_scale if high is None else high
-        steps = self.num_inference_steps or family.collection_steps
+        steps = family.collection_steps if self.num_inference_steps is None else self.num_inference_steps
         gap = guidance_gap(pipeline, embeds, noise, steps)
         level_from, level_to = levels_of(pipeline, noise, steps)
         if pipeline.is_flow:

@@ -166,7 +166,7 @@ class _Task:
 
     def _losses(self, x: torch.Tensor, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Both losses (R,) of the U-Net's first step on x (R, C, H, W) for these rows' prompts."""
-        steps = self.method.sampling.num_inference_steps or self.pipeline.family.num_inference_steps
+        steps = self.method.sampling.resolve(self.pipeline.family)["num_inference_steps"]
         timestep, *_ = self.pipeline.levels(steps)
         call = record_call(self.pipeline, self.embeds.select(rows), x.detach())
         with recorded_attention(self.pipeline.denoiser, (x.shape[2], x.shape[3])) as attention:

@@ -61,7 +61,9 @@ class Nlg(NoiseMethod):
         Raises:
             InputError: a pipeline without guidance, or a schedule that ends at alpha-bar 0.
         """
-        steps = self.num_inference_steps or self.sampling.num_inference_steps or pipeline.family.num_inference_steps
+        steps = self.num_inference_steps
+        if steps is None:
+            steps = self.sampling.resolve(pipeline.family)["num_inference_steps"]
         x = noise.to(torch.promote_types(noise.dtype, torch.float32))
         norm = _norm(x)
         for _ in range(self.rounds):

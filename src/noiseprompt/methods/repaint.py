@@ -50,8 +50,10 @@ class Repaint(NoiseMethod):
         Raises:
             InputError: level T holds nothing of the picture.
         """
-        levels = pipeline.levels(self.num_inference_steps or pipeline.family.collection_steps)
-        self._weights(pipeline, levels[2:])
+        self._weights(pipeline, pipeline.levels(self._steps(pipeline))[2:])
+
+    def _steps(self, pipeline: Pipeline) -> int:
+        return pipeline.family.collection_steps if self.num_inference_steps is None else self.num_inference_steps
 
     def _weights(self, pipeline: Pipeline, levels: tuple[float, float]) -> tuple[float, float]:
         keep, fresh = renoise_weights(levels, pipeline.is_flow)
@@ -68,7 +70,7 @@ class Repaint(NoiseMethod):
         """
         family = pipeline.family
         guidance = family.denoise_guidance_scale if self.guidance_scale is None else self.guidance_scale
-        steps = self.num_inference_steps or family.collection_steps
+        steps = self._steps(pipeline)
         keep, fresh = self._weights(pipeline, levels_of(pipeline, noise, steps))
         x = noise.to(torch.promote_types(noise.dtype, torch.float32))
         for index in range(self.rounds):
