@@ -138,7 +138,7 @@ def test_a_denoiser_that_takes_guidance_as_a_condition_has_no_gap(xl):
     pipe.unet = tiny.unet(**{**config, "time_cond_proj_dim": 8}).eval()
     pipeline = Pipeline(pipe)
     embeds, x = pipeline.encode(PROMPTS), noise(pipeline)
-    assert not pipeline.has_guidance
+    assert pipeline.family.why_no_guidance(pipeline.pipe)
     with pytest.raises(InputError, match=r"time_cond_proj_dim.*no guidance gap"):
         pipeline.redenoise(embeds, x)
     with pytest.raises(InputError, match="time_cond_proj_dim"):

@@ -211,12 +211,10 @@ def summarize_run(out: str | Path) -> dict[str, Any]:
     data = read_settings(out)
     config: dict[str, Any] = data["settings"]["config"]
     judging: dict[str, Any] = data["judging"]
-    if not judging:  # a folder of version 0.1.0
-        judging = {"filter_scorers": [config["filter_scorer"]] if config.get("filter_scorer") else []}
     name, model = judging.get("features", ""), data["settings"]["pipeline"]["name"]
     summary = summarize(
         iter_results(out),
-        filter_scorers=judging["filter_scorers"],
+        filter_scorers=judging.get("filter_scorers", ()),
         sets=measure(out, name, judging.get("reference", ""), world=model == "shapes") if name else None,
         refused=data["refused"],
         steered={label: told["scorer"] for label, told in data["methods"].items() if "scorer" in told},

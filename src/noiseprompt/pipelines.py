@@ -137,11 +137,6 @@ class Pipeline:
         """Whether this is a flow-matching pipeline: levels are sigmas, the denoiser predicts eps - x_0."""
         return is_flow(self.pipe.scheduler)
 
-    @property
-    def has_guidance(self) -> bool:
-        """Whether the pipeline can compute guided predictions, and so has a guidance gap."""
-        return not self.family.why_no_guidance(self.pipe)
-
     def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
         """Refuse re-denoise where there is no guidance gap: the same scale twice, or a pipeline without guidance.
 

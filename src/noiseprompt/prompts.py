@@ -18,7 +18,7 @@ from noiseprompt.prompt_files import SUFFIXES, noun, read_rows, seed_of
 from noiseprompt.prompt_sets import SETS, read_set
 from noiseprompt.types import Prompt
 
-__all__ = ["SUFFIXES", "PromptList", "load_prompts", "read_seeds", "source_kind", "wrong_prompt"]
+__all__ = ["PromptList", "load_prompts", "read_seeds", "source_kind", "wrong_prompt"]
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
 """Columns taken for the text where none is named, in this order."""

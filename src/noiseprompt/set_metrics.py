@@ -100,7 +100,7 @@ def _spread(keys: Sequence[Key], features: np.ndarray) -> dict[str, float]:
 
     grouped = group(features, [prompt_id for prompt_id, _ in keys])
     several = {prompt_id: rows for prompt_id, rows in grouped.items() if len(rows) > 1}
-    return diversity(several).by_prompt if several else {}
+    return diversity(several) if several else {}
 
 
 def _saved(out: Path) -> tuple[dict[str, dict[Key, str]], list[str]]:

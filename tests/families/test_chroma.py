@@ -46,7 +46,8 @@ def pipeline(folder) -> Pipeline:
 
 
 def test_facts(pipeline):
-    assert pipeline.family.name == "chroma" and pipeline.is_flow and pipeline.has_guidance
+    assert pipeline.family.name == "chroma" and pipeline.is_flow
+    assert not pipeline.family.why_no_guidance(pipeline.pipe)
     assert pipeline.latent_shape(64, 64) == (16, 8, 8) and pipeline.latent_shape(96, 64) == (16, 12, 8)
     assert pipeline.encode(["a red cube"]).prompt_embeds.shape == (1, 512, 24)
 

@@ -38,7 +38,8 @@ def test_facts(pipeline):
     assert (family.name, family.guidance_scale, family.num_inference_steps) == (name, 4.5, 20)
     assert (family.denoise_guidance_scale, family.invert_guidance_scale, family.collection_steps) == (4.5, 1.0, 10)
     assert pipeline.latent_shape() == (4, 8, 8) and pipeline.latent_shape(96, 64) == (4, 12, 8)
-    assert pipeline.has_guidance and not pipeline.is_flow
+    assert not pipeline.is_flow
+    assert not pipeline.family.why_no_guidance(pipeline.pipe)
     with pytest.raises(ShapeError, match="multiples of 16"):
         pipeline.latent_shape(72, 64)
     embeds = pipeline.encode(PROMPTS)

@@ -42,7 +42,8 @@ def test_facts(pipeline, embeds):
     assert (family.denoise_guidance_scale, family.invert_guidance_scale, family.collection_steps) == (4.5, 1.0, 10)
     assert pipeline.default_size == (64, 64) and pipeline.latent_shape() == (32, 2, 2)
     assert pipeline.latent_shape(128, 96) == (32, 4, 3)
-    assert pipeline.has_guidance and pipeline.is_flow
+    assert pipeline.is_flow
+    assert not pipeline.family.why_no_guidance(pipeline.pipe)
     with pytest.raises(ShapeError, match="multiples of 32"):
         pipeline.latent_shape(80, 64)
     assert embeds.prompt_embeds.shape == (2, 300, 16)

@@ -137,7 +137,3 @@ def _megabytes(module: torch.nn.Module) -> float:
 
 def _interval(interval: Any) -> str:
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

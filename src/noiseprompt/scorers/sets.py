@@ -1,19 +1,17 @@
 """Figures of sets of images, from their features: Frechet distance, precision and recall, diversity.
 
-Everything is float64 and repeatable. Features are float32 (N, D), an array or a `FeatureStore`, which may lie on disk;
-nothing here holds more than a few thousand rows at a time.
+Everything is float64 and repeatable. Features are float32 (N, D), an array or a `FeatureStore`; distances are computed
+a few thousand rows at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from noiseprompt.errors import InputError, ShapeError, StoreError
+from noiseprompt.errors import InputError, ShapeError
 from noiseprompt.statistics import frechet_distance
 
 ROWS = 1024
@@ -21,37 +19,17 @@ ROWS = 1024
 
 
 class FeatureStore:
-    """Features that arrive batch by batch: their mean and covariance at once, the rows in memory or in a file.
+    """Features that arrive batch by batch: their rows, mean and covariance.
 
     Args:
         width: D.
-        file: where the rows go, as raw little-endian float32; what it holds already counts, a torn last row is cut off.
-            In memory where None.
-
-    Raises:
-        StoreError: the file cannot be opened.
     """
 
-    def __init__(self, width: int, file: str | Path | None = None) -> None:
-        self.width, self.file = width, None if file is None else Path(file)
-        self.count = 0
+    def __init__(self, width: int) -> None:
+        self.width, self.count = width, 0
         self._mean = np.zeros(width)
         self._scatter = np.zeros((width, width))
         self._parts: list[np.ndarray] = []
-        if self.file is not None:
-            self._open(self.file)
-
-    def _open(self, file: Path) -> None:
-        row = 4 * self.width
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("ab") as opened:
-                whole = opened.tell() // row * row
-                opened.truncate(whole)
-            for start in range(0, whole // row, ROWS):
-                self._count(np.fromfile(file, "<f4", ROWS * self.width, offset=start * row).reshape(-1, self.width))
-        except OSError as error:
-            raise StoreError(f"cannot open the features in {file}: {error}", "a file to write to") from error
 
     def add(self, features: np.ndarray) -> None:
         """Take in a batch (n, D), any n.
@@ -65,11 +43,7 @@ class FeatureStore:
         rows = np.ascontiguousarray(features, "<f4")
         if not np.isfinite(rows).all():
             raise InputError("features that are not finite", "finite numbers")
-        if self.file is None:
-            self._parts.append(rows.copy())
-        else:
-            with self.file.open("ab") as opened:
-                opened.write(rows.tobytes())
+        self._parts.append(rows.copy())
         self._count(rows)
 
     def _count(self, rows: np.ndarray) -> None:
@@ -103,10 +77,7 @@ class FeatureStore:
         return self._scatter / (self.count - 1)
 
     def rows(self) -> np.ndarray:
-        """(N, D) float32; of a file only what is looked at is read."""
-        if self.file is not None:
-            shape = (self.count, self.width)
-            return np.memmap(self.file, "<f4", "r", shape=shape) if self.count else np.zeros(shape, np.float32)
+        """(N, D) float32."""
         if len(self._parts) > 1:
             self._parts = [np.concatenate(self._parts)]
         return self._parts[0] if self._parts else np.zeros((0, self.width), np.float32)
@@ -121,19 +92,6 @@ class PrecisionRecall(NamedTuple):
 
     precision: float
     recall: float
-
-
-@dataclass(frozen=True)
-class Diversity:
-    """How far apart the images of one prompt lie.
-
-    Fields:
-        mean: over the prompts, in the units of the features; 0 where every prompt's images are the same.
-        by_prompt: of each prompt with two images or more, for intervals over prompts.
-    """
-
-    mean: float
-    by_prompt: dict[str, float]
 
 
 def fid(images: Features, reference: Features) -> float:
@@ -216,11 +174,14 @@ def group(features: np.ndarray, prompts: Sequence[str]) -> dict[str, np.ndarray]
     return {prompt: features[numbers] for prompt, numbers in rows.items()}
 
 
-def diversity(grouped: Mapping[str, np.ndarray]) -> Diversity:
-    """Mean Euclidean distance between two images of one prompt, then over prompts; see `group`.
+def diversity(grouped: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How far apart the images of each prompt lie: the mean Euclidean distance between two of them; see `group`.
 
     Args:
         grouped: prompt -> features (seeds, D); prompts with a single image do not count.
+
+    Returns:
+        prompt -> distance in the units of the features; 0 where all its images are the same.
 
     Raises:
         InputError: no prompt with two images.
@@ -233,7 +194,7 @@ def diversity(grouped: Mapping[str, np.ndarray]) -> Diversity:
             found[prompt] = float(np.linalg.norm(exact[upper[0]] - exact[upper[1]], axis=1).mean())
     if not found:
         raise InputError("no prompt with two images", "several seeds of a prompt", "draw more seeds of each prompt")
-    return Diversity(float(np.mean(list(found.values()))), found)
+    return found
 
 
 def _store(features: Features) -> FeatureStore:
