@@ -17,6 +17,8 @@ from noiseprompt.evaluate import (
     EvaluateConfig,
     evaluate,
     read_results,
+    summarize,
+    summarize_run,
 )
 from noiseprompt.evaluation_plan import all_methods, seeds_of
 from noiseprompt.labels import slug
@@ -303,17 +305,58 @@ def test_all_methods_are_every_registered_one_and_two_controls() -> None:
 
 def test_methods_that_refuse_are_left_out_with_the_reason(tmp_path: Path, refusing: list[str]) -> None:
     steps = list(_optional(tmp_path, refusing))
-    assert steps[-1].done == steps[-1].total + 8  # the eight images of the method that gave up stay
+    assert steps[-1].done == steps[-1].total == 2 * 14
+    assert sum(r.method == "refuses-later" for r in read_results(tmp_path)) == 8  # they stay on disk and count nowhere
     summary = json.loads((tmp_path / "results.json").read_text())
     assert list(summary["refused"]) == ["refuses", "refuses-later"]
     assert "without cross-attention" in summary["refused"]["refuses"]
     assert summary["methods"]["redenoise"]["images"] == 14
-    assert summary["methods"]["refuses-later"]["images"] == 8
+    assert list(summary["methods"]) == ["standard", "redenoise"]
     words = (tmp_path / "results.md").read_text()
     assert "refuses: left out. " in words and "without a subject" in words
-    assert "left out" in report(tmp_path).read_text()
+    assert "| refuses-later" not in words
+    page = report(tmp_path).read_text().partition("Settings and versions")[0]
+    assert "refuses-later: left out. a prompt without a subject" in page
+    assert page.count("refuses-later") == 1  # in no table, chart, gallery
+
+
+def test_what_a_method_drew_before_it_gave_up_changes_no_figure(tmp_path: Path, refusing: list[str]) -> None:
+    list(_optional(tmp_path / "with", refusing))
+    list(_optional(tmp_path / "without", ["standard", "redenoise"]))
+    ours, theirs = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("with", "without"))
+    assert (ours["images"], ours["prompts"]) == (theirs["images"], theirs["prompts"]) == (28, 7)
+    assert ours["methods"]["redenoise"]["metrics"] == theirs["methods"]["redenoise"]["metrics"]  # one p, as without it
+    assert summarize(read_results(tmp_path / "with"), refused=ours["refused"])["methods"].keys() == {
+        "standard",
+        "redenoise",
+    }
+
+
+def test_a_method_stays_left_out_until_it_is_asked_for_again(
+    tmp_path: Path, refusing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left_out() -> tuple[list[str], list[str]]:
+        summary = json.loads((tmp_path / "results.json").read_text())
+        return list(summary["refused"]), list(summary["methods"])
+
+    list(_optional(tmp_path, refusing))
     list(_optional(tmp_path, ["standard", "redenoise"]))
-    assert json.loads((tmp_path / "results.json").read_text())["refused"] == {}
+    assert left_out() == (["refuses", "refuses-later"], ["standard", "redenoise"])
+    monkeypatch.setattr(_RefusesLater, "perturb", _Refuses.perturb)  # now it can do it
+    steps = list(_optional(tmp_path, ["standard", "refuses-later"]))
+    assert [(s.done, s.total) for s in steps] == [(26, 28), (28, 28)]
+    assert left_out() == (["refuses"], ["standard", "redenoise", "refuses-later"])
+
+
+def test_a_run_killed_after_a_refusal_tells_of_it(tmp_path: Path, refusing: list[str]) -> None:
+    steps = _optional(tmp_path, refusing)
+    refusal = next(step for step in steps if not step.results)
+    assert (refusal.method, refusal.done, refusal.total) == ("refuses-later", 4 * 2 * 2 + 2 * 4, 2 * 14)
+    steps.close()
+    summarize_run(tmp_path)
+    summary = json.loads((tmp_path / "results.json").read_text())
+    assert list(summary["refused"]) == ["refuses", "refuses-later"]
+    assert list(summary["methods"]) == ["standard", "redenoise"]
 
 
 def test_a_named_method_that_refuses_stops_the_run(tmp_path: Path, refusing: list[str]) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +81,8 @@ class EvalProgress:
 
     Fields:
         method: label.
-        results: of the batch.
-        done, total: images so far, those of an earlier run included, and in all.
+        results: of the batch; none where the method refuses: it is left out from here on.
+        done, total: images so far, those of an earlier run included, and in all, of the methods that are not left out.
         seconds: this batch took, scoring included.
     """
 
@@ -123,8 +124,8 @@ def evaluate(
 
     Args:
         methods: among them "standard", which the others are compared with.
-        optional: labels of methods that may refuse this pipeline or these prompts: they are left out from there on, and
-            the reason is noted.
+        optional: labels of methods that may refuse this pipeline or these prompts: they are left out from there on, the
+            reason is noted, and what they drew until then counts nowhere.
         guard: watches every noise and keeps its figures; warns about noise that is not like unit Gaussian noise.
 
     Yields:
@@ -156,9 +157,8 @@ def evaluate(
         judging = {name: to_dict(config)[name] for name in JUDGING}
         judging["features"] = extractor
         described = {label: method.describe() for label, method in run.methods.items()}
-        settle(out, run_settings(pipeline, prompts, scorers, config), described, judging)
+        settle(out, run_settings(pipeline, prompts, scorers, config), described, judging, refused)
         yield from _draw(run, items, methods)
-        note_refused(out, refused)
         summarize_run(out)
 
 
@@ -189,15 +189,21 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec]) -> It
     size, out = run.config.batch_size, run.out
     batches = [items[i : i + size] for i in range(0, len(items), size)]
     finished = resume(out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches])
-    done = sum(len(batches[b]) for b, label in finished if label in run.methods)
+    drawn: Counter[str] = Counter()
+    for number, label in finished:
+        drawn[label] += len(batches[number])
     for index, batch in enumerate(batches):
         todo = [m for m in methods if (index, m.label) not in finished and m.label not in run.refused]
         for spec, results, figures, seconds in _batch(run, batch, todo):
-            append(out / diagnostics.FILE, diagnostics.record(spec.label, index, figures))
-            append_results(out / "results.jsonl", results)
-            done += len(results)
-            active = sum(label not in run.refused for label in run.methods)
-            yield EvalProgress(spec.label, tuple(results), done, len(items) * active, seconds)
+            if results:
+                append(out / diagnostics.FILE, diagnostics.record(spec.label, index, figures))
+                append_results(out / "results.jsonl", results)
+            else:
+                note_refused(out, run.refused)  # at once: a run that is killed later tells it too
+            drawn[spec.label] += len(results)
+            counted = [m.label for m in methods if m.label not in run.refused]
+            done, total = sum(drawn[label] for label in counted), len(items) * len(counted)
+            yield EvalProgress(spec.label, tuple(results), done, total, seconds)
 
 
 def summarize_run(out: str | Path) -> dict[str, Any]:
@@ -231,7 +237,8 @@ def summarize_run(out: str | Path) -> dict[str, Any]:
 def _batch(
     run: _Run, batch: Sequence[Item], specs: Sequence[MethodSpec]
 ) -> Iterator[tuple[MethodSpec, list[EvalResult], dict[str, list[float]], float]]:
-    """Results and noise figures of one batch for each method in turn; texts are encoded once for all of them."""
+    """Results and noise figures of one batch for each method in turn, none of one that refuses; texts are encoded once
+    for all of them."""
     if not specs:
         return
     pipeline, config = run.pipeline, run.config
@@ -245,6 +252,7 @@ def _batch(
             latents = make_noise(spec, run.methods[spec.label], pipeline, embeds, swapped, noise)
         except NoisepromptError as error:
             _refuse(run, spec, error)
+            yield spec, [], {}, _now(pipeline) - start
             continue
         middle = _now(pipeline)
         images = pipeline.sample(

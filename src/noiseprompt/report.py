@@ -17,7 +17,7 @@ from noiseprompt.errors import ConfigError, InputError
 from noiseprompt.labels import display_names
 from noiseprompt.report_page import page, table
 from noiseprompt.report_pictures import Album, galleries
-from noiseprompt.results import iter_results, read_settings, replace
+from noiseprompt.results import iter_counted, read_settings, replace
 from noiseprompt.summary import BASELINE
 
 
@@ -114,7 +114,7 @@ def _overview(runs: Sequence[_Run]) -> str:
 
 def _section(run: _Run, index: int, several: bool, examples: int, random_examples: int) -> str:
     summary = run.summary
-    album = Album.open(run.folder, iter_results(run.folder), summary)
+    album = Album.open(run.folder, iter_counted(run.folder), summary)
     config = run.settings["settings"]["config"]
     facts = (
         f"{summary['prompts']} prompts, {summary['images']} images, guidance {config['guidance_scale']:g}, "
@@ -146,7 +146,7 @@ def _section(run: _Run, index: int, several: bool, examples: int, random_example
 def _score_section(run: _Run) -> str:
     metric = report_charts.scatter_metric(run.summary)
     scores: dict[str, dict[Any, float]] = {}
-    for r in iter_results(run.folder):
+    for r in iter_counted(run.folder):
         scores.setdefault(r.method, {})[r.prompt_id, r.seed] = r.scores[metric]
     charts = report_charts.score_charts(run.summary, scores)
     if not charts:

@@ -27,21 +27,30 @@ Key = tuple[str, int]
 
 
 def settle(
-    out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any]], judging: Mapping[str, Any] | None = None
+    out: Path,
+    settings: dict[str, Any],
+    methods: dict[str, dict[str, Any]],
+    judging: Mapping[str, Any] | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse a folder of other settings; else write settings.json, with the methods it had before.
+
+    A method that an earlier run left out stays left out until it is asked for again.
 
     Args:
         settings: everything the results depend on but the methods.
         methods: label -> what the label does not tell (`NoiseMethod.describe`).
         judging: what is done with the images once they are there; may differ from the last time.
+        refused: label -> why a method of this run is left out from the start.
 
     Raises:
         ConfigError: both fingerprints and what differs.
     """
     path = out / "settings.json"
+    left_out: dict[str, str] = {}
     if path.is_file():
         old = read_settings(out)
+        left_out = {label: reason for label, reason in old["refused"].items() if label not in methods}
         old_settings, old_methods = old["settings"], old["methods"]
         changed = [
             f"{key}: {old_settings.get(key)} there, {settings[key]} here"
@@ -72,15 +81,16 @@ def settle(
         "settings": settings,
         "methods": methods,
         "judging": dict(judging or {}),
-        "refused": {},
+        "refused": {**left_out, **(refused or {})},
         "environment": _environment(),
     }
     replace(path, json.dumps(data, indent=1) + "\n")
 
 
 def note_refused(out: Path, refused: Mapping[str, str]) -> None:
-    """Keep in settings.json which methods were left out, and why: label -> reason."""
-    data = {**read_settings(out), "refused": dict(refused)}
+    """Add to settings.json which methods are left out, and why: label -> reason."""
+    data = read_settings(out)
+    data["refused"].update(refused)
     replace(out / "settings.json", json.dumps(data, indent=1) + "\n")
 
 
@@ -162,6 +172,17 @@ def iter_results(folder: Path) -> Iterator[EvalResult]:
                     raise StoreError(
                         f"line {number} of {path} is damaged", "one JSON object a line", "evaluate into a new folder"
                     ) from error
+
+
+def iter_counted(folder: Path) -> Iterator[EvalResult]:
+    """The images that count: those of `iter_results` but of methods that were left out.
+
+    Raises:
+        InputError: no evaluation there.
+        StoreError: as `iter_results`.
+    """
+    refused = read_settings(folder)["refused"]
+    return (result for result in iter_results(folder) if result.method not in refused)
 
 
 def read_results(folder: Path) -> list[EvalResult]:

@@ -19,7 +19,7 @@ from noiseprompt.config import fingerprint
 from noiseprompt.errors import InputError
 from noiseprompt.labels import slug
 from noiseprompt.registry import split_spec
-from noiseprompt.results import Key, iter_results
+from noiseprompt.results import Key, iter_counted
 
 BATCH = 64
 """Images in memory at once."""
@@ -107,7 +107,7 @@ def _saved(out: Path) -> tuple[dict[str, dict[Key, str]], list[str]]:
     """Method -> (prompt id, seed) -> file of the image; and the texts of the prompts, in order."""
     images: dict[str, dict[Key, str]] = {}
     texts: dict[str, None] = {}
-    for r in iter_results(out):
+    for r in iter_counted(out):
         texts[r.text] = None
         if r.image and (out / "images" / r.image).is_file():
             images.setdefault(r.method, {})[r.prompt_id, r.seed] = r.image

@@ -60,7 +60,7 @@ def summarize(
         results: read once; scores and costs alone are kept.
         filter_scorers: the scorers that filtered the training pairs, marked in the result: they are no judges.
         sets: what `set_metrics.measure` gives, or None.
-        refused: methods that were left out -> the reason.
+        refused: methods that were left out -> the reason; of what they drew before they gave up nothing counts.
         steered: methods that chose or made the noise by a scorer -> that scorer: of them it is no judge.
         seed: of the bootstrap and the permutation test.
 
@@ -76,7 +76,7 @@ def summarize(
     Raises:
         InputError: no results, or methods scored by different scorers.
     """
-    columns, kind_of, scorers = _gather(results)
+    columns, kind_of, scorers = _gather(r for r in results if r.method not in (refused or {}))
     metrics = [*([ACCURACY] if CHECKER in scorers else []), *scorers]
     kinds = sorted({kind for kind in kind_of.values() if kind})
     base = columns.get(BASELINE)
