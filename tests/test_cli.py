@@ -276,6 +276,24 @@ def test_collect_stores_the_figures_of_its_noise(model: str, tmp_path: Path, cap
     assert "noise of target noise: mean" in capfd.readouterr().out
 
 
+def test_a_continued_collection_tells_of_all_its_noise(model: str, tmp_path: Path) -> None:
+    def collected(folder: Path, *counts: int) -> str:
+        for n in counts:
+            words = f"collect --prompts shapes:train --n {n} --sampling_steps 1 --out {folder} --model {model}"
+            assert main([*words.split(), "--scorers+", "shapes-checker", "--batch_size", "2"]) == 0
+        return (folder / "noise.json").read_text()
+
+    whole = collected(tmp_path / "whole", 4)
+    assert collected(tmp_path / "cut", 2, 4) == whole
+    data = Npd(tmp_path / "whole")
+    targets = data.targets(range(4)).astype(np.float64)
+    figures = json.loads(whole)["target noise"]
+    assert figures["images"] == 4
+    np.testing.assert_allclose(figures["mean"], targets.mean((0, 2, 3)), atol=2e-5)
+    (tmp_path / "whole" / "noise.json").write_text(json.dumps({"target noise": {**figures, "images": 2}}))
+    assert collected(tmp_path / "whole", 4) == whole  # figures of a part, as earlier releases left them, are mended
+
+
 def test_another_sampler_is_another_run(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = f"evaluate --n 2 --num_inference_steps 2 --methods standard --model {model} --out {tmp_path / 'e'}"
     words += " --scorers+ shapes-checker"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,12 +79,13 @@ def collect(
         scorers: names; "shapes-preference" for the shapes world unless given.
         column: of a csv, json or parquet file.
         n: take the first n prompts.
-        verbose: print the figures of the target noise.
+        verbose: print the figures of the target noise that this run makes; those of all pairs stand in noise.json.
         loading: how the model is loaded and changed.
     """
     from noiseprompt.collect import CollectConfig
     from noiseprompt.collect import collect as run
     from noiseprompt.guard import Guard
+    from noiseprompt.npd_tools import write_noise_figures
     from noiseprompt.prompts import load_prompts
     from noiseprompt.scorers.base import load_scorers
     from noiseprompt.text import warn_cut
@@ -101,8 +101,7 @@ def collect(
         for progress in run(pipeline, listed.prompts, judges, config, out, should_stop=should_stop, guard=guard):
             share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
             bar.show(progress.done, progress.total, kept=share, rejected=progress.rejected)
-    if guard.summary():
-        (Path(out) / "noise.json").write_text(json.dumps(guard.summary(), indent=1) + "\n", encoding="utf-8")
+    write_noise_figures(out)
     _tell(guard, verbose)
     print(f"noise prompt data set in {out}")
 

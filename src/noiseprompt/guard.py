@@ -162,20 +162,23 @@ class Guard:
         """
         check_noise(latents, f"the noise of {label!r}")
         report = inspect_noise(latents, source)
-        seen = self._reports.setdefault(label, [])
-        if report.problems and not any(before.problems for before in seen):
+        if report.problems and not any(before.problems for before in self._reports.get(label, ())):
             warnings.warn(
                 f"the noise of {label!r} is not like unit Gaussian noise: {'; '.join(report.problems)}. A lower "
                 "strength or renormalize brings it closer",
                 NoiseWarning,
                 stacklevel=2,
             )
-        seen.append(report)
+        self.note(label, report)
         return report
+
+    def note(self, label: str, report: NoiseReport) -> None:
+        """Keep figures without consequences, of noise that was watched when it was made."""
+        self._reports.setdefault(label, []).append(report)
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Label -> its figures over all batches: images, mean and std (per channel), horizontal, vertical,
-        perturbation (None without sources) and outside_band, the number of batches that were warned about."""
+        perturbation (None without sources) and outside_band, the number of batches outside the Gaussian band."""
         return {label: _merge(reports) for label, reports in self._reports.items()}
 
     def lines(self) -> list[str]:

@@ -182,7 +182,7 @@ def shard_bytes(rows: list[Row], columns: pa.Schema, settings: dict[str, Any]) -
     return sink.getvalue()
 
 
-def write_atomically(path: Path, data: pa.Buffer) -> None:
+def write_atomically(path: Path, data: pa.Buffer | bytes) -> None:
     """Write, fsync, rename, fsync the folder: after a crash the file is whole or as it was before.
 
     Raises:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +15,15 @@ import numpy as np
 
 from noiseprompt.config import fingerprint
 from noiseprompt.errors import InputError, StoreError
-from noiseprompt.npd_format import Shard, checksum, digest, present_shards, read_shard, shard_path
+from noiseprompt.npd_format import (
+    Shard,
+    checksum,
+    digest,
+    present_shards,
+    read_shard,
+    shard_path,
+    write_atomically,
+)
 from noiseprompt.store import Npd, PairFilter
 from noiseprompt.types import Prompt
 
@@ -73,6 +83,37 @@ def filter_rates(npd: Npd, margins: Sequence[float] = MARGINS) -> dict[str, dict
         kept = [len(npd.select(PairFilter(group, margin, combine))) for margin in margins]
         rates[label] = {m: 1 - k / usable if usable else 0.0 for m, k in zip(margins, kept, strict=True)}
     return rates
+
+
+NOISE = "noise.json"
+NOISE_BATCH = 64
+"""Pairs whose noise is looked at together, however many were made at a time: figures are those of the pairs alone."""
+
+
+def write_noise_figures(folder: str | Path) -> None:
+    """Write noise.json: `Guard.summary` of the target noise of every usable pair, in however many runs they were made.
+
+    Read from the shards, so that a run that was killed loses none; a file that tells of as many pairs is left alone.
+
+    Raises:
+        StoreError: no data set there, a source that cannot be made again, or the file cannot be written.
+    """
+    import torch
+
+    from noiseprompt.guard import Guard, inspect_noise
+
+    npd, path = Npd(folder), Path(folder) / NOISE
+    usable = npd.select()
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged: made anew
+        if json.loads(path.read_text(encoding="utf-8"))["target noise"]["images"] == len(usable):
+            return
+    guard = Guard()
+    for start in range(0, len(usable), NOISE_BATCH):
+        rows = usable[start : start + NOISE_BATCH]
+        target, source = (torch.from_numpy(noise).float() for noise in (npd.targets(rows), npd.sources(rows)))
+        guard.note("target noise", inspect_noise(target, source))
+    if guard.summary():
+        write_atomically(path, (json.dumps(guard.summary(), indent=1) + "\n").encode())
 
 
 def verify(folder: str | Path) -> list[str]:
