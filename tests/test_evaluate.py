@@ -158,6 +158,36 @@ def test_other_settings_are_refused_with_both_fingerprints(whole: Path) -> None:
     )  # the family's default, written out
 
 
+def test_the_same_model_in_another_place_continues_and_no_path_is_published(tmp_path: Path) -> None:
+    pipeline, moved = FakePipeline(), FakePipeline()
+    pipeline.name, moved.name = str(tmp_path / "a" / "model"), "/elsewhere/model"
+    (tmp_path / "a" / "model").mkdir(parents=True)
+    out = tmp_path / "out"
+    list(_run(out, pipeline))
+    before = (out / "settings.json").read_text()
+    assert list(_run(out, moved)) == []
+    assert (out / "settings.json").read_text() == before
+    report(out)
+    for name in ("settings.json", "results.json", "results.md", "report.html", "report.md"):
+        assert str(tmp_path) not in (out / name).read_text(), name
+        assert tmp_path.name not in (out / name).read_text(), name
+    moved.name = "/elsewhere/other"
+    with pytest.raises(ConfigError, match=r"pipeline: .*'model'.* there, .*'other'"):
+        list(_run(out, moved))
+
+
+@pytest.mark.parametrize("recorded", ["/long/ago/model", "runs/model", "owner/model"])
+def test_a_folder_that_names_the_models_path_continues(whole: Path, tmp_path: Path, recorded: str) -> None:
+    old = json.loads((whole / "settings.json").read_text())
+    old["settings"]["pipeline"]["name"] = recorded
+    (tmp_path / "settings.json").write_text(json.dumps(old))
+    (tmp_path / "results.jsonl").write_bytes((whole / "results.jsonl").read_bytes())
+    pipeline = FakePipeline()
+    pipeline.name = "/now/model"
+    assert list(_run(tmp_path, pipeline)) == []
+    assert json.loads((tmp_path / "settings.json").read_text())["settings"]["pipeline"]["name"] == "model"
+
+
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     steps = _run(tmp_path)
     next(steps)

@@ -62,8 +62,8 @@ def reference(tmp_path: Path) -> Path:
     return tmp_path / "reference"
 
 
-def _run(out: Path, reference: Path | str = "", seeds: int = 3):
-    config = EvaluateConfig(num_seeds=seeds, batch_size=5, features="corner", reference=str(reference))
+def _run(out: Path, reference: Path | str = "", seeds: int = 3, features: str = "corner"):
+    config = EvaluateConfig(num_seeds=seeds, batch_size=5, features=features, reference=str(reference))
     specs = [MethodSpec.parse(m) for m in METHODS]
     return evaluate(FakePipeline(), PROMPTS, [FakeScorer()], specs, config, out)  # type: ignore[arg-type]
 
@@ -126,6 +126,28 @@ def test_features_are_computed_once(tmp_path: Path, reference: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(reference / "new.png")  # another reference
     summarize_run(out)
     assert CornerFeatures.looked_at == 3 * 27 + 30 + 31
+
+
+def test_paths_stay_on_the_machine(tmp_path: Path, reference: Path) -> None:
+    weights, out = tmp_path / "weights.txt", tmp_path / "run"
+    weights.write_text("1.0")
+    list(_run(out, reference, features=f"corner:path={weights}"))
+    before = (out / "results.json").read_text()
+    assert json.loads(before)["sets"]["features"] == "corner:path=weights.txt"
+    assert json.loads(before)["sets"]["reference"] == "the pictures in reference"
+    report(out)
+    for name in ("settings.json", "results.json", "results.md", "report.html", "report.md"):
+        assert tmp_path.name not in (out / name).read_text(), name
+    looked_at = CornerFeatures.looked_at
+    summarize_run(out)  # the paths are still known here
+    assert (out / "results.json").read_text() == before
+    assert CornerFeatures.looked_at == looked_at
+    old = json.loads((out / "settings.json").read_text())
+    old["judging"] |= {"features": f"corner:path={weights}", "reference": str(reference)}
+    (out / "settings.json").write_text(json.dumps(old))  # as an earlier release left it
+    (out / ".judging.json").unlink()
+    summarize_run(out)
+    assert (out / "results.json").read_text() == before
 
 
 def test_new_weights_in_the_same_place_make_new_features(tmp_path: Path, reference: Path) -> None:

@@ -48,6 +48,7 @@ from noiseprompt.results import (
     append_results,
     iter_results,
     note_refused,
+    read_judging,
     read_results,
     read_settings,
     replace,
@@ -216,7 +217,7 @@ def summarize_run(out: str | Path) -> dict[str, Any]:
     out = Path(out)
     data = read_settings(out)
     config: dict[str, Any] = data["settings"]["config"]
-    judging: dict[str, Any] = data["judging"]
+    judging: dict[str, Any] = read_judging(out)
     name, model = judging.get("features", ""), data["settings"]["pipeline"]["name"]
     summary = summarize(
         iter_results(out),

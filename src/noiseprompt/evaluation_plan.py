@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from noiseprompt.config import fingerprint, to_dict
 from noiseprompt.errors import ConfigError, InputError
+from noiseprompt.families.adapters import public_name
 from noiseprompt.families.loading import weights_digest
 from noiseprompt.methods.base import MethodSpec, Sampling
 from noiseprompt.noise import PAPER_SEEDS, prompt_seed
@@ -174,12 +175,12 @@ def _kept_prompts(config: EvaluateConfig, pipeline: Pipeline) -> float:
 def run_settings(
     pipeline: Pipeline, prompts: Sequence[Prompt], scorers: Sequence[Scorer], config: EvaluateConfig
 ) -> dict[str, Any]:
-    """Everything the images and scores depend on but the methods: plain JSON data."""
+    """Everything the images and scores depend on but the methods: plain JSON data without a path."""
     family = pipeline.family
     resolved = Sampling(config.guidance_scale, config.num_inference_steps).resolve(family)
     return {
         "pipeline": {
-            "name": pipeline.name,
+            "name": public_name(pipeline.name),
             "family": family.name,
             "device": str(pipeline.device),
             "dtype": str(pipeline.dtype).removeprefix("torch."),

@@ -29,7 +29,7 @@ def public_name(source: str) -> str:
     """A hub id as it is, a path's last part: no folders of a machine in records."""
     path = Path(source).expanduser()
     is_path = path.is_absolute() or source.startswith((".", "~")) or path.exists()
-    return path.name if is_path else source
+    return Path(os.path.abspath(path)).name if is_path else source
 
 
 class Lock:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from noiseprompt.files import public_name
 from noiseprompt.registry import split_spec
 
 CONTROLS = {
@@ -21,17 +22,18 @@ def control_of(label: str) -> str:
     return next((name for name in CONTROLS if name in words), "")
 
 
-def display_names(labels: Sequence[str]) -> dict[str, str]:
+def display_names(labels: Sequence[str], depth: int = 2) -> dict[str, str]:
     """Label -> short name: "npnet:path=/a/b/c/best,strength=2" -> "npnet:strength=2 (c/best)"; all different.
 
-    Of a path the last two parts are shown, more where two names would be the same.
+    Args:
+        depth: parts of a path that are shown, from its end; more where two names would be the same.
     """
     names: dict[str, str] = {}
     for label in labels:
-        depth, name = 2, _short(label, 2)
-        while any(_short(other, depth) == name for other in labels if other != label) and depth < 64:
-            depth += 1
-            name = _short(label, depth)
+        shown, name = depth, _short(label, depth)
+        while any(_short(other, shown) == name for other in labels if other != label) and shown < 64:
+            shown += 1
+            name = _short(label, shown)
         names[label] = name
     taken = list(names.values())
     return {label: label if taken.count(name) > 1 else name for label, name in names.items()}
@@ -41,6 +43,13 @@ def slug(label: str) -> str:
     """The name of a method's files and folders: at most 67 bytes, different for different labels on any disk."""
     plain = re.sub(r"[^a-z0-9._=-]+", "-", label.lower())[:60]
     return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+
+
+def public_spec(text: str) -> str:
+    """A spec without folders of a machine: "inception:path=/a/b.pth" -> "inception:path=b.pth"."""
+    name, options = split_spec(text)
+    told = [part if value is None else f"{key}={public_name(value)}" for part, key, value in options]
+    return name + (":" + ",".join(told) if told else "")
 
 
 def _short(label: str, depth: int) -> str:

@@ -56,7 +56,7 @@ def report(
     paths = [Path(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
     if not paths or (len(paths) > 1 and out is None):
         raise InputError(f"{len(paths)} evaluations and no folder for the report", "a folder", "pass --out FOLDER")
-    names = display_names([f"run:path={path.resolve()}" for path in paths])
+    names = display_names([f"run:path={path.resolve()}" for path in paths], depth=1)
     runs = [
         _Run(path, name.removeprefix("run (").removesuffix(")"), read_settings(path), _summary(path / "results.json"))
         for path, name in zip(paths, names.values(), strict=True)

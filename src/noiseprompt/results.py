@@ -1,4 +1,7 @@
-"""An evaluation's folder on disk: settings.json, results.jsonl, and what is left of a killed run."""
+"""An evaluation's folder on disk: settings.json, results.jsonl, the lock, and what is left of a killed run.
+
+What people publish holds no path of the machine; .judging.json, hidden, keeps those that judging again needs.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,14 @@ from noiseprompt.errors import ConfigError, InputError, StoreError
 from noiseprompt.files import Lock as Lock
 from noiseprompt.files import replace as replace
 from noiseprompt.files import replace_parts
-from noiseprompt.labels import slug
+from noiseprompt.labels import public_spec, slug
 from noiseprompt.types import EvalResult
 
 if TYPE_CHECKING:
     import numpy as np
+
+PATHS = ".judging.json"
+"""The judging as it was given; settings.json tells it without paths."""
 
 Key = tuple[str, int]
 """(prompt id, seed): one image of every method."""
@@ -52,11 +58,8 @@ def settle(
         old = read_settings(out)
         left_out = {label: reason for label, reason in old["refused"].items() if label not in methods}
         old_settings, old_methods = old["settings"], old["methods"]
-        changed = [
-            f"{key}: {old_settings.get(key)} there, {settings[key]} here"
-            for key in settings
-            if old_settings.get(key) != settings[key]
-        ]
+        theirs, ours = _compared(old_settings), _compared(settings)
+        changed = [f"{key}: {theirs.get(key)} there, {ours[key]} here" for key in ours if theirs.get(key) != ours[key]]
         changed += [
             f"method {m}: {old_methods[m]} there, {methods[m]} here"
             for m in methods
@@ -80,11 +83,32 @@ def settle(
         "fingerprint": fingerprint(settings),
         "settings": settings,
         "methods": methods,
-        "judging": dict(judging or {}),
+        "judging": _public(judging or {}),
         "refused": {**left_out, **(refused or {})},
         "environment": _environment(),
     }
+    replace(out / PATHS, json.dumps(dict(judging or {}), indent=1) + "\n")
     replace(path, json.dumps(data, indent=1) + "\n")
+
+
+def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are compared: of the model's name the last part alone, for older folders hold its path.
+
+    The weights are told by their digest: the same model may lie in another folder.
+    """
+    pipeline = settings.get("pipeline", {})
+    return {**settings, "pipeline": {**pipeline, "name": Path(pipeline.get("name", "")).name}}
+
+
+def _public(judging: Mapping[str, Any]) -> dict[str, Any]:
+    """The judging without paths."""
+    from noiseprompt.families.adapters import public_name
+
+    told = dict(judging)
+    for name, public in (("features", public_spec), ("reference", public_name)):
+        if told.get(name):
+            told[name] = public(told[name])
+    return told
 
 
 def note_refused(out: Path, refused: Mapping[str, str]) -> None:
@@ -97,10 +121,35 @@ def note_refused(out: Path, refused: Mapping[str, str]) -> None:
 def read_settings(out: Path) -> dict[str, Any]:
     """What `settle` wrote: fingerprint, settings, methods, judging, refused and environment.
 
+    The paths that earlier releases wrote are left out.
+
     Raises:
         InputError: no evaluation there.
         ConfigError: a damaged file.
     """
+    from noiseprompt.families.adapters import public_name
+
+    data = _read_settings(out)
+    pipeline = data["settings"].get("pipeline", {})
+    named = {**pipeline, "name": public_name(pipeline["name"])} if "name" in pipeline else pipeline
+    return {**data, "settings": {**data["settings"], "pipeline": named}, "judging": _public(data["judging"])}
+
+
+def read_judging(out: Path) -> dict[str, Any]:
+    """How the images are judged, with the paths of the machine where they were given.
+
+    Raises:
+        InputError, ConfigError: as `read_settings`.
+    """
+    try:
+        return json.loads((out / PATHS).read_text(encoding="utf-8"))
+    except OSError:  # of an earlier release, or copied without hidden files
+        return _read_settings(out)["judging"]
+    except ValueError as error:
+        raise ConfigError(f"{out / PATHS} is damaged: {error}", "JSON", "run the evaluation again") from error
+
+
+def _read_settings(out: Path) -> dict[str, Any]:
     path = out / "settings.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

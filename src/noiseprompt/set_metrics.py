@@ -17,7 +17,8 @@ import numpy as np
 
 from noiseprompt.config import fingerprint
 from noiseprompt.errors import InputError
-from noiseprompt.labels import slug
+from noiseprompt.files import public_name
+from noiseprompt.labels import public_spec, slug
 from noiseprompt.registry import split_spec
 from noiseprompt.results import Key, iter_counted
 
@@ -91,7 +92,7 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
             figures["fid"] = fid(found, target)
             figures["precision"], figures["recall"] = precision_recall(found, target, NEIGHBOURS)
         methods[label] = {"images": len(keys), **figures, "diversity": _spread(keys, found)}
-    return {"features": extractor, "reference": words, "reference_images": len(target), "methods": methods}
+    return {"features": public_spec(extractor), "reference": words, "reference_images": len(target), "methods": methods}
 
 
 def _spread(keys: Sequence[Key], features: np.ndarray) -> dict[str, float]:
@@ -147,7 +148,8 @@ def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]
             raise InputError(f"no picture in {folder}", f"a folder of {', '.join(SUFFIXES)}", "check --reference")
         keys = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
         path = out / "features" / "of-reference.npz"
-        return _cached(path, network, _of_files(network, keys), map(_picture, files)), f"the pictures in {folder}"
+        found = _cached(path, network, _of_files(network, keys), map(_picture, files))
+        return found, f"the pictures in {public_name(folder)}"
     if not texts or not all(map(_of_the_world, texts)):
         return np.zeros((0, 1), np.float32), ""
     each = -(-REFERENCE_SCENES // len(texts))
