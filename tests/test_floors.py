@@ -37,6 +37,7 @@ FLOORS = [
         "results",
         "labels",
         "summary",
+        "summarize",
         "wording",
         "diagnostics",
         "set_metrics",

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from noiseprompt import report_html
-from noiseprompt.errors import ConfigError, InputError
+from noiseprompt.errors import ConfigError, InputError, StoreError
 from noiseprompt.evaluate import EvaluateConfig, evaluate, read_results, summarize_run
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.report import report
@@ -212,7 +212,7 @@ def test_an_unfinished_or_damaged_folder_is_refused(folder: Path, tmp_path: Path
     with pytest.raises(InputError, match="to its end"):
         report(tmp_path)
     (tmp_path / "results.json").write_text("{")
-    with pytest.raises(ConfigError, match="damaged"):
+    with pytest.raises(StoreError, match="damaged"):
         report(tmp_path)
     (tmp_path / "settings.json").write_text("[]")
     with pytest.raises(ConfigError, match=r"settings\.json"):

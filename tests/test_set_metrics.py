@@ -17,7 +17,8 @@ from noiseprompt.methods.base import MethodSpec
 from noiseprompt.registry import FEATURES
 from noiseprompt.report import report
 from noiseprompt.statistics import paired_bootstrap, sign_flip_test
-from noiseprompt.summary import summarize
+from noiseprompt.summarize import summarize
+from noiseprompt.summary import Reference, SetFigures, Sets
 from noiseprompt.types import EvalResult, Prompt
 from noiseprompt.wording import headline
 from tests.evaluation_fakes import FakePipeline, FakeScorer
@@ -158,7 +159,7 @@ def test_new_weights_in_the_same_place_make_new_features(tmp_path: Path, referen
     def spread() -> float:
         sets = set_metrics.measure(out, f"corner:path={weights}", str(reference))
         assert sets is not None
-        return float(np.mean(list(sets["methods"]["standard"]["diversity"].values())))
+        return float(np.mean(list(sets.diversity["standard"].values())))
 
     before = spread()
     weights.write_text("10.0")
@@ -244,17 +245,16 @@ def test_prompts_the_world_cannot_show_have_no_reference(tmp_path: Path) -> None
     list(_run(tmp_path))
     found = set_metrics.measure(tmp_path, "corner", world=True)
     assert found is not None
-    assert (found["reference"], found["reference_images"]) == ("", 0)
-    assert found["methods"]["standard"]["fid"] is None
+    assert (found.reference.reference, found.reference.reference_images) == ("", 0)
+    assert found.figures["standard"].fid is None
 
 
-def _sets(standard: list[float], method: list[float]) -> dict:
-    def figures(values: list[float]) -> dict:
-        by_prompt = {f"p{i:02}": value for i, value in enumerate(values)}
-        return {"images": 2 * len(values), "fid": 1.0, "precision": 0.5, "recall": 0.5, "diversity": by_prompt}
-
-    names = {"features": "f", "reference": "r", "reference_images": 5}
-    return {**names, "methods": {"standard": figures(standard), "better": figures(method)}}
+def _sets(standard: list[float], method: list[float]) -> Sets:
+    spread = {
+        label: {f"p{i:02}": value for i, value in enumerate(values)}
+        for label, values in (("standard", standard), ("better", method))
+    }
+    return Sets(Reference("f", "r", 5), dict.fromkeys(spread, SetFigures(48, 1.0, 0.5, 0.5)), spread)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ from noiseprompt.results import (
     settle,
 )
 from noiseprompt.set_metrics import measure
-from noiseprompt.summary import summarize
+from noiseprompt.summarize import summarize
+from noiseprompt.summary import Summary, summary_dict
 from noiseprompt.types import EvalResult, Prompt
 from noiseprompt.wording import markdown
 
@@ -207,7 +208,7 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec]) -> It
             yield EvalProgress(spec.label, tuple(results), done, total, seconds)
 
 
-def summarize_run(out: str | Path) -> dict[str, Any]:
+def summarize_run(out: str | Path) -> Summary:
     """Write results.json and results.md from the lines and images in `out`, complete or not; returns the summary.
 
     Raises:
@@ -227,7 +228,7 @@ def summarize_run(out: str | Path) -> dict[str, Any]:
         steered={label: told["scorer"] for label, told in data["methods"].items() if "scorer" in told},
         seed=config["seed"],
     )
-    replace(out / "results.json", json.dumps(summary, indent=1) + "\n")
+    replace(out / "results.json", json.dumps(summary_dict(summary), indent=1) + "\n")
     replace(out / "results.md", markdown(summary))
     return summary
 

@@ -5,7 +5,6 @@ results.json + results.jsonl + diagnostics.jsonl + settings.json + images/ â”€â”
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt import diagnostics, report_charts, wording
-from noiseprompt.errors import ConfigError, InputError
+from noiseprompt.errors import InputError
 from noiseprompt.labels import display_names
 from noiseprompt.report_page import page, table
 from noiseprompt.report_pictures import Album, galleries
 from noiseprompt.results import iter_counted, read_settings, replace
-from noiseprompt.summary import BASELINE
+from noiseprompt.summary import BASELINE, Summary, read_summary
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class _Run:
     folder: Path
     name: str
     settings: dict[str, Any]
-    summary: dict[str, Any]
+    summary: Summary
 
     @property
     def title(self) -> str:
@@ -58,7 +57,7 @@ def report(
         raise InputError(f"{len(paths)} evaluations and no folder for the report", "a folder", "pass --out FOLDER")
     names = display_names([f"run:path={path.resolve()}" for path in paths], depth=1)
     runs = [
-        _Run(path, name.removeprefix("run (").removesuffix(")"), read_settings(path), _summary(path / "results.json"))
+        _Run(path, name.removeprefix("run (").removesuffix(")"), read_settings(path), read_summary(path))
         for path, name in zip(paths, names.values(), strict=True)
     ]
     target = Path(out) if out is not None else paths[0]
@@ -69,20 +68,6 @@ def report(
     replace(target / "report.html", page(title, "\n".join(body)))
     replace(target / "report.md", _markdown(title, runs))
     return target / "report.html"
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        if "refused" not in summary or "filter_scorers" not in summary:
-            raise ConfigError(f"{path} is of another version", "figures of this version", "run `noiseprompt report`")
-        return {**summary, "methods": dict(summary["methods"])}
-    except OSError as error:
-        raise InputError(f"there is no {path}", "a finished evaluation", "run the evaluation to its end") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(
-            f"{path} is damaged: {error}", "what an evaluation writes", "run the evaluation again"
-        ) from error
 
 
 def _markdown(title: str, runs: Sequence[_Run]) -> str:
@@ -98,12 +83,13 @@ def _overview(runs: Sequence[_Run]) -> str:
     """Every method of every run in one table, and where each run is further down."""
     rows = []
     for run in runs:
-        names, main = wording.method_names(run.summary), run.summary["main_metric"]
-        for label, method in run.summary["methods"].items():
-            row = method["metrics"][main]
-            gain = [wording.interval_text(row["gain"], True), wording.p_text(row["p_holm"])] if "gain" in row else []
+        names, main = wording.method_names(run.summary), run.summary.main_metric
+        for label, method in run.summary.methods.items():
+            row = method.metrics[main]
+            found = row.against
+            gain = [wording.interval_text(found.gain, True), wording.p_text(found.p_holm)] if found else []
             metric = wording.metric_name(main, run.summary)
-            rows.append([run.name, names[label], metric, str(row["n"]), wording.number(row["mean"]), *gain])
+            rows.append([run.name, names[label], metric, str(row.n), wording.number(row.mean), *gain])
     rows = [row + [""] * (7 - len(row)) for row in rows]
     links = "".join(
         f'<li><a href="#run{i}">{escape(run.name)}</a>: {escape(run.title)}</li>' for i, run in enumerate(runs)
@@ -117,25 +103,25 @@ def _section(run: _Run, index: int, several: bool, examples: int, random_example
     album = Album.open(run.folder, iter_counted(run.folder), summary)
     config = run.settings["settings"]["config"]
     facts = (
-        f"{summary['prompts']} prompts, {summary['images']} images, guidance {config['guidance_scale']:g}, "
-        f"{config['num_inference_steps']} steps. Judge: {wording.metric_name(summary['main_metric'], summary)}. "
+        f"{summary.prompts} prompts, {summary.images} images, guidance {config['guidance_scale']:g}, "
+        f"{config['num_inference_steps']} steps. Judge: {wording.metric_name(summary.main_metric, summary)}. "
         f"{wording.power_sentence(summary)}"
     )
     items = "".join(f"<li>{escape(line)}</li>" for line in wording.headline(summary))
     parts = [f'<h2 id="run{index}">{escape(run.name)}</h2>'] if several else []
     parts += [f"<p>{escape(facts)}</p><ul>{items}</ul>", "<h3>Figures</h3>"]
-    for metric in summary["metrics"]:
+    for metric in summary.metrics:
         name = escape(wording.metric_name(metric, summary))
         parts.append(f"<h4>{name}</h4>{table(wording.HEAD, wording.metric_rows(metric, summary))}")
     parts.append(f'<p class="note">{escape(wording.reading(summary))}</p>')
-    if summary["kinds"]:
-        name = escape(wording.metric_name(summary["main_metric"], summary))
+    if summary.kinds:
+        name = escape(wording.metric_name(summary.main_metric, summary))
         parts.append(f"<h4>By category of prompt: {name}</h4>")
         parts.append(table(wording.kind_head(summary), wording.kind_rows(summary)))
         parts.append(f'<p class="note">{escape(wording.KIND_NOTE)}</p>')
-    if summary["sets"]:
+    if summary.sets:
         parts.append(f"<h4>Distance and diversity</h4>{table(wording.SETS_HEAD, wording.sets_rows(summary))}")
-        parts.append(f'<p class="note">{escape(wording.sets_reading(summary["sets"]))}</p>')
+        parts.append(f'<p class="note">{escape(wording.sets_reading(summary.sets))}</p>')
     parts.append(f'<h3>Charts</h3><div class="charts">{"".join(report_charts.charts(summary))}</div>')
     parts.append(_score_section(run))
     parts.append(f"<h3>Pictures</h3>{galleries(album, summary, examples, random_examples)}")
@@ -176,7 +162,7 @@ def _noise_section(run: _Run) -> str:
 
 
 def _settings_section(run: _Run) -> str:
-    names = display_names(list(run.summary["methods"]))
+    names = display_names(list(run.summary.methods))
     rows = [(f"method {name}", label) for label, name in names.items() if name != label and label != BASELINE]
     rows += _flat_settings(run.settings)
     body = "".join(f'<tr><td>{escape(name)}</td><td class="free">{escape(value)}</td></tr>' for name, value in rows)

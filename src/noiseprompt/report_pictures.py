@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from noiseprompt.labels import control_of
 from noiseprompt.report_charts import shuffled
 from noiseprompt.results import Key
-from noiseprompt.summary import ACCURACY, BASELINE, CHECKER
+from noiseprompt.summary import ACCURACY, BASELINE, CHECKER, Summary
 from noiseprompt.types import EvalResult
 from noiseprompt.wording import method_names, metric_name, number
 
@@ -46,9 +45,9 @@ class Album:
     texts: Mapping[str, str]
 
     @classmethod
-    def open(cls, folder: Path, results: Iterable[EvalResult], summary: Mapping[str, Any]) -> Album:
+    def open(cls, folder: Path, results: Iterable[EvalResult], summary: Summary) -> Album:
         """Read the results once."""
-        scorer = CHECKER if summary["main_metric"] == ACCURACY else summary["main_metric"]
+        scorer = CHECKER if summary.main_metric == ACCURACY else summary.main_metric
         shots: dict[str, dict[Key, Shot]] = {}
         texts: dict[str, str] = {}
         for r in results:
@@ -59,7 +58,7 @@ class Album:
         return cls(folder, scorer, shots, texts)
 
 
-def galleries(album: Album, summary: Mapping[str, Any], examples: int, random_examples: int) -> str:
+def galleries(album: Album, summary: Summary, examples: int, random_examples: int) -> str:
     """HTML of all galleries.
 
     Args:

@@ -21,6 +21,7 @@ from noiseprompt.files import public_name
 from noiseprompt.labels import public_spec, slug
 from noiseprompt.registry import split_spec
 from noiseprompt.results import Key, iter_counted
+from noiseprompt.summary import Reference, SetFigures, Sets
 
 BATCH = 64
 """Images in memory at once."""
@@ -58,7 +59,7 @@ def _stamp(path: Path) -> list[tuple[int, int]]:
     return [(f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
 
 
-def measure(out: Path, extractor: str, reference: str = "", *, world: bool = False) -> dict[str, Any] | None:
+def measure(out: Path, extractor: str, reference: str = "", *, world: bool = False) -> Sets | None:
     """The set metrics of every method with saved images.
 
     Args:
@@ -67,9 +68,7 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
         reference: a folder of pictures; rendered scenes of the prompts where empty and `world`; else nothing.
 
     Returns:
-        {"features", "reference", "reference_images", "methods": {label: {"images", "fid", "precision", "recall",
-        "diversity": {prompt id: mean distance between its images}}}}; fid, precision and recall are None without a
-        reference; None where no image was saved.
+        None where no image was saved; fid, precision and recall are None without a reference.
 
     Raises:
         UnknownNameError: no such extractor.
@@ -82,17 +81,16 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
     if not images:
         return None
     target, words = _reference(out, network, reference, texts if world else [])
-    methods = {}
+    figures, diversity = {}, {}
     for label, files in images.items():
         keys = sorted(files)
         pictures = (_picture(out / "images" / files[k]) for k in keys)
         found = _cached(out / "features" / f"{slug(label)}.npz", network, _of_files(network, keys), pictures)
-        figures: dict[str, Any] = dict.fromkeys(("fid", "precision", "recall"))
-        if min(len(target), len(found)) > NEIGHBOURS:
-            figures["fid"] = fid(found, target)
-            figures["precision"], figures["recall"] = precision_recall(found, target, NEIGHBOURS)
-        methods[label] = {"images": len(keys), **figures, "diversity": _spread(keys, found)}
-    return {"features": public_spec(extractor), "reference": words, "reference_images": len(target), "methods": methods}
+        enough = min(len(target), len(found)) > NEIGHBOURS
+        near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
+        figures[label] = SetFigures(len(keys), fid(found, target) if enough else None, *near)
+        diversity[label] = _spread(keys, found)
+    return Sets(Reference(public_spec(extractor), words, len(target)), figures, diversity)
 
 
 def _spread(keys: Sequence[Key], features: np.ndarray) -> dict[str, float]:

@@ -1,22 +1,20 @@
-"""From the images of an evaluation to its figures: pairs by prompt and seed, one independent unit a prompt.
+"""The figures of an evaluation: frozen records, and results.json, which holds them as plain JSON data.
 
-EvalResult ... (a stream) ──> summarize ──> a plain dict ──> words, tables and charts
+Summary ──> words, tables, charts
+Summary ──summary_dict──> results.json ──read_summary──> Summary
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from noiseprompt.errors import InputError
-from noiseprompt.labels import control_of
-from noiseprompt.statistics import Interval, detectable_effect, holm, paired_bootstrap, sign_flip_test, wilson
-from noiseprompt.types import EvalResult
+from noiseprompt.errors import InputError, StoreError
 
 BASELINE = "standard"
 """Label of the method all others are compared with."""
@@ -25,179 +23,239 @@ CHECKER = "shapes-checker"
 ACCURACY = "shapes-checker accuracy"
 """A metric made here: 1 where the checker's score is exactly 1, else 0; its mean is the share of correct images."""
 
-COSTS = ("denoiser_calls", "noise_seconds", "sample_seconds")
 
-Scores = dict[tuple[str, int], float]
-"""(prompt id, seed) -> score."""
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` prompts with its 95 % interval, in units of the metric; low and high are None where n is 1."""
 
-
-@dataclass
-class _Column:
-    """What is kept of the images of one method: a few numbers each."""
-
-    scores: dict[str, Scores] = field(default_factory=lambda: defaultdict(dict))
-    costs: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COSTS, 0.0))
-    images: int = 0
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
 
 
-def summarize(
-    results: Iterable[EvalResult],
-    *,
-    filter_scorers: Sequence[str] = (),
-    sets: Mapping[str, Any] | None = None,
-    refused: Mapping[str, str] | None = None,
-    steered: Mapping[str, str] | None = None,
-    seed: int = 0,
-    resamples: int = 10_000,
-) -> dict[str, Any]:
-    """The figures of an evaluation as plain JSON data; what cannot be computed is None.
+@dataclass(frozen=True)
+class Wins:
+    """Images won, lost and tied against the baseline; rate in [0, 1] with its interval: ties are half a win."""
 
-    Scores of the seeds of a prompt are averaged first, so n counts prompts; wins, losses and ties count images, and the
-    interval of the win rate takes the prompts as its trials. p is corrected (Holm) over all methods and metrics,
-    diversity among them.
+    wins: int
+    losses: int
+    ties: int
+    rate: float
+    low: float
+    high: float
 
-    Args:
-        results: read once; scores and costs alone are kept.
-        filter_scorers: the scorers that filtered the training pairs, marked in the result: they are no judges.
-        sets: what `set_metrics.measure` gives, or None.
-        refused: methods that were left out -> the reason; of what they drew before they gave up nothing counts.
-        steered: methods that chose or made the noise by a scorer -> that scorer: of them it is no judge.
-        seed: of the bootstrap and the permutation test.
 
-    Returns:
-        {"baseline", "filter_scorers", "main_metric", "metrics": [...], "kinds": [...], "prompts", "images", "refused",
-        "sets": {"features", "reference", "reference_images"} or None, "methods": {label: METHOD}}.
-        METHOD: {"control", "scorer", "images", "denoiser_calls", "noise_seconds", "sample_seconds", "metrics": {metric:
-        ROW}, "sets": {"images", "fid", "precision", "recall"}, "diversity": ROW with "low" and "high" of its mean}.
-        ROW: {"n", "mean", "baseline_mean", "gain": {"mean", "low", "high", "n"}, "p", "p_holm", "detectable", "win":
-        {"wins", "losses", "ties", "rate", "low", "high"}, "kinds": {kind: ROW}}; that of the baseline has "n", "mean"
-        and "kinds" alone.
+@dataclass(frozen=True)
+class Comparison:
+    """A method beside the baseline, paired by prompt and seed.
+
+    Fields:
+        baseline_mean: of the baseline on the pairs, in units of the metric.
+        gain: over the baseline.
+        p: of the gain, two-sided, in [0, 1].
+        detectable: the smallest gain seen with power .8; None where n is 1.
+        win: images won, lost and tied.
+        p_holm: p corrected over all methods and metrics; None in a category of prompts, which is not corrected.
+    """
+
+    baseline_mean: float
+    gain: Estimate
+    p: float
+    detectable: float | None
+    win: Wins
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one method: `n` prompts and their mean.
+
+    Fields:
+        against: the baseline; None for the baseline itself, and where no image pairs with one of it.
+        kinds: category -> the same of its prompts; None where the evaluation has no categories.
+    """
+
+    n: int
+    mean: float
+    against: Comparison | None = None
+    kinds: Mapping[str, Row] | None = None
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Mean distance between the features of the images of a prompt, over `n` prompts, with its 95 % interval."""
+
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+    against: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """Of all images of a method together: Frechet distance, precision and recall in [0, 1]; None without reference."""
+
+    images: int
+    fid: float | None
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What set figures are measured with: the feature extractor, the pictures compared with, and their number."""
+
+    features: str
+    reference: str
+    reference_images: int
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What `set_metrics.measure` finds: label -> figures, and label -> prompt id -> distance between its images."""
+
+    reference: Reference
+    figures: Mapping[str, SetFigures]
+    diversity: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """The figures of one method.
+
+    Fields:
+        control: "swap", "shuffle" or "".
+        scorer: that chose or made its noise: no judge of it; or "".
+        images: drawn.
+        denoiser_calls, noise_seconds, sample_seconds: means of an image.
+        metrics: metric -> figures.
+        sets: None where they were not measured.
+        diversity: None where no prompt has two images.
+    """
+
+    control: str
+    scorer: str
+    images: int
+    denoiser_calls: float
+    noise_seconds: float
+    sample_seconds: float
+    metrics: Mapping[str, Row]
+    sets: SetFigures | None = None
+    diversity: Diversity | None = None
+
+    @property
+    def seconds(self) -> float:
+        """For the noise and the image, mean of an image."""
+        return self.noise_seconds + self.sample_seconds
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of an evaluation.
+
+    Fields:
+        baseline: label of the baseline, or None where it was not drawn.
+        filter_scorers: that chose the training pairs: no judges.
+        main_metric: the first that is a judge.
+        metrics, kinds: in the order they are shown.
+        prompts, images: how many there are.
+        refused: methods that were left out -> the reason.
+        sets: what the set figures are measured with; None where there are none.
+        methods: label -> figures.
+    """
+
+    baseline: str | None
+    filter_scorers: tuple[str, ...]
+    main_metric: str
+    metrics: tuple[str, ...]
+    kinds: tuple[str, ...]
+    prompts: int
+    images: int
+    refused: Mapping[str, str]
+    sets: Reference | None
+    methods: Mapping[str, MethodSummary]
+
+
+# ---------------------------------------------------------------------------------------------------------- on disk
+
+
+def summary_dict(summary: Summary) -> dict[str, Any]:
+    """The content of results.json."""
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(summary).items()}
+    methods = {label: _method(method) for label, method in summary.methods.items()}
+    return {**plain, "sets": summary.sets and asdict(summary.sets), "methods": methods}
+
+
+def row_dict(row: Row | Diversity) -> dict[str, Any]:
+    """The content of a row; what a comparison says stands beside what the row says."""
+    told = dict(vars(row))
+    compared = told.pop("against")
+    found = asdict(compared) if compared else {}
+    corrected = found.pop("p_holm", None)
+    kinds = told.pop("kinds", None)
+    ends = {name: told.pop(name) for name in ("low", "high") if name in told}
+    told |= found | ends
+    if kinds is not None:
+        told["kinds"] = {kind: row_dict(part) for kind, part in kinds.items()}
+    return told if corrected is None else {**told, "p_holm": corrected}
+
+
+def _method(method: MethodSummary) -> dict[str, Any]:
+    told = {**vars(method), "metrics": {metric: row_dict(row) for metric, row in method.metrics.items()}}
+    del told["sets"], told["diversity"]
+    told |= {"sets": asdict(method.sets)} if method.sets else {}
+    return told | ({"diversity": row_dict(method.diversity)} if method.diversity else {})
+
+
+def read_summary(folder: Path) -> Summary:
+    """The figures of a finished evaluation.
 
     Raises:
-        InputError: no results, or methods scored by different scorers.
+        InputError: no results.json there.
+        StoreError: a key that is missing or unknown, or a value of another type.
     """
-    columns, kind_of, scorers = _gather(r for r in results if r.method not in (refused or {}))
-    metrics = [*([ACCURACY] if CHECKER in scorers else []), *scorers]
-    kinds = sorted({kind for kind in kind_of.values() if kind})
-    base = columns.get(BASELINE)
-    methods: dict[str, Any] = {}
-    for label, column in columns.items():
-        compared = base if label != BASELINE else None
-        entry: dict[str, Any] = {"control": control_of(label), "scorer": (steered or {}).get(label, "")}
-        entry["images"] = column.images
-        entry.update({name: total / column.images for name, total in column.costs.items()})
-        entry["metrics"] = {
-            m: _compare(column.scores[m], compared.scores[m] if compared else None, kind_of, kinds, seed, resamples)
-            for m in metrics
-        }
-        methods[label] = entry
-    _add_sets(methods, sets, seed, resamples)
-    _correct(methods)
-    return {
-        "baseline": BASELINE if base else None,
-        "filter_scorers": list(filter_scorers),
-        "main_metric": _main_metric(metrics, filter_scorers),
-        "metrics": metrics,
-        "kinds": kinds,
-        "prompts": len(kind_of),
-        "images": sum(column.images for column in columns.values()),
-        "refused": dict(refused or {}),
-        "sets": {k: sets[k] for k in ("features", "reference", "reference_images")} if sets else None,
-        "methods": methods,
-    }
+    path = Path(folder) / "results.json"
+    try:
+        return _read(Summary, json.loads(path.read_text(encoding="utf-8")), "the summary")
+    except OSError as error:
+        raise InputError(f"there is no {path}", "a finished evaluation", "run the evaluation to its end") from error
+    except ValueError as error:
+        came = f"{path} is damaged or of another version: {error}"
+        raise StoreError(came, "what an evaluation of this version writes", "run `noiseprompt report`") from error
 
 
-def _gather(results: Iterable[EvalResult]) -> tuple[dict[str, _Column], dict[str, str], list[str]]:
-    """One pass: a column a method, the kind of each prompt, and the scorers."""
-    columns: dict[str, _Column] = defaultdict(_Column)
-    kind_of: dict[str, str] = {}
-    ids: dict[str, str] = {}
-    scorers: set[tuple[str, ...]] = set()
-    for r in results:
-        column, key = columns[r.method], (ids.setdefault(r.prompt_id, r.prompt_id), r.seed)
-        column.images += 1
-        kind_of.setdefault(key[0], r.kind)
-        scorers.add(tuple(r.scores))
-        for name in COSTS:
-            column.costs[name] += getattr(r, name)
-        for name, score in r.scores.items():
-            column.scores[name][key] = float(score)
-        if CHECKER in r.scores:
-            column.scores[ACCURACY][key] = float(r.scores[CHECKER] == 1.0)
-    if not columns:
-        raise InputError("no results", "at least one evaluated image", "run the evaluation first")
-    if len(scorers) != 1:
-        raise InputError(f"images scored by different scorers: {sorted(scorers)}", "the same scorers for every image")
-    return columns, kind_of, list(scorers.pop())
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """A value of an annotated type from JSON data.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):  # always with None here
+        return None if value is None else _read(inner[0], value, where)
+    if is_dataclass(kind) and isinstance(value, dict):
+        return _record(kind, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_read(inner[0], one, where) for one in value)
+    if origin is Mapping and isinstance(value, dict):
+        return {key: _read(inner[1], one, f"{where} / {key}") for key, one in value.items()}
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise ValueError(f"{where} is {value!r:.40}")
 
 
-def _main_metric(metrics: Sequence[str], filter_scorers: Sequence[str]) -> str:
-    judges = [m for m in metrics if (CHECKER if m == ACCURACY else m) not in filter_scorers] or list(metrics)
-    return judges[0] if judges else ""
-
-
-def _by_prompt(scores: Scores) -> dict[str, float]:
-    """Mean over the seeds of each prompt, prompts sorted: no figure depends on the order of the lines."""
-    groups: dict[str, list[float]] = defaultdict(list)
-    for (prompt_id, _), value in sorted(scores.items()):
-        groups[prompt_id].append(value)
-    return {prompt_id: float(np.mean(values)) for prompt_id, values in groups.items()}
-
-
-def _compare(
-    own: Scores, base: Scores | None, kind_of: dict[str, str], kinds: Sequence[str], seed: int, resamples: int
-) -> dict[str, Any]:
-    prompts = _by_prompt(own)
-    row: dict[str, Any] = {"n": len(prompts), "mean": float(np.mean(list(prompts.values())))}
-    if base is not None:
-        row.update(_gains({key: (own[key], base[key]) for key in own if key in base}, seed, resamples))
-    parts = {kind: {key: value for key, value in own.items() if kind_of[key[0]] == kind} for kind in kinds}
-    if parts:
-        row["kinds"] = {
-            kind: _compare(part, base, kind_of, (), seed, resamples // 4) for kind, part in parts.items() if part
-        }
-    return row
-
-
-def _gains(pairs: dict[tuple[str, int], tuple[float, float]], seed: int, resamples: int) -> dict[str, Any]:
-    if not pairs:  # interrupted before the two methods met
-        return {}
-    differences = list(_by_prompt({key: a - b for key, (a, b) in pairs.items()}).values())
-    wins, losses = sum(a > b for a, b in pairs.values()), sum(a < b for a, b in pairs.values())
-    ties = len(pairs) - wins - losses
-    rate = (wins + ties / 2) / len(pairs)
-    low, high = wilson(rate, len(differences))
-    return {
-        "baseline_mean": float(np.mean(list(_by_prompt({key: b for key, (_, b) in pairs.items()}).values()))),
-        "gain": _interval(differences, seed, resamples),
-        "p": sign_flip_test(differences, seed=seed),
-        "detectable": _known(detectable_effect(differences)),
-        "win": {"wins": wins, "losses": losses, "ties": ties, "rate": rate, "low": low, "high": high},
-    }
-
-
-def _interval(values: Sequence[float], seed: int, resamples: int) -> dict[str, Any]:
-    found: Interval = paired_bootstrap(values, seed=seed, resamples=resamples)
-    return {"mean": found.mean, "low": _known(found.low), "high": _known(found.high), "n": found.n}
-
-
-def _add_sets(methods: dict[str, Any], sets: Mapping[str, Any] | None, seed: int, resamples: int) -> None:
-    measured = {label: m for label, m in (sets["methods"] if sets else {}).items() if label in methods}
-    spread = {label: {(p, 0): v for p, v in m["diversity"].items()} for label, m in measured.items()}
-    for label, figures in measured.items():
-        methods[label]["sets"] = {name: figures[name] for name in ("images", "fid", "precision", "recall")}
-        if spread[label]:
-            base = spread.get(BASELINE) if label != BASELINE else None
-            own = _interval(list(_by_prompt(spread[label]).values()), seed, resamples)
-            methods[label]["diversity"] = {**_compare(spread[label], base, {}, (), seed, resamples), **own}
-
-
-def _correct(methods: dict[str, Any]) -> None:
-    rows = [row for method in methods.values() for row in method["metrics"].values() if "p" in row]
-    rows += [method["diversity"] for method in methods.values() if "p" in method.get("diversity", {})]
-    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = p
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _record(kind: Any, value: dict[str, Any], where: str) -> Any:
+    """A record from an object; what a comparison says stands beside what its row says, as `row_dict` writes it."""
+    known, data = {field.name: field for field in fields(kind)}, dict(value)
+    if "against" in known and (found := {f.name: data.pop(f.name) for f in fields(Comparison) if f.name in data}):
+        data["against"] = found
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in data]
+    unknown = [name for name in data if name not in known]
+    if missing or unknown:
+        lacks = [f"{where} lacks {', '.join(missing)}"] * bool(missing)
+        raise ValueError("; ".join([*lacks, *[f"{where} has {', '.join(unknown)}"] * bool(unknown)]))
+    hints = typing.get_type_hints(kind)
+    places = {name: where if name == "against" else f"{where} / {name}" for name in data}
+    return kind(**{name: _read(hints[name], one, places[name]) for name, one in data.items()})

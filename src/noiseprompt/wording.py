@@ -1,12 +1,23 @@
-"""The figures of `summary.summarize` in words: numbers, verdicts that claim no more than the statistics, Markdown."""
+"""The figures of an evaluation in words: numbers, verdicts that claim no more than the statistics, Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from noiseprompt.labels import CONTROLS, control_of, display_names
-from noiseprompt.summary import ACCURACY, BASELINE, CHECKER
+from noiseprompt.summary import (
+    ACCURACY,
+    BASELINE,
+    CHECKER,
+    Comparison,
+    Diversity,
+    Estimate,
+    MethodSummary,
+    Reference,
+    Row,
+    Summary,
+    Wins,
+)
 
 LEVEL = 0.05
 STEERED = " (steered by it)"
@@ -18,93 +29,98 @@ def number(value: float | None, signed: bool = False) -> str:
     return "–" if value is None else f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
-def interval_text(interval: Mapping[str, Any], signed: bool = False) -> str:
+def interval_text(interval: Estimate | Diversity, signed: bool = False) -> str:
     """ "mean [low, high]"."""
-    return f"{number(interval['mean'], signed)} [{number(interval['low'], signed)}, {number(interval['high'], signed)}]"
+    return f"{number(interval.mean, signed)} [{number(interval.low, signed)}, {number(interval.high, signed)}]"
 
 
-def p_text(p: float) -> str:
-    """A p with two digits, or "< .001"."""
-    return "< .001" if p < 0.001 else f"{p:.2g}"
+def rate_text(win: Wins) -> str:
+    """ "rate [low, high]"."""
+    return f"{number(win.rate)} [{number(win.low)}, {number(win.high)}]"
 
 
-def metric_name(metric: str, summary: Mapping[str, Any]) -> str:
+def p_text(p: float | None) -> str:
+    """A p with two digits, or "< .001"; a dash for None."""
+    return "–" if p is None else "< .001" if p < 0.001 else f"{p:.2g}"
+
+
+def metric_name(metric: str, summary: Summary) -> str:
     """The metric, marked if it filtered the training data."""
     scorer = CHECKER if metric == ACCURACY else metric
-    return f"{metric} (filter)" if scorer in summary["filter_scorers"] else metric
+    return f"{metric} (filter)" if scorer in summary.filter_scorers else metric
 
 
-def method_names(summary: Mapping[str, Any], metric: str = "") -> dict[str, str]:
+def method_names(summary: Summary, metric: str = "") -> dict[str, str]:
     """Label -> its short name, controls marked, and methods that were steered by the scorer of `metric`."""
-    names = display_names(list(summary["methods"]))
+    names = display_names(list(summary.methods))
     scorer = CHECKER if metric == ACCURACY else metric
     marks = {
-        label: " (control)" * bool(control_of(label)) + STEERED * bool(scorer and method.get("scorer") == scorer)
-        for label, method in summary["methods"].items()
+        label: " (control)" * bool(control_of(label)) + STEERED * bool(scorer and method.scorer == scorer)
+        for label, method in summary.methods.items()
     }
     return {label: name + marks[label] for label, name in names.items()}
 
 
-def shown(row: Mapping[str, Any]) -> bool:
+def shown(found: Comparison) -> bool:
     """Whether a difference stands: the interval leaves out 0, and so does the corrected test."""
-    gain = row["gain"]
-    return gain["low"] is not None and row["p_holm"] < LEVEL and not gain["low"] <= 0 <= gain["high"]
+    low, high, p = found.gain.low, found.gain.high, found.p_holm
+    return low is not None and high is not None and p is not None and p < LEVEL and not low <= 0 <= high
 
 
-def verdict(name: str, row: Mapping[str, Any]) -> str:
+def verdict(name: str, row: Row) -> str:
     """One sentence that says no more than the interval and the corrected p do; "" where there is nothing to compare."""
-    if "gain" not in row:
+    found = row.against
+    if found is None:
         return ""
-    gain = row["gain"]
-    figures = f"{interval_text(gain, signed=True)}, p {p_text(row['p_holm'])}"
-    if row["win"]["wins"] == row["win"]["losses"] == 0:
+    figures = f"{interval_text(found.gain, signed=True)}, p {p_text(found.p_holm)}"
+    if found.win.wins == found.win.losses == 0:
         return f"{name}: the same score as standard in every image."
-    if shown(row):
-        return f"{name}: {'better' if gain['mean'] > 0 else 'worse'} than standard ({figures})."
-    power = "" if row["detectable"] is None else f"; {gain['n']} prompts would show {number(row['detectable'])}"
+    if shown(found):
+        return f"{name}: {'better' if found.gain.mean > 0 else 'worse'} than standard ({figures})."
+    power = "" if found.detectable is None else f"; {found.gain.n} prompts would show {number(found.detectable)}"
     return f"{name}: no difference from standard shown ({figures}{power})."
 
 
-def diversity_verdict(name: str, method: Mapping[str, Any], main: Mapping[str, Any]) -> str:
+def diversity_verdict(name: str, method: MethodSummary, main: Row) -> str:
     """A sentence where the images of one prompt became more alike; "" elsewhere."""
-    row = method.get("diversity")
-    if not row or "gain" not in row or row["gain"]["mean"] >= 0 or not shown(row):
+    found = method.diversity and method.diversity.against
+    if found is None or found.gain.mean >= 0 or not shown(found):
         return ""
-    share = row["gain"]["mean"] / row["baseline_mean"] if row["baseline_mean"] else 0.0
-    figures = f"diversity {interval_text(row['gain'], signed=True)}, {share:+.1%}, p {p_text(row['p_holm'])}"
-    bought = "gain" in main and shown(main) and main["gain"]["mean"] > 0
+    share = found.gain.mean / found.baseline_mean if found.baseline_mean else 0.0
+    figures = f"diversity {interval_text(found.gain, signed=True)}, {share:+.1%}, p {p_text(found.p_holm)}"
+    bought = main.against is not None and shown(main.against) and main.against.gain.mean > 0
     words = "its gain is bought with diversity" if bought else "its images of one prompt are more alike"
     return f"{name}: {words} than standard's ({figures})." if not bought else f"{name}: {words} ({figures})."
 
 
-def headline(summary: Mapping[str, Any]) -> list[str]:
+def headline(summary: Summary) -> list[str]:
     """The verdict on each method by the main metric, then what diversity it cost, then who was left out."""
-    main = summary["main_metric"]
+    main = summary.main_metric
     names = method_names(summary, main)
-    others = {label: method for label, method in summary["methods"].items() if label != BASELINE}
-    lines = [verdict(names[label], method["metrics"][main]) for label, method in others.items()]
-    lines += [diversity_verdict(names[label], m, m["metrics"][main]) for label, m in others.items()]
-    lines += [f"{label}: left out. {reason}" for label, reason in summary["refused"].items()]
+    others = {label: method for label, method in summary.methods.items() if label != BASELINE}
+    lines = [verdict(names[label], method.metrics[main]) for label, method in others.items()]
+    lines += [diversity_verdict(names[label], m, m.metrics[main]) for label, m in others.items()]
+    lines += [f"{label}: left out. {reason}" for label, reason in summary.refused.items()]
     return [line for line in lines if line]
 
 
-def power_sentence(summary: Mapping[str, Any]) -> str:
+def power_sentence(summary: Summary) -> str:
     """Which effect this n could have seen, over the methods that are no controls."""
-    main = summary["main_metric"]
+    main = summary.main_metric
     effects = [
-        row["detectable"]
-        for label, method in summary["methods"].items()
-        if not control_of(label) and (row := method["metrics"][main]).get("detectable")
+        found.detectable
+        for label, method in summary.methods.items()
+        if not control_of(label) and (found := method.metrics[main].against) and found.detectable
     ]
     if not effects:
         return ""
     sizes = (
         number(min(effects)) if min(effects) == max(effects) else f"{number(min(effects))} to {number(max(effects))}"
     )
-    return f"With {summary['prompts']} prompts, differences in {main} of {sizes} or more are seen with power .8."
+    return f"With {summary.prompts} prompts, differences in {main} of {sizes} or more are seen with power .8."
 
 
-def reading(summary: Mapping[str, Any]) -> str:
+def reading(summary: Summary) -> str:
     """How the tables are to be read."""
     text = (
         "n counts prompts; seeds of a prompt are averaged first. Gains are paired by prompt and seed, with a bootstrap "
@@ -112,24 +128,24 @@ def reading(summary: Mapping[str, Any]) -> str:
         "a tie is half a win, and the interval of the win rate takes prompts as trials. "
         "Denoiser calls and seconds are per image, a guided step counts two calls."
     )
-    if any(metric_name(m, summary) != m for m in summary["metrics"]):
+    if any(metric_name(m, summary) != m for m in summary.metrics):
         text += " (filter) marks a scorer that chose the training pairs: it is no independent judge."
-    if any(STEERED in name for m in summary["metrics"] for name in method_names(summary, m).values()):
+    if any(STEERED in name for m in summary.metrics for name in method_names(summary, m).values()):
         text += f"{STEERED} marks a method that chose or made its noise by this scorer: there its gain is no evidence."
-    flags = sorted({control_of(label) for label in summary["methods"]} - {""})
+    flags = sorted({control_of(label) for label in summary.methods} - {""})
     text += "".join(f" (control) {flag}: {CONTROLS[flag]}." for flag in flags)
-    if ACCURACY in summary["metrics"]:
+    if ACCURACY in summary.metrics:
         text += " Accuracy is the share of images that show exactly what the prompt asks."
     return text
 
 
-def sets_reading(sets: Mapping[str, Any]) -> str:
+def sets_reading(sets: Reference) -> str:
     """What the set metrics are."""
-    text = f"Features: {sets['features']}. "
-    if sets["reference"]:
+    text = f"Features: {sets.features}. "
+    if sets.reference:
         text += (
-            f"Frechet distance (lower is better), precision and recall against {sets['reference_images']} pictures: "
-            f"{sets['reference']}. The distance falls with the number of images; compare only at the same number. "
+            f"Frechet distance (lower is better), precision and recall against {sets.reference_images} pictures: "
+            f"{sets.reference}. The distance falls with the number of images; compare only at the same number. "
         )
     return text + (
         "Diversity is the mean distance between the images of one prompt from different seeds, n counts prompts; "
@@ -143,56 +159,55 @@ SETS_HEAD = ("method", "images", "Frechet distance", "precision", "recall", "n",
 SETS_HEAD += ("gain in diversity [95 %]", "p (Holm)")
 
 
-def metric_rows(metric: str, summary: Mapping[str, Any]) -> list[list[str]]:
+def metric_rows(metric: str, summary: Summary) -> list[list[str]]:
     """Cells under `HEAD`, a row a method."""
     names, rows = method_names(summary, metric), []
-    for label, method in summary["methods"].items():
-        row = method["metrics"][metric]
+    for label, method in summary.methods.items():
+        row = method.metrics[metric]
         compared = [""] * 4
-        if "gain" in row:
-            win = row["win"]
-            counts = f"{win['wins']} / {win['losses']} / {win['ties']}"
-            rate = interval_text({**win, "mean": win["rate"]})
-            compared = [interval_text(row["gain"], signed=True), p_text(row["p_holm"]), counts, rate]
-        seconds = method["noise_seconds"] + method["sample_seconds"]
-        cost = [f"{method['denoiser_calls']:.4g}", f"{seconds:.3g}"]
-        rows.append([names[label], str(row["n"]), number(row["mean"]), *compared, *cost])
+        if found := row.against:
+            counts = f"{found.win.wins} / {found.win.losses} / {found.win.ties}"
+            gain = interval_text(found.gain, signed=True)
+            compared = [gain, p_text(found.p_holm), counts, rate_text(found.win)]
+        cost = [f"{method.denoiser_calls:.4g}", f"{method.seconds:.3g}"]
+        rows.append([names[label], str(row.n), number(row.mean), *compared, *cost])
     return rows
 
 
-def kind_head(summary: Mapping[str, Any]) -> list[str]:
+def kind_head(summary: Summary) -> list[str]:
     """Titles above `kind_rows`: the categories of prompts, with n."""
-    main, sizes = summary["main_metric"], dict.fromkeys(summary["kinds"], 0)
-    for method in summary["methods"].values():
-        for kind, row in method["metrics"][main].get("kinds", {}).items():
-            sizes[kind] = max(sizes[kind], row["n"])
+    main, sizes = summary.main_metric, dict.fromkeys(summary.kinds, 0)
+    for method in summary.methods.values():
+        for kind, row in (method.metrics[main].kinds or {}).items():
+            sizes[kind] = max(sizes[kind], row.n)
     return ["method", *(f"{kind}, n = {n}" for kind, n in sizes.items())]
 
 
-def kind_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+def kind_rows(summary: Summary) -> list[list[str]]:
     """A row a method, a cell a category: the mean of the main metric, and the gain with its interval."""
-    main, rows = summary["main_metric"], []
+    main, rows = summary.main_metric, []
     for label, name in method_names(summary, main).items():
         cells = []
-        for kind in summary["kinds"]:
-            row = summary["methods"][label]["metrics"][main].get("kinds", {}).get(kind)
-            gain = "; " + interval_text(row["gain"], signed=True) if row and "gain" in row else ""
-            cells.append(number(row["mean"]) + gain if row else "")
+        for kind in summary.kinds:
+            row = (summary.methods[label].metrics[main].kinds or {}).get(kind)
+            gain = "; " + interval_text(row.against.gain, signed=True) if row and row.against else ""
+            cells.append(number(row.mean) + gain if row else "")
         rows.append([name, *cells])
     return rows
 
 
-def sets_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+def sets_rows(summary: Summary) -> list[list[str]]:
     """Cells under `SETS_HEAD`, a row a method that has set metrics."""
     names, rows = method_names(summary), []
-    for label, method in summary["methods"].items():
-        figures, row = method.get("sets"), method.get("diversity", {})
+    for label, method in summary.methods.items():
+        figures, row = method.sets, method.diversity
         if figures is None:
             continue
-        cells = [names[label], str(figures["images"])]
-        cells += [number(figures[name]) for name in ("fid", "precision", "recall")]
-        cells += [str(row["n"]), interval_text(row)] if row else ["–", "–"]
-        cells += [interval_text(row["gain"], signed=True), p_text(row["p_holm"])] if "gain" in row else ["", ""]
+        cells = [names[label], str(figures.images)]
+        cells += [number(value) for value in (figures.fid, figures.precision, figures.recall)]
+        cells += [str(row.n), interval_text(row)] if row else ["–", "–"]
+        found = row and row.against
+        cells += [interval_text(found.gain, signed=True), p_text(found.p_holm)] if found else ["", ""]
         rows.append(cells)
     return rows
 
@@ -203,17 +218,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def markdown(summary: Mapping[str, Any]) -> str:
+def markdown(summary: Summary) -> str:
     """The headline and every table."""
     parts = ["\n".join(f"- {line}" for line in headline(summary)), power_sentence(summary)]
-    for metric in summary["metrics"]:
+    for metric in summary.metrics:
         parts += [f"### {metric_name(metric, summary)}", table(HEAD, metric_rows(metric, summary))]
-    if summary["kinds"]:
-        title = f"### By category of prompt: {metric_name(summary['main_metric'], summary)}"
+    if summary.kinds:
+        title = f"### By category of prompt: {metric_name(summary.main_metric, summary)}"
         parts += [title, table(kind_head(summary), kind_rows(summary)), KIND_NOTE]
-    if summary["sets"]:
-        parts += ["### Distance and diversity", table(SETS_HEAD, sets_rows(summary)), sets_reading(summary["sets"])]
-    parts.append(f"{summary['prompts']} prompts, {summary['images']} images. {reading(summary)}")
-    renamed = {name: label for label, name in display_names(list(summary["methods"])).items() if name != label}
+    if summary.sets:
+        parts += ["### Distance and diversity", table(SETS_HEAD, sets_rows(summary)), sets_reading(summary.sets)]
+    parts.append(f"{summary.prompts} prompts, {summary.images} images. {reading(summary)}")
+    renamed = {name: label for label, name in display_names(list(summary.methods)).items() if name != label}
     parts += ["\n".join(f"- {name}: `{label}`" for name, label in renamed.items())] if renamed else []
     return "\n\n".join(part for part in parts if part) + "\n"

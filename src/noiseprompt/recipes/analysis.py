@@ -5,7 +5,6 @@ Every analysis takes a plan whose stages have run and returns {"columns": [...],
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from noiseprompt.recipes.plan import Plan
 from noiseprompt.recipes.run import npd_folder
 from noiseprompt.statistics import paired_bootstrap
 from noiseprompt.store import Npd
+from noiseprompt.summary import SetFigures, read_summary
 
 MOST_PAIRS = 500
 """Pairs of a data set that the singular vectors are compared on."""
@@ -102,15 +102,12 @@ def set_metrics(plan: Plan) -> Table:
     """Frechet distance, precision and recall of each method's images, all of them together (figure 6)."""
     rows, notes = [], []
     for cell in plan.cells:
-        made = json.loads((cell.evaluation / "results.json").read_text(encoding="utf-8"))
-        sets = made["methods"][cell.method].get("sets") or {}
-        figures = [sets.get(name) for name in ("fid", "precision", "recall")]
-        shown = ["-" if value is None else f"{value:.4g}" for value in figures]
-        rows.append([" ".join(filter(None, (cell.group_title, cell.row_title))), sets.get("images", 0), *shown])
-        about = made.get("sets") or {}
-        notes += [
-            f"Features: {about.get('features')}; {about.get('reference_images')} pictures of {about.get('reference')}."
-        ]
+        made = read_summary(cell.evaluation)
+        sets = made.methods[cell.method].sets or SetFigures(0, None, None, None)
+        shown = ["-" if value is None else f"{value:.4g}" for value in (sets.fid, sets.precision, sets.recall)]
+        rows.append([" ".join(filter(None, (cell.group_title, cell.row_title))), sets.images, *shown])
+        if about := made.sets:
+            notes.append(f"Features: {about.features}; {about.reference_images} pictures of {about.reference}.")
     columns = ["", "images", "Frechet distance", "precision", "recall"]
     return {"columns": columns, "rows": rows, "note": notes[0] if notes else ""}
 

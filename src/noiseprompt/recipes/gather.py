@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from noiseprompt.recipes.plan import Cell, Plan
 from noiseprompt.recipes.run import npd_folder
 from noiseprompt.results import iter_results, read_settings, replace
 from noiseprompt.store import Npd, PairFilter
-from noiseprompt.summary import BASELINE, summarize
+from noiseprompt.summarize import COSTS, summarize
+from noiseprompt.summary import BASELINE, Summary, row_dict
 
 Made = dict[str, Any]
 
@@ -23,7 +25,7 @@ def gather(plan: Plan) -> Path:
     Returns:
         ROOT/tables/NAME.json: {"recipe", "on", "smoke", "metrics", "cells": [{"group", "row", "group_title",
         "row_title", "method", "prompts", "guidance_scale", "num_inference_steps", "denoiser_calls", "noise_seconds",
-        "sample_seconds", "metrics": {metric: as of `summarize`}, "training": {...} or None}], "analyses",
+        "sample_seconds", "metrics": {metric: as in results.json}, "training": {...} or None}], "analyses",
         "environment"}.
 
     Raises:
@@ -32,7 +34,7 @@ def gather(plan: Plan) -> Path:
     from noiseprompt.recipes.analysis import analyse
 
     summaries = {folder: _summary(plan, folder) for folder in dict.fromkeys(cell.evaluation for cell in plan.cells)}
-    cells = [_cell(plan, cell, summaries[cell.evaluation]) for cell in plan.cells]
+    cells = [_cell(plan, cell, *summaries[cell.evaluation]) for cell in plan.cells]
     for cell, made_cell in zip(plan.cells, cells, strict=True):
         made_cell["against"] = _against(plan, cell)
     metrics = list(dict.fromkeys(metric for cell in cells for metric in cell["metrics"]))
@@ -52,13 +54,14 @@ def gather(plan: Plan) -> Path:
     return path
 
 
-def _summary(plan: Plan, folder: Path) -> dict[str, Any]:
+def _summary(plan: Plan, folder: Path) -> tuple[Summary, dict[str, Any]]:
+    """The figures of the table's methods in a folder, and how its images were drawn."""
     labels = plan.methods(folder)
     lines = [result for result in iter_results(folder) if result.method in labels]
     if {result.method for result in lines} != set(labels):
         raise StoreError(f"{folder} lacks images of the table's methods", "a complete evaluation", "run it again")
     config = read_settings(folder)["settings"]["config"]
-    return {**summarize(lines, seed=config["seed"]), "config": config}
+    return summarize(lines, seed=config["seed"]), config
 
 
 def _against(plan: Plan, cell: Cell) -> dict[str, Any]:
@@ -77,25 +80,22 @@ def _against(plan: Plan, cell: Cell) -> dict[str, Any]:
         for result in iter_results(place.evaluation)
         if result.method == place.method
     ]
-    metrics = summarize(lines)["methods"]["row"]["metrics"]
-    return {metric: figures["gain"] for metric, figures in metrics.items() if "gain" in figures}
+    metrics = summarize(lines).methods["row"].metrics
+    return {metric: asdict(row.against.gain) for metric, row in metrics.items() if row.against}
 
 
-def _cell(plan: Plan, cell: Cell, summary: dict[str, Any]) -> dict[str, Any]:
-    method, config = summary["methods"][cell.method], summary["config"]
+def _cell(plan: Plan, cell: Cell, summary: Summary, config: dict[str, Any]) -> dict[str, Any]:
+    method = summary.methods[cell.method]
     return {
         "group": cell.group,
         "row": cell.row,
         "group_title": cell.group_title,
         "row_title": cell.row_title,
         "method": cell.method,
-        "prompts": summary["prompts"],
+        "prompts": summary.prompts,
         **{key: config[key] for key in ("guidance_scale", "num_inference_steps")},
-        **{key: method[key] for key in ("denoiser_calls", "noise_seconds", "sample_seconds")},
-        "metrics": {
-            metric: {key: value for key, value in row.items() if key != "kinds"}
-            for metric, row in method["metrics"].items()
-        },
+        **{key: getattr(method, key) for key in COSTS},
+        "metrics": {metric: row_dict(replaced(row, kinds=None)) for metric, row in method.metrics.items()},
         "training": training(plan, cell),
     }
 
