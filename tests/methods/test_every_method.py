@@ -70,3 +70,11 @@ def test_an_error_leaves_the_pipeline_as_it_was(made, name, monkeypatch) -> None
     with pytest.raises(ZeroDivisionError):
         _made(made, MADE[name][0])
     assert state(made) == before
+
+
+@pytest.mark.parametrize("name", ["initno", "reward_gradient"])
+def test_gradients_may_be_off_around_a_method_that_needs_them(made, name) -> None:
+    """As in `generate`."""
+    expected = _made(made, MADE[name][0])
+    with torch.no_grad():
+        assert torch.equal(_made(made, MADE[name][0]), expected)

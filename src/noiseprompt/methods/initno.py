@@ -151,7 +151,7 @@ class _Task:
                 x = noise[active] * torch.exp(log_var[active] / 2) + mean[active]
                 response, conflict = self._losses(x, active)
                 excess = divergence(mean[active], log_var[active]) - method.kl_limit
-                total = response + conflict + method.kl_weight * excess.clamp_min(0)
+                total = (response + conflict + method.kl_weight * excess.clamp_min(0)).sum()
             sums = (response + conflict).detach().cpu()
             for i, row in enumerate(active):
                 if sums[i] < lowest[row]:
@@ -160,7 +160,7 @@ class _Task:
             active = [row for row, finished in zip(active, done.tolist(), strict=True) if not finished]
             if not active or iteration == iterations - 1:
                 break
-            mean.grad, log_var.grad = torch.autograd.grad(total.sum(), parameters)
+            mean.grad, log_var.grad = torch.autograd.grad(total, parameters)
             optimizer.step()
         return best, lowest, set(active)
 
