@@ -36,7 +36,7 @@ def measure(latents: torch.Tensor, source: torch.Tensor) -> dict[str, list[float
         correlation of values next to each other, across and down; "spectrum" (8,): power in `BANDS`, mean of the rows,
         1 for white noise, nan for a band too narrow to hold a frequency of so small a latent.
     """
-    noise, start = (t.detach().double().cpu().numpy() for t in (latents, source))
+    noise, start = (t.detach().cpu().double().numpy() for t in (latents, source))  # MPS has no float64
     axes = (1, 2, 3)
     moved = np.sqrt(((noise - start) ** 2).sum(axes) / np.maximum((start**2).sum(axes), 1e-300))
     centred = noise - noise.mean(axis=(2, 3), keepdims=True)

@@ -202,8 +202,9 @@ class OneMove:
         if self.up:
             a, b = b, a
         self.prediction = model_output
-        self.result = move(x.to(sample.device), model_output, a, b, levels.prediction_type, at)
-        moved = self.result.to(sample.dtype)
+        # where `exact` lies: it may be float64, which not every accelerator has
+        self.result = move(x, model_output.to(x.device), a, b, levels.prediction_type, at)
+        moved = self.result.to(sample)
         return SimpleNamespace(prev_sample=moved) if return_dict else (moved, moved)  # PixArt may read the second
 
 

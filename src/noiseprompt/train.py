@@ -135,7 +135,7 @@ class _Trainer:
     def _resume(self) -> None:
         path = self.out / "state.pt"
         if path.exists():
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)  # it may come from another device
             self.raw.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             for name, value in self.average.items():

@@ -83,10 +83,10 @@ class NoiseMethod(ABC):
 
         Args:
             embeds: B encoded prompts.
-            noise: (B, C, H, W) unit Gaussian.
+            noise: (B, C, H, W) unit Gaussian, on any device: what the method computes elsewhere it moves there itself.
 
         Returns:
-            (B, C, H, W).
+            (B, C, H, W) of the device and dtype of `noise`.
         """
 
 

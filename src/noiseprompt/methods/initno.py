@@ -94,7 +94,7 @@ class InitNO(NoiseMethod):
             rows = [row for row in rows if subjects[row]]
             if rows:
                 task = _Task(self, pipeline, embeds.select(rows), [subjects[row] for row in rows])
-                made[rows] = task.search(noise[rows].to(pipeline.device).float()).to(made)
+                made[rows] = task.search(noise[rows].to(pipeline.device, torch.float32)).to(made)
         return made
 
 

@@ -59,7 +59,7 @@ class NpnetMethod(NoiseMethod):
         return {"weights": digest.hexdigest()[:12]}
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
-        """The predicted target noise.
+        """The predicted target noise; noise and text go to the network and the result comes back.
 
         Raises:
             InputError: `prepare` was not called.
@@ -73,8 +73,9 @@ class NpnetMethod(NoiseMethod):
         prompt_embeds = embeds.prompt_embeds
         shape, text = tuple(noise.shape[1:]), tuple(prompt_embeds.shape[1:])
         net.check(shape, embeds_shape=text, family=pipeline.family.name)
+        device = next(net.parameters()).device
         with torch.inference_mode():
-            return net(noise, prompt_embeds)
+            return net(noise.to(device, torch.float32), prompt_embeds.to(device, net.dtype)).to(noise)
 
 
 def _shipped(pipeline: Pipeline) -> str:

@@ -101,7 +101,7 @@ class RewardGradient(NoiseMethod):
         made = noise.clone()
         for rows in chunks(noise):
             call = record_call(pipeline, embeds.select(rows), noise[rows], guidance)
-            source = noise[rows].to(pipeline.device, torch.promote_types(noise.dtype, torch.float32))
+            source = noise[rows].to(pipeline.device, torch.float32)
             made[rows] = self._ascend(call, source, [prompts[row] for row in rows]).to(made)
         return made
 

@@ -59,7 +59,8 @@ class ModelScorer(ABC):
         for start in range(0, len(images), self.batch_size):
             part = slice(start, start + self.batch_size)
             pixels = self.pixels(images[part]).to(self.device, self.dtype)
-            scores[part] = self.judge(pixels, [p.text for p in prompts[part]]).double().cpu().numpy()
+            judged = self.judge(pixels, [p.text for p in prompts[part]])
+            scores[part] = judged.cpu().double().numpy()  # MPS has no float64
         return scores
 
     def score_tensor(self, images: torch.Tensor, prompts: Sequence[Prompt]) -> torch.Tensor:

@@ -51,7 +51,7 @@ class ShapesPreference:
         for start in range(0, len(images), self.batch_size):
             part = slice(start, start + self.batch_size)
             pixels = torch.from_numpy(images[part]).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            scores[part] = self.network(pixels, words[part]).double().cpu().numpy()
+            scores[part] = self.network(pixels, words[part]).cpu().double().numpy()  # MPS has no float64
         return scores
 
     def score_tensor(self, images: torch.Tensor, prompts: Sequence[Prompt]) -> torch.Tensor:
