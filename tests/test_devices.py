@@ -15,6 +15,7 @@ import torch
 
 from noiseprompt import diagnostics
 from noiseprompt.collect import CollectConfig, collect
+from noiseprompt.errors import InputError
 from noiseprompt.evaluate import EvaluateConfig, evaluate
 from noiseprompt.generate import GenerateConfig, generate
 from noiseprompt.guard import inspect_noise
@@ -26,8 +27,10 @@ from noiseprompt.npnet.transfer import without_text
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.registry import METHODS, SCORERS
 from noiseprompt.store import Npd
+from noiseprompt.text import TextWarning
 from noiseprompt.train import TrainConfig, train
 from noiseprompt.types import Prompt
+from noiseprompt.winning import winning_noise
 from tests import tiny
 from tests.devices import DEVICE, Generator, accelerator
 from tests.methods.stubs import NOISE, TEXTS, Brightness
@@ -198,3 +201,51 @@ def test_figures_of_noise_on_both_devices(on_device) -> None:
     moved, source = (NOISE * 1.1).to(DEVICE), NOISE
     assert inspect_noise(moved, source).perturbation == pytest.approx(0.1, rel=1e-3)
     assert diagnostics.measure(moved, source)["perturbation"] == pytest.approx([0.1, 0.1], rel=1e-3)
+
+
+# ----------------------------------------------------------------------------------------------------- winning noise
+
+OPTIONS: dict[str, Any] = {"guidance_scale": 2.0, "num_inference_steps": 2, "output_type": "np"}
+
+
+@pytest.mark.parametrize("kind", [torch.Generator, Generator])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("several", [False, True])
+def test_winning_noise_starts_from_what_the_pipeline_would_draw(kind, dtype, several, npnet: Path, on_device) -> None:
+    """The very images that the plain pipeline draws from a generator, whichever device the generator is of."""
+    pipe, net = tiny.stable_diffusion().to(DEVICE, dtype), NPNet.from_pretrained(npnet)
+
+    def generator() -> Any:
+        return [kind().manual_seed(s) for s in (5, 6)] if several else kind().manual_seed(5)
+
+    plain = pipe(list(TEXTS), generator=generator(), **OPTIONS).images
+    latents = winning_noise(pipe, net, TEXTS, generator=generator(), strength=0)
+    assert latents.device == DEVICE and latents.dtype == dtype
+    np.testing.assert_array_equal(pipe(list(TEXTS), latents=latents, **OPTIONS).images, plain)
+
+
+@pytest.mark.parametrize("device", ["cpu", DEVICE])
+def test_winning_noise_goes_to_the_network_and_back(device, npnet: Path, on_device) -> None:
+    expected = winning_noise(pipeline("cpu"), NPNet.from_pretrained(npnet), TEXTS, seeds=[1, 2], renormalize=True)
+    net, pipe = NPNet.from_pretrained(npnet).to(device), pipeline()
+    made = winning_noise(pipe, net, TEXTS, seeds=[1, 2], renormalize=True)
+    assert made.device == DEVICE
+    torch.testing.assert_close(made.cpu(), expected, atol=1e-4, rtol=1e-3)
+    embeds = pipe.encode(TEXTS).prompt_embeds.cpu()
+    drawn = winning_noise(pipe, net, prompt_embeds=embeds, generator=Generator().manual_seed(1))
+    assert drawn.device == DEVICE
+
+
+def test_a_generator_of_a_third_device_is_refused(npnet: Path, on_device) -> None:
+    net = NPNet.from_pretrained(npnet)
+    with pytest.raises(InputError, match=r"lazy.*cpu"):
+        winning_noise(pipeline("cpu"), net, TEXTS, generator=Generator())
+    with pytest.raises(InputError, match="one device"):
+        winning_noise(pipeline(), net, TEXTS, generator=[Generator(), torch.Generator()])
+
+
+def test_the_mean_over_chunks_of_long_prompts(npnet: Path, on_device) -> None:
+    long = " ".join(["a red cat"] * 10)
+    with pytest.warns(TextWarning):
+        made = winning_noise(pipeline(), NPNet.from_pretrained(npnet), long, seeds=[1], long_prompts="average")
+    assert made.device == DEVICE

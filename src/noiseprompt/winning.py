@@ -44,8 +44,8 @@ def winning_noise(
         prompt: one text, or several.
         prompt_embeds: instead of `prompt`: (B, L, D) embeddings of B prompts, pre-computed or weighted, as NPNet sees
             them: the token embeddings that the pipeline takes as `prompt_embeds`.
-        generator: as for the pipeline itself: one for the whole batch, or one an image. The source noise is the one the
-            pipeline would have drawn from it.
+        generator: as for the pipeline itself: one for the whole batch, or one an image, of the CPU or of the pipeline's
+            device. The source noise is the one the pipeline would have drawn from it.
         seeds: instead of `generator`: one an image.
         num_images_per_prompt: images of one prompt are neighbours in the result, as in diffusers.
         strength: scales the perturbation; 0 returns the source noise exactly, 1 is what NPNet predicts.
@@ -59,8 +59,8 @@ def winning_noise(
         (B * num_images_per_prompt, C, H, W) unit Gaussian latents in the pipeline's dtype and on its device.
 
     Raises:
-        InputError: both or neither of prompt and prompt_embeds, both or the wrong number of generators or seeds, or
-            `no_text` with an NPNet that has no text term of its own.
+        InputError: both or neither of prompt and prompt_embeds, both or the wrong number of generators or seeds, a
+            generator of another device, or `no_text` with an NPNet that has no text term of its own.
         ShapeError, ModelMismatchError: NPNet or prompt_embeds do not fit the pipeline or the size.
         NoiseError: the result is not finite.
 
@@ -71,7 +71,7 @@ def winning_noise(
     pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
     embeds = _embeds(pipeline, prompt, prompt_embeds, num_images_per_prompt, long_prompts)
     shape = pipeline.latent_shape(height, width)
-    source = _source_noise(len(embeds), shape, generator, seeds)
+    source = _source_noise(pipeline, (len(embeds), *shape), generator, seeds).float()
     if no_text:
         npnet = without_text(npnet)
     npnet.check(shape, embeds_shape=tuple(embeds.shape[1:]), family=pipeline.family.name)
@@ -114,16 +114,33 @@ def _embeds(
         pipeline.long_prompts = before
 
 
-def _source_noise(count: int, shape: tuple[int, ...], generator: Any, seeds: Sequence[int] | None) -> torch.Tensor:
+def _source_noise(
+    pipeline: Pipeline, shape: tuple[int, ...], generator: Any, seeds: Sequence[int] | None
+) -> torch.Tensor:
+    """(B, C, H, W) as the pipeline draws it from a generator: on the generator's device, in the pipeline's dtype."""
+    count = shape[0]
     if seeds is not None and generator is not None:
         raise InputError("both generator and seeds", "one of them")
     if seeds is not None:
         if len(seeds) != count:
             raise InputError(f"{len(seeds)} seeds for {count} images", "one seed an image")
-        return batch_noise(seeds, shape)
+        return batch_noise(seeds, shape[1:])
     if isinstance(generator, Sequence) and len(generator) != count:
         raise InputError(f"{len(generator)} generators for {count} images", "one, or one an image")
     from diffusers.utils.torch_utils import randn_tensor
 
     given = list(generator) if isinstance(generator, Sequence) else generator
-    return randn_tensor((count, *shape), generator=given, dtype=torch.float32).cpu()
+    _check_generators(given if isinstance(given, list) else [given], pipeline.device)
+    dtype = torch.float32 if pipeline.family.float32_latents else pipeline.dtype
+    return randn_tensor(shape, generator=given, device=pipeline.device, dtype=dtype)
+
+
+def _check_generators(generators: Sequence[torch.Generator | None], device: torch.device) -> None:
+    """Refuse generators that cannot draw for the pipeline: all of the CPU, or all of its own device."""
+    found = sorted({each.device.type for each in generators if each is not None})
+    if len(found) > 1 or not set(found) <= {"cpu", device.type}:
+        own = "" if device.type == "cpu" else f' or torch.Generator("{device.type}")'
+        raise InputError(
+            f"generators of {' and '.join(found)} for a pipeline on {device.type}",
+            f'generators of one device: torch.Generator("cpu"){own}',
+        )
