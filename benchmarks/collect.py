@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseprompt.collect import CollectConfig, collect
-from noiseprompt.noise import initial_noise, prompt_seed
+from noiseprompt.core.types import Prompt
+from noiseprompt.noise import initial_noise
+from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.types import Prompt
+from noiseprompt.stages.collect.collect import CollectConfig, collect
 
 
 class Levels:

@@ -20,12 +20,13 @@ from pathlib import Path
 import torch
 from jsonargparse import auto_cli
 
-from noiseprompt.evaluate import EvaluateConfig, evaluate
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.prompts import load_prompts
-from noiseprompt.report import report
 from noiseprompt.scorers.base import load_scorers
+from noiseprompt.stages.evaluate.evaluate import evaluate
+from noiseprompt.stages.evaluate.plan import EvaluateConfig
+from noiseprompt.stages.report.report import report
 
 
 class Timed(Pipeline):

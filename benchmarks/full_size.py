@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 
-from noiseprompt.noise import batch_noise
+from noiseprompt.core.types import Prompt
+from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet.published import PublishedNPNet, published_config
-from noiseprompt.pairs import PairMaker
-from noiseprompt.pipelines import DTYPES, Pipeline
-from noiseprompt.types import Prompt
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.pipelines.pipeline import DTYPES
+from noiseprompt.stages.collect.pairs import PairMaker
 
 SCHEDULE: dict[str, Any] = {"beta_schedule": "scaled_linear", "clip_sample": False, "steps_offset": 1}
 

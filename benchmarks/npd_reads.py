@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
-from noiseprompt.store import Npd, NpdWriter
-from noiseprompt.types import Prompt, ScoredPair
+from noiseprompt.npd import Npd, NpdWriter
 
 SHAPE = (4, 128, 128)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from jsonargparse import auto_cli
 
-from noiseprompt.noise import batch_noise
+from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet import NPNet
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.prompts import load_prompts

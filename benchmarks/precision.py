@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 
-from noiseprompt.noise import batch_noise, prompt_seed
+from noiseprompt.core.types import Prompt
+from noiseprompt.noise.seeds import batch_noise, prompt_seed
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.prompts import load_prompts
 from noiseprompt.scorers.base import load_scorers
-from noiseprompt.types import Prompt
 
 
 def run(

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import auto_cli
 
-from noiseprompt.results import read_results
-from noiseprompt.statistics import paired_bootstrap
+from noiseprompt.results.folder import read_results
+from noiseprompt.results.statistics import paired_bootstrap
 
 
 def main(folder: Path, preference: str = "shapes-preference", checker: str = "shapes-checker") -> None:

@@ -13,12 +13,12 @@ import time
 import torch
 from jsonargparse import auto_cli
 
-from noiseprompt.noise import batch_noise
+from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.prompts import load_prompts
 from noiseprompt.scorers import load_scorers
-from noiseprompt.scorers.features import load_features
-from noiseprompt.scorers.sets import FeatureStore
+from noiseprompt.scorers.sets.distances import FeatureStore
+from noiseprompt.scorers.sets.extractors import load_features
 
 
 @torch.no_grad()

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 
-from noiseprompt.noise import batch_noise, prompt_seed
+from noiseprompt.noise.seeds import batch_noise, prompt_seed
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.prompts import load_prompts
+from noiseprompt.results.statistics import win_rate
 from noiseprompt.scorers.shapes_checker import ShapesChecker
-from noiseprompt.statistics import win_rate
 
 
 def accuracy(pipeline: Pipeline, prompts, seeds, guidance_scale: float, batch: int = 50) -> np.ndarray:

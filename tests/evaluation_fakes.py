@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from noiseprompt.types import Prompt
+from noiseprompt.core.types import Prompt
 
 
 @dataclass(frozen=True)

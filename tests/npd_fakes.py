@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from noiseprompt.collect import CollectConfig, collect
+from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
-from noiseprompt.types import Prompt, ScoredPair
+from noiseprompt.stages.collect.collect import CollectConfig, collect
 
 SHAPE = (2, 4, 4)
 CONFIG = CollectConfig(batch_size=3, shard_size=4, sampling_steps=10)

@@ -13,24 +13,27 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt import diagnostics
-from noiseprompt.collect import CollectConfig, collect
-from noiseprompt.errors import InputError
-from noiseprompt.evaluate import EvaluateConfig, evaluate
-from noiseprompt.generate import GenerateConfig, generate
-from noiseprompt.guard import inspect_noise
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
-from noiseprompt.noise import batch_noise
+from noiseprompt.methods.table import METHODS
+from noiseprompt.noise import figures as diagnostics
+from noiseprompt.noise.guard import inspect_noise
+from noiseprompt.noise.seeds import batch_noise
+from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet, NPNetConfig, build, small_config, tokens_config
 from noiseprompt.npnet.published import published_config
 from noiseprompt.npnet.transfer import without_text
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.registry import METHODS, SCORERS
-from noiseprompt.store import Npd
-from noiseprompt.text import TextWarning
-from noiseprompt.train import TrainConfig, train
-from noiseprompt.types import Prompt
-from noiseprompt.winning import winning_noise
+from noiseprompt.pipelines.long_prompts import TextWarning
+from noiseprompt.scorers.table import SCORERS
+from noiseprompt.stages.collect.collect import CollectConfig, collect
+from noiseprompt.stages.evaluate.evaluate import evaluate
+from noiseprompt.stages.evaluate.plan import EvaluateConfig
+from noiseprompt.stages.generate.generate import GenerateConfig, generate
+from noiseprompt.stages.generate.winning import winning_noise
+from noiseprompt.stages.train.settings import TrainConfig
+from noiseprompt.stages.train.train import train
 from tests import tiny
 from tests.devices import DEVICE, Generator, accelerator
 from tests.methods.stubs import NOISE, TEXTS, Brightness

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from tests import tiny
-from tests.families import tiny_text
+from tests.pipelines.families import tiny_text
 
 SHIFTING = {"shift": 3.0, "use_dynamic_shifting": True}
 

@@ -13,31 +13,31 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "MethodSpec": "noiseprompt.methods.base",
     "NPNet": "noiseprompt.npnet",
-    "NoisepromptError": "noiseprompt.errors",
-    "Npd": "noiseprompt.store",
-    "PairFilter": "noiseprompt.store",
-    "Pipeline": "noiseprompt.pipelines",
-    "Prompt": "noiseprompt.types",
-    "initial_noise": "noiseprompt.noise",
-    "load_prompts": "noiseprompt.prompts",
+    "NoisepromptError": "noiseprompt.core.errors",
+    "Npd": "noiseprompt.npd.reader",
+    "PairFilter": "noiseprompt.npd.reader",
+    "Pipeline": "noiseprompt.pipelines.pipeline",
+    "Prompt": "noiseprompt.core.types",
+    "initial_noise": "noiseprompt.noise.seeds",
+    "load_prompts": "noiseprompt.prompts.load",
     "register_scorer": "noiseprompt.scorers.base",
-    "winning_noise": "noiseprompt.winning",
+    "winning_noise": "noiseprompt.stages.generate.winning",
 }
 
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from noiseprompt.errors import NoisepromptError as NoisepromptError
+    from noiseprompt.core.errors import NoisepromptError as NoisepromptError
+    from noiseprompt.core.types import Prompt as Prompt
     from noiseprompt.methods.base import MethodSpec as MethodSpec
     from noiseprompt.noise import initial_noise as initial_noise
+    from noiseprompt.npd import Npd as Npd
+    from noiseprompt.npd import PairFilter as PairFilter
     from noiseprompt.npnet import NPNet as NPNet
     from noiseprompt.pipelines import Pipeline as Pipeline
     from noiseprompt.prompts import load_prompts as load_prompts
     from noiseprompt.scorers.base import register_scorer as register_scorer
-    from noiseprompt.store import Npd as Npd
-    from noiseprompt.store import PairFilter as PairFilter
-    from noiseprompt.types import Prompt as Prompt
-    from noiseprompt.winning import winning_noise as winning_noise
+    from noiseprompt.stages.generate.winning import winning_noise as winning_noise
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseprompt.noise import batch_noise
+from noiseprompt.core.types import Prompt
+from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.types import Prompt
 from tests import tiny
 
 TEXTS = ("a red cat and a dog", "one fan of a cube")

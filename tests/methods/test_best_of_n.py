@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.errors import InputError, UnknownNameError
+from noiseprompt.core.errors import InputError, UnknownNameError
 from noiseprompt.methods.base import MethodSpec, Sampling
-from noiseprompt.methods.fresh import fresh_noise
-from noiseprompt.registry import SCORERS
+from noiseprompt.noise.fresh import fresh_noise
+from noiseprompt.scorers.table import SCORERS
 from tests.methods.stubs import NOISE, TEXTS, Brightness, Opaque, pipeline
 
 SAMPLING = Sampling(guidance_scale=3.0, num_inference_steps=2)

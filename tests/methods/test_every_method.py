@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.methods.table import METHODS
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.registry import METHODS, SCORERS
+from noiseprompt.scorers.table import SCORERS
 from tests import tiny
 from tests.methods.stubs import NOISE, TEXTS, Brightness, state
 

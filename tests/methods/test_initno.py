@@ -9,13 +9,13 @@ import pytest
 import torch
 from scipy.ndimage import correlate
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.methods.attention import attention_losses, recorded_attention
 from noiseprompt.methods.base import MethodSpec, Sampling
 from noiseprompt.methods.initno import divergence
 from noiseprompt.methods.subjects import find_subjects
-from noiseprompt.methods.unet import record_call
 from noiseprompt.pipelines import Pipeline
+from noiseprompt.pipelines.gradients import record_call
 from tests import tiny
 from tests.methods.stubs import NOISE, TEXTS, pipeline, state
 

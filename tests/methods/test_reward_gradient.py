@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy.stats import chi
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec, Sampling
-from noiseprompt.methods.reward_gradient import draw, norm_penalty
-from noiseprompt.methods.unet import record_call
+from noiseprompt.methods.reward_gradient import norm_penalty
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.registry import SCORERS
-from noiseprompt.types import Prompt
+from noiseprompt.pipelines.gradients import draw, record_call
+from noiseprompt.scorers.table import SCORERS
 from tests import tiny
 from tests.methods.stubs import NOISE, TEXTS, Brightness, Opaque, pipeline, state
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from noiseprompt.evaluate import EvaluateConfig, evaluate
-from noiseprompt.generate import GenerateConfig, generate
+from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec, Sampling
 from noiseprompt.methods.standard import Standard
-from noiseprompt.registry import METHODS
-from noiseprompt.types import Prompt
+from noiseprompt.methods.table import METHODS
+from noiseprompt.stages.evaluate.evaluate import evaluate
+from noiseprompt.stages.evaluate.plan import EvaluateConfig
+from noiseprompt.stages.generate.generate import GenerateConfig, generate
 from tests.methods.stubs import Brightness, pipeline
 
 

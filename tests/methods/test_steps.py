@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.methods.base import MethodSpec, Sampling
-from noiseprompt.methods.fresh import fresh_noise
 from noiseprompt.methods.gap import guidance_gap
 from noiseprompt.methods.repaint import renoise_weights
+from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.pipelines import Pipeline
 from tests.methods.stubs import NOISE, STEPS, TEXTS, alphas, pipeline, state, weight
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from noiseprompt.config import to_dict
-from noiseprompt.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
+from noiseprompt.core.config import to_dict
+from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.npnet import NPNet, NPNetConfig, build, small_config, tokens_config
 from noiseprompt.npnet.tokens import TokensNPNet
 

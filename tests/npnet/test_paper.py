@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from noiseprompt.npnet import build, sdxl_config, small_config
 from noiseprompt.npnet.paper import PaperNPNet, TextModulation
-
-from . import oracles
+from tests.npnet import oracles
 
 CONFIG = small_config((4, 16, 16), 12, 128, "stable-diffusion", "shapes")
 

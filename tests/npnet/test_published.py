@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from noiseprompt.errors import ConfigError, ModelLoadError, ShapeError
+from noiseprompt.core.errors import ConfigError, ModelLoadError, ShapeError
 from noiseprompt.npnet import NPNet, NPNetConfig, build, import_published
 from noiseprompt.npnet.published import made_for, published_config
-
-from . import oracles
+from tests.npnet import oracles
 
 
 def published_file(width=2048, seed=0):

@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from noiseprompt.errors import ConfigError
+from noiseprompt.core.errors import ConfigError
 from noiseprompt.npnet.svd import SingularBranch, tile, untile
-
-from . import oracles
+from tests.npnet import oracles
 
 RENAMED = {
     "embed_left.": "mlp1.",

@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from noiseprompt.errors import ConfigError
+from noiseprompt.core.errors import ConfigError
 from noiseprompt.npnet.swin import Swin, from_timm
-
-from . import oracles
+from tests.npnet import oracles
 
 SIZES = {"image": 64, "channels": 3, "patch": 4, "window": 4, "width": 16, "depths": (2, 2, 2), "heads": (2, 4, 8)}
 TINY = {"image": 224, "channels": 3, "patch": 4, "window": 7, "width": 96, "depths": (2, 2, 6, 2)}

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from noiseprompt.errors import ConfigError, ShapeError
+from noiseprompt.core.errors import ConfigError, ShapeError
 from noiseprompt.npnet import build, tokens_config
 from noiseprompt.npnet.tokens import positions
 

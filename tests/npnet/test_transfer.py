@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from noiseprompt.cli import main
-from noiseprompt.errors import ConfigError, InputError, ModelMismatchError
+from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
 from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
-from noiseprompt.noise import batch_noise
+from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet import NPNet, build, small_config, tokens_config
 from noiseprompt.npnet.published import published_config
 from noiseprompt.npnet.transfer import Transfer, start_from, transfer_config, without_text
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.winning import winning_noise
+from noiseprompt.stages.generate.winning import winning_noise
 from tests import tiny
 
 SDXL = dataclasses.replace(small_config((4, 8, 8), 6, 64, "stable-diffusion-xl", "xl"), svd_hidden=16, swin_width=32)

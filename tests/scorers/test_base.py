@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import noiseprompt
-from noiseprompt.errors import InputError, ShapeError, UnknownNameError
-from noiseprompt.registry import SCORERS
+from noiseprompt.core.errors import InputError, ShapeError, UnknownNameError
+from noiseprompt.core.types import Prompt
 from noiseprompt.scorers import load_scorers
 from noiseprompt.scorers.shapes_preference import ShapesPreference
+from noiseprompt.scorers.table import SCORERS
 from noiseprompt.shapes import scenes
-from noiseprompt.types import Prompt
 
 
 class Constant:
@@ -108,5 +108,5 @@ def test_preference_scores_tensors_with_gradients() -> None:
 
 
 def test_names_are_listed_without_importing_transformers(tmp_path: Path) -> None:
-    code = "import sys; from noiseprompt.registry import SCORERS; import noiseprompt.scorers; list(SCORERS)"
+    code = "import sys; from noiseprompt.scorers.table import SCORERS; import noiseprompt.scorers; list(SCORERS)"
     subprocess.run([sys.executable, "-c", code + "; assert 'transformers' not in sys.modules"], check=True)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.registry import FEATURES, SCORERS
-from noiseprompt.scorers import inception, load_scorers
-from noiseprompt.scorers.features import load_features
-from noiseprompt.types import Prompt
+from noiseprompt.core.types import Prompt
+from noiseprompt.scorers import load_scorers
+from noiseprompt.scorers.sets import inception
+from noiseprompt.scorers.sets.extractors import load_features
+from noiseprompt.scorers.table import FEATURES, SCORERS
 from tests.devices import DEVICE, accelerator
 from tests.scorers import checkpoints as tiny
 from tests.scorers.test_published import NAMES, PROMPTS, folder, spec

@@ -11,10 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from noiseprompt.errors import InputError, ModelLoadError, ShapeError
+from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
+from noiseprompt.core.types import Prompt
 from noiseprompt.scorers import Scorer, load_scorers
 from noiseprompt.scorers.mps import MPS, OVERALL
-from noiseprompt.types import Prompt
 from tests.scorers import checkpoints as tiny
 
 PROMPTS = [Prompt(text) for text in tiny.TEXTS]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from noiseprompt.errors import ShapeError
+from noiseprompt.core.errors import ShapeError
 from noiseprompt.shapes import captions, checker, scenes
 from noiseprompt.shapes.scenes import COLOURS, KINDS, SHAPES, Object, Request, Scene, parse
 

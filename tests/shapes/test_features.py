@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from noiseprompt.cli import main
-from noiseprompt.errors import ConfigError, ModelLoadError
-from noiseprompt.scorers.features import ShapesFeatures, load_features
+from noiseprompt.core.errors import ConfigError, ModelLoadError
+from noiseprompt.scorers.sets.extractors import ShapesFeatures, load_features
 from noiseprompt.shapes import features, scenes
 
 TOY = features.FeatureConfig(steps=4, batch_size=3, checkpoint_seconds=0.0)

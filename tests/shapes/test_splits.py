@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from noiseprompt.errors import UnknownNameError
+from noiseprompt.core.errors import UnknownNameError
 from noiseprompt.shapes import scenes
 from noiseprompt.shapes.splits import SPLITS, prompts_of, requests
 

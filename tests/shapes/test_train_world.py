@@ -11,7 +11,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from noiseprompt.errors import ConfigError, DivergedError, StoreLockedError
+from noiseprompt.core.errors import ConfigError, DivergedError, StoreLockedError
 from noiseprompt.shapes import captions, model, scenes
 from noiseprompt.shapes.features import FeatureConfig, train_features
 from noiseprompt.shapes.phases import Layout, Phase, locate, loss_weights

@@ -11,15 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from noiseprompt.errors import InputError
-from noiseprompt.methods.fresh import fresh_noise
-from noiseprompt.noise import check_noise
-from noiseprompt.registry import METHODS, split_spec
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.specs import split_spec
+from noiseprompt.methods.table import METHODS
+from noiseprompt.noise.fresh import fresh_noise
+from noiseprompt.noise.seeds import check_noise
 
 if TYPE_CHECKING:
     import torch
 
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from noiseprompt.errors import InputError, NoiseError
+from noiseprompt.core.errors import InputError, NoiseError
 from noiseprompt.methods.base import NoiseMethod, Sampling
-from noiseprompt.methods.fresh import fresh_noise
 from noiseprompt.methods.judging import load_judge, prompts_of
+from noiseprompt.noise.fresh import fresh_noise
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 @dataclass

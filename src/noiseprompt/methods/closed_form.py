@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.methods.base import NoiseMethod, Sampling
 from noiseprompt.methods.gap import guidance_gap, levels_of, require_guidance
-from noiseprompt.redenoise import closed_form
+from noiseprompt.noise.moves import closed_form
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 @dataclass(frozen=True)

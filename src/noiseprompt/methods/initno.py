@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.methods.attention import attention_losses, recorded_attention
 from noiseprompt.methods.base import NoiseMethod, Sampling
-from noiseprompt.methods.fresh import fresh_noise
 from noiseprompt.methods.judging import prompts_of
 from noiseprompt.methods.subjects import Subject, find_subjects
-from noiseprompt.methods.unet import chunks, record_call, require_unet
+from noiseprompt.noise.fresh import fresh_noise
+from noiseprompt.pipelines.gradients import chunks, record_call, require_unet
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 @dataclass

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from noiseprompt.errors import InputError
-from noiseprompt.types import Prompt
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.types import Prompt
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 def load_judge(method: str, scorer: str | None, pipeline: Pipeline) -> Any:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.methods.base import NoiseMethod, Sampling
 from noiseprompt.methods.gap import guidance_gap, require_guidance
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 @dataclass

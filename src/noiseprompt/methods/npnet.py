@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.methods.base import NoiseMethod, Sampling
 
 if TYPE_CHECKING:
     import torch
 
     from noiseprompt.npnet.base import NPNet
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 class NpnetMethod(NoiseMethod):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.types import InvertAt
 from noiseprompt.methods.base import NoiseMethod, Sampling
-from noiseprompt.types import InvertAt
 
 if TYPE_CHECKING:
     import torch
 
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.methods.base import NoiseMethod, Sampling
-from noiseprompt.methods.fresh import fresh_noise
 from noiseprompt.methods.gap import levels_of
+from noiseprompt.noise.fresh import fresh_noise
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.methods.base import NoiseMethod, Sampling
 from noiseprompt.methods.judging import load_judge, prompts_of
-from noiseprompt.methods.unet import UnetCall, chunks, record_call, require_unet
+from noiseprompt.pipelines.gradients import UnetCall, chunks, draw, record_call, require_unet
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
-    from noiseprompt.types import Prompt
+    from noiseprompt.core.types import Prompt
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 LATENT_VALUES = 16_384
 """Of Stable Diffusion at 512 pixels, for which `grad_clip` is published."""
@@ -130,27 +131,3 @@ def norm_penalty(x: torch.Tensor) -> torch.Tensor:
     """|x|^2 / 2 - (d - 1) log |x| of (B, C, H, W) -> (B,): -log of chi's density with d degrees, but for a constant."""
     norms = torch.linalg.vector_norm(x, dim=(1, 2, 3))
     return norms**2 / 2 - (x[0].numel() - 1) * norms.log()
-
-
-def draw(call: UnetCall, noise: torch.Tensor, num_inference_steps: int) -> torch.Tensor:
-    """Images (B, 3, H, W) in [0, 1] drawn with DDIM on the pipeline's noise schedule, with a gradient.
-
-    Args:
-        call: of B prompts.
-        noise: (B, C, H, W) float32 or float64.
-    """
-    from diffusers import DDIMScheduler
-
-    pipe = call.pipeline.pipe
-    grid: Any = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False, thresholding=False)
-    grid.set_timesteps(num_inference_steps)
-    x = noise
-    for timestep in grid.timesteps.tolist():
-        x = grid.step(call(x, timestep), timestep, x).prev_sample
-    config = pipe.vae.config
-    x = x / config.scaling_factor
-    if config.get("latents_mean") is not None and config.get("latents_std") is not None:
-        mean, std = (torch.tensor(config[key]).view(1, -1, 1, 1).to(x) for key in ("latents_mean", "latents_std"))
-        x = x * std + mean
-    decoded = pipe.vae.decode(x.to(pipe.vae.dtype)).sample.to(noise.dtype)
-    return (decoded / 2 + 0.5).clamp(0, 1)

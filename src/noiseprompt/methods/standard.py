@@ -9,7 +9,8 @@ from noiseprompt.methods.base import NoiseMethod
 if TYPE_CHECKING:
     import torch
 
-    from noiseprompt.pipelines import Pipeline, TextEmbeds
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.families import TextEmbeds
 
 
 class Standard(NoiseMethod):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 
 _LEFT_OUT = """
 a an the this that these those some any each every no all both one two three four five six seven eight nine ten

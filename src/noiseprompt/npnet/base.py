@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseprompt.config import from_dict, to_dict
-from noiseprompt.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
-from noiseprompt.files import public_name
+from noiseprompt.core.config import from_dict, to_dict
+from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
+from noiseprompt.core.files import public_name
 from noiseprompt.npnet import disk
 
 ARCHITECTURES = ("paper", "published", "tokens")

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from noiseprompt.errors import InputError, ModelLoadError
+from noiseprompt.core.errors import InputError, ModelLoadError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

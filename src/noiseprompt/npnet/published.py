@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noiseprompt.errors import ConfigError, ModelLoadError
+from noiseprompt.core.errors import ConfigError, ModelLoadError
 from noiseprompt.npnet import disk
 from noiseprompt.npnet.base import NPNet, NPNetConfig
 from noiseprompt.npnet.paper import TextModulation, build_swin

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from noiseprompt.errors import ConfigError
+from noiseprompt.core.errors import ConfigError
 
 
 def grid(channels: int) -> tuple[int, int]:

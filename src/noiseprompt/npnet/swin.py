@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noiseprompt.errors import ConfigError
+from noiseprompt.core.errors import ConfigError
 
 
 def relative_positions(window: int) -> Tensor:

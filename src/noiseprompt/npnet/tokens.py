@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from noiseprompt.errors import ConfigError
+from noiseprompt.core.errors import ConfigError
 from noiseprompt.npnet.base import NPNet, NPNetConfig
 
 

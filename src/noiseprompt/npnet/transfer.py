@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseprompt.errors import ConfigError, InputError
+from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.npnet import build
 from noiseprompt.npnet.base import NPNet, NPNetConfig
 

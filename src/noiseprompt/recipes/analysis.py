@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseprompt.errors import InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.noise import initial_noise
+from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
 from noiseprompt.npnet.svd import tile
 from noiseprompt.recipes.plan import Plan
-from noiseprompt.recipes.run import npd_folder
-from noiseprompt.statistics import paired_bootstrap
-from noiseprompt.store import Npd
-from noiseprompt.summary import SetFigures, read_summary
+from noiseprompt.recipes.steps import npd_folder
+from noiseprompt.results.statistics import paired_bootstrap
+from noiseprompt.results.summary import SetFigures, read_summary
 
 MOST_PAIRS = 500
 """Pairs of a data set that the singular vectors are compared on."""

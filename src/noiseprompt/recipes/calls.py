@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from noiseprompt.errors import InputError, NoisepromptError
+from noiseprompt.cli.options import option_types, read_options, refuse
+from noiseprompt.core.errors import InputError, NoisepromptError
+from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
-from noiseprompt.options_reading import option_types, read_options, refuse
-from noiseprompt.registry import METHODS, split_specs
+from noiseprompt.methods.table import METHODS
 from noiseprompt.scorers.base import check_scorers
 
 _NET = re.compile(r"\{npnet(:[^}]+)?\}")
@@ -87,7 +88,7 @@ def stage_call(stage: str, options: Any, model: str, name: str = "recipe") -> di
 
 def as_call(stage: str, given: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Keyword arguments of a stage's command from its typed options."""
-    from noiseprompt.cli import records
+    from noiseprompt.cli.entry import records
 
     rest = dict(given)
     parts = {}
@@ -98,13 +99,13 @@ def as_call(stage: str, given: Mapping[str, Any], model: str) -> dict[str, Any]:
 
 
 def _command(stage: str) -> Any:
-    from noiseprompt.cli import COMMANDS
+    from noiseprompt.cli.table import COMMANDS
 
     return COMMANDS[stage]
 
 
 def _parser(stage: str) -> Any:
-    from noiseprompt.cli import option_parser
+    from noiseprompt.cli.entry import option_parser
 
     if stage not in FOLDERS:
         raise InputError(f"stage {stage!r}", f"one of {', '.join(FOLDERS)}")

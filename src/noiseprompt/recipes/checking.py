@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.options_reading import refuse
+from noiseprompt.cli.options import refuse
 from noiseprompt.recipes.calls import known_options, method_mistakes, read_stage
 
 STAGES = ("collect", "train", "evaluate")

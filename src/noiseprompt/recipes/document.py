@@ -20,8 +20,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.recipes.plan import flatten, read_recipe
-from noiseprompt.recipes.wording import (
+from noiseprompt.core.files import replace
+from noiseprompt.recipes.cells import (
     NOT_HERE,
     cost_text,
     figures_text,
@@ -33,7 +33,7 @@ from noiseprompt.recipes.wording import (
     verdict,
     win_text,
 )
-from noiseprompt.results import replace
+from noiseprompt.recipes.plan import flatten, read_recipe
 
 Data = dict[str, Any]
 
@@ -74,7 +74,7 @@ def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = P
     Raises:
         ConfigError: no recipe there.
     """
-    from noiseprompt.recipe import recipes_in
+    from noiseprompt.recipes.plan import recipes_in
 
     on = Path(runs).name.removesuffix("-smoke")
     files = recipes_in(Path(recipes))

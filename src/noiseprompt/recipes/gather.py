@@ -8,13 +8,14 @@ from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.errors import StoreError
+from noiseprompt.core.errors import StoreError
+from noiseprompt.core.files import replace
+from noiseprompt.npd import Npd, PairFilter
 from noiseprompt.recipes.plan import Cell, Plan
-from noiseprompt.recipes.run import npd_folder
-from noiseprompt.results import iter_results, read_settings, replace
-from noiseprompt.store import Npd, PairFilter
-from noiseprompt.summarize import COSTS, summarize
-from noiseprompt.summary import BASELINE, Summary, row_dict
+from noiseprompt.recipes.steps import npd_folder
+from noiseprompt.results.folder import iter_results, read_settings
+from noiseprompt.results.summarize import COSTS, summarize
+from noiseprompt.results.summary import BASELINE, Summary, row_dict
 
 Made = dict[str, Any]
 

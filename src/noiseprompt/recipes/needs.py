@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.errors import ModelLoadError, NoisepromptError
-from noiseprompt.prompt_sets import SETS
+from noiseprompt.core.errors import ModelLoadError, NoisepromptError
+from noiseprompt.prompts.published import SETS
 from noiseprompt.recipes.plan import Plan
 
 _HUB_SECONDS = 5.0

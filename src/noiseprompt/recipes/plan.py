@@ -33,8 +33,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.config import fingerprint, read_yaml, to_dict
-from noiseprompt.errors import ConfigError
+from noiseprompt.core.config import fingerprint, read_yaml, to_dict
+from noiseprompt.core.errors import ConfigError
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.recipes.calls import stage_call
 from noiseprompt.recipes.checking import SETTINGS, check_table
@@ -274,3 +274,20 @@ def weights_of(model: str) -> str:
     for path in sorted(p for p in shapes.WEIGHTS.rglob("*.safetensors") if "npnet" not in p.parts):
         total.update(path.read_bytes())
     return total.hexdigest()[:12]
+
+
+def recipes_in(folder: Path) -> list[Path]:
+    """The YAML files of a folder, tables before figures, by number.
+
+    Raises:
+        ConfigError: none there.
+    """
+    found = sorted(folder.glob("*.yaml"), key=_order)
+    if not found:
+        raise ConfigError(f"no recipe in {folder}", "a folder of .yaml files")
+    return found
+
+
+def _order(path: Path) -> tuple[bool, str, int, str]:
+    word, number = re.match(r"(\D*)(\d*)", path.stem).groups()  # type: ignore[union-attr]
+    return not word.startswith("table"), word, int(number or 0), path.stem

@@ -1,111 +1,123 @@
-"""Run the stages of a plan: each continues where it was, and what another recipe has done is passed over."""
+"""`noiseprompt run RECIPE.yaml`: the whole story, stage after stage, resumable at every one.
+
+A recipe is a YAML mapping: `out`, then any of `collect`, `train`, `evaluate`, each holding the options of the command
+of that name. Folders follow from `out`: OUT/npd, OUT/npnet, OUT/evaluation. In `evaluate: methods:` the word {npnet}
+stands for the network just trained.
+
+A recipe with `rows` makes one table of the paper instead (`recipes/plan.py` says what it may hold).
+"""
 
 from __future__ import annotations
 
-import json
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
-from noiseprompt import commands
-from noiseprompt.collect import plan as planned_pairs
-from noiseprompt.config import fingerprint
-from noiseprompt.errors import ConfigError, NoisepromptError, StoreError, StoreLockedError
-from noiseprompt.pairs import pair_id
-from noiseprompt.prompts import load_prompts
-from noiseprompt.recipes.plan import Plan, Stage
-from noiseprompt.results import replace
-from noiseprompt.store import Npd
+from noiseprompt.cli import commands
+from noiseprompt.cli.options import refuse
+from noiseprompt.core.errors import ConfigError, NoisepromptError
+from noiseprompt.recipes.calls import as_call, needed_mistakes, read_stage
+from noiseprompt.recipes.checking import STAGES
+from noiseprompt.recipes.plan import has_rows, make_plan, read_recipe, recipes_in
 
 
-def run_stages(plan: Plan) -> None:
-    """Every stage in order.
+def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False) -> None:
+    """Run a recipe; a stage that is complete is quickly passed over, an interrupted one continues.
+
+    Args:
+        recipe: the YAML file, or a folder of recipes with rows, all of which are run.
+        out: folder for everything; the recipe's own `out`, or runs/tables, unless given.
+        on: for recipes with rows: the model to run on, a name of the folder `on` beside the recipe; "shapes" unless
+            given.
+        smoke: for recipes with rows: a few prompts and steps, to see that everything works.
 
     Raises:
-        NoisepromptError: a stage fails, or the collection was stopped before its end.
+        ConfigError: a stage or setting the recipe may not have.
+        ModelLoadError: weights or prompts that are not at hand; nothing was run.
+        NoisepromptError: one of several recipes failed; the others were run.
     """
-    for number, stage in enumerate(plan.stages.values(), 1):
+    recipe = Path(recipe)
+    if recipe.is_dir():
+        _run_all(recipes_in(recipe), out, on, smoke)
+        return
+    data = read_recipe(recipe)
+    if has_rows(data):
+        _run_table(recipe, out, on or "shapes", smoke)
+    elif on or smoke:
+        raise ConfigError(f"{recipe} with --on or --smoke", "a recipe with rows", "run it without")
+    else:
+        _run_story(recipe, data, out)
+
+
+def _run_all(recipes: list[Path], out: Path | None, on: str, smoke: bool) -> None:
+    failed: list[str] = []
+    for recipe in recipes:
+        try:
+            run(recipe, out, on, smoke)
+        except NoisepromptError as error:
+            failed.append(recipe.stem)
+            print(f"== {recipe.stem} failed: {error}\n", flush=True)
+        except Exception:  # the other tables need not wait for a bug in one
+            failed.append(recipe.stem)
+            traceback.print_exc()
+    print(f"{len(recipes) - len(failed)} of {len(recipes)} recipes made their table")
+    if failed:
+        raise NoisepromptError(f"failed: {', '.join(failed)}", "", "their messages stand above; run again to continue")
+
+
+def _run_table(recipe: Path, out: Path | None, on: str, smoke: bool) -> None:
+    from noiseprompt.recipes.document import one_table
+    from noiseprompt.recipes.gather import gather
+    from noiseprompt.recipes.needs import check_needs
+    from noiseprompt.recipes.steps import run_stages
+
+    plan = make_plan(recipe, on, smoke=smoke, out=Path(out) if out else None)
+    check_needs(plan)
+    run_stages(plan)
+    made = gather(plan)
+    print(one_table(recipe, on, plan.root / "tables"))
+    print(f"figures in {made}\n", flush=True)
+
+
+def _run_story(recipe: Path, data: dict[str, Any], out: Path | None) -> None:
+    folder = Path(out or data.get("out") or Path("runs") / recipe.stem)
+    for name, options in story_calls(recipe, data, folder):
         started = time.time()
-        print(f"== {plan.name}: {stage.name} {stage.folder.name} ({number} of {len(plan.stages)})", flush=True)
-        if stage.name == "collect":
-            _collect(plan, stage)
-        elif stage.name == "train":
-            commands.train(**{**stage.options, "npd": npd_folder(plan, stage.options["npd"])})
-        else:
-            methods = ",".join(plan.methods(stage.folder))
-            commands.evaluate(**stage.options, methods=methods, report=False)
-        print(f"== {time.time() - started:.0f} s", flush=True)
+        print(f"== {name}")
+        getattr(commands, name)(**options)
+        print(f"== {name}: {time.time() - started:.0f} s\n")
 
 
-def _collect(plan: Plan, stage: Stage) -> None:
-    """Make the pairs, or take over a data set of `reuse` that is exactly the one asked for; which, is recorded."""
-    record, wanted = _record(plan, stage.folder), planned_ids(stage.options)
-    before = [Path(json.loads(record.read_text(encoding="utf-8"))["folder"])] if record.is_file() else []
-    for candidate in () if stage.folder.exists() else dict.fromkeys([*before, *plan.reuse]):
-        if _ids(candidate) == wanted and _takes(candidate, stage):
-            taken = {"folder": str(candidate), **_facts(Npd(candidate))}
-            record.parent.mkdir(parents=True, exist_ok=True)
-            replace(record, json.dumps(taken, indent=1) + "\n")
-            return
-    record.unlink(missing_ok=True)
-    commands.collect(**stage.options)
-    have = _ids(stage.folder)
-    if wanted - have:
-        raise NoisepromptError(
-            f"the collection in {stage.folder} was stopped", "all its pairs", "run the same command to continue"
-        )
-    if have - wanted:
-        came = f"{stage.folder} holds {len(have - wanted)} pairs of other prompts or seeds"
-        raise StoreError(came, f"the {len(wanted)} pairs of this recipe alone", "delete the folder and run again")
+def story_calls(recipe: Path, data: dict[str, Any], folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Each stage with the keyword arguments of its command.
 
-
-def _takes(candidate: Path, stage: Stage) -> bool:
-    """Whether the command that makes the pairs finds nothing to do there: settings and weights are compared by it."""
-    try:
-        commands.collect(**{**stage.options, "out": candidate})
-    except StoreLockedError:  # in use by another recipe: no reason to make the pairs again
-        raise
-    except (ConfigError, StoreError) as error:
-        print(f"{candidate} does not serve: {error}", flush=True)
-        return False
-    return True
-
-
-def npd_folder(plan: Plan, folder: Path) -> Path:
-    """Where the pairs of a collection are, as the run decided: its own folder, or one that was taken over.
+    Args:
+        recipe: its file, for messages.
+        data: its content.
+        folder: of everything.
 
     Raises:
-        StoreError: what was taken over has changed since.
+        ConfigError: everything that is wrong with the recipe.
     """
-    record = _record(plan, folder)
-    if not record.is_file():
-        return folder
-    taken = json.loads(record.read_text(encoding="utf-8"))
-    there = Path(taken.pop("folder"))
-    if _facts(Npd(there)) != taken:
-        raise StoreError(f"{there} has changed since {folder.name} took it over", "the same pairs", "run it again")
-    return there
+    known = {*STAGES, "out", "model", "about"}
+    mistakes = [f"no setting {key} (expected some of {', '.join(sorted(known))})" for key in data if key not in known]
+    mistakes += [
+        f"{key}: {data[key]!r} (expected a text)" for key in ("out", "model") if not isinstance(data.get(key, ""), str)
+    ]
+    stages: dict[str, dict[str, Any]] = {}
+    for name in STAGES:
+        if name in data:
+            stages[name], wrong = read_stage(name, data[name])
+            mistakes += wrong or needed_mistakes(name, stages[name])
+    refuse(recipe, mistakes)
+    model = data.get("model", "shapes")
+    return [(name, _in_folders(name, as_call(name, given, model), folder)) for name, given in stages.items()]
 
 
-def _record(plan: Plan, folder: Path) -> Path:
-    """The file that says which data set a collection took over; there is none where it made its own."""
-    return plan.root / "reused" / f"{folder.name}.json"
-
-
-def _facts(npd: Npd) -> dict[str, str]:
-    return {"settings": fingerprint(npd.settings), "pairs": fingerprint({"ids": npd.table().column("id").to_pylist()})}
-
-
-def _ids(folder: Path) -> set[str]:
-    """Of the pairs in a folder; none where there is no data set."""
-    try:
-        return set(Npd(folder).table().column("id").to_pylist())
-    except StoreError:
-        return set()
-
-
-def planned_ids(options: dict[str, Any]) -> set[str]:
-    """Of the pairs that a collection will have."""
-    source, column = options["prompts"], options.get("column")
-    listed = load_prompts(source, column=column, limit=options.get("n"), model=options["model"])
-    return {pair_id(item) for item in planned_pairs(listed.prompts, options["settings"])}
+def _in_folders(stage: str, call: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The call with the folders of its stage; {npnet} becomes the network just trained."""
+    folders = {"collect": {"out": folder / "npd"}, "train": {"npd": folder / "npd", "out": folder / "npnet"}}
+    if "methods" in call:
+        call = {**call, "methods": call["methods"].replace("{npnet}", str(folder / "npnet" / "best"))}
+    return {**call, **folders.get(stage, {"out": folder / "evaluation"})}

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from noiseprompt.errors import InputError, ShapeError
-from noiseprompt.registry import SCORERS
-from noiseprompt.scorers.specs import make
-from noiseprompt.types import Prompt
+from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.core.specs import make
+from noiseprompt.core.types import Prompt
+from noiseprompt.scorers.table import SCORERS
 
 if TYPE_CHECKING:
     from noiseprompt.shapes.scenes import Request

@@ -9,36 +9,12 @@ from typing import Any
 
 import torch
 
-from noiseprompt.errors import InputError, ModelLoadError
-from noiseprompt.families.loading import pick_device
+from noiseprompt.core.errors import ModelLoadError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files with weights."""
-
-
-def resolve_device(device: str) -> torch.device:
-    """ "auto", or what torch calls it.
-
-    Raises:
-        InputError: no such device.
-    """
-    try:
-        return torch.zeros(0, device=pick_device(device)).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r}: {error}", "auto, cpu, cuda, cuda:1, mps") from error
-
-
-def resolve_dtype(dtype: str) -> torch.dtype:
-    """By name.
-
-    Raises:
-        InputError: not one of `DTYPES`.
-    """
-    if dtype not in DTYPES:
-        raise InputError(f"dtype {dtype!r}", f"one of {', '.join(DTYPES)}")
-    return DTYPES[dtype]
 
 
 def find_file(scorer: str, path: str | None, repo: str, filename: str, revision: str | None = None) -> Path:

@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from noiseprompt.errors import InputError, ShapeError
+from noiseprompt.core.devices import resolve_device, resolve_dtype
+from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.base import check_images
-from noiseprompt.scorers.loading import resolve_device, resolve_dtype
-from noiseprompt.types import Prompt
 
 
 class ModelScorer(ABC):

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from noiseprompt.errors import ShapeError
+from noiseprompt.core.errors import ShapeError
+from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.clip import VIT_H, ClipScorer, clip_from_state, clip_tokenizer, encode
 from noiseprompt.scorers.loading import check_keys, find_file, read_state
 from noiseprompt.scorers.mps_attention import cross_from_state
 from noiseprompt.scorers.preprocess import crop_tensor, transformers_pixels
-from noiseprompt.types import Prompt
 
 REPO, FILENAME = "RE-N-Y/mpsv1", "model.safetensors"
 OVERALL = (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.base import check_images, world_requests
-from noiseprompt.types import Prompt
 
 
 class ShapesChecker:

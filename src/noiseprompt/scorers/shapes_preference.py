@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from noiseprompt.errors import ModelLoadError
+from noiseprompt.core.devices import resolve_device
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.base import check_images, world_requests
-from noiseprompt.scorers.loading import resolve_device
 from noiseprompt.scorers.model import check_tensor
 from noiseprompt.shapes import preference_folder
 from noiseprompt.shapes.preference import PreferenceConfig, PreferenceNet, encode_words
 from noiseprompt.shapes.scenes import SIZE
-from noiseprompt.types import Prompt
 
 
 class ShapesPreference:

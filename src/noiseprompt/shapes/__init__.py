@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from noiseprompt.errors import ModelLoadError
+from noiseprompt.core.errors import ModelLoadError
 
 WEIGHTS = Path(__file__).parent / "weights"
 

@@ -15,7 +15,7 @@ from itertools import permutations
 import numpy as np
 from scipy import ndimage
 
-from noiseprompt.errors import ShapeError
+from noiseprompt.core.errors import ShapeError
 from noiseprompt.shapes import scenes
 from noiseprompt.shapes.scenes import COLOURS, RELATIONS, SHAPES, SIZE, Request
 

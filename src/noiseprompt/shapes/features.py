@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from noiseprompt.schedules import warm_cosine
+from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes import scenes, spoiling
 from noiseprompt.shapes.training import (
     KIND_SHARES,

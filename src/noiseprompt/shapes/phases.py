@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from noiseprompt.schedules import warm_cosine
+from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes.captions import CaptionNoise
 
 

@@ -13,10 +13,10 @@ from functools import cache
 from itertools import product
 from typing import TypeVar
 
-from noiseprompt.errors import UnknownNameError
+from noiseprompt.core.errors import UnknownNameError
+from noiseprompt.core.types import Prompt
 from noiseprompt.shapes import scenes
 from noiseprompt.shapes.scenes import COLOURS, COUNTS, HELD_OUT, RELATIONS, SHAPES, SIZES, Request
-from noiseprompt.types import Prompt
 
 SPLITS = ("train", "validation", "test", "held-out")
 KIND_SHARES = {"single": 0.12, "pair": 0.24, "relation": 0.28, "count": 0.18, "size": 0.18}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseprompt.schedules import warm_cosine
+from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
 from noiseprompt.shapes.phases import PHASES, Layout, Phase, locate, loss_weights

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from noiseprompt.errors import ConfigError, DivergedError
-from noiseprompt.files import Lock, replace
+from noiseprompt.core.errors import ConfigError, DivergedError
+from noiseprompt.core.files import Lock, replace
 
 Config = TypeVar("Config")
 """A dataclass of settings."""

@@ -1,0 +1,21 @@
+"""The command line: load, run one stage, print."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noiseprompt.cli.entry import main
+
+__all__ = ["main"]
+
+_HOMES = {
+    "main": "entry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,182 @@
+"""The command line: signatures of `commands.py` and fields of the stages' configurations become options (jsonargparse).
+
+`noiseprompt COMMAND --help` lists the options, `--config FILE.yaml` reads them from a file, `--print_config` writes
+one. Only what the chosen command needs is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import inspect
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from noiseprompt.cli.options import OptionsFile, option_types, spelled_words, wanted
+from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
+from noiseprompt.core.errors import NoisepromptError, NoisepromptWarning
+
+
+def build_parser(words: list[str]) -> Any:
+    """The parser; only the commands named in `words` get their options (and are imported)."""
+    from jsonargparse import ArgumentParser
+
+    from noiseprompt import __version__
+
+    about = "Starting noise one can learn."
+    parser = ArgumentParser(prog="noiseprompt", description=about, version=__version__, exit_on_error=False)
+    _add_commands(parser, COMMANDS, words, "command")
+    return parser
+
+
+def _add_commands(parser: Any, commands: dict[str, Any], words: list[str], dest: str) -> None:
+    from jsonargparse import ArgumentParser
+
+    group = parser.add_subcommands(dest=dest, required=True)
+    for name, command in commands.items():
+        child = ArgumentParser(exit_on_error=False)
+        named = bool(words) and words[0] == name
+        if isinstance(command, Command) and named:
+            _add_options(child, command)
+        group.add_subcommand(name, child, help=", ".join(command) if isinstance(command, dict) else command.help)
+        if isinstance(command, dict):
+            _add_commands(child, command, words[1:] if named else [], name)
+
+
+@functools.cache
+def option_parser(command: Command) -> Any:
+    """A parser of one command's options alone, for options that come from elsewhere than the command line."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    _add_options(parser, command)
+    return parser
+
+
+def _named(words: list[str]) -> Command | None:
+    """The command that the first words name."""
+    found: Any = COMMANDS
+    for word in words:
+        found = found.get(word)
+        if not isinstance(found, dict):
+            return found
+    return None
+
+
+def _add_options(parser: Any, command: Command) -> None:
+    parser.add_argument("--config", action=OptionsFile, help="a YAML file of options")
+    for name in command.positional:
+        parser.add_argument(name.removesuffix("..."), **({"nargs": "+"} if name.endswith("...") else {}))
+    apart = {*(name.removesuffix("...") for name in command.positional), *command.flags, "settings", "loading"}
+    parser.add_function_arguments(resolve(command.function), None, as_positional=False, skip=apart)
+    for name in command.flags:
+        short = ["-v"] if name == "verbose" else []
+        parser.add_argument(*short, f"--{name}", action="store_true", help=_FLAGS.get(name, ""))
+    for cls in records(command).values():
+        parser.add_class_arguments(cls, None)
+
+
+def records(command: Command) -> dict[str, Any]:
+    """Parameter of the command -> the dataclass whose fields are options of their own."""
+    found = {"settings": resolve(command.settings)} if command.settings else {}
+    if "loading" in inspect.signature(resolve(command.function)).parameters:
+        found["loading"] = resolve("noiseprompt.pipelines.options:ModelOptions")
+    return found
+
+
+def run_command(parser: Any, arguments: list[str]) -> int:
+    """Parse and run."""
+    parsed = parser.parse_args(arguments)
+    command: Any = COMMANDS
+    level = parsed
+    key = "command"
+    while isinstance(command, dict):
+        name = level[key]
+        command, level, key = command[name], level[name], name
+    options = {name: value for name, value in level.as_dict().items() if name not in ("config", "__path__")}
+    options.pop("print_config", None)
+    for parameter, cls in records(command).items():
+        options[parameter] = cls(**{field.name: options.pop(field.name) for field in dataclasses.fields(cls)})
+    return int(resolve(command.function)(**options) or 0)
+
+
+def _in_one_line(message: str, words: list[str]) -> str:
+    """The parser's message about an option in words, without its account of types, and where the options are listed."""
+    found = _named(words)
+    command = words[0] if words and words[0] in COMMANDS else ""
+    known = option_types(option_parser(found)) if found else {}
+    bare = {name.removesuffix("...") for name in found.positional} if found else set()
+    given = re.search(r'Parser key "([^"]+)":', message)
+    missing = re.search(r"arguments are required: (.*)", message)
+    if given:
+        name = given[1].rpartition(".")[2]
+        value = re.search(r"(?:Given|Got) value: (.*)", message, re.DOTALL)
+        came = f" {value[1].strip()!r}" if value else ""
+        message = f"{_dashed(name, bare)}{came}. Expected {wanted(known.get(name))}"
+    elif missing:
+        names = [name.rpartition(".")[2] for name in missing[1].split(", ")]
+        message = "required: " + ", ".join(_dashed(name, bare) for name in names)
+    elif command:
+        message = message.replace(f"{command}.", "")
+    message = " ".join(message.split()).rstrip(".")
+    return f"{message}. `{' '.join(filter(None, ('noiseprompt', command, '--help')))}` lists what there is."
+
+
+def _dashed(name: str, bare: set[str]) -> str:
+    return name if name in bare else f"--{name}"
+
+
+def _underscored(word: str) -> str:
+    """ "--long-prompts=average" as "--long_prompts=average": both spellings of an option are understood."""
+    name, equals, value = word.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value if name.startswith("--") else word
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point: runs one command; a NoisepromptError becomes one line and exit status 2."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    try:
+        with _own_warnings_only():
+            command = _named(words)
+            if command is not None:
+                words = spelled_words(words, option_types(option_parser(command)))
+            return run_command(build_parser(words), words)
+    except NoisepromptError as error:
+        print(f"noiseprompt: error: {error}", file=sys.stderr)
+        return 2
+    except argparse.ArgumentError as error:
+        print(f"noiseprompt: error: {_in_one_line(str(error), words)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("noiseprompt: stopped; the same command continues where it was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+@contextmanager
+def _own_warnings_only() -> Iterator[None]:
+    """This package's warnings in one line each; those of libraries are about their insides and not shown."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        print(f"noiseprompt: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", NoisepromptWarning)
+        warnings.showwarning = show
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Options as a user writes them -> typed values: one reading for the command line, `--config` files and recipes.
+
+jsonargparse converts and checks by annotation. Here stands what all three roads share beside it: a list of names or
+seeds may be written as one text ("a,b:x=1", "0-7"), and what does not fit is told in words, every mistake of a file at
+once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile
+
+from noiseprompt.core.config import parse_yaml, read_yaml
+from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.specs import split_specs
+
+_NO_OPTIONS = ("help", "config", "print_config")
+_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+_LISTS = {str: 'names such as "a,b:x=1" or [a, b]', int: 'whole numbers such as "0-7" or [1, 5]'}
+
+
+def option_types(parser: Any) -> dict[str, Any]:
+    """The options of a parser: name -> annotation."""
+    return {action.dest: _annotation(action) for action in parser._actions if action.dest not in _NO_OPTIONS}
+
+
+def _annotation(action: Any) -> Any:
+    plain = bool if action.nargs == 0 else list[str] if action.nargs == "+" else str
+    return getattr(action, "_typehint", plain)
+
+
+def read_options(
+    parser: Any, data: Mapping[str, Any], where: str = "", reserved: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Options given as plain data, each converted as on the command line.
+
+    Args:
+        parser: of one command; its required options may be missing here.
+        data: as read from YAML. A null is a value only where the option may be null; for a required one it is nothing.
+        where: written before each mistake, such as "train: ".
+        reserved: options that may not be given here -> why.
+
+    Returns:
+        the typed values, and a text for each mistake.
+    """
+    known, given, mistakes = option_types(parser), {}, []
+    for key, value in data.items():
+        if key in (reserved or {}):
+            mistakes.append(f"{where}{key}: {reserved[key]}")  # type: ignore[index]
+        elif key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            mistakes.append(f"{where}no option {key}" + (f" (did you mean {close[0]}?)" if close else ""))
+        elif value is not None or type(None) in typing.get_args(known[key]):
+            try:
+                given[key] = _typed(parser, key, known[key], value)
+            except InputError as error:
+                mistakes.append(f"{where}{key}: {error.came} (expected {error.expected})")
+        elif parser.get_default(key) is not None:
+            mistakes.append(f"{where}{key}: nothing (expected {wanted(known[key])})")
+    return given, mistakes
+
+
+def refuse(name: Path | str, mistakes: Sequence[str]) -> None:
+    """Raise one error with all mistakes of a file, if there are any.
+
+    Raises:
+        ConfigError: there are.
+    """
+    if mistakes:
+        raise ConfigError(f"{name}: {'; '.join(mistakes)}", "", "nothing was run")
+
+
+def wanted(annotation: Any) -> str:
+    """What an option takes, in words; null is not mentioned."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(wanted(kind) for kind in inner if kind is not type(None))
+    if origin is typing.Literal:
+        return " or ".join(map(str, inner))
+    if origin is tuple and Ellipsis not in inner:
+        return f"a list of {len(inner)}: {', '.join(map(wanted, inner))}"
+    kind = _element(annotation)
+    return "a mapping" if origin is dict else _LISTS.get(kind, _WORDS.get(annotation, "another value"))  # type: ignore[arg-type]
+
+
+def spelled(annotation: Any, value: Any) -> Any:
+    """A list of names or seeds that is written as one text, as a list; anything else as it is.
+
+    Raises:
+        InputError: no names, or no seeds.
+    """
+    kind = _element(annotation)
+    if isinstance(value, bool) or (isinstance(value, str) and (value.strip() == "null" or value.strip()[:1] == "[")):
+        return value
+    if kind is str and isinstance(value, str):
+        return split_specs(value)
+    if kind is int and isinstance(value, str | int):
+        from noiseprompt.stages.generate.generate import parse_seeds
+
+        return list(parse_seeds(str(value)))
+    return value
+
+
+def spelled_words(words: Sequence[str], known: Mapping[str, Any]) -> list[str]:
+    """Words of a command line whose "--scorers a,b" and "--seeds=0-7" are lists as the parser reads them.
+
+    Raises:
+        InputError: as `spelled`.
+    """
+    made: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        before = made[-1] if made else ""
+        if word.startswith("--"):
+            made.append(f"{name}={_spelled_word(known.get(name[2:]), value)}" if equals else word)
+        else:
+            made.append(_spelled_word(known.get(before[2:]) if before.startswith("--") else None, word))
+    return made
+
+
+def _spelled_word(annotation: Any, word: str) -> str:
+    value = spelled(annotation, word) if annotation is not None else word
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _element(annotation: Any) -> Any:
+    """`str` for a list of texts, `int` for one of numbers; None for everything else, and where a text is a value."""
+    options = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
+    for option in () if str in options else (options or (annotation,)):
+        inner = typing.get_args(option)
+        origin = typing.get_origin(option)
+        if origin in (list, Sequence) or (origin is tuple and Ellipsis in inner):
+            return inner[0]
+    return None
+
+
+def _typed(parser: Any, key: str, annotation: Any, value: Any) -> Any:
+    problem = InputError(_shown(value), wanted(annotation))
+    if annotation is bool and not isinstance(value, bool):  # what the parser lets pass for a flag
+        raise problem
+    try:
+        found = parser.parse_object({key: spelled(annotation, value)}, defaults=False, _skip_required=True)
+    except argparse.ArgumentError as error:
+        raise problem from error
+    return found[key]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+class OptionsFile(ActionConfigFile):
+    """`--config FILE` (or YAML itself): read strictly, all mistakes told at once, then applied by the parser."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        inline = any(mark in values for mark in ("{", ": ", "\n"))
+        name = "--config" if inline else Path(values)
+        data = parse_yaml(values, name) if inline else read_yaml(Path(values))
+        given, mistakes = read_options(parser, data)
+        refuse(name, mistakes)
+        known = option_types(parser)
+        plain = {key: spelled(known[key], data[key]) for key in given}
+        super().__call__(parser, cfg, json.dumps(plain, default=str), option_string)

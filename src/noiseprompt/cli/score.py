@@ -1,0 +1,203 @@
+"""`noiseprompt score`: any folder of pictures judged by any scorers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.types import Prompt
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+"""Of pictures."""
+
+TEXT_COLUMNS = ("prompt", "text", "caption")
+"""Of a csv with a `file` column, in this order."""
+
+
+def score(
+    images: Path,
+    prompts: Path,
+    scorers: Sequence[str] = ("shapes-checker", "shapes-preference"),
+    out: Path | None = None,
+    batch_size: int = 32,
+) -> None:
+    """Score a folder of pictures against their prompts.
+
+    Args:
+        images: the folder; its pictures in the order of their names.
+        prompts: a txt file with one prompt a line in that order, or a csv with the columns file and prompt.
+        scorers: names with options, e.g. "hpsv2.1:path=FILE,device=cuda,pickscore:path=FOLDER".
+        out: write every score there: .csv, or .json with the summary.
+        batch_size: pictures in memory at once.
+    """
+    from tqdm import tqdm
+
+    from noiseprompt.scorers.base import load_scorers
+
+    out = None if out is None else Path(out)
+    if out is not None and out.suffix.lower() not in (".csv", ".json"):
+        raise InputError(f"--out {out}", "a name that ends in .csv or .json")
+    if batch_size < 1:
+        raise InputError(f"--batch_size {batch_size}", "at least 1")
+    pairs = match(Path(images), Path(prompts))
+    judges = load_scorers(scorers)
+    names = [judge.name for judge in judges]
+    table = np.empty((len(pairs), len(judges)))
+    done = 0
+    with tqdm(total=len(pairs), unit="image", desc="score") as bar:
+        for pictures, texts in batches(pairs, batch_size):
+            rows = slice(done, done + len(texts))
+            table[rows] = np.stack([judge.score(pictures, texts) for judge in judges], 1)
+            done = rows.stop
+            bar.update(len(texts))
+    summary = [summarise(name, table[:, i]) for i, name in enumerate(names)]
+    print(markdown(summary))
+    if out is not None:
+        write(out, pairs, names, table, summary)
+        print(f"scores in {out}")
+
+
+def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:
+    """Each picture with its prompt, pictures in the order of their names.
+
+    Raises:
+        InputError: no pictures, or pictures and prompts that do not match one to one; with the first that differ.
+        PromptError: a file of prompts that cannot be read.
+    """
+    if not images.is_dir():
+        raise InputError(f"there is no folder {images}", "a folder of pictures", "check the path")
+    files = sorted(p for p in images.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise InputError(f"no picture in {images}", f"files that end in {', '.join(SUFFIXES)}", "check the path")
+    text = _read(prompts)
+    if prompts.suffix.lower() == ".csv":
+        return _by_name(files, _rows(text, prompts), images, prompts)
+    lines = [line.strip() for line in text.splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    if "" in lines:
+        raise PromptError(f"line {lines.index('') + 1} of {prompts} is empty", "one prompt a line, one line a picture")
+    if len(lines) != len(files):
+        came = f"{len(files)} pictures in {images} with {len(lines)} lines in {prompts}"
+        raise InputError(came, "one prompt a line for each picture, in the order of their names")
+    return list(zip(files, map(Prompt, lines), strict=True))
+
+
+def _read(path: Path) -> str:
+    if path.suffix.lower() not in (".txt", ".csv"):
+        raise PromptError(f"{path} has the suffix {path.suffix!r}", ".txt or .csv", "convert the file")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise PromptError(f"cannot read {path}: {error.strerror}", "a file of prompts", "check the path") from error
+    except UnicodeDecodeError as error:
+        raise PromptError(f"{path} is not UTF-8", "a UTF-8 file", "save it again as UTF-8") from error
+
+
+def _rows(text: str, path: Path) -> dict[str, str]:
+    """File name -> prompt."""
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    columns = list(reader.fieldnames or ())
+    wanted = next((name for name in TEXT_COLUMNS if name in columns), None)
+    if "file" not in columns or wanted is None:
+        raise PromptError(f"{path} has the columns {', '.join(columns)}", "file and prompt", "name the columns so")
+    found: dict[str, str] = {}
+    for row in reader:
+        name, prompt = (row["file"] or "").strip(), (row[wanted] or "").strip()
+        if not name or not prompt:
+            raise PromptError(f"line {reader.line_num} of {path} lacks the file or the prompt", "both")
+        if name in found:
+            raise PromptError(f"line {reader.line_num} of {path} names {name!r} again", "each file once")
+        found[name] = prompt
+    return found
+
+
+def _by_name(files: list[Path], prompts: dict[str, str], images: Path, source: Path) -> list[tuple[Path, Prompt]]:
+    there = {file.name for file in files}
+    for noun, names in (
+        (f"{source} names files that {images} lacks", [name for name in prompts if name not in there]),
+        (f"{images} holds pictures that {source} does not name", sorted(there - prompts.keys())),
+    ):
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            raise InputError(f"{noun}: {shown}", "one row for each picture")
+    return [(file, Prompt(prompts[file.name])) for file in files]
+
+
+def batches(pairs: Sequence[tuple[Path, Prompt]], size: int) -> Iterator[tuple[np.ndarray, list[Prompt]]]:
+    """Up to `size` pictures of one shape together, uint8 (N, H, W, 3), and their prompts, in order.
+
+    Raises:
+        InputError: a file that is no picture.
+    """
+    pictures: list[np.ndarray] = []
+    texts: list[Prompt] = []
+    for file, prompt in pairs:
+        picture = _picture(file)
+        if pictures and (len(pictures) == size or picture.shape != pictures[0].shape):
+            yield np.stack(pictures), texts
+            pictures, texts = [], []
+        pictures.append(picture)
+        texts.append(prompt)
+    if pictures:
+        yield np.stack(pictures), texts
+
+
+def _picture(file: Path) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise InputError(f"{file} is not a readable picture: {error}", "PNG, JPEG, WebP or BMP") from error
+
+
+def summarise(name: str, scores: np.ndarray) -> dict[str, Any]:
+    """Mean, spread and range of one scorer; `sd` is None for one picture."""
+    sd = float(scores.std(ddof=1)) if len(scores) > 1 else None
+    return {
+        "scorer": name,
+        "n": len(scores),
+        "mean": float(scores.mean()),
+        "sd": sd,
+        "min": float(scores.min()),
+        "max": float(scores.max()),
+    }
+
+
+def markdown(summary: Sequence[dict[str, Any]]) -> str:
+    """A table with one row a scorer."""
+    lines = ["| scorer | mean | sd | min | max | n |", "|---|---|---|---|---|---|"]
+    for row in summary:
+        sd = "-" if row["sd"] is None else f"{row['sd']:.4f}"
+        lines.append(
+            f"| {row['scorer']} | {row['mean']:.4f} | {sd} | {row['min']:.4f} | {row['max']:.4f} | {row['n']} |"
+        )
+    return "\n".join(lines)
+
+
+def write(out: Path, pairs: Sequence[tuple[Path, Prompt]], names: list[str], table: np.ndarray, summary: list) -> None:
+    """Every score: a csv with file, prompt and a column a scorer; or a json with the summary and the same rows."""
+    rows = [
+        {"file": file.name, "prompt": prompt.text, **dict(zip(names, map(float, scores), strict=True))}
+        for (file, prompt), scores in zip(pairs, table, strict=True)
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix.lower() == ".csv":
+        with out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["file", "prompt", *names])
+            writer.writeheader()
+            writer.writerows(rows)
+        return
+    for row in rows:
+        row.update({name: None for name in names if not math.isfinite(row[name])})
+    out.write_text(json.dumps({"summary": summary, "images": rows}, indent=2, ensure_ascii=False), encoding="utf-8")

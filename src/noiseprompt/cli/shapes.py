@@ -1,0 +1,58 @@
+"""Commands that train the embedded world."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def _follow(steps: Any) -> None:
+    for record in steps:
+        print(json.dumps(record), flush=True)
+
+
+def shapes_train(out: Path, settings: Any = None, export: Path | None = None) -> None:
+    """Train the embedded world from nothing; the same command continues.
+
+    Args:
+        out: run folder.
+        export: also write the pipeline there, fp16, in diffusers' layout.
+    """
+    from noiseprompt.shapes.train_world import WorldConfig, train_world
+    from noiseprompt.shapes.train_world import export as write
+
+    config = settings or WorldConfig()
+    _follow(train_world(Path(out), config))
+    if export:
+        write(Path(out), config, Path(export))
+
+
+def shapes_features(out: Path, settings: Any = None, export: Path | None = None) -> None:
+    """Train the world's feature network from nothing; the same command continues.
+
+    Args:
+        out: run folder.
+        export: also write the network there.
+    """
+    from noiseprompt.shapes.features import FeatureConfig, train_features
+    from noiseprompt.shapes.features import export as write
+
+    _follow(train_features(Path(out), settings or FeatureConfig()))
+    if export:
+        write(Path(out), Path(export))
+
+
+def shapes_preference(out: Path, settings: Any = None, export: Path | None = None) -> None:
+    """Train the world's preference scorer from nothing; the same command continues.
+
+    Args:
+        out: run folder.
+        export: also write the scorer there.
+    """
+    from noiseprompt.shapes.preference import PreferenceConfig, train_preference
+    from noiseprompt.shapes.preference import export as write
+
+    _follow(train_preference(Path(out), settings or PreferenceConfig()))
+    if export:
+        write(Path(out), Path(export))

@@ -1,0 +1,100 @@
+"""The commands by name: what each runs, its arguments and settings."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Fields:
+        function: "module:attribute".
+        help: one line.
+        positional: its arguments without a dash, in order; "name..." takes one or more.
+        settings: "module:Dataclass" whose fields become options and arrive as `settings`, or "".
+        flags: options without a value, false unless given.
+    """
+
+    function: str
+    help: str
+    positional: tuple[str, ...] = ()
+    settings: str = ""
+    flags: tuple[str, ...] = ()
+
+
+_FLAGS = {
+    "verbose": "print the figures of every noise: mean, std, neighbour correlation, size of the perturbation",
+    "renormalize": "scale the noise of every method back to the norm of its source",
+    "smoke": "for recipes with rows: a few prompts and steps, to see that everything works",
+}
+
+
+_HERE = "noiseprompt.cli.commands:"
+
+
+_NPD = "noiseprompt.cli.npd:"
+_SHAPES = "noiseprompt.cli.shapes:"
+
+
+COMMANDS: dict[str, Command | dict[str, Command]] = {
+    "run": Command(
+        "noiseprompt.recipes.run:run", "a recipe: collect, train, evaluate, report", ("recipe",), flags=("smoke",)
+    ),
+    "tables": Command("noiseprompt.recipes.document:tables", "the paper's tables beside ours", ("out", "runs")),
+    "collect": Command(
+        _HERE + "collect",
+        "stage I: a noise prompt data set",
+        (),
+        "noiseprompt.stages.collect.collect:CollectConfig",
+        ("verbose",),
+    ),
+    "train": Command(_HERE + "train", "stage II: an NPNet", (), "noiseprompt.stages.train.train:TrainConfig"),
+    "generate": Command(
+        _HERE + "generate",
+        "stage III: pictures",
+        ("prompt",),
+        "noiseprompt.stages.generate.generate:GenerateConfig",
+        ("verbose", "renormalize"),
+    ),
+    "evaluate": Command(
+        _HERE + "evaluate",
+        "methods compared, with statistics",
+        (),
+        "noiseprompt.stages.evaluate.evaluate:EvaluateConfig",
+        ("verbose",),
+    ),
+    "score": Command("noiseprompt.cli.score:score", "any folder of pictures, by any scorers", ("images",)),
+    "report": Command(_HERE + "report", "report.html of evaluations", ("folders...",)),
+    "demo": Command("noiseprompt.cli.demo:demo", "the shipped world and NPNet: pictures and a measured table"),
+    "import": Command(_HERE + "import_npnet", "a published NPNet checkpoint -> a folder", ("file", "out")),
+    "npd": {
+        "info": Command(_NPD + "npd_info", "counts and filter rates", ("folder",)),
+        "verify": Command(_NPD + "npd_verify", "checksums of every pair", ("folder",)),
+        "export": Command(_NPD + "npd_export", "one parquet file", ("folder", "file")),
+    },
+    "shapes": {
+        "train": Command(_SHAPES + "shapes_train", "train the world", (), "noiseprompt.shapes.train_world:WorldConfig"),
+        "preference": Command(
+            _SHAPES + "shapes_preference",
+            "train the world's preference scorer",
+            (),
+            "noiseprompt.shapes.preference:PreferenceConfig",
+        ),
+        "features": Command(
+            _SHAPES + "shapes_features",
+            "train the world's feature network",
+            (),
+            "noiseprompt.shapes.features:FeatureConfig",
+        ),
+    },
+}
+
+
+def resolve(path: str) -> Any:
+    """The object behind "module:attribute"."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,111 @@
+"""Configurations are frozen dataclasses; here they turn into plain data, YAML and a fingerprint."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from noiseprompt.core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass (or mapping) as plain JSON data: tuples become lists, paths become text."""
+    is_record = dataclasses.is_dataclass(config) and not isinstance(config, type)
+    data: Any = dataclasses.asdict(config) if is_record else dict(config)  # type: ignore[arg-type]
+    return json.loads(json.dumps(data, default=str))
+
+
+def from_dict(cls: type[T], data: dict[str, Any]) -> T:
+    """The dataclass `cls` from plain data; lists become tuples where the default is one.
+
+    Raises:
+        ConfigError: a key that `cls` does not have.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise ConfigError(f"unknown setting {', '.join(unknown)}", f"some of {', '.join(fields)}")
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+
+def fingerprint(config: Any) -> str:
+    """12 hexadecimal digits that change when any setting does."""
+    text = json.dumps(to_dict(config), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, not a mapping, or names a key twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {path}: it is not UTF-8", "a YAML file") from error
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, name: Path | str) -> dict[str, Any]:
+    """A YAML mapping; 1e-3 is a number and 2024-01-01 a text, as in options on the command line.
+
+    Args:
+        name: of the source, for messages.
+
+    Raises:
+        ConfigError: not YAML, not a mapping, or a key twice.
+    """
+    import yaml
+
+    try:
+        loader = _loader()(text)
+        data = loader.get_single_data()
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{name}, line {mark.line + 1}" if mark else str(name)
+        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ConfigError(f"cannot read {place}: {what}", "YAML", "the file may be torn") from error
+    if loader.twice:
+        raise ConfigError(f"{name} gives {', '.join(loader.twice)} twice", "each key once")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{name} holds no settings", "a YAML mapping of settings")
+    return data
+
+
+@functools.cache
+def _loader() -> Any:
+    """PyYAML's safe loader with YAML 1.2's numbers, without dates, that notes keys given twice."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def __init__(self, stream: str) -> None:
+            super().__init__(stream)
+            self.twice: list[str] = []
+
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                    self.twice.append(f"{key.value} (line {key.start_mark.line + 1})")
+                seen |= {key.value} if isinstance(key.value, str) else set()
+            return node
+
+    changed = ("tag:yaml.org,2002:timestamp",)
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in changed]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    numbers = re.compile(r"[-+]?(\d[\d_]*|\d[\d_]*\.\d*|\.\d+)[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", numbers, list("-+.0123456789"))
+    return Loader

@@ -1,0 +1,47 @@
+"""A data set as one parquet file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from noiseprompt.core.errors import StoreError
+from noiseprompt.npd.filter import PairFilter
+from noiseprompt.npd.format import present_shards, read_shard, shard_path
+from noiseprompt.npd.reader import Npd
+
+
+def export(folder: str | Path, file: str | Path, pair_filter: PairFilter | None = None) -> int:
+    """Write the data set as one parquet file with the same columns, shard by shard; returns the number of pairs.
+
+    Args:
+        file: replaced if it exists.
+        pair_filter: only the pairs that pass; every pair, the rejected ones too, if None.
+
+    Raises:
+        StoreError: no data set there, a damaged shard, or the file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    npd, file = Npd(folder), Path(file)
+    chosen = np.ones(len(npd), bool) if pair_filter is None else np.isin(np.arange(len(npd)), npd.select(pair_filter))
+    temporary = file.with_name(file.name + ".tmp")
+    start = 0
+    try:
+        first = read_shard(shard_path(npd.folder, present_shards(npd.folder)[0])).batch.schema
+        first = first.with_metadata({k: v for k, v in first.metadata.items() if k != b"noiseprompt.checksum"})
+        # noise does not compress
+        with pq.ParquetWriter(temporary, first, compression="none", use_dictionary=False) as writer:
+            for number in present_shards(npd.folder):
+                batch = read_shard(shard_path(npd.folder, number)).batch.replace_schema_metadata(first.metadata)
+                rows = chosen[start : start + batch.num_rows]
+                writer.write_batch(batch.filter(pa.array(rows)))
+                start += batch.num_rows
+        os.replace(temporary, file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {file}: {error.strerror or error}", "a writable place with room") from error
+    return int(chosen.sum())

@@ -1,0 +1,209 @@
+"""The format of a noise prompt data set (NPD): rows, schema and one shard as one Arrow IPC file.
+
+One shard is one file and one record batch of up to `shard_size` rows. Columns:
+
+    id                    "{prompt id}-{seed}"
+    prompt, kind          text and category of the prompt
+    seed                  int64, of the source noise
+    source_digest         first 16 hexadecimal digits of SHA-256 of the source's float32 bytes
+    source                (C, H, W) float16 as fixed-size binary where stored, else null: it follows from the seed
+    target                (C, H, W) float16 as fixed-size binary, null where rejected
+    score_source.NAME     float64, of the image drawn from the source by scorer NAME; null where rejected
+    score_target.NAME     float64, of the image drawn from the target
+    rejected              "" or the reason
+
+Schema metadata: `noiseprompt.version`, `.settings` (JSON), `.fingerprint` (of the settings), `.checksum` (of the rows).
+`datasets`, pandas, polars and Ray read the files as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from noiseprompt.core.config import fingerprint, to_dict
+from noiseprompt.core.errors import ShapeError, StoreError
+from noiseprompt.core.types import ScoredPair
+
+SCHEMA_VERSION = 1
+Row = dict[str, Any]
+_NAME = re.compile(r"shard-(\d{6,})\.arrow")
+_PREFIX = "noiseprompt."
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard, memory-mapped.
+
+    Fields:
+        path: its file.
+        batch: the columns of the module's docstring.
+        settings: of the run that wrote it.
+        checksum: that was written with it, 64 hexadecimal digits.
+    """
+
+    path: Path
+    batch: pa.RecordBatch
+    settings: dict[str, Any]
+    checksum: str
+
+    def noises(self, column: str, shape: Sequence[int]) -> np.ndarray | None:
+        """(rows, *shape) float16 view of "source" or "target" without a copy; None for a column without values.
+
+        Rows that are null hold zeros.
+        """
+        array = self.batch.column(column)
+        if not pa.types.is_fixed_size_binary(array.type):
+            return None
+        values = np.frombuffer(array.buffers()[1], np.float16, count=len(array) * math.prod(shape))
+        return values.reshape(len(array), *shape)
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """File of a shard: "shard-000000.arrow"."""
+    return folder / f"shard-{number:06d}.arrow"
+
+
+def shard_numbers(folder: Path) -> list[int]:
+    """The numbers of the shards in a folder, ascending."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name)))
+
+
+def present_shards(folder: Path) -> list[int]:
+    """As `shard_numbers`, of a data set that is there.
+
+    Raises:
+        StoreError: there is none.
+    """
+    numbers = shard_numbers(folder)
+    if not numbers:
+        expected = "shards named shard-000000.arrow and so on"
+        raise StoreError(f"{folder} holds no noise prompt data set", expected, "collect one first")
+    return numbers
+
+
+def digest(noise: np.ndarray) -> str:
+    """First 16 hexadecimal digits of SHA-256 of the float32 bytes."""
+    return hashlib.sha256(np.ascontiguousarray(noise, np.float32).tobytes()).hexdigest()[:16]
+
+
+def checksum(rows: Iterable[Row]) -> str:
+    """SHA-256 over every value of every row, in order."""
+    total = hashlib.sha256()
+    for row in rows:
+        for value in row.values():
+            total.update(value if isinstance(value, bytes) else repr(value).encode())
+            total.update(b"\0")
+    return total.hexdigest()
+
+
+def schema(latent_shape: Sequence[int], scorers: Sequence[str], store_source: bool) -> pa.Schema:
+    """The columns, without metadata."""
+    noise = pa.binary(2 * math.prod(latent_shape))
+    text = [pa.field(name, pa.string(), nullable=False) for name in ("id", "prompt", "kind")]
+    fields = [
+        *text,
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("source_digest", pa.string(), nullable=False),
+        pa.field("source", noise if store_source else pa.null()),
+        pa.field("target", noise),
+        *(pa.field(f"score_{side}.{name}", pa.float64()) for name in scorers for side in ("source", "target")),
+        pa.field("rejected", pa.string(), nullable=False),
+    ]
+    return pa.schema(fields)
+
+
+def pair_to_row(pair: ScoredPair, latent_shape: Sequence[int], scorers: Sequence[str], store_source: bool) -> Row:
+    """The row of a pair.
+
+    Raises:
+        StoreError: no source, a usable pair without target or scores, or values that float16 cannot hold.
+        ShapeError: noise of another shape.
+    """
+    if pair.source is None or (not pair.rejected and (pair.target is None or set(pair.scores) != set(scorers))):
+        raise StoreError(
+            f"pair {pair.id} has scores of {sorted(pair.scores)} and {'a' if pair.target is not None else 'no'} target",
+            f"a source and, unless it is rejected, a target and scores of {sorted(scorers)}",
+        )
+    target = None if pair.rejected or pair.target is None else _half(pair.id, pair.target, latent_shape)
+    row: Row = {
+        "id": pair.id,
+        "prompt": pair.prompt.text,
+        "kind": pair.prompt.kind,
+        "seed": pair.seed,
+        "source_digest": digest(pair.source),
+        "source": _half(pair.id, pair.source, latent_shape) if store_source else None,
+        "target": target,
+    }
+    for name in scorers:
+        before, after = pair.scores[name] if not pair.rejected else (None, None)
+        row[f"score_source.{name}"] = None if before is None else float(before)
+        row[f"score_target.{name}"] = None if after is None else float(after)
+    row["rejected"] = pair.rejected
+    return row
+
+
+def _half(pair_id: str, noise: np.ndarray, latent_shape: Sequence[int]) -> bytes:
+    if tuple(noise.shape) != tuple(latent_shape):
+        raise ShapeError(f"noise of shape {tuple(noise.shape)} in pair {pair_id}", f"{tuple(latent_shape)}")
+    with np.errstate(over="ignore"):
+        half = np.asarray(noise, np.float16)
+    if not np.isfinite(half).all():
+        raise StoreError(f"noise of pair {pair_id} does not fit float16", "finite values within 65504")
+    return half.tobytes()
+
+
+def shard_bytes(rows: list[Row], columns: pa.Schema, settings: dict[str, Any]) -> pa.Buffer:
+    """The file of a shard; equal rows and settings give equal bytes."""
+    metadata = {
+        "version": str(SCHEMA_VERSION),
+        "settings": json.dumps(to_dict(settings), sort_keys=True),
+        "fingerprint": fingerprint(settings),
+        "checksum": checksum(rows),
+    }
+    columns = columns.with_metadata({_PREFIX + key: value for key, value in metadata.items()})
+    batch = pa.record_batch([pa.array([row[f.name] for row in rows], f.type) for f in columns], schema=columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, columns) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
+
+
+def read_shard(path: Path) -> Shard:
+    """Memory-map a shard; the file handle is closed, the mapping lives as long as the arrays.
+
+    Raises:
+        StoreError: the file is not a whole shard of this format.
+    """
+    fix = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+            metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
+            version = metadata.get(_PREFIX + "version")
+            if version != str(SCHEMA_VERSION):
+                raise StoreError(
+                    f"{path} has NPD version {version}", f"version {SCHEMA_VERSION}", "use the release that wrote it"
+                )
+            if reader.num_record_batches != 1:
+                raise StoreError(f"{path} holds {reader.num_record_batches} record batches", "one", fix)
+            batch = reader.get_batch(0)
+            batch.validate(full=True)
+        settings = json.loads(metadata[_PREFIX + "settings"])
+        expected = schema(settings["latent_shape"], settings["scorers"], settings["store_source"])
+        if not batch.schema.equals(expected, check_metadata=False):
+            raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", fix)
+        return Shard(path, batch, settings, metadata[_PREFIX + "checksum"])
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", fix) from error

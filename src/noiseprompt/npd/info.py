@@ -1,0 +1,105 @@
+"""What can be asked of a noise prompt data set as a whole: counts and filter rates, verification, export."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.config import fingerprint
+from noiseprompt.core.files import write_atomically
+from noiseprompt.npd.filter import PairFilter
+from noiseprompt.npd.format import present_shards, shard_path
+from noiseprompt.npd.reader import Npd
+
+MARGINS = (0.0, 0.005, 0.01, 0.02)
+"""Margins of table 8 of the paper, in HPSv2's units."""
+
+
+def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, Any]:
+    """Counts, means and filter rates, as plain data.
+
+    Keys: folder, fingerprint, settings, latent_shape, shards, bytes, pairs, prompts, usable, rejected (reason ->
+    pairs), scores (scorer -> means over usable pairs: source, target, gain; empty without any) and filter_rates.
+
+    Raises:
+        StoreError: no data set there, or a damaged shard.
+    """
+    npd = Npd(folder)
+    usable = npd.usable()
+    files = [shard_path(npd.folder, number) for number in present_shards(npd.folder)]
+    reasons = Counter(reason for reason in npd.table().column("rejected").to_pylist() if reason)
+    scores = {}
+    for name, values in npd.scores().items():
+        if usable.any():
+            source, target = (float(mean) for mean in values[usable].mean(axis=0))
+            scores[name] = {"source": source, "target": target, "gain": target - source}
+    return {
+        "folder": str(npd.folder),
+        "fingerprint": fingerprint(npd.settings),
+        "settings": npd.settings,
+        "latent_shape": list(npd.latent_shape),
+        "shards": len(files),
+        "bytes": sum(path.stat().st_size for path in files),
+        "pairs": len(npd),
+        "prompts": len(set(npd.table().column("prompt").to_pylist())),
+        "usable": int(usable.sum()),
+        "rejected": dict(reasons.most_common()),
+        "scores": scores,
+        "filter_rates": filter_rates(npd, margins),
+    }
+
+
+def filter_rates(npd: Npd, margins: Sequence[float] = MARGINS) -> dict[str, dict[float, float]]:
+    """Share in [0, 1] of the usable pairs that a filter drops (tables 7 and 8 of the paper).
+
+    Returns:
+        "NAME", and for several scorers "A+B" (all of them must agree), "any of ..." -> margin -> share.
+    """
+    names = list(npd.scores())
+    usable = int(npd.usable().sum())
+    filters: dict[str, tuple[tuple[str, ...], Any]] = {name: ((name,), "all") for name in names}
+    for size in sorted({2, len(names)} - {0, 1}):
+        filters |= {"+".join(group): (group, "all") for group in itertools.combinations(names, size)}
+    if len(names) > 1:
+        filters["any of " + ", ".join(names)] = (tuple(names), "any")
+    rates = {}
+    for label, (group, combine) in filters.items():
+        kept = [len(npd.select(PairFilter(group, margin, combine))) for margin in margins]
+        rates[label] = {m: 1 - k / usable if usable else 0.0 for m, k in zip(margins, kept, strict=True)}
+    return rates
+
+
+NOISE = "noise.json"
+NOISE_BATCH = 64
+"""Pairs whose noise is looked at together, however many were made at a time: figures are those of the pairs alone."""
+
+
+def write_noise_figures(folder: str | Path) -> None:
+    """Write noise.json: `Guard.summary` of the target noise of every usable pair, in however many runs they were made.
+
+    Read from the shards, so that a run that was killed loses none; a file that tells of as many pairs is left alone.
+
+    Raises:
+        StoreError: no data set there, a source that cannot be made again, or the file cannot be written.
+    """
+    import torch
+
+    from noiseprompt.noise.guard import Guard, inspect_noise
+
+    npd, path = Npd(folder), Path(folder) / NOISE
+    usable = npd.select()
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged: made anew
+        if json.loads(path.read_text(encoding="utf-8"))["target noise"]["images"] == len(usable):
+            return
+    guard = Guard()
+    for start in range(0, len(usable), NOISE_BATCH):
+        rows = usable[start : start + NOISE_BATCH]
+        target, source = (torch.from_numpy(noise).float() for noise in (npd.targets(rows), npd.sources(rows)))
+        guard.note("target noise", inspect_noise(target, source))
+    if guard.summary():
+        write_atomically(path, (json.dumps(guard.summary(), indent=1) + "\n").encode())

@@ -1,0 +1,162 @@
+"""Reading a noise prompt data set (NPD): a folder of shards in the format of `npd_format`, written by `npd_writer`.
+
+Every candidate is stored with all its scores; what is kept for training is a view (`PairFilter`) chosen when reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.types import Prompt, ScoredPair
+from noiseprompt.npd.filter import PairFilter
+from noiseprompt.npd.format import SCHEMA_VERSION, digest, present_shards, read_shard, shard_path
+from noiseprompt.npd.writer import NpdWriter
+
+__all__ = ["SCHEMA_VERSION", "Npd", "NpdWriter", "PairFilter"]
+
+
+class Npd:
+    """A data set for reading, memory-mapped. `npd[i]` is pair i with its noises; the other readers are cheap.
+
+    Attributes:
+        folder: of the shards.
+        settings: of the run that made it.
+        latent_shape: (C, H, W) of one noise.
+
+    Raises:
+        StoreError: no data set there, or a damaged shard.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._shards = [read_shard(shard_path(self.folder, number)) for number in present_shards(self.folder)]
+        self.settings = self._shards[0].settings
+        for shard in self._shards:
+            if shard.settings != self.settings:
+                raise StoreError(
+                    f"{shard.path} was made with other settings than {self._shards[0].path.name}", "one run a folder"
+                )
+        self.latent_shape: tuple[int, ...] = tuple(self.settings["latent_shape"])
+        self._starts = np.cumsum([0, *(shard.batch.num_rows for shard in self._shards)])
+        self._targets = [shard.noises("target", self.latent_shape) for shard in self._shards]
+        self._sources = [shard.noises("source", self.latent_shape) for shard in self._shards]
+        light = [name for name in self._shards[0].batch.schema.names if name not in ("source", "target")]
+        self._table = pa.Table.from_batches([shard.batch.select(light) for shard in self._shards])
+        self._seeds = self._table.column("seed").to_numpy()
+        self._usable = np.array([not reason for reason in self._table.column("rejected").to_pylist()], bool)
+        self._checked = np.zeros(len(self), bool)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def table(self) -> pa.Table:
+        """Every column but the noises."""
+        return self._table
+
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The prompt of every pair, in order."""
+        columns = (self._table.column(name).to_pylist() for name in ("prompt", "kind"))
+        return tuple(Prompt(text, kind) for text, kind in zip(*columns, strict=True))
+
+    def seeds(self) -> np.ndarray:
+        """(N,) int64: the seed of every source."""
+        return self._seeds
+
+    def usable(self) -> np.ndarray:
+        """(N,) bool: pairs with a target."""
+        return self._usable
+
+    def scores(self) -> dict[str, np.ndarray]:
+        """Scorer name -> (N, 2) float64: score of the source's and of the target's image, NaN where rejected."""
+        sides = ("source", "target")
+        return {
+            name: np.stack(
+                [self._table.column(f"score_{side}.{name}").to_numpy().astype(np.float64) for side in sides], axis=1
+            )
+            for name in self.settings["scorers"]
+        }
+
+    def select(self, pair_filter: PairFilter | None = None) -> np.ndarray:
+        """Ascending indices of the pairs that pass the filter; every usable pair without one."""
+        return np.flatnonzero((pair_filter or PairFilter()).mask(self.scores(), self._usable))
+
+    def targets(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(n, C, H, W) float16 target noises.
+
+        Raises:
+            InputError: an index out of range, or of a rejected pair.
+        """
+        rows = self._rows(indices)
+        if not self._usable[rows].all():
+            raise InputError(
+                f"pair {rows[~self._usable[rows]][0]} was rejected",
+                "pairs with a target",
+                "take the indices of select()",
+            )
+        result = np.empty((len(rows), *self.latent_shape), np.float16)
+        for i, (shard, row) in enumerate(self._places(rows)):
+            result[i] = self._targets[shard][row]  # type: ignore[index]
+        return result
+
+    def sources(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(n, C, H, W) float32 source noises, from the store or from their seeds; a seed's noise is checked once.
+
+        Raises:
+            InputError: an index out of range.
+            StoreError: the noise of a seed is not the one the data set was made with.
+        """
+        rows = self._rows(indices)
+        result = np.empty((len(rows), *self.latent_shape), np.float32)
+        for i, (shard, row) in enumerate(self._places(rows)):
+            stored = self._sources[shard]
+            result[i] = stored[row] if stored is not None else self._regenerate(int(rows[i]))
+        return result
+
+    def __iter__(self) -> Iterator[ScoredPair]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int) -> ScoredPair:
+        index = int(self._rows([index])[0])
+        shard, position = self._places(np.array([index]))[0]
+        row = self._shards[shard].batch.slice(position, 1).drop_columns(["source", "target"]).to_pylist()[0]
+        usable = not row["rejected"]
+        names = self.settings["scorers"] if usable else ()
+        return ScoredPair(
+            id=row["id"],
+            prompt=Prompt(row["prompt"], row["kind"]),
+            seed=row["seed"],
+            source=self.sources([index])[0],
+            target=self.targets([index])[0].astype(np.float32) if usable else None,
+            scores={name: (row[f"score_source.{name}"], row[f"score_target.{name}"]) for name in names},
+            rejected=row["rejected"],
+        )
+
+    def _rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        rows = np.asarray(indices, np.int64).reshape(-1)
+        if len(rows) and (rows.min() < -len(self) or rows.max() >= len(self)):
+            raise InputError(f"pair index {rows.min()} to {rows.max()}", f"-{len(self)} to {len(self) - 1}")
+        return np.where(rows < 0, rows + len(self), rows)
+
+    def _places(self, rows: np.ndarray) -> list[tuple[int, int]]:
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        return list(zip(shards.tolist(), (rows - self._starts[shards]).tolist(), strict=True))
+
+    def _regenerate(self, index: int) -> np.ndarray:
+        from noiseprompt.noise import initial_noise
+
+        noise = initial_noise(int(self._seeds[index]), self.latent_shape).numpy()
+        if not self._checked[index]:
+            expected = self._table.column("source_digest")[index].as_py()
+            if digest(noise) != expected:
+                raise StoreError(
+                    f"the noise of seed {self._seeds[index]} has digest {digest(noise)}",
+                    f"{expected}, of pair {index} of {self.folder}",
+                    "use the torch release that made the data set, or collect with store_source",
+                )
+            self._checked[index] = True
+        return noise

@@ -1,0 +1,171 @@
+"""The one writer of a noise prompt data set (NPD): a lock, shards committed by a rename, resumption."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.config import fingerprint, to_dict
+from noiseprompt.core.errors import ConfigError, InputError, StoreError
+from noiseprompt.core.files import Lock, write_atomically
+from noiseprompt.core.types import ScoredPair
+from noiseprompt.npd.format import (
+    SCHEMA_VERSION,
+    Row,
+    Shard,
+    pair_to_row,
+    read_shard,
+    schema,
+    shard_bytes,
+    shard_numbers,
+    shard_path,
+)
+
+_NAMES = ("model",)
+"""Settings that decide nothing, only say where things are from: those a folder has (or lacks) stay as they are."""
+
+
+class NpdWriter:
+    """The one writer of a folder. Use it as a context manager; leaving it commits what was added.
+
+    Args:
+        folder: made if missing; continued if it was made with the same settings.
+        settings: everything that decides what the pairs are; `settings["scorers"]` names the scorers, in order.
+        latent_shape: (C, H, W) of one noise.
+        store_source: keep the source noise too instead of regenerating it from its seed; doubles the size.
+        shard_size: pairs a shard.
+
+    A shard that is short (the last one, or one committed early by `flush`) is filled up before the next begins, and a
+    missing shard is written again, so that the files depend only on the pairs and their order.
+
+    Raises:
+        StoreLockedError: another process writes to the folder.
+        ConfigError: the folder was made with other settings.
+        StoreError: a shard is damaged, or the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        settings: dict[str, Any],
+        latent_shape: Sequence[int],
+        *,
+        store_source: bool = False,
+        shard_size: int = 64,
+    ) -> None:
+        if shard_size < 1:
+            raise InputError(f"shard_size {shard_size}", "at least 1")
+        self.folder = Path(folder)
+        self.latent_shape = tuple(latent_shape)
+        self.shard_size = shard_size
+        own = {"latent_shape": latent_shape, "store_source": store_source, "shard_size": shard_size}
+        self.settings = to_dict({"scorers": [], **settings, **own, "schema_version": SCHEMA_VERSION})
+        self._schema = schema(self.latent_shape, self.settings["scorers"], store_source)
+        self.done: set[str] = set()
+        """Ids of the pairs added, those committed earlier included."""
+        self.kept: Counter[str] = Counter(dict.fromkeys(self.settings["scorers"], 0))
+        """Scorer -> number of pairs whose target scores higher."""
+        self.rejected = 0
+        self._lock = Lock(self.folder / ".lock")
+        self._lock.take()
+        try:
+            self._open_shards = self._resume()
+            self._next()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> NpdWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            if not isinstance(error, StoreError):
+                self.flush()
+        finally:
+            self.close()
+
+    @property
+    def room(self) -> int:
+        """How many pairs the current shard still takes."""
+        return self.shard_size - len(self._rows)
+
+    def add(self, pair: ScoredPair) -> None:
+        """Take a pair; the shard is committed when it is full.
+
+        Raises:
+            StoreError: the id is there already, the pair is incomplete, or the disk is full.
+            ShapeError: noise of another shape.
+        """
+        if pair.id in self.done:
+            raise StoreError(f"pair {pair.id} is in {self.folder} already", "a new pair")
+        row = pair_to_row(pair, self.latent_shape, self.settings["scorers"], self.settings["store_source"])
+        self._rows.append(row)
+        self._note(row)
+        self._dirty = True
+        if not self.room:
+            self.flush()
+            self._next()
+
+    def flush(self) -> None:
+        """Commit what was added, as a short shard if need be.
+
+        Raises:
+            StoreError: the disk is full; nothing committed is lost.
+        """
+        if self._dirty:
+            data = shard_bytes(self._rows, self._schema, self.settings)
+            write_atomically(shard_path(self.folder, self._number), data)
+            self._dirty = False
+
+    def close(self) -> None:
+        """Release the folder without committing."""
+        self._lock.free()
+
+    def _resume(self) -> list[tuple[int, list[Row]]]:
+        for leftover in self.folder.glob("shard-*.arrow.tmp"):
+            leftover.unlink()
+        numbers = shard_numbers(self.folder)
+        missing = set(range(max(numbers, default=-1) + 1)) - set(numbers)
+        slots: list[tuple[int, list[Row]]] = [(number, []) for number in missing]
+        for number in numbers:
+            shard = read_shard(shard_path(self.folder, number))
+            self._check_settings(shard)
+            light = [name for name in shard.batch.schema.names if name not in ("source", "target", "prompt")]
+            for row in shard.batch.select(light).to_pylist():
+                self._note(row)
+            if shard.batch.num_rows < self.shard_size:
+                slots.append((number, shard.batch.to_pylist()))
+        return sorted(slots, key=lambda slot: slot[0])
+
+    def _check_settings(self, shard: Shard) -> None:
+        theirs = shard.settings
+        names = {name: theirs[name] for name in _NAMES if name in theirs}
+        self.settings = {**{key: value for key, value in self.settings.items() if key not in _NAMES}, **names}
+        ours = self.settings
+        if theirs == ours:
+            return
+        keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
+        changes = "; ".join(f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now" for key in keys)
+        raise ConfigError(
+            f"{self.folder} was made with other settings: fingerprint {fingerprint(theirs)} there, "
+            f"{fingerprint(ours)} now ({changes})",
+            "the settings the folder was made with",
+            "use them again or choose another folder",
+        )
+
+    def _next(self) -> None:
+        if self._open_shards:
+            self._number, self._rows = self._open_shards.pop(0)
+        else:
+            self._number, self._rows = max(shard_numbers(self.folder), default=-1) + 1, []
+        self._dirty = False
+
+    def _note(self, row: Row) -> None:
+        self.done.add(row["id"])
+        self.rejected += bool(row["rejected"])
+        for name in self.settings["scorers"]:
+            before, after = row[f"score_source.{name}"], row[f"score_target.{name}"]
+            self.kept[name] += before is not None and before < after

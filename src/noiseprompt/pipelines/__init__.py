@@ -1,0 +1,23 @@
+"""Any diffusers pipeline: load, encode, draw, one step down or up."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines.families.base import TextEmbeds
+    from noiseprompt.pipelines.pipeline import Pipeline
+
+__all__ = ["Pipeline", "TextEmbeds"]
+
+_HOMES = {
+    "Pipeline": "pipeline",
+    "TextEmbeds": "families.base",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,138 @@
+"""What is put into a loaded pipeline: the U-Net of another model, LoRA weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
+from noiseprompt.core.files import public_name as public_name
+from noiseprompt.pipelines.loading import weights_in
+
+
+def digest(path: Path) -> str:
+    """12 hexadecimal digits of a hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def replace_unet(pipe: Any, source: str, dtype: Any) -> None:
+    """Put the U-Net of another model in place of the pipeline's.
+
+    Args:
+        source: a folder or hub id: of a U-Net, or of a whole pipeline, whose U-Net is taken.
+        dtype: torch dtype of its weights.
+
+    Raises:
+        ModelLoadError: nothing loadable there.
+        ModelMismatchError: a pipeline without a U-Net, or a U-Net of another architecture.
+    """
+    own = getattr(pipe, "unet", None)
+    if own is None:
+        raise ModelMismatchError(f"a U-Net for a {type(pipe).__name__}", "a pipeline that has a U-Net")
+    other = _load_unet(type(own), source, dtype)
+    names = ("in_channels", "out_channels", "cross_attention_dim", "addition_embed_type")
+    theirs, ours = ({name: unet.config.get(name) for name in names} for unet in (other, own))
+    differ = [f"{name} {theirs[name]} instead of {ours[name]}" for name in names if theirs[name] != ours[name]]
+    if differ:
+        raise ModelMismatchError(f"the U-Net of {source} has {', '.join(differ)}", "one made for this pipeline")
+    pipe.register_modules(unet=other.eval())
+
+
+def _load_unet(cls: Any, source: str, dtype: Any) -> Any:
+    folder, fix = Path(source).expanduser(), "pass a folder that holds unet/config.json, or a hub id"
+    if folder.exists():
+        inner = folder / "unet" if (folder / "unet" / "config.json").is_file() else folder
+        if not (inner / "config.json").is_file():
+            raise ModelLoadError(f"{source} holds no U-Net", "a folder with config.json or unet/config.json", fix)
+        return _load(cls, source, [{"pretrained_model_name_or_path": inner}], dtype)
+    places = [{"pretrained_model_name_or_path": source, "subfolder": name} for name in ("unet", None)]
+    return _load(cls, source, places, dtype)
+
+
+def _load(cls: Any, source: str, places: list[dict[str, Any]], dtype: Any) -> Any:
+    """A diffusers model from the first place that has one."""
+    if not Path(source).expanduser().exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
+        raise ModelLoadError(f"there is no folder {source}", "the folder of a model, or a hub id like owner/name")
+    problem: Exception | None = None
+    for place in places:
+        try:
+            return cls.from_pretrained(**place, use_safetensors=True, **weights_in(dtype))
+        except Exception as error:  # the first place's reason is the telling one
+            problem = problem or error
+    reason = " ".join(str(problem).split())[:300]
+    came = f"no {cls.__name__} loads from {source} ({type(problem).__name__}: {reason})"
+    raise ModelLoadError(came, "safetensors in diffusers' layout", "check the folder or the id") from problem
+
+
+def parse_lora(text: str) -> tuple[str, float]:
+    """("FILE_OR_REPO", weight) of "FILE_OR_REPO" or "FILE_OR_REPO:0.8".
+
+    Raises:
+        InputError: a file that is not safetensors.
+        ModelLoadError: a file that is not there.
+    """
+    source, colon, last = text.strip().rpartition(":")
+    weight = 1.0
+    try:
+        source, weight = (source, float(last)) if colon else (text.strip(), 1.0)
+    except ValueError:
+        source = text.strip()
+    path = Path(source).expanduser()
+    if path.suffix in (".bin", ".pt", ".pth", ".ckpt"):
+        raise InputError(
+            f"LoRA file {source}", "a .safetensors file: other formats may execute code when they are read"
+        )
+    if not path.exists() and (
+        (path.suffix == ".safetensors" and source.count("/") < 2) or source.startswith((".", "/", "~"))
+    ):
+        raise ModelLoadError(f"there is no file {source}", "a LoRA file (.safetensors), its folder or a hub id")
+    return source, weight
+
+
+def lora_record(text: str) -> dict[str, Any]:
+    """Name, weight and, of a file, a digest."""
+    source, weight = parse_lora(text)
+    path = Path(source).expanduser()
+    found = {"sha256": digest(path)} if path.is_file() else {}
+    return {"name": public_name(source), "weight": weight, **found}
+
+
+def load_loras(pipe: Any, texts: Sequence[str]) -> None:
+    """Load LoRA weights into a pipeline through diffusers (`load_lora_weights`), each at its weight.
+
+    Raises:
+        MissingDependencyError: peft is not installed.
+        ModelLoadError: nothing loadable there, or made for another model.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise MissingDependencyError("LoRA weights need the package peft", "", 'pip install "noiseprompt[lora]"')
+    if not hasattr(pipe, "load_lora_weights"):
+        raise ModelMismatchError(f"LoRA weights for a {type(pipe).__name__}", "a pipeline that takes LoRA weights")
+    names, weights = [], []
+    for index, (source, weight) in enumerate(map(parse_lora, texts)):
+        repo, file = _lora_place(source)
+        try:
+            pipe.load_lora_weights(repo, weight_name=file, adapter_name=f"lora{index}", use_safetensors=True)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            came = f"the LoRA {source} does not load ({type(error).__name__}: {reason})"
+            raise ModelLoadError(came, f"LoRA weights for a {type(pipe).__name__}") from error
+        if f"lora{index}" not in str(pipe.get_list_adapters()):
+            raise ModelMismatchError(f"the LoRA {source} changes nothing of this model", "one made for it")
+        names.append(f"lora{index}")
+        weights.append(weight)
+    pipe.set_adapters(names, adapter_weights=weights)
+
+
+def _lora_place(source: str) -> tuple[str, str | None]:
+    """(folder or hub id, file name or None): "owner/name/sub/file.safetensors" names a file of a repository."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return str(path.parent), path.name
+    if path.suffix == ".safetensors":
+        owner, name, rest = source.split("/", 2)
+        return f"{owner}/{name}", rest
+    return source, None

@@ -1,0 +1,170 @@
+"""What a user changes about a model when it is loaded: sampler, schedule, U-Net, LoRA, ControlNet, text, device.
+
+`Pipeline.load` checks the options before anything is read, loads the model, and lets `apply_options` change it;
+`Pipeline.sample` adds `samplers.schedule_arguments` to the pipeline call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noiseprompt.core.devices import DTYPES, pick_device
+from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.files import public_name
+from noiseprompt.pipelines.adapters import digest, load_loras, lora_record, parse_lora, replace_unet
+from noiseprompt.pipelines.families.base import Family
+from noiseprompt.pipelines.loading import OFFLOADS, check_offload, load_diffusers, place, to_channels_last
+from noiseprompt.pipelines.samplers import SCHEDULES, check_schedule, make_scheduler, parse_scheduler
+
+LONG_PROMPTS = ("truncate", "average")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is loaded and changed. None means: as the model comes.
+
+    Args:
+        scheduler: the sampler: a diffusers class name or a short form (ddim, dpm++, euler-ancestral, ...), with
+            settings after a colon, e.g. "dpm++:use_karras_sigmas=true".
+        schedule: "ays", the timesteps of Align Your Steps (10 steps; Stable Diffusion and SDXL).
+        unet: folder or hub id whose U-Net replaces the pipeline's, e.g. of SDXL-DPO.
+        lora: LoRA files or hub ids, separated by commas, "NAME" or "NAME:weight" each.
+        controlnet: folder or hub id of a ControlNet for a Stable Diffusion or SDXL model.
+        control_image: the picture it follows.
+        long_prompts: what an NPNet sees of a prompt over the text encoder's limit: "truncate" (what the pipeline sees)
+            or "average" (the mean over the embeddings of its chunks).
+        revision: of a hub model.
+        variant: of a hub model, e.g. "fp16".
+        dtype: float32, float16 or bfloat16.
+        device: auto (cuda, then mps, then cpu), cpu, cuda, cuda:1, mps.
+        offload: "model" or "sequential": weights stay in main memory and move to the device when they are needed.
+    """
+
+    scheduler: str | None = None
+    schedule: str | None = None
+    unet: str | None = None
+    lora: str | tuple[str, ...] | None = None
+    controlnet: str | None = None
+    control_image: str | None = None
+    long_prompts: str = "truncate"
+    revision: str | None = None
+    variant: str | None = None
+    dtype: str = "float32"
+    device: str = "auto"
+    offload: str | None = None
+
+    @property
+    def loras(self) -> tuple[str, ...]:
+        """One text a LoRA."""
+        parts = self.lora.split(",") if isinstance(self.lora, str) else self.lora or ()
+        return tuple(part.strip() for part in parts if part.strip())
+
+    def check(self) -> None:
+        """Refuse what cannot be right, before anything is loaded.
+
+        Raises:
+            UnknownNameError: no such scheduler.
+            InputError: another value that is not one of those listed, or a ControlNet without a picture.
+            ModelLoadError: a file that is not there.
+        """
+        if self.scheduler is not None:
+            parse_scheduler(self.scheduler)
+        _one_of("schedule", self.schedule, tuple(SCHEDULES))
+        _one_of("offload", self.offload, OFFLOADS)
+        _one_of("long_prompts", self.long_prompts, LONG_PROMPTS)
+        for text in self.loras:
+            parse_lora(text)
+        if self.controlnet is not None and self.control_image is None:
+            raise InputError("a ControlNet without a control_image", "the picture it follows")
+        if self.control_image is not None and not Path(self.control_image).expanduser().is_file():
+            raise ModelLoadError(f"there is no file {self.control_image}", "a picture for the ControlNet")
+
+    def record(self) -> dict[str, Any]:
+        """What changes results, for run.json and fingerprints: {} for a model as it comes. No folders, no device."""
+        found: dict[str, Any] = {}
+        if self.scheduler is not None:
+            cls, settings = parse_scheduler(self.scheduler)
+            found["scheduler"] = {"class": cls.__name__, **settings}
+        if self.loras:
+            found["lora"] = [lora_record(text) for text in self.loras]
+        if self.control_image is not None:
+            found["control_image"] = digest(Path(self.control_image).expanduser())
+        for name in ("unet", "controlnet"):
+            if getattr(self, name) is not None:
+                found[name] = public_name(getattr(self, name))
+        if self.long_prompts != "truncate":
+            found["long_prompts"] = self.long_prompts
+        plain = {"schedule": self.schedule, "revision": self.revision, "variant": self.variant}
+        return found | {name: value for name, value in plain.items() if value is not None}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what is put into the model: some families tell their checkpoints' defaults by name."""
+        return tuple(filter(None, (self.unet, *(parse_lora(text)[0] for text in self.loras))))
+
+
+def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise InputError(f"{name} {value!r}", f"one of {', '.join(known)}")
+
+
+def apply_options(pipe: Any, options: ModelOptions, dtype: Any) -> Any:
+    """The pipeline with its U-Net, LoRAs, scheduler and ControlNet: `pipe` itself, changed, or one of the same parts.
+
+    Args:
+        pipe: a loaded diffusers pipeline, still on the CPU.
+        dtype: torch dtype of weights to load.
+
+    Raises:
+        NoisepromptError: as `replace_unet`, `load_loras`, `make_scheduler`, `check_schedule` and `with_controlnet`.
+    """
+    if options.unet is not None:
+        replace_unet(pipe, options.unet, dtype)
+    if options.loras:
+        load_loras(pipe, options.loras)
+    if options.scheduler is not None:
+        pipe.scheduler = make_scheduler(pipe, options.scheduler)
+    if options.schedule is not None:
+        check_schedule(pipe, options.schedule)
+    if options.control_image is not None:
+        from noiseprompt.pipelines.controlnet import with_controlnet
+
+        pipe = with_controlnet(pipe, options.controlnet, options.control_image, dtype)
+    return pipe
+
+
+def with_schedule(family: Family, schedule: str | None) -> Family:
+    """The family with the number of steps of a published schedule as its default."""
+    return family if schedule is None else dataclasses.replace(family, num_inference_steps=SCHEDULES[schedule])
+
+
+def load(model: str | Path, options: ModelOptions) -> Any:
+    """A diffusers pipeline with its options, on its device, silent.
+
+    Args:
+        model: a folder in diffusers' layout, a hub id, or "shapes", the embedded world.
+
+    Raises:
+        InputError: an unknown dtype, device, or option.
+        ModelLoadError: nothing loadable there, or a pipeline that cannot work.
+    """
+
+    if options.dtype not in DTYPES:
+        raise InputError(f"dtype {options.dtype!r}", f"one of {', '.join(DTYPES)}")
+    options.check()
+    device, dtype = pick_device(options.device), DTYPES[options.dtype]
+    check_offload(device, options.offload)
+    pipe = load_diffusers(model, dtype, options.revision, options.variant)
+    pipe = apply_options(pipe, options, dtype)
+    place(pipe, device, options.offload)
+    pipe.set_progress_bar_config(disable=True)
+    if torch.device(device).type == "cpu":
+        for network in (getattr(pipe, name, None) for name in ("unet", "transformer", "vae")):
+            if network is not None:
+                to_channels_last(network)
+    return pipe

@@ -1,0 +1,333 @@
+"""Any supported diffusers pipeline: load, encode, sample from given noise, one step down or up. Nothing is forked.
+
+Representations:
+    texts           sequence of str
+    TextEmbeds      what the pipeline call takes instead of texts, and what an NPNet sees
+    latents         (B, C, H, W), unit Gaussian noise at level T; steps return the device and dtype they were given.
+                    Families that pack theirs do so inside
+    guidance_scale  g of eps_0 + g (eps_c - eps_0), whatever the pipeline calls it; 1 means no unconditional pass
+    images          uint8 (B, H, W, 3)
+
+A Pipeline is for one thread at a time.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.types import InvertAt
+from noiseprompt.noise.seeds import check_noise
+from noiseprompt.pipelines import calls
+from noiseprompt.pipelines.drivers import WithoutFirstStep
+from noiseprompt.pipelines.families import FAMILIES, find_family
+from noiseprompt.pipelines.families.base import Family, TextEmbeds
+from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
+from noiseprompt.pipelines.long_prompts import average_chunks
+from noiseprompt.pipelines.samplers import schedule_arguments
+
+__all__ = ["FAMILIES", "Family", "Pipeline", "TextEmbeds"]
+
+
+class Pipeline:
+    """A diffusers pipeline and the facts of its family.
+
+    Args:
+        pipe: a loaded diffusers pipeline; it stays the caller's and is not changed.
+        name: for records; by default the folder or id it was loaded from.
+        companions: ids or files of what was put into it (denoiser, LoRAs): some have other default settings.
+
+    Raises:
+        ModelLoadError: a pipeline class that cannot work.
+    """
+
+    def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = ()) -> None:
+        self.pipe = pipe
+        self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
+        self.family = find_family(pipe, (*companions, self.name))
+        self.schedule: str | None = None
+        """A published timestep schedule that the sampler follows, e.g. "ays"."""
+        self.long_prompts = "truncate"
+        """What an NPNet sees of a prompt over the text encoder's limit: "truncate" or "average" (see `text`)."""
+        self.changes: dict[str, Any] = {}
+        """What was changed about the model when it was loaded, for records (`ModelOptions.record`)."""
+        self._empty: TextEmbeds | None = None
+        self.denoiser_calls = 0.0
+        """Denoiser evaluations so far, times images: a guided step counts two an image."""
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        revision: str | None = None,
+        variant: str | None = None,
+        scheduler: str | None = None,
+        schedule: str | None = None,
+        unet: str | None = None,
+        lora: Sequence[str] = (),
+        controlnet: str | None = None,
+        control_image: str | Path | None = None,
+        long_prompts: str = "truncate",
+        offload: str | None = None,
+    ) -> Pipeline:
+        """Load a model.
+
+        Args:
+            model: a folder in diffusers' layout, a hub id, or "shapes", the embedded world.
+            device: "cpu", "cuda", "cuda:1", "mps", or "auto".
+            dtype: "float32", "float16" or "bfloat16".
+            revision, variant: of a hub model, e.g. variant "fp16".
+            scheduler, schedule, unet, lora, controlnet, control_image, long_prompts: see `families.options`.
+            offload: "model" or "sequential": keep on the accelerator only the part that computes.
+
+        Raises:
+            InputError: an unknown dtype, device, or option.
+            ModelLoadError: nothing loadable there, or a pipeline that cannot work.
+        """
+        from noiseprompt.pipelines.options import ModelOptions, load, with_schedule
+
+        options = ModelOptions(
+            scheduler=scheduler,
+            schedule=schedule,
+            unet=unet,
+            lora=",".join(lora) or None,
+            controlnet=controlnet,
+            control_image=None if control_image is None else str(control_image),
+            long_prompts=long_prompts,
+            revision=revision,
+            variant=variant,
+            dtype=dtype,
+            device=device,
+            offload=offload,
+        )
+        pipe = load(model, options)
+        self = cls(pipe, name=str(model), companions=options.names)
+        self.schedule, self.family = schedule, with_schedule(self.family, schedule)
+        self.long_prompts, self.changes = long_prompts, options.record()
+        if self.family.announced:
+            print(f"{model}: {self.family.describe_variant()}", file=sys.stderr)
+        return self
+
+    @property
+    def denoiser(self) -> Any:
+        """The network that predicts noise, a torch module with a `config`."""
+        return getattr(self.pipe, self.family.denoiser)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pipeline computes."""
+        return self.pipe._execution_device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the denoiser's weights."""
+        return next(self.denoiser.parameters()).dtype
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether this is a flow-matching pipeline: levels are sigmas, the denoiser predicts eps - x_0."""
+        return is_flow(self.pipe.scheduler)
+
+    def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
+        """Refuse re-denoise where there is no guidance gap: the same scale twice, or a pipeline without guidance.
+
+        Raises:
+            InputError: there is none, with the reason.
+        """
+        self.family.check_gap(self.pipe, denoise_guidance_scale, invert_guidance_scale)
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """(height, width) in pixels the model was made for."""
+        return self.family.default_size(self.pipe)
+
+    def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
+        """(C, H, W) of the latents of one image of `height` x `width` pixels.
+
+        Raises:
+            ShapeError: a size the pipeline cannot draw.
+        """
+        return self.family.latent_shape(self.pipe, height, width)
+
+    def levels(
+        self, num_inference_steps: int, height: int | None = None, width: int | None = None
+    ) -> tuple[float, float, float, float]:
+        """(t_from, t_to, alpha_from, alpha_to): timestep and alpha-bar (sigma for flow) of T and T-k on an N-step grid.
+
+        Args:
+            height, width: in pixels; the grid of some flow pipelines depends on the size.
+
+        Raises:
+            InputError: a number of steps out of range.
+        """
+        known = calls.levels(self, num_inference_steps, (height, width))
+        return known.t_from, known.t_to, known.alpha_from, known.alpha_to
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> TextEmbeds:
+        """Encode prompts and as many empty ones.
+
+        Raises:
+            InputError: no texts, or one str in place of a sequence.
+        """
+        if isinstance(texts, str) or not texts:
+            raise InputError(f"texts {texts!r}", "a list with at least one text")
+        embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
+        if self.long_prompts == "average":
+            seen = average_chunks(self.pipe, self.family.encode, texts, embeds.prompt_embeds)
+            embeds = replace(embeds, prompt_embeds=seen)
+        return embeds
+
+    @property
+    def empty(self) -> TextEmbeds:
+        """One empty prompt, encoded once."""
+        if self._empty is None:
+            self._empty = self.encode([""])
+        return self._empty
+
+    @property
+    def can_share_first_step(self) -> bool:
+        """Whether `sample(after_first_step=True)` is exact: plain DDIM on an even grid."""
+        return self.family.grid == "ddim" and is_plain_ddim(self.pipe.scheduler)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        embeds: TextEmbeds,
+        latents: torch.Tensor,
+        *,
+        guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        after_first_step: bool = False,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> np.ndarray:
+        """Draw images with the pipeline's own sampler, bit for bit what `pipe(prompt, latents=latents, ...)` gives.
+
+        Args:
+            embeds: of B prompts.
+            latents: (B, C, H, W) unit Gaussian.
+            guidance_scale, num_inference_steps: the family's defaults if None.
+            height, width: in pixels; follow from the latents if None.
+            after_first_step: `latents` are x_{T-k} of the same grid, from `denoise_step`; go on from there.
+            generator: for samplers that add noise on the way.
+
+        Returns:
+            uint8 (B, H, W, 3).
+
+        Raises:
+            InputError: `after_first_step` with a sampler for which it is not exact.
+            ShapeError: latents that do not fit the prompts, the model or the size.
+            NoiseError: latents that are not finite.
+        """
+        check_noise(latents, "the latents to sample from")
+        steps = self.family.num_inference_steps if num_inference_steps is None else num_inference_steps
+        if steps < 1:
+            raise InputError(f"num_inference_steps {steps}", "1 or more")
+        own = self.pipe.scheduler
+        if after_first_step and not self.can_share_first_step:
+            expected = "a DDIMScheduler without clipping or thresholding and with leading timestep spacing"
+            raise InputError(
+                f"after_first_step with {type(own).__name__}", expected, "sample from the noise x_T instead"
+            )
+        timesteps = schedule_arguments(self.pipe, self.schedule, steps)
+        images = calls.call(
+            self,
+            WithoutFirstStep(own) if after_first_step else None,
+            embeds,
+            latents,
+            (height, width),
+            self.family.guidance_scale if guidance_scale is None else guidance_scale,
+            num_inference_steps=steps,
+            output_type="np",
+            generator=generator,
+            **timesteps,
+        ).images
+        return (images * 255).round().astype(np.uint8)
+
+    def denoise_step(
+        self, embeds: TextEmbeds, latents: torch.Tensor, *, guidance_scale: float, num_inference_steps: int
+    ) -> torch.Tensor:
+        """x_T -> x_{T-k}, (B, C, H, W): the first DDIM step of an N-step grid (equation 1).
+
+        Raises:
+            InputError: a guidance scale below 1, or above where there is no guidance; a number of steps out of range.
+            ShapeError: latents that do not fit the prompts or the model.
+        """
+        return calls.move(self, embeds, latents, guidance_scale, num_inference_steps)[0]
+
+    def invert_step(
+        self,
+        embeds: TextEmbeds,
+        latents: torch.Tensor,
+        *,
+        guidance_scale: float,
+        num_inference_steps: int,
+        invert_at: InvertAt = "paper",
+    ) -> torch.Tensor:
+        """x_{T-k} -> x'_T, (B, C, H, W): one step of DDIM inversion on an N-step grid (equation 2).
+
+        Args:
+            invert_at: timestep at which the prediction is made, "paper" T-k or "published" T.
+
+        Raises:
+            InputError: as `denoise_step`, or an unknown `invert_at`.
+            ShapeError: latents that do not fit the prompts or the model.
+        """
+        how: Any = {"up": True, "invert_at": invert_at}
+        return calls.move(self, embeds, latents, guidance_scale, num_inference_steps, **how)[0]
+
+    def predictions(
+        self, embeds: TextEmbeds, latents: torch.Tensor, *, guidance_scale: float, num_inference_steps: int
+    ) -> torch.Tensor:
+        """The guided prediction that the pipeline itself makes at level T of an N-step grid, (B, C, H, W) float32.
+
+        eps of models that predict eps or v, and the velocity eps - x_0 of flow models.
+
+        Raises:
+            InputError, ShapeError: as `denoise_step`.
+        """
+        _, predicted, levels = calls.move(self, embeds, latents, guidance_scale, num_inference_steps)
+        predicted = predicted.to(latents.device, torch.float32)
+        if levels.prediction_type != "v_prediction":
+            return predicted
+        return math.sqrt(levels.alpha_from) * predicted + math.sqrt(1 - levels.alpha_from) * latents.float()
+
+    def redenoise(
+        self,
+        embeds: TextEmbeds,
+        latents: torch.Tensor,
+        *,
+        denoise_guidance_scale: float | None = None,
+        invert_guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
+        invert_at: InvertAt = "paper",
+    ) -> torch.Tensor:
+        """x_T -> x'_T, (B, C, H, W): one step down with strong guidance, one step up with weak guidance (algorithm 1).
+
+        Values of None are the family's defaults (`num_inference_steps`: its collection steps).
+
+        Raises:
+            InputError, ShapeError: as `check_gap`, `denoise_step` and `invert_step`.
+        """
+        family = self.family
+        steps = family.collection_steps if num_inference_steps is None else num_inference_steps
+        down = family.denoise_guidance_scale if denoise_guidance_scale is None else denoise_guidance_scale
+        up = family.invert_guidance_scale if invert_guidance_scale is None else invert_guidance_scale
+        self.check_gap(down, up)
+        exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
+        lower = self.denoise_step(embeds, exact, guidance_scale=down, num_inference_steps=steps)
+        upper = self.invert_step(embeds, lower, guidance_scale=up, num_inference_steps=steps, invert_at=invert_at)
+        return upper.to(latents.dtype)

@@ -1,0 +1,156 @@
+"""Other schedulers on a model's noise schedule, and published timestep schedules."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.registry import Registry
+from noiseprompt.core.specs import split_spec
+from noiseprompt.pipelines.levels import is_flow
+
+SCHEDULERS = Registry(
+    "scheduler",
+    {
+        name: f"diffusers:{target}"
+        for target, names in {
+            "DDIMScheduler": ("ddim",),
+            "DDPMScheduler": ("ddpm",),
+            "DEISMultistepScheduler": ("deis",),
+            "DPMSolverMultistepScheduler": ("dpm++",),
+            "DPMSolverSinglestepScheduler": ("dpm++-single",),
+            "EulerAncestralDiscreteScheduler": ("euler-ancestral",),
+            "EulerDiscreteScheduler": ("euler",),
+            "FlowMatchEulerDiscreteScheduler": ("flow-euler",),
+            "FlowMatchHeunDiscreteScheduler": ("flow-heun",),
+            "HeunDiscreteScheduler": ("heun",),
+            "KDPM2AncestralDiscreteScheduler": ("kdpm2-ancestral",),
+            "KDPM2DiscreteScheduler": ("kdpm2",),
+            "LCMScheduler": ("lcm",),
+            "LMSDiscreteScheduler": ("lms",),
+            "PNDMScheduler": ("pndm",),
+            "TCDScheduler": ("tcd",),
+            "UniPCMultistepScheduler": ("unipc",),
+        }.items()
+        for name in (target, *names)
+    },
+)
+"""diffusers' class names and short forms."""
+
+SCHEDULES = {"ays": 10}
+"""Published timestep schedules -> their number of steps."""
+
+_NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
+_FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+_OWN_SIGMAS = ("Flux", "QwenImage", "ZImage", "Lumina", "Chroma")  # their calls pass sigmas to the scheduler
+
+
+def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
+    """(diffusers class, settings) of "dpm++" or "dpm++:use_karras_sigmas=true,solver_order=3".
+
+    Raises:
+        UnknownNameError: no such scheduler.
+        InputError: a setting its class does not have.
+    """
+    import yaml
+
+    name, parts = split_spec(text)
+    cls = SCHEDULERS.get(name if name in SCHEDULERS else name.lower())
+    known = [key for key in inspect.signature(cls.__init__).parameters if key != "self"]
+    settings: dict[str, Any] = {}
+    for part, key, value in parts:
+        if value is None or key not in known:
+            raise InputError(f"setting {part!r} of {cls.__name__}", f"key=value with one of {', '.join(known)}")
+        settings[key] = yaml.safe_load(value)
+    return cls, settings
+
+
+def make_scheduler(pipe: Any, text: str) -> Any:
+    """Another scheduler on the noise schedule of the pipeline's own (`from_config`).
+
+    Latents are never clipped: `clip_sample`, on by default in some classes, is for pixels. PNDM leaves out its
+    Runge-Kutta steps, as Stable Diffusion's own configuration does, unless the model's says otherwise.
+
+    Raises:
+        UnknownNameError, InputError: as `parse_scheduler`; or one for flow matching with a model of another kind, and
+            the other way round.
+    """
+    cls, settings = parse_scheduler(text)
+    kept = (_flow_settings if is_flow(pipe.scheduler) else _noise_settings)(pipe, cls)
+    try:
+        return cls.from_config(pipe.scheduler.config, **{**kept, **settings})
+    except (ValueError, NotImplementedError, TypeError, ImportError) as error:
+        raise InputError(f"{cls.__name__} does not take this: {error}", "settings that fit together") from error
+
+
+def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:
+    """What a scheduler class is told beside the configuration of one that noises with betas."""
+    if cls.__name__.startswith("FlowMatch"):
+        raise InputError(f"{cls.__name__} for a model that is no flow-matching model", "for example ddim or dpm++")
+    config, accepted = pipe.scheduler.config, inspect.signature(cls.__init__).parameters
+    kept = {name: config[name] for name in _NOISE_SCHEDULE if name in accepted and name in config}
+    kept.update({name: False for name in ("clip_sample", "thresholding") if name in accepted})
+    if "skip_prk_steps" in accepted:
+        kept["skip_prk_steps"] = config.get("skip_prk_steps", True)
+    return kept
+
+
+def _flow_settings(pipe: Any, cls: Any) -> dict[str, Any]:
+    """The same for flow matching; two families of classes call the shift of the schedule by two names."""
+    config, accepted = pipe.scheduler.config, inspect.signature(cls.__init__).parameters
+    native = cls.__name__.startswith("FlowMatch")
+    if not native and "use_flow_sigmas" not in accepted:
+        expected = "flow-euler, or unipc or dpm++, which have a flow form"
+        raise InputError(f"{cls.__name__} for a flow-matching model", expected)
+    takes_sigmas = "sigmas" in inspect.signature(cls.set_timesteps).parameters
+    if not takes_sigmas and type(pipe).__name__.startswith(_OWN_SIGMAS):
+        raise InputError(f"{cls.__name__} in a {type(pipe).__name__}", "a scheduler that takes sigmas: flow-euler")
+    shift = config.get("flow_shift") if config.get("shift") is None else config.get("shift")
+    name = "shift" if native else "flow_shift"
+    return {**({} if native else _FLOW), **({} if shift is None or name not in accepted else {name: shift})}
+
+
+def check_schedule(pipe: Any, schedule: str) -> list[int]:
+    """The timesteps of a published schedule, for a pipeline whose scheduler and call accept timesteps.
+
+    Align Your Steps (arXiv 2404.14507) in 10 steps, as `diffusers.schedulers.AysSchedules` lists them.
+
+    Raises:
+        InputError: a family without such a schedule, or a scheduler that takes no timesteps.
+    """
+    from diffusers.schedulers import AysSchedules
+
+    name = type(pipe).__name__
+    kinds = [kind for kind in ("StableDiffusionXL", "StableDiffusion3", "StableDiffusion") if name.startswith(kind)]
+    timesteps = AysSchedules.get(f"{kinds[0]}Timesteps") if kinds else None
+    if timesteps is None:
+        raise InputError(f"schedule {schedule!r} with {name}", "Stable Diffusion 1.x, 2.x or SDXL", "leave it out")
+    own = pipe.scheduler
+    alternatives = "DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler or DDPMScheduler"
+    for callee, what in ((own.set_timesteps, type(own).__name__), (type(pipe).__call__, name)):
+        if "timesteps" not in inspect.signature(callee).parameters:
+            raise InputError(
+                f"schedule {schedule!r} with {what}, which takes no timesteps", alternatives, 'choose scheduler "dpm++"'
+            )
+    other = [key for key in own.config if key.startswith("use_") and key.endswith("_sigmas") and own.config[key]]
+    if other:
+        raise InputError(f"schedule {schedule!r} with {other[0]}", "one of the two: both choose the noise levels")
+    return list(timesteps)
+
+
+def schedule_arguments(pipe: Any, schedule: str | None, num_inference_steps: int) -> dict[str, Any]:
+    """What a pipeline call needs for a schedule: {"timesteps": [...]}, or {} without one.
+
+    Raises:
+        InputError: another number of steps than the schedule has, or as `check_schedule`.
+    """
+    if schedule is None:
+        return {}
+    if num_inference_steps != SCHEDULES[schedule]:
+        raise InputError(
+            f"{num_inference_steps} steps with schedule {schedule!r}",
+            f"{SCHEDULES[schedule]}, the steps it was optimised for",
+            "leave num_inference_steps out",
+        )
+    return {"timesteps": check_schedule(pipe, schedule)}

@@ -1,0 +1,126 @@
+"""Files of rows, by suffix: `.csv`, `.json` (a list), `.jsonl`, `.parquet`; `.txt` holds one text a line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.errors import MissingDependencyError, PromptError
+
+SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
+
+
+def read_rows(path: Path, columns: Collection[str] = ()) -> list[Any]:
+    """The entries of a file: texts of a .txt, mappings by column of a table, whatever a .json or .jsonl lists.
+
+    Args:
+        path: of the file.
+        columns: of a parquet file, the only ones to read, in lower case; all where empty (pictures are skipped so).
+
+    Raises:
+        PromptError: missing, empty, not UTF-8, malformed, or of another suffix.
+        MissingDependencyError: a parquet file without pyarrow.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        hint = "rename or convert the file" if path.exists() else 'splits of the embedded world look like "shapes:test"'
+        raise PromptError(f"{path} has the unknown suffix {suffix!r}", f"one of {', '.join(SUFFIXES)}", hint)
+    if not path.is_file():
+        raise PromptError(f"there is no file {path}", "a file of prompts", "check the path")
+    if suffix == ".parquet":
+        return _read_parquet(path, columns)
+    text = decode(path)
+    if not text.strip():
+        raise PromptError(f"{path} is empty", "at least one prompt")
+    if suffix == ".txt":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    return {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}[suffix](text, path)
+
+
+def decode(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte = data[error.start]
+        raise PromptError(
+            f"{path} is not UTF-8: byte 0x{byte:02x} at offset {error.start}", "a UTF-8 file", "save it again as UTF-8"
+        ) from error
+
+
+def _read_csv(text: str, path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise PromptError(
+            f"{path} is not a readable CSV file: {error}", "comma-separated rows below a header"
+        ) from error
+    return [{str(k): v for k, v in row.items() if k is not None} for row in rows]
+
+
+def _read_json(text: str, path: Path) -> list[Any]:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise PromptError(f"{path} is not JSON: {error}", "a list of texts or of objects") from error
+    if not isinstance(data, list):
+        raise PromptError(f"{path} holds {noun(data)}", "a list of texts or of objects")
+    return data
+
+
+def _read_jsonl(text: str, path: Path) -> list[Any]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise PromptError(
+                    f"line {number} of {path} is not JSON: {error}", "one text or object a line"
+                ) from error
+    return rows
+
+
+def _read_parquet(path: Path, columns: Collection[str]) -> list[dict[str, Any]]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingDependencyError(
+            "parquet files need pyarrow", "pyarrow installed", "run `pip install pyarrow`"
+        ) from error
+    try:
+        present = pq.read_schema(path).names
+        wanted = [name for name in present if name.strip().lower() in columns] if columns else present
+        return pq.read_table(path, columns=wanted).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise PromptError(f"{path} is not a readable parquet file: {error}", "a parquet file") from error
+
+
+def seed_of(value: Any, where: str) -> int | None:
+    """The seed that a row names, None where the cell is empty.
+
+    Args:
+        where: the row, for the message.
+
+    Raises:
+        PromptError: no whole number from 0 to 2**63 - 1, what noise can be drawn from.
+    """
+    if value is None or not str(value).strip():
+        return None
+    try:
+        seed = int(value)
+    except (TypeError, ValueError, OverflowError):  # the last from infinity
+        seed = -1
+    if isinstance(value, bool) or not 0 <= seed < 2**63 or (isinstance(value, float) and value != seed):
+        raise PromptError(f"{where} has the seed {value!r}", "a whole number from 0 to 2**63 - 1")
+    return seed
+
+
+def noun(value: Any) -> str:
+    """A JSON value in a word."""
+    return {dict: "an object", list: "a list", str: "a text"}.get(type(value), f"{value!r}")

@@ -1,0 +1,208 @@
+"""Prompts from a file, from a published set of prompts, or from a split of the embedded world.
+
+Files, by suffix: `.txt` (one prompt a line), `.csv`, `.json` (a list of texts or of objects), `.jsonl`, `.parquet`.
+Tables may hold the columns `seed` (the noise's seed) and `kind` or `category` (for tables by kind). A text that occurs
+twice is kept once, with its first kind, unless the two name different seeds.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.types import Prompt
+from noiseprompt.prompts.files import SUFFIXES, noun, read_rows, seed_of
+from noiseprompt.prompts.published import SETS, read_set
+
+__all__ = ["PromptList", "load_prompts", "read_seeds", "source_kind", "wrong_prompt"]
+
+TEXT_COLUMNS = ("prompt", "text", "caption")
+"""Columns taken for the text where none is named, in this order."""
+
+
+@dataclass(frozen=True)
+class PromptList:
+    """Prompts in the order of their source.
+
+    Fields:
+        prompts: without duplicates, never empty.
+        duplicates: how many were dropped because they occurred before.
+        source: where they came from, as given.
+    """
+
+    prompts: tuple[Prompt, ...]
+    duplicates: int
+    source: str
+
+
+def load_prompts(
+    source: str,
+    *,
+    column: str | None = None,
+    limit: int | None = None,
+    model: str = "",
+    seeds: str | Path | None = None,
+) -> PromptList:
+    """Prompts of `source`.
+
+    Args:
+        source: "shapes:train", "shapes:validation", "shapes:test", "shapes:held-out" (for the model "shapes" the part
+            after the colon is enough), the path of a file, or a published set such as "drawbench:FILE"
+            (`prompt_sets.SETS`).
+        column: name of the text's column; by default the first of `TEXT_COLUMNS` that is there, or the only column.
+        limit: at most so many prompts, from the start, counted without duplicates.
+        model: that the prompts are for.
+        seeds: a file with a whole number for each prompt, in their order (blank rows do not count): `.txt`, one a line,
+            or a table with a column `seed`.
+
+    Raises:
+        PromptError: the source is missing, empty, not UTF-8, malformed, lacks the column, or the file of seeds has
+            fewer numbers than there are prompts to take, or more than the source has prompts.
+        UnknownNameError: no such split of the world.
+        MissingDependencyError: a parquet file without pyarrow.
+    """
+    if limit is not None and limit < 1:
+        raise PromptError(f"limit {limit}", "a number of prompts above 0")
+    found = _find(str(source), column, model)
+    if seeds is not None:
+        found = _with_seeds(found, read_seeds(Path(seeds)), seeds, limit)
+    kept, duplicates = _unique(found, limit)
+    if not kept:
+        raise PromptError(f"{source} holds no prompt", "at least one non-empty text")
+    return PromptList(tuple(kept), duplicates, str(source))
+
+
+def wrong_prompt(prompts: Sequence[Prompt], index: int) -> Prompt:
+    """The prompt half the list away, or the next one after it with another text: what the control draws noise for.
+
+    Raises:
+        InputError: all prompts have the same text.
+    """
+    n = len(prompts)
+    shifted = (prompts[(index + n // 2 + k) % n] for k in range(n))
+    found = next((p for p in shifted if p.text != prompts[index].text), None)
+    if found is None:
+        raise InputError("a swap control with one prompt", "at least two different prompts")
+    return found
+
+
+def source_kind(source: str, model: str = "") -> Literal["split", "set", "file", ""]:
+    """What `load_prompts` takes `source` for, by its spelling: "" for a plain text, which it refuses.
+
+    Args:
+        model: that the prompts are for.
+    """
+    name, colon, _ = source.partition(":")
+    if colon and name == "shapes":
+        return "split"
+    if colon and name in SETS:
+        return "set"
+    if Path(source).suffix.lower() in SUFFIXES:
+        return "file"
+    bare = not colon and not Path(source).suffix and "/" not in source
+    return "split" if bare and model == "shapes" else ""
+
+
+def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
+    kind, (name, colon, rest) = source_kind(source, model), source.partition(":")
+    if kind == "split":
+        from noiseprompt.shapes.splits import prompts_of
+
+        return prompts_of(rest if colon else source)
+    if kind == "set":
+        return read_set(name, rest)
+    return _from_rows(read_rows(Path(source)), Path(source), column)
+
+
+def read_seeds(path: Path) -> list[int]:
+    """The numbers of a file of seeds.
+
+    Raises:
+        PromptError: an entry that is no whole number from 0 on.
+    """
+    values = [row.get("seed") if isinstance(row, dict) else row for row in read_rows(path)]
+    seeds = [seed_of(value, f"entry {number} of {path}") for number, value in enumerate(values, 1)]
+    missing = [number for number, seed in enumerate(seeds, 1) if seed is None]
+    if missing:
+        raise PromptError(f"entry {missing[0]} of {path} names no seed", "a whole number, in a table under `seed`")
+    return [seed for seed in seeds if seed is not None]
+
+
+def _with_seeds(found: Sequence[Prompt], seeds: Sequence[int], path: str | Path, limit: int | None) -> list[Prompt]:
+    wanted = len(found) if limit is None else min(limit, len(found))
+    if not wanted <= len(seeds) <= len(found):
+        asked = wanted if len(seeds) < wanted else len(found)
+        raise PromptError(f"{len(seeds)} seeds in {path} for {asked} prompts", "a seed for each prompt")
+    return [replace(prompt, seed=seed) for prompt, seed in zip(found, seeds, strict=False)]
+
+
+def _unique(found: Iterable[Prompt], limit: int | None) -> tuple[list[Prompt], int]:
+    kept: list[Prompt] = []
+    seen: set[tuple[str, int | None]] = set()
+    duplicates = 0
+    for prompt in found:
+        key = (prompt.id, prompt.seed)
+        if key in seen:
+            duplicates += 1
+        elif limit is None or len(kept) < limit:
+            kept.append(prompt)
+            seen.add(key)
+        else:
+            break
+    return kept, duplicates
+
+
+def _from_rows(rows: list[Any], path: Path, column: str | None) -> list[Prompt]:
+    columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
+    if not columns:
+        if column is not None and rows:
+            raise PromptError(
+                f"{path} has no columns, but column {column!r} is asked for",
+                "a list of objects",
+                "leave the column out",
+            )
+        name = ""
+    else:
+        name = _text_column(columns, path, column)
+    prompts = []
+    for number, row in enumerate(rows, 1):
+        prompt = _prompt(row, name, f"entry {number} of {path}")
+        if prompt is not None:
+            prompts.append(prompt)
+    return prompts
+
+
+def _text_column(columns: list[str], path: Path, column: str | None) -> str:
+    if column is None:
+        known = [name for name in TEXT_COLUMNS if name in columns]
+        if known or len(columns) == 1:
+            return (known or columns)[0]
+        raise PromptError(
+            f"{path} has the columns {', '.join(columns)}",
+            f"one of {', '.join(TEXT_COLUMNS)}",
+            "name the text's column",
+        )
+    if column not in columns:
+        close = difflib.get_close_matches(column, columns, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else ""
+        raise PromptError(f"{path} has no column {column!r}", f"one of {', '.join(columns)}", hint)
+    return column
+
+
+def _prompt(row: Any, column: str, where: str) -> Prompt | None:
+    """The prompt of one entry, None where its text is blank."""
+    if isinstance(row, str):
+        return Prompt(row.strip()) if row.strip() else None
+    if not isinstance(row, dict):
+        raise PromptError(f"{where} is {noun(row)}", "a text or an object")
+    text = row.get(column)
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise PromptError(f"{where} holds {noun(text)} in {column!r}", "a text")
+    kind = next((row[name] for name in ("kind", "category") if row.get(name) not in (None, "")), "")
+    return Prompt(text.strip(), str(kind).strip(), seed_of(row.get("seed"), where)) if text.strip() else None

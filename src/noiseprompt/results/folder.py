@@ -1,0 +1,258 @@
+"""An evaluation's folder on disk: settings.json, results.jsonl, the lock, and what is left of a killed run.
+
+What people publish holds no path of the machine; .judging.json, hidden, keeps those that judging again needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.core.config import fingerprint
+from noiseprompt.core.environment import _environment
+from noiseprompt.core.errors import ConfigError, InputError, StoreError
+from noiseprompt.core.files import Lock as Lock
+from noiseprompt.core.files import append, replace_parts
+from noiseprompt.core.files import replace as replace
+from noiseprompt.core.types import EvalResult
+from noiseprompt.results.names import public_spec, slug
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PATHS = ".judging.json"
+"""The judging as it was given; settings.json tells it without paths."""
+
+Key = tuple[str, int]
+"""(prompt id, seed): one image of every method."""
+
+
+def settle(
+    out: Path,
+    settings: dict[str, Any],
+    methods: dict[str, dict[str, Any]],
+    judging: Mapping[str, Any] | None = None,
+    refused: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse a folder of other settings; else write settings.json, with the methods it had before.
+
+    A method that an earlier run left out stays left out until it is asked for again.
+
+    Args:
+        settings: everything the results depend on but the methods.
+        methods: label -> what the label does not tell (`NoiseMethod.describe`).
+        judging: what is done with the images once they are there; may differ from the last time.
+        refused: label -> why a method of this run is left out from the start.
+
+    Raises:
+        ConfigError: both fingerprints and what differs.
+    """
+    path = out / "settings.json"
+    left_out: dict[str, str] = {}
+    if path.is_file():
+        old = read_settings(out)
+        left_out = {label: reason for label, reason in old["refused"].items() if label not in methods}
+        old_settings, old_methods = old["settings"], old["methods"]
+        theirs, ours = _compared(old_settings), _compared(settings)
+        changed = [f"{key}: {theirs.get(key)} there, {ours[key]} here" for key in ours if theirs.get(key) != ours[key]]
+        changed += [
+            f"method {m}: {old_methods[m]} there, {methods[m]} here"
+            for m in methods
+            if m in old_methods and old_methods[m] != methods[m]
+        ]
+        if changed:
+            prints = f"fingerprint {fingerprint(old_settings)} there, {fingerprint(settings)} here"
+            raise ConfigError(
+                f"{out} was made with other settings ({prints}): {'; '.join(changed)}",
+                "the same settings",
+                "choose a new folder",
+            )
+        methods = {**old_methods, **methods}
+    elif (out / "results.jsonl").exists():
+        raise ConfigError(
+            f"{out} holds results without settings.json",
+            "a new folder, or one made by an evaluation",
+            "choose a new folder",
+        )
+    data = {
+        "fingerprint": fingerprint(settings),
+        "settings": settings,
+        "methods": methods,
+        "judging": _public(judging or {}),
+        "refused": {**left_out, **(refused or {})},
+        "environment": _environment(),
+    }
+    replace(out / PATHS, json.dumps(dict(judging or {}), indent=1) + "\n")
+    replace(path, json.dumps(data, indent=1) + "\n")
+
+
+def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are compared: of the model's name the last part alone, for older folders hold its path.
+
+    The weights are told by their digest: the same model may lie in another folder.
+    """
+    pipeline = settings.get("pipeline", {})
+    return {**settings, "pipeline": {**pipeline, "name": Path(pipeline.get("name", "")).name}}
+
+
+def _public(judging: Mapping[str, Any]) -> dict[str, Any]:
+    """The judging without paths."""
+    from noiseprompt.core.files import public_name
+
+    told = dict(judging)
+    for name, public in (("features", public_spec), ("reference", public_name)):
+        if told.get(name):
+            told[name] = public(told[name])
+    return told
+
+
+def note_refused(out: Path, refused: Mapping[str, str]) -> None:
+    """Add to settings.json which methods are left out, and why: label -> reason."""
+    data = read_settings(out)
+    data["refused"].update(refused)
+    replace(out / "settings.json", json.dumps(data, indent=1) + "\n")
+
+
+def read_settings(out: Path) -> dict[str, Any]:
+    """What `settle` wrote: fingerprint, settings, methods, judging, refused and environment.
+
+    The paths that earlier releases wrote are left out.
+
+    Raises:
+        InputError: no evaluation there.
+        ConfigError: a damaged file.
+    """
+    from noiseprompt.core.files import public_name
+
+    data = _read_settings(out)
+    pipeline = data["settings"].get("pipeline", {})
+    named = {**pipeline, "name": public_name(pipeline["name"])} if "name" in pipeline else pipeline
+    return {**data, "settings": {**data["settings"], "pipeline": named}, "judging": _public(data["judging"])}
+
+
+def read_judging(out: Path) -> dict[str, Any]:
+    """How the images are judged, with the paths of the machine where they were given.
+
+    Raises:
+        InputError, ConfigError: as `read_settings`.
+    """
+    try:
+        return json.loads((out / PATHS).read_text(encoding="utf-8"))
+    except OSError:  # of an earlier release, or copied without hidden files
+        return _read_settings(out)["judging"]
+    except ValueError as error:
+        raise ConfigError(f"{out / PATHS} is damaged: {error}", "JSON", "run the evaluation again") from error
+
+
+def _read_settings(out: Path) -> dict[str, Any]:
+    path = out / "settings.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
+    except OSError as error:
+        raise InputError(
+            f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged: {error}", "JSON", "evaluate into a new folder") from error
+    if missing:
+        raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}", "a file written by an evaluation")
+    return {"judging": {}, "refused": {}, **data}
+
+
+def resume(out: Path, batches: Sequence[Sequence[Key]]) -> set[tuple[int, str]]:
+    """(batch number, method) of the complete batches of an earlier run; the lines of all others leave the file.
+
+    Args:
+        batches: (prompt id, seed) of every image, as they are cut now.
+
+    Raises:
+        StoreError: a damaged line, or an image that is in no batch.
+    """
+    path = out / "results.jsonl"
+    batch_of = {key: index for index, batch in enumerate(batches) for key in batch}
+    seen: dict[tuple[int, str], set[Key]] = {}
+    for r in iter_results(out):
+        if (r.prompt_id, r.seed) not in batch_of:
+            raise StoreError(
+                f"{path} holds prompt {r.prompt_id} with seed {r.seed}",
+                "only images of this evaluation",
+                "choose a new folder",
+            )
+        seen.setdefault((batch_of[r.prompt_id, r.seed], r.method), set()).add((r.prompt_id, r.seed))
+    finished = {key for key, images in seen.items() if len(images) == len(batches[key[0]])}
+    if path.exists() and (len(finished) < len(seen) or not _ends_in_newline(path)):
+        kept = (r for r in iter_results(out) if (batch_of[r.prompt_id, r.seed], r.method) in finished)
+        replace_parts(path, (_line(r) for r in kept))
+    return finished
+
+
+def iter_results(folder: Path) -> Iterator[EvalResult]:
+    """Every image of `folder`/results.jsonl, one at a time; a torn last line, left by a killed run, is dropped.
+
+    Raises:
+        StoreError: a damaged line before the last.
+    """
+    path = Path(folder) / "results.jsonl"
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                if line.strip():
+                    yield EvalResult(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                if line.endswith(b"\n"):  # a whole line
+                    raise StoreError(
+                        f"line {number} of {path} is damaged", "one JSON object a line", "evaluate into a new folder"
+                    ) from error
+
+
+def iter_counted(folder: Path) -> Iterator[EvalResult]:
+    """The images that count: those of `iter_results` but of methods that were left out.
+
+    Raises:
+        InputError: no evaluation there.
+        StoreError: as `iter_results`.
+    """
+    refused = read_settings(folder)["refused"]
+    return (result for result in iter_results(folder) if result.method not in refused)
+
+
+def read_results(folder: Path) -> list[EvalResult]:
+    """All of `iter_results` at once.
+
+    Raises:
+        StoreError: a damaged line before the last.
+    """
+    return list(iter_results(folder))
+
+
+def _ends_in_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return not size or file.read(1) == b"\n"
+
+
+def _line(result: EvalResult) -> str:
+    return json.dumps(asdict(result), ensure_ascii=False) + "\n"
+
+
+def save_image(out: Path, label: str, name: str, image: np.ndarray) -> str:
+    """Write uint8 (H, W, 3) as PNG; returns the file's name under `out`/images."""
+    from PIL import Image
+
+    path = out / "images" / slug(label) / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return f"{slug(label)}/{name}.png"
+
+
+def append_results(path: Path, results: Sequence[EvalResult]) -> None:
+    """Add a line an image."""
+    append(path, "".join(map(_line, results)))

@@ -1,0 +1,196 @@
+"""Figures of all images of a method together: distance to reference pictures, precision, recall, and diversity.
+
+    images/METHOD/*.png ──extractor──> features/METHOD.npz ──> {"fid", "precision", "recall", "diversity"}
+
+Features are kept on disk, so that a run that was killed here, or a summary made again, computes none twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noiseprompt.core.config import fingerprint
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.files import public_name
+from noiseprompt.core.specs import split_spec
+from noiseprompt.results.folder import Key, iter_counted
+from noiseprompt.results.names import public_spec, slug
+from noiseprompt.results.summary import Reference, SetFigures, Sets
+
+BATCH = 64
+"""Images in memory at once."""
+
+REFERENCE_SCENES = 2000
+"""About so many scenes of the world are rendered to compare with, the same number for every prompt."""
+
+NEIGHBOURS = 3
+"""Of precision and recall, as in the paper that defines them (Kynkaanniemi et al., arXiv:1904.06991)."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+class _Extractor:
+    """The feature network, loaded when the first features are really needed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.weights = [_stamp(Path(value)) for _, _, value in split_spec(name)[1] if value]
+        """Size and time of the files its options name: new weights in their place make other features."""
+        self._features: Any = None
+
+    def __call__(self, images: Iterable[np.ndarray]) -> np.ndarray:
+        """uint8 (H, W, 3) each -> float32 (N, D)."""
+        if self._features is None:
+            from noiseprompt.scorers.sets.extractors import load_features
+
+            self._features = load_features(self.name)
+        return np.concatenate([self._features.features(batch) for batch in _batches(images)])
+
+
+def _stamp(path: Path) -> list[tuple[int, int]]:
+    """(bytes, time of the last change) of a file or of the files in a folder; [] where there is none."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [(f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+
+
+def measure(out: Path, extractor: str, reference: str = "", *, world: bool = False) -> Sets | None:
+    """The set metrics of every method with saved images.
+
+    Args:
+        out: folder of an evaluation.
+        extractor: a name of `registry.FEATURES`, with options as in "inception:path=FOLDER".
+        reference: a folder of pictures; rendered scenes of the prompts where empty and `world`; else nothing.
+
+    Returns:
+        None where no image was saved; fid, precision and recall are None without a reference.
+
+    Raises:
+        UnknownNameError: no such extractor.
+        InputError: a reference folder without pictures.
+    """
+    from noiseprompt.scorers.sets.distances import fid, precision_recall
+
+    network = _Extractor(extractor)
+    images, texts = _saved(out)
+    if not images:
+        return None
+    target, words = _reference(out, network, reference, texts if world else [])
+    figures, diversity = {}, {}
+    for label, files in images.items():
+        keys = sorted(files)
+        pictures = (_picture(out / "images" / files[k]) for k in keys)
+        found = _cached(out / "features" / f"{slug(label)}.npz", network, _of_files(network, keys), pictures)
+        enough = min(len(target), len(found)) > NEIGHBOURS
+        near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
+        figures[label] = SetFigures(len(keys), fid(found, target) if enough else None, *near)
+        diversity[label] = _spread(keys, found)
+    return Sets(Reference(public_spec(extractor), words, len(target)), figures, diversity)
+
+
+def _spread(keys: Sequence[Key], features: np.ndarray) -> dict[str, float]:
+    """Mean distance between the images of each prompt; {} where no prompt has two."""
+    from noiseprompt.scorers.sets.distances import diversity, group
+
+    grouped = group(features, [prompt_id for prompt_id, _ in keys])
+    several = {prompt_id: rows for prompt_id, rows in grouped.items() if len(rows) > 1}
+    return diversity(several) if several else {}
+
+
+def _saved(out: Path) -> tuple[dict[str, dict[Key, str]], list[str]]:
+    """Method -> (prompt id, seed) -> file of the image; and the texts of the prompts, in order."""
+    images: dict[str, dict[Key, str]] = {}
+    texts: dict[str, None] = {}
+    for r in iter_counted(out):
+        texts[r.text] = None
+        if r.image and (out / "images" / r.image).is_file():
+            images.setdefault(r.method, {})[r.prompt_id, r.seed] = r.image
+    return images, list(texts)
+
+
+def _of_files(network: _Extractor, keys: Sequence[Any]) -> dict[str, Any]:
+    """What features of pictures on disk depend on."""
+    return {"extractor": network.name, "weights": network.weights, "keys": [list(map(str, key)) for key in keys]}
+
+
+def _cached(path: Path, network: _Extractor, of: dict[str, Any], images: Iterable[np.ndarray]) -> np.ndarray:
+    """Features from `path` where it holds those `of` the same, else computed and written there at once."""
+    mark = fingerprint(of)
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["mark"]) == mark:
+                return data["features"]
+    found = network(images)
+    _write(path, mark, found)
+    return found
+
+
+def _write(path: Path, mark: str, features: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, mark=np.array(mark), features=features)
+    os.replace(temporary, path)
+
+
+def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:
+    """Features of the reference pictures and what they are; none where there is neither a folder nor a world."""
+    if folder:
+        files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise InputError(f"no picture in {folder}", f"a folder of {', '.join(SUFFIXES)}", "check --reference")
+        keys = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
+        path = out / "features" / "of-reference.npz"
+        found = _cached(path, network, _of_files(network, keys), map(_picture, files))
+        return found, f"the pictures in {public_name(folder)}"
+    if not texts or not all(map(_of_the_world, texts)):
+        return np.zeros((0, 1), np.float32), ""
+    each = -(-REFERENCE_SCENES // len(texts))
+    of = {"e": network.name, "w": network.weights, "each": each, "texts": texts}
+    found = _cached(out / "features" / "of-scenes.npz", network, of, _scenes(texts, each))
+    return found, f"rendered scenes, {each} for each of {len(texts)} prompts"
+
+
+def _of_the_world(text: str) -> bool:
+    from noiseprompt.shapes.scenes import parse
+
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _scenes(texts: Sequence[str], each: int) -> Iterator[np.ndarray]:
+    """uint8 (64, 64, 3): `each` scenes that show each prompt, always the same ones."""
+    from noiseprompt.shapes.scenes import parse, random_scene, render
+
+    for text in texts:
+        rng = np.random.default_rng(list(hashlib.sha256(f"reference/{text}".encode()).digest()[:16]))
+        request = parse(text)
+        for _ in range(each):
+            yield (render(random_scene(rng, request)) * 255).round().astype(np.uint8)
+
+
+def _picture(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Up to `BATCH` pictures of one size together, uint8 (N, H, W, 3), in order."""
+    batch: list[np.ndarray] = []
+    for image in images:
+        if batch and (len(batch) == BATCH or image.shape != batch[0].shape):
+            yield np.stack(batch)
+            batch = []
+        batch.append(image)
+    if batch:
+        yield np.stack(batch)

@@ -1,0 +1,1 @@
+"""Judges of many images together: Frechet distance, precision and recall, diversity, and the features they need."""

@@ -1,0 +1,1 @@
+"""Stage I: prompts -> a noise prompt data set."""

@@ -1,0 +1,1 @@
+"""Stage IV: methods compared on the same prompts and seeds."""

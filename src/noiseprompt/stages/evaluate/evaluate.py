@@ -1,0 +1,300 @@
+"""Methods x prompts x seeds -> scored images, paired and resumable.
+
+A folder of results:
+    settings.json      what the results depend on and its fingerprint; another setting is refused
+    results.jsonl      one line an image (`EvalResult`), appended a batch at a time
+    diagnostics.jsonl  what each method did to the noise
+    images/            PNG, one folder a method
+    features/          of the saved images, for the set metrics
+    results.json       `summarize` of the lines, written at the end
+    results.md         the same in words and tables
+
+The prompt x seed list is cut into fixed batches, and each batch goes through every method in turn. A batch that was cut
+short is made again as a whole, so an interrupted run ends with the results of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from noiseprompt.core.config import to_dict
+from noiseprompt.core.errors import NoiseError, NoisepromptError
+from noiseprompt.core.files import Lock, append, replace
+from noiseprompt.core.types import EvalResult, Prompt
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, Sampling, make_noise
+from noiseprompt.noise import figures as diagnostics
+from noiseprompt.noise.guard import Guard
+from noiseprompt.noise.seeds import batch_noise, sampler_generators
+from noiseprompt.results.folder import (
+    append_results,
+    iter_results,
+    note_refused,
+    read_judging,
+    read_results,
+    read_settings,
+    resume,
+    save_image,
+    settle,
+)
+from noiseprompt.results.sets import measure
+from noiseprompt.results.summarize import summarize
+from noiseprompt.results.summary import Summary, summary_dict
+from noiseprompt.results.words import markdown
+from noiseprompt.stages.evaluate.plan import (
+    JUDGING,
+    EvaluateConfig,
+    Item,
+    all_methods,
+    check,
+    extractor_name,
+    plan,
+    run_settings,
+)
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.scorers.base import Scorer
+
+__all__ = [
+    "EvalProgress",
+    "EvaluateConfig",
+    "all_methods",
+    "evaluate",
+    "read_results",
+    "summarize",
+    "summarize_run",
+]
+
+
+@dataclass(frozen=True)
+class EvalProgress:
+    """One batch of one method, on disk.
+
+    Fields:
+        method: label.
+        results: of the batch; none where the method refuses: it is left out from here on.
+        done, total: images so far, those of an earlier run included, and in all, of the methods that are not left out.
+        seconds: this batch took, scoring included.
+    """
+
+    method: str
+    results: tuple[EvalResult, ...]
+    done: int
+    total: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What every batch needs."""
+
+    pipeline: Pipeline
+    scorers: Sequence[Scorer]
+    methods: dict[str, NoiseMethod]
+    optional: Collection[str]
+    refused: dict[str, str]
+    config: EvaluateConfig
+    out: Path
+    guard: Guard
+
+
+def evaluate(
+    pipeline: Pipeline,
+    prompts: Sequence[Prompt],
+    scorers: Sequence[Scorer],
+    methods: Sequence[MethodSpec],
+    config: EvaluateConfig,
+    out: str | Path,
+    *,
+    optional: Collection[str] = (),
+    guard: Guard | None = None,
+) -> Iterator[EvalProgress]:
+    """Draw and score every image that `out` does not hold yet; at the end write results.json and results.md.
+
+    More methods may be given for a folder later on; everything that an image or a score depends on must be as it was.
+
+    Args:
+        methods: among them "standard", which the others are compared with.
+        optional: labels of methods that may refuse this pipeline or these prompts: they are left out from there on, the
+            reason is noted, and what they drew until then counts nowhere.
+        guard: watches every noise and keeps its figures; warns about noise that is not like unit Gaussian noise.
+
+    Yields:
+        one record a batch and method, after its results are on disk.
+
+    Raises:
+        InputError: nothing to evaluate, a method twice, or a control without a second prompt.
+        ConfigError: `out` was made with other settings.
+        StoreLockedError: another process evaluates into `out`.
+        NoiseError: a method gave noise, or a scorer a score, that is not finite.
+    """
+    out = Path(out)
+    check(prompts, scorers, methods, config)
+    alone = len({p.text for p in prompts}) < 2
+    refused = {
+        m.label: "Its control needs a second prompt." for m in methods if m.swap and alone and m.label in optional
+    }
+    methods = [spec for spec in methods if spec.label not in refused]
+    items = plan(prompts, config, pipeline, any(spec.swap for spec in methods))
+    run = _Run(pipeline, scorers, {}, optional, refused, config, out, guard or Guard())
+    _prepare(run, methods)
+    extractor = extractor_name(config, pipeline.name)
+    if extractor:
+        from noiseprompt.scorers.sets.extractors import load_features
+
+        load_features(extractor)  # a wrong name or missing weights are told before anything is drawn
+    out.mkdir(parents=True, exist_ok=True)
+    with Lock(out / ".lock"):
+        judging = {name: to_dict(config)[name] for name in JUDGING}
+        judging["features"] = extractor
+        described = {label: method.describe() for label, method in run.methods.items()}
+        settle(out, run_settings(pipeline, prompts, scorers, config), described, judging, refused)
+        yield from _draw(run, items, methods)
+        summarize_run(out)
+
+
+def _prepare(run: _Run, specs: Sequence[MethodSpec]) -> None:
+    config = run.config
+    sampling = Sampling(config.guidance_scale, config.num_inference_steps, config.height, config.width)
+    for spec in specs:
+        try:
+            method = spec.build()
+            method.prepare(run.pipeline, sampling)
+            run.methods[spec.label] = method
+        except NoisepromptError as error:
+            _refuse(run, spec, error)
+
+
+def _refuse(run: _Run, spec: MethodSpec, error: NoisepromptError) -> None:
+    """Note why an optional method is left out.
+
+    Raises:
+        NoisepromptError: the method is not optional.
+    """
+    if spec.label not in run.optional:
+        raise error
+    run.refused[spec.label] = str(error)
+
+
+def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec]) -> Iterator[EvalProgress]:
+    size, out = run.config.batch_size, run.out
+    batches = [items[i : i + size] for i in range(0, len(items), size)]
+    finished = resume(out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches])
+    drawn: Counter[str] = Counter()
+    for number, label in finished:
+        drawn[label] += len(batches[number])
+    for index, batch in enumerate(batches):
+        todo = [m for m in methods if (index, m.label) not in finished and m.label not in run.refused]
+        for spec, results, figures, seconds in _batch(run, batch, todo):
+            if results:
+                append(out / diagnostics.FILE, diagnostics.record(spec.label, index, figures))
+                append_results(out / "results.jsonl", results)
+            else:
+                note_refused(out, run.refused)  # at once: a run that is killed later tells it too
+            drawn[spec.label] += len(results)
+            counted = [m.label for m in methods if m.label not in run.refused]
+            done, total = sum(drawn[label] for label in counted), len(items) * len(counted)
+            yield EvalProgress(spec.label, tuple(results), done, total, seconds)
+
+
+def summarize_run(out: str | Path) -> Summary:
+    """Write results.json and results.md from the lines and images in `out`, complete or not; returns the summary.
+
+    Raises:
+        InputError: no evaluation there.
+        StoreError: a damaged line.
+    """
+    out = Path(out)
+    data = read_settings(out)
+    config: dict[str, Any] = data["settings"]["config"]
+    judging: dict[str, Any] = read_judging(out)
+    name, model = judging.get("features", ""), data["settings"]["pipeline"]["name"]
+    summary = summarize(
+        iter_results(out),
+        filter_scorers=judging.get("filter_scorers", ()),
+        sets=measure(out, name, judging.get("reference", ""), world=model == "shapes") if name else None,
+        refused=data["refused"],
+        steered={label: told["scorer"] for label, told in data["methods"].items() if "scorer" in told},
+        seed=config["seed"],
+    )
+    replace(out / "results.json", json.dumps(summary_dict(summary), indent=1) + "\n")
+    replace(out / "results.md", markdown(summary))
+    return summary
+
+
+# ------------------------------------------------------------------------------------------------------------ drawing
+
+
+def _batch(
+    run: _Run, batch: Sequence[Item], specs: Sequence[MethodSpec]
+) -> Iterator[tuple[MethodSpec, list[EvalResult], dict[str, list[float]], float]]:
+    """Results and noise figures of one batch for each method in turn, none of one that refuses; texts are encoded once
+    for all of them."""
+    if not specs:
+        return
+    pipeline, config = run.pipeline, run.config
+    shape = pipeline.latent_shape(config.height, config.width)
+    noise = batch_noise([item.seed for item in batch], shape, device=str(pipeline.device))
+    embeds = pipeline.encode([item.prompt.text for item in batch])
+    swapped = pipeline.encode([item.wrong for item in batch]) if any(spec.swap for spec in specs) else None
+    for spec in specs:
+        start, calls = _now(pipeline), pipeline.denoiser_calls
+        try:
+            latents = make_noise(spec, run.methods[spec.label], pipeline, embeds, swapped, noise)
+        except NoisepromptError as error:
+            _refuse(run, spec, error)
+            yield spec, [], {}, _now(pipeline) - start
+            continue
+        middle = _now(pipeline)
+        images = pipeline.sample(
+            embeds,
+            latents,
+            guidance_scale=config.guidance_scale,
+            num_inference_steps=config.num_inference_steps,
+            height=config.height,
+            width=config.width,
+            generator=sampler_generators([item.seed for item in batch]),
+        )
+        end = _now(pipeline)
+        run.guard.watch(spec.label, latents, noise)
+        n = len(batch)
+        spent = ((pipeline.denoiser_calls - calls) / n, (middle - start) / n, (end - middle) / n)
+        results = _judge(run, spec.label, batch, images, spent)
+        yield spec, results, diagnostics.measure(latents, noise), _now(pipeline) - start
+
+
+def _judge(
+    run: _Run, label: str, batch: Sequence[Item], images: np.ndarray, costs: tuple[float, float, float]
+) -> list[EvalResult]:
+    """Score the images and save those to keep."""
+    scores = {scorer.name: _score(scorer, images, batch) for scorer in run.scorers}
+    results = []
+    for i, item in enumerate(batch):
+        prompt, name = item.prompt, f"{item.prompt.id}-{item.seed}"
+        image = save_image(run.out, label, name, images[i]) if item.save else ""
+        own = {scorer: values[i] for scorer, values in scores.items()}
+        results.append(EvalResult(label, prompt.id, prompt.text, prompt.kind, item.seed, own, *costs, image))
+    return results
+
+
+def _score(scorer: Scorer, images: np.ndarray, batch: Sequence[Item]) -> list[float]:
+    scores = [float(s) for s in scorer.score(images, [item.prompt for item in batch])]
+    if len(scores) != len(batch) or not np.isfinite(scores).all():
+        raise NoiseError(f"scorer {scorer.name!r} gave {scores}", f"{len(batch)} finite numbers")
+    return scores
+
+
+def _now(pipeline: Pipeline) -> float:
+    device = torch.device(str(pipeline.device))
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

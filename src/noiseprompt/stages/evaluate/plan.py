@@ -1,0 +1,193 @@
+"""What an evaluation draws: its settings, and the list of images that follows from prompts and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.core.config import fingerprint, to_dict
+from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.files import public_name
+from noiseprompt.core.types import Prompt
+from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.methods.table import METHODS
+from noiseprompt.noise.seeds import PAPER_SEEDS, prompt_seed
+from noiseprompt.pipelines.loading import weights_digest
+from noiseprompt.prompts.load import wrong_prompt
+from noiseprompt.results.summary import BASELINE
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.scorers.base import Scorer
+
+SMALL = 128
+"""Edge in pixels up to which every image is saved by default: a few kilobytes each."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How images are drawn and judged.
+
+    Args:
+        seeds: the seeds of every prompt; if empty, `num_seeds` a prompt: from the prompt's own seed upwards if it names
+            one, else assigned from `seed` and the prompt within `seed_range` (both ends included). The default range is
+            the one training seeds come from, as in the paper: the prompts differ, and table 14 finds no effect of the
+            range.
+        num_seeds: of a prompt; two or more let the diversity between the images of one prompt be measured.
+        seed: of the run; also seeds the bootstrap.
+        seed_range: of the seeds that are assigned.
+        guidance_scale: of the sampler, the family's where None.
+        num_inference_steps: of the sampler, the family's where None.
+        height: in pixels, the pipeline's where None.
+        width: in pixels, the pipeline's where None.
+        batch_size: images drawn at once.
+        save_images: "all", "none", a number of prompts, or "auto": all up to 128 pixels or where `features` is named,
+            else those of 24 prompts.
+        filter_scorers: the scorers that filtered the training pairs, marked wherever they appear: they are no judges.
+        features: the extractor of the set metrics (Frechet distance, precision, recall, diversity), a name of
+            `registry.FEATURES`, or "none"; the world's own for the embedded world where None, else none.
+        reference: a folder of pictures that the set metrics compare with; for the embedded world rendered scenes of the
+            prompts unless given. Without it diversity alone is measured.
+    """
+
+    seeds: tuple[int, ...] = ()
+    num_seeds: int = 1
+    seed: int = 0
+    seed_range: tuple[int, int] = PAPER_SEEDS
+    guidance_scale: float | None = None
+    num_inference_steps: int | None = None
+    height: int | None = None
+    width: int | None = None
+    batch_size: int = 16
+    save_images: int | str = "auto"
+    filter_scorers: tuple[str, ...] = ()
+    features: str | None = None
+    reference: str = ""
+
+
+CONTROLLED = ("redenoise", "npnet")
+"""Methods whose wrong-prompt control belongs to "all"."""
+
+JUDGING = ("filter_scorers", "features", "reference")
+"""Fields that change no image and no score: a folder may be judged again with others."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to draw: prompt, seed, the wrong prompt of the control (or ""), and whether the picture is kept."""
+
+    prompt: Prompt
+    seed: int
+    wrong: str
+    save: bool
+
+
+def check(
+    prompts: Sequence[Prompt], scorers: Sequence[Scorer], methods: Sequence[MethodSpec], config: EvaluateConfig
+) -> None:
+    """Refuse what cannot be evaluated, before anything is drawn.
+
+    Raises:
+        InputError: nothing to evaluate, a method twice, or no baseline.
+        ConfigError: a setting out of its range.
+    """
+    if not prompts or not scorers:
+        raise InputError(f"{len(prompts)} prompts and {len(scorers)} scorers", "at least one of each")
+    labels = [spec.label for spec in methods]
+    if BASELINE not in labels or len(set(labels)) < len(labels):
+        raise InputError(
+            f"methods {', '.join(labels) or '(none)'}",
+            f"different methods, {BASELINE!r} among them: gains are paired with it",
+        )
+    if config.batch_size < 1 or config.num_seeds < 1:
+        raise ConfigError(f"batch_size {config.batch_size}, num_seeds {config.num_seeds}", "1 or more")
+    if isinstance(config.save_images, str) and config.save_images not in ("auto", "all", "none"):
+        raise ConfigError(f"save_images {config.save_images!r}", '"auto", "all", "none" or a number of prompts')
+    low, high = config.seed_range
+    if not config.seeds and high - low + 1 < config.num_seeds:
+        raise ConfigError(
+            f"num_seeds {config.num_seeds} out of seed_range {low}-{high}", "a range that holds as many seeds"
+        )
+
+
+def all_methods() -> list[MethodSpec]:
+    """Every registered method in its default settings, the baseline first, and the controls of `CONTROLLED`."""
+    names = [BASELINE, *(name for name in METHODS if name != BASELINE)]
+    return [MethodSpec.parse(name) for name in [*names, *(f"{name}:swap" for name in CONTROLLED)]]
+
+
+def plan(prompts: Sequence[Prompt], config: EvaluateConfig, pipeline: Pipeline, swap: bool) -> list[Item]:
+    """Every image of one method, in order.
+
+    Args:
+        swap: whether a control needs wrong prompts.
+
+    Raises:
+        InputError: a control without a second prompt, or an image twice.
+    """
+    if swap and len({p.text for p in prompts}) < 2:
+        raise InputError("a swap control with one prompt", "at least two different prompts")
+    kept = _kept_prompts(config, pipeline)
+    items = []
+    for i, prompt in enumerate(prompts):
+        wrong = wrong_prompt(prompts, i).text if swap else ""
+        items += [Item(prompt, seed, wrong, i < kept) for seed in seeds_of(prompt, config)]
+    keys = {(item.prompt.id, item.seed) for item in items}
+    if len(keys) < len(items):
+        raise InputError(
+            f"{len(items) - len(keys)} prompts that repeat another with the same seed", "each prompt once per seed"
+        )
+    return items
+
+
+def seeds_of(prompt: Prompt, config: EvaluateConfig) -> list[int]:
+    """The seeds of a prompt's source noises, all different."""
+    if config.seeds:
+        return list(dict.fromkeys(config.seeds))
+    if prompt.seed is not None:
+        return [prompt.seed + k for k in range(config.num_seeds)]
+    seeds: dict[int, None] = {}
+    run_seed = config.seed
+    while len(seeds) < config.num_seeds:
+        seeds[prompt_seed(run_seed, prompt.id, config.seed_range)] = None
+        run_seed += 1
+    return list(seeds)
+
+
+def extractor_name(config: EvaluateConfig, model: str) -> str:
+    """The feature extractor of a run on `model`, or ""."""
+    if config.features is None:
+        return "shapes-features" if model == "shapes" else ""
+    return "" if config.features == "none" else config.features
+
+
+def _kept_prompts(config: EvaluateConfig, pipeline: Pipeline) -> float:
+    if isinstance(config.save_images, int):
+        return config.save_images
+    given = (config.height, config.width)
+    size = (own if pixels is None else pixels for own, pixels in zip(pipeline.default_size, given, strict=True))
+    small = max(size) <= SMALL
+    every = small or bool(extractor_name(config, pipeline.name))
+    return {"all": float("inf"), "none": 0, "auto": float("inf") if every else 24}[config.save_images]
+
+
+def run_settings(
+    pipeline: Pipeline, prompts: Sequence[Prompt], scorers: Sequence[Scorer], config: EvaluateConfig
+) -> dict[str, Any]:
+    """Everything the images and scores depend on but the methods: plain JSON data without a path."""
+    family = pipeline.family
+    resolved = Sampling(config.guidance_scale, config.num_inference_steps).resolve(family)
+    return {
+        "pipeline": {
+            "name": public_name(pipeline.name),
+            "family": family.name,
+            "device": str(pipeline.device),
+            "dtype": str(pipeline.dtype).removeprefix("torch."),
+            "denoiser": weights_digest(pipeline.denoiser),
+            **({"changes": pipeline.changes} if pipeline.changes else {}),
+        },
+        "prompts": {"count": len(prompts), "fingerprint": fingerprint({"prompts": [asdict(p) for p in prompts]})},
+        "scorers": [scorer.name for scorer in scorers],
+        "config": {**{k: v for k, v in to_dict(config).items() if k not in JUDGING}, **resolved},
+    }

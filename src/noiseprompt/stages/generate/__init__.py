@@ -1,0 +1,1 @@
+"""Stage III: prompts, seeds, methods -> pictures."""

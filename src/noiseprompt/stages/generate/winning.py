@@ -1,0 +1,146 @@
+"""Winning noise for any diffusers pipeline: the `latents` to hand to it, from one forward pass of an NPNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.methods.base import renormalized
+from noiseprompt.noise.guard import Guard
+from noiseprompt.noise.seeds import batch_noise
+from noiseprompt.npnet.transfer import without_text
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.pipelines.long_prompts import warn_cut
+
+if TYPE_CHECKING:
+    from noiseprompt.npnet import NPNet
+
+
+@torch.no_grad()
+def winning_noise(
+    pipe: Any,
+    npnet: NPNet,
+    prompt: str | Sequence[str] | None = None,
+    *,
+    prompt_embeds: torch.Tensor | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    seeds: Sequence[int] | None = None,
+    num_images_per_prompt: int = 1,
+    strength: float = 1.0,
+    renormalize: bool = False,
+    no_text: bool = False,
+    long_prompts: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
+) -> torch.Tensor:
+    """The `latents` to hand to an unmodified diffusers pipeline: source noise moved by NPNet towards a winning ticket.
+
+    Args:
+        pipe: a loaded diffusers pipeline (or a `noiseprompt.Pipeline`).
+        npnet: a network made for this pipeline's family, latent shape and text width.
+        prompt: one text, or several.
+        prompt_embeds: instead of `prompt`: (B, L, D) embeddings of B prompts, pre-computed or weighted, as NPNet sees
+            them: the token embeddings that the pipeline takes as `prompt_embeds`.
+        generator: as for the pipeline itself: one for the whole batch, or one an image, of the CPU or of the pipeline's
+            device. The source noise is the one the pipeline would have drawn from it.
+        seeds: instead of `generator`: one an image.
+        num_images_per_prompt: images of one prompt are neighbours in the result, as in diffusers.
+        strength: scales the perturbation; 0 returns the source noise exactly, 1 is what NPNet predicts.
+        renormalize: scale each image's noise back to the norm of its source.
+        no_text: leave NPNet's text term out, so that one trained for another family serves too (the paper, table 6).
+        long_prompts: what NPNet sees of prompts over the text encoder's limit: "truncate" or "average" (the mean over
+            the embeddings of their chunks); the pipeline's own setting unless given.
+        height, width: pixels; the pipeline's own default unless given.
+
+    Returns:
+        (B * num_images_per_prompt, C, H, W) unit Gaussian latents in the pipeline's dtype and on its device.
+
+    Raises:
+        InputError: both or neither of prompt and prompt_embeds, both or the wrong number of generators or seeds, a
+            generator of another device, or `no_text` with an NPNet that has no text term of its own.
+        ShapeError, ModelMismatchError: NPNet or prompt_embeds do not fit the pipeline or the size.
+        NoiseError: the result is not finite.
+
+    Warns:
+        TextWarning: a prompt is longer than the text encoder reads.
+        NoiseWarning: the result is not like unit Gaussian noise.
+    """
+    pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
+    embeds = _embeds(pipeline, prompt, prompt_embeds, num_images_per_prompt, long_prompts)
+    shape = pipeline.latent_shape(height, width)
+    source = _source_noise(pipeline, (len(embeds), *shape), generator, seeds).float()
+    if no_text:
+        npnet = without_text(npnet)
+    npnet.check(shape, embeds_shape=tuple(embeds.shape[1:]), family=pipeline.family.name)
+    latents = source
+    if strength != 0:
+        parameter = next(iter(npnet.parameters()))
+        seen = embeds.to(parameter.device, torch.float32)
+        predicted = npnet(source.to(parameter.device), seen).to(source)
+        latents = source + strength * (predicted - source)
+        if renormalize:
+            latents = renormalized(latents, source)
+    latents = latents.to(pipeline.device, pipeline.dtype)
+    Guard().watch(f"NPNet at strength {strength:g}", latents, source)
+    return latents
+
+
+def _embeds(
+    pipeline: Pipeline, prompt: str | Sequence[str] | None, given: torch.Tensor | None, each: int, long: str | None
+) -> torch.Tensor:
+    """(B * each, L, D) what NPNet sees."""
+    if (prompt is None) == (given is None):
+        raise InputError(
+            f"{'neither' if given is None else 'both'} of prompt and prompt_embeds", "one of the two: texts or tensors"
+        )
+    if long not in (None, "truncate", "average"):
+        raise InputError(f"long_prompts {long!r}", '"truncate" or "average"')
+    texts = [prompt] if isinstance(prompt, str) else list(prompt or ())
+    count = len(texts) if given is None else len(given)
+    if not count or each < 1:
+        raise InputError(f"{count} prompts with {each} images each", "at least one of both")
+    if given is not None:
+        if given.ndim != 3:
+            raise ShapeError(f"prompt_embeds of shape {tuple(given.shape)}", "(B, L, D), one row a prompt")
+        return given.repeat_interleave(each, dim=0)
+    warn_cut(pipeline.pipe, texts)
+    before, pipeline.long_prompts = pipeline.long_prompts, long or pipeline.long_prompts
+    try:
+        return pipeline.encode(texts).prompt_embeds.repeat_interleave(each, dim=0)
+    finally:
+        pipeline.long_prompts = before
+
+
+def _source_noise(
+    pipeline: Pipeline, shape: tuple[int, ...], generator: Any, seeds: Sequence[int] | None
+) -> torch.Tensor:
+    """(B, C, H, W) as the pipeline draws it from a generator: on the generator's device, in the pipeline's dtype."""
+    count = shape[0]
+    if seeds is not None and generator is not None:
+        raise InputError("both generator and seeds", "one of them")
+    if seeds is not None:
+        if len(seeds) != count:
+            raise InputError(f"{len(seeds)} seeds for {count} images", "one seed an image")
+        return batch_noise(seeds, shape[1:])
+    if isinstance(generator, Sequence) and len(generator) != count:
+        raise InputError(f"{len(generator)} generators for {count} images", "one, or one an image")
+    from diffusers.utils.torch_utils import randn_tensor
+
+    given = list(generator) if isinstance(generator, Sequence) else generator
+    _check_generators(given if isinstance(given, list) else [given], pipeline.device)
+    dtype = torch.float32 if pipeline.family.float32_latents else pipeline.dtype
+    return randn_tensor(shape, generator=given, device=pipeline.device, dtype=dtype)
+
+
+def _check_generators(generators: Sequence[torch.Generator | None], device: torch.device) -> None:
+    """Refuse generators that cannot draw for the pipeline: all of the CPU, or all of its own device."""
+    found = sorted({each.device.type for each in generators if each is not None})
+    if len(found) > 1 or not set(found) <= {"cpu", device.type}:
+        own = "" if device.type == "cpu" else f' or torch.Generator("{device.type}")'
+        raise InputError(
+            f"generators of {' and '.join(found)} for a pipeline on {device.type}",
+            f'generators of one device: torch.Generator("cpu"){own}',
+        )

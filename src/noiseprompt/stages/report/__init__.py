@@ -1,0 +1,1 @@
+"""Pages about evaluations: tables, charts, pictures side by side."""

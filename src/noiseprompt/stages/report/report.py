@@ -1,0 +1,187 @@
+"""One self-contained page about one evaluation or several: verdicts, tables, charts, pictures (losses too), noise.
+
+results.json + results.jsonl + diagnostics.jsonl + settings.json + images/ ──> report.html + report.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.files import replace
+from noiseprompt.noise import figures as diagnostics
+from noiseprompt.results import words as wording
+from noiseprompt.results.folder import iter_counted, read_settings
+from noiseprompt.results.names import display_names
+from noiseprompt.results.summary import BASELINE, Summary, read_summary
+from noiseprompt.stages.report import charts as report_charts
+from noiseprompt.stages.report.page import page, table
+from noiseprompt.stages.report.pictures import Album, galleries
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One evaluation: its folder, a short name, settings.json and results.json."""
+
+    folder: Path
+    name: str
+    settings: dict[str, Any]
+    summary: Summary
+
+    @property
+    def title(self) -> str:
+        config, pipeline = self.settings["settings"]["config"], self.settings["settings"]["pipeline"]
+        steps = f"{config['num_inference_steps']} steps"
+        return f"{pipeline['name']}, guidance {config['guidance_scale']:g}, {steps}"
+
+
+def report(
+    folders: str | Path | Sequence[str | Path], out: str | Path | None = None, *, examples: int = 3,
+    random_examples: int = 8,
+) -> Path:  # fmt: skip
+    """Write report.html and report.md from what evaluations left on disk; returns the path of the page.
+
+    Args:
+        folders: of one evaluation or several.
+        out: where to write; the evaluation's own folder unless given, needed for several.
+        examples: largest wins and largest losses shown for each method.
+        random_examples: rows of pictures shown whatever their scores.
+
+    Raises:
+        InputError: no evaluation there, none summarised yet, or several and no `out`.
+        ConfigError, StoreError: damaged files.
+    """
+    paths = [Path(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
+    if not paths or (len(paths) > 1 and out is None):
+        raise InputError(f"{len(paths)} evaluations and no folder for the report", "a folder", "pass --out FOLDER")
+    names = display_names([f"run:path={path.resolve()}" for path in paths], depth=1)
+    runs = [
+        _Run(path, name.removeprefix("run (").removesuffix(")"), read_settings(path), read_summary(path))
+        for path, name in zip(paths, names.values(), strict=True)
+    ]
+    target = Path(out) if out is not None else paths[0]
+    target.mkdir(parents=True, exist_ok=True)
+    title = f"Noise prompts on {', '.join(dict.fromkeys(r.settings['settings']['pipeline']['name'] for r in runs))}"
+    body = [_overview(runs)] if len(runs) > 1 else []
+    body += [_section(run, i, len(runs) > 1, examples, random_examples) for i, run in enumerate(runs)]
+    replace(target / "report.html", page(title, "\n".join(body)))
+    replace(target / "report.md", _markdown(title, runs))
+    return target / "report.html"
+
+
+def _markdown(title: str, runs: Sequence[_Run]) -> str:
+    parts = [f"# {title}"]
+    for run in runs:
+        parts += [f"## {run.name}: {run.title}", wording.markdown(run.summary).rstrip()]
+        rows = "\n".join(f"- {name}: {value}" for name, value in _flat_settings(run.settings))
+        parts += [f"### Settings and versions\n\n{rows}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _overview(runs: Sequence[_Run]) -> str:
+    """Every method of every run in one table, and where each run is further down."""
+    rows = []
+    for run in runs:
+        names, main = wording.method_names(run.summary), run.summary.main_metric
+        for label, method in run.summary.methods.items():
+            row = method.metrics[main]
+            found = row.against
+            gain = [wording.interval_text(found.gain, True), wording.p_text(found.p_holm)] if found else []
+            metric = wording.metric_name(main, run.summary)
+            rows.append([run.name, names[label], metric, str(row.n), wording.number(row.mean), *gain])
+    rows = [row + [""] * (7 - len(row)) for row in rows]
+    links = "".join(
+        f'<li><a href="#run{i}">{escape(run.name)}</a>: {escape(run.title)}</li>' for i, run in enumerate(runs)
+    )
+    head = ("run", "method", "metric", "n", "mean", "gain over standard [95 %]", "p (Holm)")
+    return f"<h2>Runs</h2><ul>{links}</ul>{table(head, rows)}"
+
+
+def _section(run: _Run, index: int, several: bool, examples: int, random_examples: int) -> str:
+    summary = run.summary
+    album = Album.open(run.folder, iter_counted(run.folder), summary)
+    config = run.settings["settings"]["config"]
+    facts = (
+        f"{summary.prompts} prompts, {summary.images} images, guidance {config['guidance_scale']:g}, "
+        f"{config['num_inference_steps']} steps. Judge: {wording.metric_name(summary.main_metric, summary)}. "
+        f"{wording.power_sentence(summary)}"
+    )
+    items = "".join(f"<li>{escape(line)}</li>" for line in wording.headline(summary))
+    parts = [f'<h2 id="run{index}">{escape(run.name)}</h2>'] if several else []
+    parts += [f"<p>{escape(facts)}</p><ul>{items}</ul>", "<h3>Figures</h3>"]
+    for metric in summary.metrics:
+        name = escape(wording.metric_name(metric, summary))
+        parts.append(f"<h4>{name}</h4>{table(wording.HEAD, wording.metric_rows(metric, summary))}")
+    parts.append(f'<p class="note">{escape(wording.reading(summary))}</p>')
+    if summary.kinds:
+        name = escape(wording.metric_name(summary.main_metric, summary))
+        parts.append(f"<h4>By category of prompt: {name}</h4>")
+        parts.append(table(wording.kind_head(summary), wording.kind_rows(summary)))
+        parts.append(f'<p class="note">{escape(wording.KIND_NOTE)}</p>')
+    if summary.sets:
+        parts.append(f"<h4>Distance and diversity</h4>{table(wording.SETS_HEAD, wording.sets_rows(summary))}")
+        parts.append(f'<p class="note">{escape(wording.sets_reading(summary.sets))}</p>')
+    parts.append(f'<h3>Charts</h3><div class="charts">{"".join(report_charts.charts(summary))}</div>')
+    parts.append(_score_section(run))
+    parts.append(f"<h3>Pictures</h3>{galleries(album, summary, examples, random_examples)}")
+    parts += [_noise_section(run), _settings_section(run)]
+    return "\n".join(parts)
+
+
+def _score_section(run: _Run) -> str:
+    metric = report_charts.scatter_metric(run.summary)
+    scores: dict[str, dict[Any, float]] = {}
+    for r in iter_counted(run.folder):
+        scores.setdefault(r.method, {})[r.prompt_id, r.seed] = r.scores[metric]
+    charts = report_charts.score_charts(run.summary, scores)
+    if not charts:
+        return ""
+    note = "A dot is a prompt and seed; above the line the method scored higher than standard."
+    return f'<h3>Scores one by one</h3><p class="note">{note}</p><div class="charts">{"".join(charts)}</div>'
+
+
+def _noise_section(run: _Run) -> str:
+    """What the methods did to the noise; nothing for a run that recorded none."""
+    figures, names = diagnostics.read(run.folder), wording.method_names(run.summary)
+    if not figures:
+        return ""
+    head = ("method", "images", "perturbation norm [5 %, 95 %]", "standard deviation", "neighbour correlation")
+    rows = []
+    for label in (label for label in names if label in figures):
+        f = figures[label]
+        moved = "{:.4f} [{:.4f}, {:.4f}]".format(*f["perturbation"])
+        rows.append([names[label], str(f["images"]), moved, f"{f['std']:.4f}", f"{f['neighbour']:+.4f}"])
+    note = (
+        "Perturbation norm: norm of the change over the norm of the source noise, mean of the images. White noise has "
+        "a standard deviation of 1, no correlation between neighbours and power 1 at every frequency; what differs is "
+        "structure the method wrote into the noise."
+    )
+    chart = report_charts.spectrum(run.summary, figures)
+    return f'<h3>Noise</h3>{table(head, rows)}<p class="note">{note}</p><div class="charts">{chart}</div>'
+
+
+def _settings_section(run: _Run) -> str:
+    names = display_names(list(run.summary.methods))
+    rows = [(f"method {name}", label) for label, name in names.items() if name != label and label != BASELINE]
+    rows += _flat_settings(run.settings)
+    body = "".join(f'<tr><td>{escape(name)}</td><td class="free">{escape(value)}</td></tr>' for name, value in rows)
+    return f'<h3>Settings and versions</h3><div class="wide"><table><tbody>{body}</tbody></table></div>'
+
+
+def _flat_settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [("fingerprint", str(settings["fingerprint"]))]
+    for group in ("settings", "judging", "methods", "environment"):
+        rows += _flat(group, settings[group])
+    return rows
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        return [pair for key, inner in value.items() for pair in _flat(f"{name} / {key}", inner)]
+    if isinstance(value, list) and value:
+        return [(name, ", ".join(map(str, value)))]
+    return [(name, "" if value in ({}, []) else "default" if value is None else str(value))]

@@ -1,0 +1,1 @@
+"""Stage II: a noise prompt data set -> an NPNet."""

@@ -1,0 +1,166 @@
+"""What training reads: the kept pairs of an NPD, each with the embedding of its own prompt, split by prompt.
+
+The text is that of the model which the pairs were collected with; another model is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from noiseprompt.core.devices import DTYPES
+from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
+from noiseprompt.core.files import public_name, replace
+from noiseprompt.npd import Npd, PairFilter
+from noiseprompt.pipelines.loading import weights_digest
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline
+
+
+class PairData:
+    """The kept pairs of an NPD with cached text, as batches of tensors.
+
+    Shapes: source and target (B, C, H, W) float32, prompt_embeds (B, L, D) float32.
+    """
+
+    def __init__(self, npd: Npd, embeds: np.ndarray, rows: np.ndarray) -> None:
+        self.npd, self.embeds, self.rows = npd, embeds, rows
+
+    def batch(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        target = torch.from_numpy(np.ascontiguousarray(self.npd.targets(indices))).float()
+        source = torch.from_numpy(self.npd.sources(indices))
+        embeds = torch.from_numpy(np.ascontiguousarray(self.embeds[self.rows[indices]])).float()
+        return source, target, embeds
+
+
+def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
+    """Refuse a model that a data set was not collected with; the shape (L, D) of its text is returned.
+
+    What an older data set does not record is not compared.
+
+    Raises:
+        ModelMismatchError: of another family, with other weights or another shape of text.
+        InputError: the model has no text embedding.
+    """
+    made, family = npd.settings, pipeline.family.name
+    shape = tuple(pipeline.encode([""]).prompt_embeds.shape[1:])
+    if 0 in shape:
+        came = f"{family}, which is of no known family and has no text embedding for an NPNet"
+        raise InputError(came, "a family of noiseprompt.pipelines.families", "add one, or use re-denoise")
+    here: dict[str, Any] = {"family": family, "text_embeds": list(shape)}
+    if "weights" in made:
+        here["weights"] = _weights_as(pipeline, made.get("dtype"))
+    other = [name for name in ("family", "weights", "text_embeds") if name in made and made[name] != here[name]]
+    if other:
+        with_these = f", changed by {made['changes']}" if made.get("changes") else ""
+        raise ModelMismatchError(
+            f"{public_name(pipeline.name)} has {', '.join(f'{name} {here[name]}' for name in other)}",
+            f"{', '.join(f'{name} {made[name]}' for name in other)} of {collected_with(npd) or 'the model'}"
+            f"{with_these} ({made.get('dtype', 'any dtype')}), with which {npd.folder} was collected",
+            "train with that model (--model, --dtype), so that the network sees the text of the noise it learns",
+        )
+    return shape  # type: ignore[return-value]
+
+
+def _weights_as(pipeline: Pipeline, dtype: str | None) -> str:
+    """The digest that a collection in `dtype` records; that of other weights where it cannot be told from these."""
+    rounded = None if dtype is None or DTYPES.get(dtype) == pipeline.dtype else DTYPES.get(dtype)
+    return weights_digest(pipeline.denoiser, rounded)
+
+
+def collected_with(npd: Npd) -> str:
+    """The name of the model a data set was collected with: a hub id, "shapes", the last part of a folder, or ""."""
+    return str(npd.settings.get("model") or npd.settings.get("pipeline") or "")
+
+
+def cache_embeds(npd: Npd, pipeline: Pipeline, path: Path, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Encode every distinct prompt once. Returns the memory-mapped (P, L, D) float16 embeddings and each pair's row.
+
+    What they were made from stands beside them, in a .json file of the same name. Only the holder of the folder's lock
+    may call this.
+
+    Raises:
+        ConfigError: `path` was made with another text encoder, other long_prompts or other prompts.
+        InputError: an embedding that is not finite in float16.
+    """
+    order: dict[str, int] = {}
+    rows = np.array([order.setdefault(prompt.text, len(order)) for prompt in npd.prompts()], np.int64)
+    texts, made_from = list(order), _made_from(pipeline, list(order))
+    record = path.with_suffix(".json")
+    if not path.exists():
+        partial = path.with_suffix(".tmp")
+        _encode(texts, pipeline, partial, batch_size)
+        replace(record, json.dumps(made_from, indent=1) + "\n")  # first: embeddings without it would go unchecked
+        os.replace(partial, path)
+    elif record.exists():  # those of earlier versions have none
+        old = json.loads(record.read_text(encoding="utf-8"))
+        changed = sorted(name for name in old.keys() | made_from.keys() if old.get(name) != made_from.get(name))
+        if changed:
+            there, here = ({name: made.get(name) for name in changed} for made in (old, made_from))
+            raise ConfigError(f"{path} was made with {there}", f"{here}, as now", "choose another folder")
+    embeds = np.load(path, mmap_mode="r")
+    if len(embeds) != len(texts):
+        raise ConfigError(
+            f"{path} holds {len(embeds)} prompts", f"the {len(texts)} of the data set", "delete it and run again"
+        )
+    return embeds, rows
+
+
+def _made_from(pipeline: Pipeline, texts: Sequence[str]) -> dict[str, Any]:
+    """Everything that decides the embeddings of `texts`: a digest of each text encoder and of the texts."""
+    parts = sorted((name, part) for name, part in pipeline.pipe.components.items() if name.startswith("text_encoder"))
+    encoders = {name: weights_digest(part) for name, part in parts if part is not None}
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
+    return {"text_encoders": encoders, "long_prompts": pipeline.long_prompts, "prompts": digest}
+
+
+def _encode(texts: Sequence[str], pipeline: Pipeline, path: Path, batch_size: int) -> None:
+    mapped: np.ndarray | None = None
+    for start in range(0, len(texts), batch_size):
+        part = pipeline.encode(texts[start : start + batch_size]).prompt_embeds.float().cpu().numpy()
+        with np.errstate(over="ignore"):
+            half = part.astype(np.float16)
+        finite = np.isfinite(half).reshape(len(half), -1).all(1)
+        if not finite.all():
+            came = f"the embedding of {texts[start + int(finite.argmin())]!r} is not finite in float16"
+            raise InputError(came, "values within 65504", "load the model with --dtype float32 or bfloat16")
+        if mapped is None:
+            mapped = np.lib.format.open_memmap(path, "w+", np.float16, (len(texts), *part.shape[1:]))
+        mapped[start : start + len(half)] = half
+    if mapped is not None:
+        mapped.flush()
+
+
+def split_by_prompt(npd: Npd, kept: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation indices; all pairs of one prompt fall on one side, whatever else is in the set."""
+    prompts = npd.prompts()
+    held = np.array([int(prompts[i].id[:8], 16) / 2**32 < share for i in kept], bool)
+    return kept[~held], kept[held]
+
+
+def select_pairs(
+    npd: Npd, pair_filter: PairFilter, validation_share: float, max_pairs: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training (at most `max_pairs` if that is not 0) and validation indices of the kept pairs.
+
+    Raises:
+        InputError: too few pairs are kept to train or to validate.
+    """
+    training, validation = split_by_prompt(npd, npd.select(pair_filter), validation_share)
+    if max_pairs:
+        training = training[:max_pairs]
+    if len(training) < 2 or len(validation) < 1:
+        raise InputError(
+            f"the filter keeps {len(training)} training and {len(validation)} validation pairs of {len(npd)}",
+            "at least 2 and 1",
+            "lower the margin, choose another scorer, or collect more",
+        )
+    return training, validation

@@ -1,0 +1,199 @@
+"""The loop of a training: steps, validation, checkpoints, resuming."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from noiseprompt.core.config import to_dict
+from noiseprompt.core.errors import DivergedError, InputError, NoisepromptError, NoisepromptWarning
+from noiseprompt.npnet import NPNet, build
+from noiseprompt.npnet.transfer import start_from
+from noiseprompt.stages.train.data import PairData
+from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, learning_rate, network_config
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline
+
+
+_CALMER = "train in a new folder with a lower lr, more warmup_steps, or mixed_precision no"
+
+
+class _Trainer:
+    def __init__(
+        self,
+        data: PairData,
+        pipeline: Pipeline,
+        facts: dict[str, Any],
+        config: TrainConfig,
+        out: Path,
+        training: np.ndarray,
+        validation: np.ndarray,
+    ) -> None:
+        from accelerate import Accelerator
+        from accelerate.utils import set_seed
+
+        self.data, self.config, self.out = data, config, out
+        self.training, self.validation = training, validation
+        set_seed(config.seed)
+        self.accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            cpu=pipeline.device.type == "cpu",
+            log_with="tensorboard" if config.tensorboard else None,
+            project_dir=str(out),
+        )
+        if config.tensorboard:
+            self.accelerator.init_trackers("tensorboard")
+        if config.init:
+            net, what = start_from(NPNet.from_pretrained(config.init), config.sizes, **facts)
+            self.accelerator.print(what.report(config.init))
+        else:
+            net = build(network_config(config, **facts))
+        self.optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        self.raw = net
+        self.net, self.optimizer = self.accelerator.prepare(net, self.optimizer)
+        self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        self.batches = max(1, len(training) // config.batch_size)
+        self.steps = self.batches * config.epochs
+        self.step, self.best = 0, -math.inf
+        self._resume()
+        self.baseline = self._baseline(training)
+        self._baseline(validation)
+
+    def _resume(self) -> None:
+        path = self.out / "state.pt"
+        if path.exists():
+            state = torch.load(path, map_location="cpu", weights_only=True)  # it may come from another device
+            self.raw.load_state_dict(state["net"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for name, value in self.average.items():
+                value.copy_(state["average"][name])
+            self.step, self.best = state["step"], state["best"]
+
+    def _baseline(self, indices: np.ndarray) -> float:
+        """MSE of "predict the source unchanged" over at most 2,048 pairs."""
+        total = 0.0
+        some = indices[:2048]
+        for start in range(0, len(some), 256):
+            source, target, _ = self.data.batch(some[start : start + 256])
+            total += float((source - target).square().mean((1, 2, 3)).sum())
+        baseline = total / len(some)
+        if baseline == 0:
+            raise InputError(
+                "every target equals its source", "pairs with a perturbation", "collect with a guidance gap"
+            )
+        return baseline
+
+    def run(self) -> Iterator[TrainProgress]:
+        while self.step < self.steps:
+            epoch, position = divmod(self.step, self.batches)
+            order = np.random.default_rng((self.config.seed, epoch)).permutation(self.training)
+            lr = learning_rate(self.config, self.step, self.steps)
+            loss = self._update(order[position * self.config.batch_size :][: self.config.batch_size], lr)
+            self.step += 1
+            last = self.step == self.steps
+            explained = None
+            if last or self.step % self.config.validate_every == 0:
+                explained = self._validate()
+                if explained > self.best:
+                    self.best = explained
+                    self._save_net("best")
+            record = TrainProgress(self.step, self.steps, epoch, loss, lr, explained, self.best)
+            self._log(record)
+            if last or self.step % self.config.checkpoint_every == 0:
+                self._checkpoint()
+            yield record
+        if self.config.tensorboard:
+            self.accelerator.end_training()
+        self._check_learned()
+
+    def _check_learned(self) -> None:
+        """A training without a network to use is no success, also one that had ended so before.
+
+        Raises:
+            NoisepromptError: no validation gave a finite figure.
+        """
+        if not math.isfinite(self.best):
+            raise NoisepromptError(f"the training in {self.out} learned nothing", "a network that improved", _CALMER)
+        if self.best <= 0:
+            share = f"{self.best:.1%} of the perturbation"
+            came = f"the NPNet in {self.out / 'best'} explains {share}: it is no better than the noise unchanged"
+            warnings.warn(NoisepromptWarning(f"{came}. Train longer, or on more pairs"), stacklevel=2)
+
+    def _update(self, indices: np.ndarray, lr: float) -> float:
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        source, target, embeds = (x.to(self.accelerator.device) for x in self.data.batch(indices[rank::world]))
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.net.train()
+        with self.accelerator.autocast():
+            predicted = self.net(source, embeds)
+        loss = (predicted.float() - target).square().mean() / self.baseline
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
+        value = loss.item()
+        if not math.isfinite(value) or (norm is not None and not math.isfinite(norm)):
+            raise DivergedError(self.step + 1, value, f"{_CALMER}; {self.out} keeps its last good checkpoint")
+        self.optimizer.step()
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step)) if self.config.ema_decay else 0.0
+        with torch.no_grad():
+            for name, weight in self.raw.state_dict().items():
+                if weight.is_floating_point():
+                    self.average[name].lerp_(weight, 1 - decay)
+                else:
+                    self.average[name].copy_(weight)
+        return value
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        """1 - MSE(predicted, target) / MSE(source, target) of the averaged weights on the validation pairs."""
+        kept = {name: value.detach().clone() for name, value in self.raw.state_dict().items()}
+        self.raw.load_state_dict(self.average)
+        self.raw.eval()
+        error = unchanged = 0.0
+        for start in range(0, len(self.validation), 64):
+            source, target, embeds = (
+                x.to(self.accelerator.device) for x in self.data.batch(self.validation[start : start + 64])
+            )
+            error += float((self.raw(source, embeds) - target).square().sum())
+            unchanged += float((source - target).square().sum())
+        self.raw.load_state_dict(kept)
+        return 1 - error / unchanged
+
+    def _save_net(self, name: str) -> None:
+        if self.accelerator.is_main_process:
+            net = build(self.raw.config)
+            net.load_state_dict(self.average)
+            net.save_pretrained(self.out / name)
+
+    def _checkpoint(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        self._save_net("last")
+        state = {
+            "net": self.raw.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "best": self.best,
+        }
+        partial = self.out / "state.tmp"
+        torch.save(state, partial)
+        os.replace(partial, self.out / "state.pt")
+
+    def _log(self, record: TrainProgress) -> None:
+        if self.accelerator.is_main_process and (record.explained is not None or record.step % 10 == 0):
+            known = {key: value for key, value in to_dict(record).items() if value is not None}
+            values = {key: value for key, value in known.items() if math.isfinite(value)}  # JSON has no infinity
+            with (self.out / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(values, allow_nan=False) + "\n")
+            self.accelerator.log({k: v for k, v in values.items() if isinstance(v, float)}, step=record.step)
