@@ -5,109 +5,122 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "noiseprompt"
 
-FLOORS = [
-    {"errors", "types", "registry", "config", "noise", "schedules", "files"},
-    {"redenoise", "npnet", "statistics", "guard"},
-    {
-        "families",
-        "drivers",
-        "calls",
-        "pipelines",
-        "scorers",
-        "prompts",
-        "prompt_files",
-        "prompt_sets",
-        "text",
-        "store",
-        "npd_format",
-        "npd_writer",
-        "npd_tools",
-        "shapes",
-    },
-    {"methods"},
-    {
-        "pairs",
-        "winning",
-        "results",
-        "labels",
-        "summary",
-        "summarize",
-        "wording",
-        "diagnostics",
-        "set_metrics",
-        "evaluation_plan",
-        "report_html",
-        "report_page",
-        "report_charts",
-        "report_pictures",
-        "train_data",
-        "train_settings",
-    },
-    {"collect", "train", "generate", "evaluate", "report"},
-    {
-        "commands",
-        "progress",
-        "tool_commands",
-        "score_command",
-        "demo",
-        "options_reading",
-        "recipe",
-        "recipes",
-        "cli",
-        "__main__",
-        "engines",
-    },
-]
-FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-STAGES = FLOORS[5]
+FLOORS: dict[str, int] = {
+    "core": 1,  # the words; no torch when it is imported
+    "noise": 2,
+    "npnet": 2,
+    "shapes": 2,
+    "pipelines": 3,  # its families/ import core alone
+    "prompts": 3,
+    "npd": 3,
+    "scorers": 3,
+    "methods": 4,
+    "results": 4,
+    "stages": 5,  # its folders do not import each other
+    "cli": 6,
+    "recipes": 7,
+}
+ROOT = {"__init__", "__main__"}
+
+HEAVY = {
+    "accelerate": {"stages/train"},
+    "diffusers": {"pipelines", "shapes"},
+    "gradio": {"web"},
+    "pyarrow": {"npd", "prompts"},
+    "ray": {"engines"},
+}
+"""Heavy package -> the rooms, or folders of rooms, that may import it."""
+
+FILES = sorted(SRC.rglob("*.py"))
+IDS = [path.relative_to(SRC).as_posix() for path in FILES]
 
 
-def imports(path: Path) -> set[str]:
-    """Rooms of this package that a file imports, anywhere in it but under TYPE_CHECKING."""
-    tree = ast.parse(path.read_text())
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "noiseprompt":
-            parts = node.module.split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+def module(path: Path) -> str:
+    """ "noiseprompt.core.types" of that file, "noiseprompt.core" of the room's `__init__.py`."""
+    parts = path.relative_to(SRC.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module(path): path for path in FILES}
+
+
+def imported(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, name or "") of every import in a file, also inside functions and for types alone."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: write imports in full"
+            yield from ((node.module or "", alias.name) for alias in node.names)
         if isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("noiseprompt.")}
-    return found & set(FLOOR)
+            yield from ((alias.name, "") for alias in node.names)
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(SRC).parts[0].removesuffix(".py")
+def own_imports(path: Path) -> set[str]:
+    """Files of this package that a file imports."""
+    found = {f"{target}.{name}" if f"{target}.{name}" in MODULES else target for target, name in imported(path)}
+    return (found & set(MODULES)) - {module(path)}
 
 
-FILES = sorted(p for p in SRC.rglob("*.py") if room_of(p) != "__init__")
+def room(name: str) -> str:
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def folder(name: str) -> str:
+    """ "stages/train" of a file in that folder, else the room."""
+    parts = name.split(".")
+    return "/".join(parts[1:3]) if parts[1:2] == ["stages"] and len(parts) > 2 else room(name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_imports_go_down_only(path: Path) -> None:
-    room = room_of(path)
-    assert room in FLOOR, f"{room} stands on no floor: name it in this test and in the README"
-    above = {other for other in imports(path) if FLOOR[other] > FLOOR[room]}
-    assert not above
-    if room in STAGES:
-        assert not (imports(path) & STAGES - {room}), "stages meet in the types and on disk only"
+    name = module(path)
+    if room(name) in ROOT:
+        return
+    assert room(name) in FLOORS, f"{room(name)} stands on no floor: name it in this test and in the README"
+    for other in own_imports(path):
+        assert room(other) == room(name) or FLOORS.get(room(other), 99) < FLOORS[room(name)], f"{name} imports {other}"
 
 
-def test_files_stay_small() -> None:
-    long = {str(p.relative_to(SRC)): n for p in FILES if (n := len(p.read_text().splitlines())) > 350}
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_walls_inside_rooms(path: Path) -> None:
+    name, others = module(path), own_imports(path)
+    for other in others:
+        if room(name) == room(other) == "stages":
+            assert folder(other) == folder(name), f"{name} imports {other}: stages meet in the types and on disk only"
+        if name.startswith("noiseprompt.pipelines.families"):
+            inside = other.startswith("noiseprompt.pipelines.families")
+            assert inside or room(other) == "core", f"{name} imports {other}"
+        assert not (other.count(".") == 1 and room(other) == room(name)), f"{name} asks its own room's __init__.py"
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_heavy_packages_stay_in_their_rooms(path: Path) -> None:
+    name = module(path)
+    for target, _ in imported(path):
+        allowed = HEAVY.get(target.split(".")[0])
+        assert allowed is None or {folder(name), room(name)} & allowed, f"{name} imports {target}"
+
+
+def test_no_circle_of_imports() -> None:
+    """Also inside rooms, inside functions, and for types alone."""
+    below = {name: own_imports(path) for name, path in MODULES.items() if room(name) not in ROOT}
+    while below:
+        leaves = [name for name, others in below.items() if not others & set(below)]
+        assert leaves, f"a circle among {sorted(below)}"
+        for name in leaves:
+            del below[name]
+
+
+def test_the_house_stays_small() -> None:
+    assert len([entry for entry in SRC.iterdir() if entry.name != "__pycache__"]) <= 18
+    long = {name: n for name, path in MODULES.items() if (n := len(path.read_text().splitlines())) > 350}
     assert not long
 
 
@@ -116,6 +129,16 @@ def test_importing_the_package_is_light() -> None:
         "import sys, noiseprompt; "
         "heavy = {'torch', 'diffusers', 'transformers', 'gradio', 'ray', 'matplotlib', 'pyarrow'} & set(sys.modules); "
         "assert not heavy, heavy; noiseprompt.Prompt('a'); assert 'diffusers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_core_is_light_and_rooms_hand_on_names_on_first_use() -> None:
+    core = [name for name in MODULES if room(name) == "core"]
+    rooms = [f"noiseprompt.{name}" for name in FLOORS]
+    code = (
+        f"import importlib, sys; [importlib.import_module(name) for name in {core + rooms}]; "
+        "heavy = {'torch', 'diffusers', 'transformers', 'pyarrow'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

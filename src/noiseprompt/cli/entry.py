@@ -27,10 +27,10 @@ def build_parser(words: list[str]) -> Any:
     """The parser; only the commands named in `words` get their options (and are imported)."""
     from jsonargparse import ArgumentParser
 
-    from noiseprompt import __version__
+    from noiseprompt.core.environment import VERSION
 
     about = "Starting noise one can learn."
-    parser = ArgumentParser(prog="noiseprompt", description=about, version=__version__, exit_on_error=False)
+    parser = ArgumentParser(prog="noiseprompt", description=about, version=VERSION, exit_on_error=False)
     _add_commands(parser, COMMANDS, words, "command")
     return parser
 

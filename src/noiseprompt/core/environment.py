@@ -5,10 +5,15 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
+VERSION = "0.1.0"
+"""Of this package."""
 
-def _environment() -> dict[str, str]:
+
+def environment() -> dict[str, str]:
+    """Versions of Python, this package and the libraries below it, and the kind of machine."""
     versions = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    for package in ("noiseprompt", "torch", "diffusers", "transformers", "numpy"):
+    versions["noiseprompt"] = VERSION
+    for package in ("torch", "diffusers", "transformers", "numpy"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

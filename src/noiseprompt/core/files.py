@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from noiseprompt.core.errors import StoreError, StoreLockedError
 
 
@@ -91,8 +89,11 @@ def append(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def write_atomically(path: Path, data: pa.Buffer | bytes) -> None:
+def write_atomically(path: Path, data: Any) -> None:
     """Write, fsync, rename, fsync the folder: after a crash the file is whole or as it was before.
+
+    Args:
+        data: bytes, or anything with the buffer protocol.
 
     Raises:
         StoreError: the disk is full or does not take the file; what was there before is untouched.

@@ -24,6 +24,7 @@ from noiseprompt.core.config import from_dict, to_dict
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
 from noiseprompt.npnet import disk
+from noiseprompt.npnet.table import NETWORKS
 
 ARCHITECTURES = ("paper", "published", "tokens")
 BRANCHES = ("singular", "residual", "text")
@@ -201,8 +202,6 @@ class NPNet(nn.Module):
         Raises:
             ModelLoadError: nothing there, or not a saved NPNet.
         """
-        from noiseprompt.npnet import build
-
         folder = Path(source) if Path(source).exists() else disk.download(str(source), revision)
         try:
             net = build(from_dict(NPNetConfig, disk.read_settings(folder)))
@@ -248,6 +247,15 @@ class NPNet(nn.Module):
                     f"cannot upload to {repo_id!r}: {error}", "a repository you may write to", fix
                 ) from error
         return str(commit)
+
+
+def build(config: NPNetConfig) -> NPNet:
+    """A freshly initialised network.
+
+    Raises:
+        ConfigError: sizes that do not fit together.
+    """
+    return NETWORKS.get(config.architecture)(config)
 
 
 def model_card(net: NPNet) -> str:

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from noiseprompt.core.errors import ConfigError, InputError
-from noiseprompt.npnet import build
-from noiseprompt.npnet.base import NPNet, NPNetConfig
+from noiseprompt.npnet.base import NPNet, NPNetConfig, build
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.environment import _environment
+from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import ConfigError, InputError, StoreError
 from noiseprompt.core.files import Lock as Lock
 from noiseprompt.core.files import append, replace_parts
@@ -84,7 +84,7 @@ def settle(
         "methods": methods,
         "judging": _public(judging or {}),
         "refused": {**left_out, **(refused or {})},
-        "environment": _environment(),
+        "environment": environment(),
     }
     replace(out / PATHS, json.dumps(dict(judging or {}), indent=1) + "\n")
     replace(path, json.dumps(data, indent=1) + "\n")

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from noiseprompt.core.errors import InputError, ShapeError
-from noiseprompt.results.statistics import _values
 
 ROWS = 1024
 """Rows of each set in a block of distances: 8 MB."""
@@ -235,12 +234,14 @@ def frechet_distance(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: 
     Raises:
         InputError: shapes that do not match, or values that are not finite.
     """
-    m1, m2 = _values(mean1), _values(mean2)
+    m1, m2 = (np.asarray(mean, np.float64).reshape(-1) for mean in (mean1, mean2))
     c1, c2 = (np.atleast_2d(np.asarray(c, np.float64)) for c in (cov1, cov2))
     if m1.shape != m2.shape or c1.shape != c2.shape or c1.shape != (len(m1), len(m1)):
         raise InputError(
             f"means {m1.shape}, {m2.shape} and covariances {c1.shape}, {c2.shape}", "(D,), (D,), (D, D) and (D, D)"
         )
+    if not (np.isfinite(m1).all() and np.isfinite(m2).all()):
+        raise InputError("a mean that is not finite", "finite numbers")
     if not (np.isfinite(c1).all() and np.isfinite(c2).all()):
         raise InputError("a covariance that is not finite", "finite numbers", "use more than one sample")
     root = _root(c1)
