@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from noiseprompt.cli import main
-from noiseprompt.cli.score import batches, match
+from noiseprompt.cli.score import match
 from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.pictures import batches, read_picture
 from noiseprompt.core.specs import split_specs
 from noiseprompt.shapes import checker, scenes
 
@@ -105,15 +106,15 @@ def test_missing_things_are_refused(folder: Path, capsys: pytest.CaptureFixture[
         assert words in capsys.readouterr().err.lower()
 
 
-def test_pictures_of_other_sizes_make_other_batches(folder: Path) -> None:
+def test_pictures_of_other_sizes_make_other_batches(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGBA", (20, 30)).save(folder / "images" / "2.png")
-    pairs = match(folder / "images", folder / "prompts.txt")
-    shapes = [pictures.shape for pictures, _ in batches(pairs, 8)]
+    files = [file for file, _ in match(folder / "images", folder / "prompts.txt")]
+    shapes = [pictures.shape for pictures in batches(map(read_picture, files), 8)]
     assert shapes == [(2, 64, 64, 3), (1, 30, 20, 3), (2, 64, 64, 3)]
-    assert [text for _, texts in batches(pairs, 1) for text in texts] == [prompt for _, prompt in pairs]
     (folder / "images" / "2.png").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"2\.png is not a readable picture"):
-        list(batches(pairs, 8))
+    arguments = ["score", str(folder / "images"), "--prompts", str(folder / "prompts.txt")]
+    assert main(arguments) == 2
+    assert "2.png is not a readable picture" in capsys.readouterr().err
 
 
 def test_specs_with_options_are_split() -> None:

@@ -6,17 +6,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.types import Prompt
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""Of pictures."""
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
 """Of a csv with a `file` column, in this order."""
@@ -53,11 +51,12 @@ def score(
     table = np.empty((len(pairs), len(judges)))
     done = 0
     with tqdm(total=len(pairs), unit="image", desc="score") as bar:
-        for pictures, texts in batches(pairs, batch_size):
-            rows = slice(done, done + len(texts))
+        for pictures in batches((read_picture(file) for file, _ in pairs), batch_size):
+            rows = slice(done, done + len(pictures))
+            texts = [prompt for _, prompt in pairs[rows]]
             table[rows] = np.stack([judge.score(pictures, texts) for judge in judges], 1)
             done = rows.stop
-            bar.update(len(texts))
+            bar.update(len(pictures))
     summary = [summarise(name, table[:, i]) for i, name in enumerate(names)]
     print(markdown(summary))
     if out is not None:
@@ -72,11 +71,7 @@ def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:
         InputError: no pictures, or pictures and prompts that do not match one to one; with the first that differ.
         PromptError: a file of prompts that cannot be read.
     """
-    if not images.is_dir():
-        raise InputError(f"there is no folder {images}", "a folder of pictures", "check the path")
-    files = sorted(p for p in images.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not files:
-        raise InputError(f"no picture in {images}", f"files that end in {', '.join(SUFFIXES)}", "check the path")
+    files = find_pictures(images)
     text = _read(prompts)
     if prompts.suffix.lower() == ".csv":
         return _by_name(files, _rows(text, prompts), images, prompts)
@@ -130,35 +125,6 @@ def _by_name(files: list[Path], prompts: dict[str, str], images: Path, source: P
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             raise InputError(f"{noun}: {shown}", "one row for each picture")
     return [(file, Prompt(prompts[file.name])) for file in files]
-
-
-def batches(pairs: Sequence[tuple[Path, Prompt]], size: int) -> Iterator[tuple[np.ndarray, list[Prompt]]]:
-    """Up to `size` pictures of one shape together, uint8 (N, H, W, 3), and their prompts, in order.
-
-    Raises:
-        InputError: a file that is no picture.
-    """
-    pictures: list[np.ndarray] = []
-    texts: list[Prompt] = []
-    for file, prompt in pairs:
-        picture = _picture(file)
-        if pictures and (len(pictures) == size or picture.shape != pictures[0].shape):
-            yield np.stack(pictures), texts
-            pictures, texts = [], []
-        pictures.append(picture)
-        texts.append(prompt)
-    if pictures:
-        yield np.stack(pictures), texts
-
-
-def _picture(file: Path) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"{file} is not a readable picture: {error}", "PNG, JPEG, WebP or BMP") from error
 
 
 def summarise(name: str, scores: np.ndarray) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.specs import split_spec
 from noiseprompt.results.folder import Key, iter_counted
 from noiseprompt.results.names import public_spec, slug
@@ -31,8 +31,6 @@ REFERENCE_SCENES = 2000
 
 NEIGHBOURS = 3
 """Of precision and recall, as in the paper that defines them (Kynkaanniemi et al., arXiv:1904.06991)."""
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 class _Extractor:
@@ -50,7 +48,7 @@ class _Extractor:
             from noiseprompt.scorers.sets.extractors import load_features
 
             self._features = load_features(self.name)
-        return np.concatenate([self._features.features(batch) for batch in _batches(images)])
+        return np.concatenate([self._features.features(batch) for batch in batches(images, BATCH)])
 
 
 def _stamp(path: Path) -> list[tuple[int, int]]:
@@ -84,7 +82,7 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
     figures, diversity = {}, {}
     for label, files in images.items():
         keys = sorted(files)
-        pictures = (_picture(out / "images" / files[k]) for k in keys)
+        pictures = (read_picture(out / "images" / files[k]) for k in keys)
         found = _cached(out / "features" / f"{slug(label)}.npz", network, _of_files(network, keys), pictures)
         enough = min(len(target), len(found)) > NEIGHBOURS
         near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
@@ -141,12 +139,10 @@ def _write(path: Path, mark: str, features: np.ndarray) -> None:
 def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:
     """Features of the reference pictures and what they are; none where there is neither a folder nor a world."""
     if folder:
-        files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not files:
-            raise InputError(f"no picture in {folder}", f"a folder of {', '.join(SUFFIXES)}", "check --reference")
+        files = find_pictures(Path(folder), below=True)
         keys = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
         path = out / "features" / "of-reference.npz"
-        found = _cached(path, network, _of_files(network, keys), map(_picture, files))
+        found = _cached(path, network, _of_files(network, keys), map(read_picture, files))
         return found, f"the pictures in {public_name(folder)}"
     if not texts or not all(map(_of_the_world, texts)):
         return np.zeros((0, 1), np.float32), ""
@@ -175,22 +171,3 @@ def _scenes(texts: Sequence[str], each: int) -> Iterator[np.ndarray]:
         request = parse(text)
         for _ in range(each):
             yield (render(random_scene(rng, request)) * 255).round().astype(np.uint8)
-
-
-def _picture(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def _batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Up to `BATCH` pictures of one size together, uint8 (N, H, W, 3), in order."""
-    batch: list[np.ndarray] = []
-    for image in images:
-        if batch and (len(batch) == BATCH or image.shape != batch[0].shape):
-            yield np.stack(batch)
-            batch = []
-        batch.append(image)
-    if batch:
-        yield np.stack(batch)
