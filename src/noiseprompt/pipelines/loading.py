@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from noiseprompt.core.errors import InputError, ModelLoadError
-
-if TYPE_CHECKING:
-    pass
+from noiseprompt.pipelines.families import FAMILIES, no_family
+from noiseprompt.pipelines.families.generic import unusable
 
 FIX = (
     "pass a local folder that holds model_index.json (what save_pretrained writes), or a hub id with network access;"
@@ -83,9 +82,6 @@ def check_class(name: str) -> None:
         ModelLoadError: it is of no family, and cannot work without one or is not in diffusers.
     """
     import diffusers
-
-    from noiseprompt.pipelines.families import FAMILIES
-    from noiseprompt.pipelines.families.generic import no_family, unusable
 
     if any(name in family.pipeline_classes for family in FAMILIES):
         return

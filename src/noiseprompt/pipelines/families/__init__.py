@@ -6,9 +6,11 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
+from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.pipelines.families.base import Family, TextEmbeds, Variant
+from noiseprompt.pipelines.families.generic import Unusable, generic_family
 
-__all__ = ["FAMILIES", "FILES", "Family", "TextEmbeds", "Variant", "find_family", "load_diffusers"]
+__all__ = ["FAMILIES", "FILES", "Family", "TextEmbeds", "Variant", "class_family", "find_family", "no_family"]
 
 FILES = (
     "stable_diffusion",
@@ -34,6 +36,12 @@ def _families(file: str) -> tuple[Family, ...]:
 FAMILIES: tuple[Family, ...] = tuple(family for file in FILES for family in _families(file))
 
 
+def class_family(kind: type) -> Family | None:
+    """The family of a pipeline class, by its name or a base class's; None where no family has it."""
+    names = [cls.__name__ for cls in kind.__mro__]
+    return next((family for name in names for family in FAMILIES if name in family.pipeline_classes), None)
+
+
 def find_family(pipe: Any, names: Sequence[str] = ()) -> Family:
     """The family of a loaded diffusers pipeline, by its class or a base class, with its variant's defaults.
 
@@ -45,13 +53,17 @@ def find_family(pipe: Any, names: Sequence[str] = ()) -> Family:
     Raises:
         ModelLoadError: no family has that class, and it cannot work without one.
     """
-    for cls in type(pipe).__mro__:
-        for family in FAMILIES:
-            if cls.__name__ in family.pipeline_classes:
-                return family.of(pipe, names)
-    from noiseprompt.pipelines.families.generic import generic_family
+    family = class_family(type(pipe))
+    if family is not None:
+        return family.of(pipe, names)
+    try:
+        return generic_family(pipe)
+    except Unusable as why:
+        raise no_family(type(pipe).__name__, str(why)) from why
 
-    return generic_family(pipe)
 
-
-from noiseprompt.pipelines.loading import load_diffusers  # noqa: E402 - it reads the table above
+def no_family(name: str, why: str) -> ModelLoadError:
+    """The error for a pipeline class that cannot work."""
+    known = ", ".join(known for family in FAMILIES for known in family.pipeline_classes)
+    fix = "choose a model that names one of these in its model_index.json, or add a family"
+    return ModelLoadError(f"pipelines of class {name} are not supported{why and f': {why}'}", f"one of {known}", fix)

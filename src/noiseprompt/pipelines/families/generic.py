@@ -14,11 +14,15 @@ from typing import Any
 
 import torch
 
-from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
+from noiseprompt.core.errors import NoisepromptWarning
 from noiseprompt.pipelines.families.base import Family, TextEmbeds, at_least_eight, patches
 
 NEEDED = ("prompt", "latents", "height", "width", "num_inference_steps", "output_type")
 SIDE = 32  # latents along each side of the image that is only asked for
+
+
+class Unusable(Exception):
+    """Why a pipeline class cannot work without a family of its own."""
 
 
 def unusable(kind: type) -> str:
@@ -45,12 +49,12 @@ def generic_family(pipe: Any) -> Family:
     """What is assumed of a loaded pipeline of no family, said in a warning.
 
     Raises:
-        ModelLoadError: it cannot work.
+        Unusable: it cannot work.
     """
     kind = type(pipe)
     why = unusable(kind)
     if why:
-        raise no_family(kind.__name__, why)
+        raise Unusable(why)
     denoiser = denoiser_of(kind)
     factor = int(getattr(pipe, "vae_scale_factor", 8))
     channels = latent_channels(pipe, getattr(pipe, denoiser), factor)
@@ -84,15 +88,6 @@ def generic_family(pipe: Any) -> Family:
     )
 
 
-def no_family(name: str, why: str = "") -> ModelLoadError:
-    """The error for a pipeline class that cannot work."""
-    from noiseprompt.pipelines.families import FAMILIES
-
-    known = ", ".join(known for family in FAMILIES for known in family.pipeline_classes)
-    fix = "choose a model that names one of these in its model_index.json, or add a family"
-    return ModelLoadError(f"pipelines of class {name} are not supported{why and f': {why}'}", f"one of {known}", fix)
-
-
 def as_text(pipe: Any, texts: Sequence[str], negative: bool) -> TextEmbeds:
     """The prompts themselves and as many empty ones; nothing for an NPNet to see, (B, 0, 0)."""
     named: dict[str, Any] = {"prompt": list(texts)}
@@ -105,9 +100,8 @@ def latent_channels(pipe: Any, denoiser: Any, factor: int) -> int:
     """C of the latents that the pipeline itself would draw, (1, C, H/factor, W/factor).
 
     Raises:
-        ModelLoadError: they have another layout, or cannot be asked for.
+        Unusable: they have another layout, or cannot be asked for.
     """
-    name = type(pipe).__name__
     side = SIDE * factor
     known = {
         "batch_size": 1,
@@ -123,11 +117,11 @@ def latent_channels(pipe: Any, denoiser: Any, factor: int) -> int:
     try:
         drawn = pipe.prepare_latents(**{key: known[key] for key in arguments if key in known})
     except Exception as error:  # whatever an unknown class raises
-        raise no_family(name, f"its prepare_latents cannot be asked ({type(error).__name__}: {error})") from error
+        raise Unusable(f"its prepare_latents cannot be asked ({type(error).__name__}: {error})") from error
     latents = drawn[0] if isinstance(drawn, tuple) else drawn
     if latents.ndim != 4 or tuple(latents.shape[2:]) != (SIDE, SIDE):
         shape = tuple(latents.shape)
-        raise no_family(name, f"its latents for {side} x {side} pixels are {shape}, not (1, C, {SIDE}, {SIDE})")
+        raise Unusable(f"its latents for {side} x {side} pixels are {shape}, not (1, C, {SIDE}, {SIDE})")
     return int(latents.shape[1])
 
 
