@@ -44,15 +44,16 @@ class Pipeline:
         pipe: a loaded diffusers pipeline; it stays the caller's and is not changed.
         name: for records; by default the folder or id it was loaded from.
         companions: ids or files of what was put into it (denoiser, LoRAs): some have other default settings.
+        family: its facts; by default found by its class and these names.
 
     Raises:
         ModelLoadError: a pipeline class that cannot work.
     """
 
-    def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = ()) -> None:
+    def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = (), family: Family | None = None) -> None:
         self.pipe = pipe
         self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
-        self.family = find_family(pipe, (*companions, self.name))
+        self.family = family or find_family(pipe, (*companions, self.name))
         self.schedule: str | None = None
         """A published timestep schedule that the sampler follows, e.g. "ays"."""
         self.long_prompts = "truncate"
@@ -60,8 +61,7 @@ class Pipeline:
         self.changes: dict[str, Any] = {}
         """What was changed about the model when it was loaded, for records (`ModelOptions.record`)."""
         self._empty: TextEmbeds | None = None
-        self.denoiser_calls = 0.0
-        """Denoiser evaluations so far, times images: a guided step counts two an image."""
+        self._loaded = calls.Loaded(pipe, self.family)
 
     @classmethod
     def load(
@@ -112,9 +112,9 @@ class Pipeline:
             offload=offload,
         )
         pipe = load(model, options)
-        self = cls(pipe, name=str(model), companions=options.names)
-        self.schedule, self.family = schedule, with_schedule(self.family, schedule)
-        self.long_prompts, self.changes = long_prompts, options.record()
+        family = with_schedule(find_family(pipe, (*options.names, str(model))), schedule)
+        self = cls(pipe, name=str(model), family=family)
+        self.schedule, self.long_prompts, self.changes = schedule, long_prompts, options.record()
         if self.family.announced:
             print(f"{model}: {self.family.describe_variant()}", file=sys.stderr)
         return self
@@ -122,17 +122,26 @@ class Pipeline:
     @property
     def denoiser(self) -> Any:
         """The network that predicts noise, a torch module with a `config`."""
-        return getattr(self.pipe, self.family.denoiser)
+        return self._loaded.denoiser
 
     @property
     def device(self) -> torch.device:
         """Where the pipeline computes."""
-        return self.pipe._execution_device
+        return self._loaded.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the denoiser's weights."""
-        return next(self.denoiser.parameters()).dtype
+        return self._loaded.dtype
+
+    @property
+    def denoiser_calls(self) -> float:
+        """Denoiser evaluations so far, times images: a guided step counts two an image."""
+        return self._loaded.denoiser_calls
+
+    @denoiser_calls.setter
+    def denoiser_calls(self, value: float) -> None:
+        self._loaded.denoiser_calls = value
 
     @property
     def is_flow(self) -> bool:
@@ -171,7 +180,7 @@ class Pipeline:
         Raises:
             InputError: a number of steps out of range.
         """
-        known = calls.levels(self, num_inference_steps, (height, width))
+        known = calls.levels(self._loaded, num_inference_steps, (height, width), lambda: self.empty)
         return known.t_from, known.t_to, known.alpha_from, known.alpha_to
 
     @torch.no_grad()
@@ -244,7 +253,7 @@ class Pipeline:
             )
         timesteps = schedule_arguments(self.pipe, self.schedule, steps)
         images = calls.call(
-            self,
+            self._loaded,
             WithoutFirstStep(own) if after_first_step else None,
             embeds,
             latents,
@@ -266,7 +275,7 @@ class Pipeline:
             InputError: a guidance scale below 1, or above where there is no guidance; a number of steps out of range.
             ShapeError: latents that do not fit the prompts or the model.
         """
-        return calls.move(self, embeds, latents, guidance_scale, num_inference_steps)[0]
+        return calls.move(self._loaded, embeds, latents, guidance_scale, num_inference_steps)[0]
 
     def invert_step(
         self,
@@ -287,7 +296,7 @@ class Pipeline:
             ShapeError: latents that do not fit the prompts or the model.
         """
         how: Any = {"up": True, "invert_at": invert_at}
-        return calls.move(self, embeds, latents, guidance_scale, num_inference_steps, **how)[0]
+        return calls.move(self._loaded, embeds, latents, guidance_scale, num_inference_steps, **how)[0]
 
     def predictions(
         self, embeds: TextEmbeds, latents: torch.Tensor, *, guidance_scale: float, num_inference_steps: int
@@ -299,7 +308,7 @@ class Pipeline:
         Raises:
             InputError, ShapeError: as `denoise_step`.
         """
-        _, predicted, levels = calls.move(self, embeds, latents, guidance_scale, num_inference_steps)
+        _, predicted, levels = calls.move(self._loaded, embeds, latents, guidance_scale, num_inference_steps)
         predicted = predicted.to(latents.device, torch.float32)
         if levels.prediction_type != "v_prediction":
             return predicted
