@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines.families.base import TextEmbeds
+    from noiseprompt.pipelines.families.embeds import TextEmbeds
     from noiseprompt.pipelines.pipeline import Pipeline
 
 __all__ = ["Pipeline", "TextEmbeds"]
 
 _HOMES = {
     "Pipeline": "pipeline",
-    "TextEmbeds": "families.base",
+    "TextEmbeds": "families.embeds",
 }
 
 

@@ -10,7 +10,8 @@ import torch
 
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
-from noiseprompt.pipelines.families.base import Family, TextEmbeds
+from noiseprompt.pipelines.families.base import Family
+from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import Levels, ddim_levels, dpm_solver_levels, is_flow
 
 Size = tuple[int | None, int | None]  # height and width in pixels

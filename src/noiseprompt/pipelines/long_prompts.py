@@ -13,7 +13,7 @@ from noiseprompt.core.errors import NoisepromptWarning
 if TYPE_CHECKING:
     import torch
 
-    from noiseprompt.pipelines.families.base import TextEmbeds
+    from noiseprompt.pipelines.families.embeds import TextEmbeds
 
 TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 UNLIMITED = 100_000  # transformers writes 1e30 where a tokenizer has no limit of its own

@@ -29,7 +29,8 @@ from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import calls
 from noiseprompt.pipelines.drivers import WithoutFirstStep
 from noiseprompt.pipelines.families import FAMILIES, find_family
-from noiseprompt.pipelines.families.base import Family, TextEmbeds
+from noiseprompt.pipelines.families.base import Family
+from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import average_chunks
 from noiseprompt.pipelines.samplers import schedule_arguments

@@ -36,36 +36,8 @@ from typing import Any, Literal
 import torch
 
 from noiseprompt.core.errors import InputError, ShapeError
-
-
-@dataclass(frozen=True)
-class TextEmbeds:
-    """Encoded prompts.
-
-    Fields:
-        call_kwargs: keyword arguments of the pipeline call, each a tensor (B, ...) or a list of B; negative (empty)
-            prompts included, so that any guidance scale can follow.
-        prompt_embeds: (B, L, D), what an NPNet sees.
-        texts: the prompts, in the same order; () if made from given embeddings.
-    """
-
-    call_kwargs: dict[str, Any]
-    prompt_embeds: torch.Tensor
-    texts: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.prompt_embeds)
-
-    def select(self, indices: Sequence[int]) -> TextEmbeds:
-        """Rows `indices`, in that order; repeats are allowed."""
-        rows = [int(i) for i in indices]
-        chosen = torch.as_tensor(rows, dtype=torch.long, device=self.prompt_embeds.device)
-
-        def pick(value: Any) -> Any:
-            return value[chosen.to(value.device)] if isinstance(value, torch.Tensor) else [value[i] for i in rows]
-
-        texts = tuple(self.texts[i] for i in rows) if self.texts else ()
-        return TextEmbeds({k: pick(v) for k, v in self.call_kwargs.items()}, self.prompt_embeds[chosen], texts)
+from noiseprompt.pipelines.families.embeds import TextEmbeds
+from noiseprompt.pipelines.families.sizes import at_least_eight, scale_factor, unet_channels, unet_size
 
 
 @dataclass(frozen=True)
@@ -92,52 +64,6 @@ class Variant:
         if self.applies is not None and self.applies(pipe):
             return True
         return bool(self.pattern) and any(re.search(self.pattern, Path(name).name.lower()) for name in names)
-
-
-def scale_factor(pipe: Any) -> int:
-    """Pixels a latent along each side: the pipeline's own `vae_scale_factor`."""
-    return int(pipe.vae_scale_factor)
-
-
-def at_least_eight(pipe: Any) -> int:
-    """The autoencoder's factor, or 8: most pipelines ask for multiples of 8 whatever the autoencoder."""
-    return max(8, scale_factor(pipe))
-
-
-def patches(pipe: Any) -> int:
-    """Two latents: pipelines whose transformer reads patches of 2 x 2."""
-    return 2 * scale_factor(pipe)
-
-
-def unet_channels(pipe: Any) -> int:
-    """Latent channels of a pipeline with a `unet`."""
-    return int(pipe.unet.config.in_channels)
-
-
-def transformer_channels(pipe: Any) -> int:
-    """Latent channels of a pipeline with a `transformer` whose `in_channels` are those of the latents."""
-    return int(pipe.transformer.config.in_channels)
-
-
-def unet_size(pipe: Any) -> tuple[int, int]:
-    """Height and width in pixels a U-Net was made for."""
-    return _pixels(pipe, pipe.unet.config.sample_size)
-
-
-def transformer_size(pipe: Any) -> tuple[int, int]:
-    """Height and width in pixels a transformer was made for."""
-    return _pixels(pipe, pipe.transformer.config.sample_size)
-
-
-def _pixels(pipe: Any, size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return height * scale_factor(pipe), width * scale_factor(pipe)
-
-
-def fixed_length(embeds: torch.Tensor, length: int) -> torch.Tensor:
-    """(B, L, D) -> (B, length, D): cut or padded with zeros, so that an NPNet sees the same length in any batch."""
-    embeds = embeds[:, :length]
-    return torch.nn.functional.pad(embeds, (0, 0, 0, length - embeds.shape[1]))
 
 
 def nothing_more(pipe: Any) -> dict[str, Any]:

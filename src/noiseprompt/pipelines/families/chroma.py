@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from noiseprompt.pipelines.families.base import Family, TextEmbeds, patches
+from noiseprompt.pipelines.families.base import Family
+from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.families.flux import pack, quarter_channels, square, unpack
+from noiseprompt.pipelines.families.sizes import patches
 
 
 def encode_chroma(pipe: Any, texts: Sequence[str]) -> TextEmbeds:

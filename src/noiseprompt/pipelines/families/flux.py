@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from noiseprompt.pipelines.families.base import Family, TextEmbeds, Variant, patches, scale_factor
+from noiseprompt.pipelines.families.base import Family, Variant
+from noiseprompt.pipelines.families.embeds import TextEmbeds
+from noiseprompt.pipelines.families.sizes import patches, scale_factor
 
 
 def encode_flux(pipe: Any, texts: Sequence[str], max_sequence_length: int = 512) -> TextEmbeds:

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from noiseprompt.core.errors import NoisepromptWarning
-from noiseprompt.pipelines.families.base import Family, TextEmbeds, at_least_eight, patches
+from noiseprompt.pipelines.families.base import Family
+from noiseprompt.pipelines.families.embeds import TextEmbeds
+from noiseprompt.pipelines.families.sizes import at_least_eight, patches
 
 NEEDED = ("prompt", "latents", "height", "width", "num_inference_steps", "output_type")
 SIDE = 32  # latents along each side of the image that is only asked for

@@ -7,14 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from noiseprompt.pipelines.families.base import (
-    Family,
-    TextEmbeds,
-    Variant,
-    scale_factor,
-    transformer_channels,
-    transformer_size,
-)
+from noiseprompt.pipelines.families.base import Family, Variant
+from noiseprompt.pipelines.families.embeds import TextEmbeds
+from noiseprompt.pipelines.families.sizes import scale_factor, transformer_channels, transformer_size
 
 
 def encode_hunyuan_dit(pipe: Any, texts: Sequence[str]) -> TextEmbeds:

@@ -7,14 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from noiseprompt.pipelines.families.base import (
-    Family,
-    TextEmbeds,
-    Variant,
-    patches,
-    transformer_channels,
-    transformer_size,
-)
+from noiseprompt.pipelines.families.base import Family, Variant
+from noiseprompt.pipelines.families.embeds import TextEmbeds
+from noiseprompt.pipelines.families.sizes import patches, transformer_channels, transformer_size
 
 
 def call_default(pipe: Any, name: str) -> Any:

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
-from noiseprompt.pipelines.families.base import Family, TextEmbeds, fixed_length, patches
+from noiseprompt.pipelines.families.base import Family
+from noiseprompt.pipelines.families.embeds import TextEmbeds, fixed_length
 from noiseprompt.pipelines.families.flux import pack, quarter_channels, square, unpack
+from noiseprompt.pipelines.families.sizes import patches
 
 TOKENS = 512
 """Token embeddings an NPNet sees; the pipeline itself takes as many as the longest prompt of a batch has."""

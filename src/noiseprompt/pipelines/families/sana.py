@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from noiseprompt.pipelines.families.base import Family, TextEmbeds, scale_factor, transformer_channels, transformer_size
+from noiseprompt.pipelines.families.base import Family
+from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.families.pixart import call_default, masked_embeds
+from noiseprompt.pipelines.families.sizes import scale_factor, transformer_channels, transformer_size
 
 
 def encode_sana(pipe: Any, texts: Sequence[str]) -> TextEmbeds:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from noiseprompt.pipelines.families.base import Family, TextEmbeds, Variant
+from noiseprompt.pipelines.families.base import Family, Variant
+from noiseprompt.pipelines.families.embeds import TextEmbeds
 
 
 def encode_stable_diffusion(pipe: Any, texts: Sequence[str]) -> TextEmbeds:

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from noiseprompt.pipelines.families.base import (
-    Family,
-    TextEmbeds,
-    Variant,
-    patches,
-    transformer_channels,
-    transformer_size,
-)
+from noiseprompt.pipelines.families.base import Family, Variant
+from noiseprompt.pipelines.families.embeds import TextEmbeds
+from noiseprompt.pipelines.families.sizes import patches, transformer_channels, transformer_size
 
 
 def encode_stable_diffusion_3(pipe: Any, texts: Sequence[str]) -> TextEmbeds:

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from noiseprompt.pipelines.families.base import Family, TextEmbeds, Variant, fixed_length, patches, transformer_channels
+from noiseprompt.pipelines.families.base import Family, Variant
+from noiseprompt.pipelines.families.embeds import TextEmbeds, fixed_length
+from noiseprompt.pipelines.families.sizes import patches, transformer_channels
 
 TOKENS = 512
 

@@ -1,0 +1,45 @@
+"""What an encoder hands over: the arguments of a pipeline call, and the token embeddings an NPNet sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class TextEmbeds:
+    """Encoded prompts.
+
+    Fields:
+        call_kwargs: keyword arguments of the pipeline call, each a tensor (B, ...) or a list of B; negative (empty)
+            prompts included, so that any guidance scale can follow.
+        prompt_embeds: (B, L, D), what an NPNet sees.
+        texts: the prompts, in the same order; () if made from given embeddings.
+    """
+
+    call_kwargs: dict[str, Any]
+    prompt_embeds: torch.Tensor
+    texts: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.prompt_embeds)
+
+    def select(self, indices: Sequence[int]) -> TextEmbeds:
+        """Rows `indices`, in that order; repeats are allowed."""
+        rows = [int(i) for i in indices]
+        chosen = torch.as_tensor(rows, dtype=torch.long, device=self.prompt_embeds.device)
+
+        def pick(value: Any) -> Any:
+            return value[chosen.to(value.device)] if isinstance(value, torch.Tensor) else [value[i] for i in rows]
+
+        texts = tuple(self.texts[i] for i in rows) if self.texts else ()
+        return TextEmbeds({k: pick(v) for k, v in self.call_kwargs.items()}, self.prompt_embeds[chosen], texts)
+
+
+def fixed_length(embeds: torch.Tensor, length: int) -> torch.Tensor:
+    """(B, L, D) -> (B, length, D): cut or padded with zeros, so that an NPNet sees the same length in any batch."""
+    embeds = embeds[:, :length]
+    return torch.nn.functional.pad(embeds, (0, 0, 0, length - embeds.shape[1]))
