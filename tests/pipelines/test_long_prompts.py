@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.pipelines.long_prompts import TextWarning, chunks, limits, reach, warn_cut
+from noiseprompt.pipelines.long_prompts import TextWarning, chunks, reach, warn_cut
 from tests import tiny
 from tests.pipelines.families import tiny_hunyuan, tiny_pixart
 
@@ -20,56 +20,61 @@ def pipe():
     return tiny.stable_diffusion()
 
 
+@pytest.fixture(scope="module")
+def limits(pipe):
+    return Pipeline(pipe).text_limits
+
+
 def count(pipe, text: str) -> int:
     return len(pipe.tokenizer(text).input_ids)
 
 
-def test_what_is_read_is_all_that_matters_to_the_encoder(pipe) -> None:
+def test_what_is_read_is_all_that_matters_to_the_encoder(pipe, limits) -> None:
     """The encoder sees the same of the text up to `reach`, and not of one word less."""
     assert count(pipe, LONG) > tiny.TEXT_LENGTH
-    kept = LONG[: reach(pipe, LONG)]
+    kept = LONG[: reach(limits, LONG)]
     assert count(pipe, kept) <= tiny.TEXT_LENGTH < count(pipe, LONG[: LONG.find(" ", len(kept) + 1)])
     assert LONG[len(kept)] == " "
-    assert reach(pipe, "a red cube") == len("a red cube")
+    assert reach(limits, "a red cube") == len("a red cube")
 
 
-def test_limits_of_every_encoder(pipe) -> None:
-    assert [limit for _, limit in limits(pipe)] == [16]
-    assert [limit for _, limit in limits(tiny.stable_diffusion_xl())] == [16, 16]
-    hunyuan = limits(tiny_hunyuan.hunyuan_dit())
+def test_limits_of_every_encoder(limits) -> None:
+    assert [limit for _, limit in limits] == [16]
+    assert [limit for _, limit in Pipeline(tiny.stable_diffusion_xl()).text_limits] == [16, 16]
+    hunyuan = Pipeline(tiny_hunyuan.hunyuan_dit()).text_limits
     assert [(type(t).__name__, limit) for t, limit in hunyuan] == [("BertTokenizer", 77), ("T5Tokenizer", 256)]
-    assert [limit for _, limit in limits(tiny_pixart.pixart())] == [120]  # of the alpha version
+    assert [limit for _, limit in Pipeline(tiny_pixart.pixart()).text_limits] == [120]  # of the alpha version
 
 
 @pytest.mark.parametrize("long", ["a red cube " * 200, "\u7ea2\u8272" * 300])
 def test_the_encoder_of_another_family_reads_what_is_said(long: str) -> None:
     """With spaces or without: BERT's own truncation keeps as many tokens as fit, and not one more."""
     pipe = tiny_hunyuan.hunyuan_dit()
-    kept = long[: reach(pipe, long)]
+    kept = long[: reach(Pipeline(pipe).text_limits, long)]
     ids = pipe.tokenizer(long, truncation=True, max_length=77).input_ids
     mine = pipe.tokenizer(kept).input_ids
     assert len(mine) <= 77 and mine[:-1] == ids[: len(mine) - 1]
     assert len(pipe.tokenizer(long[: len(kept) + 6]).input_ids) > 77
 
 
-def test_chunks_hold_every_word_once_and_fit(pipe) -> None:
-    parts = chunks(pipe, LONG)
+def test_chunks_hold_every_word_once_and_fit(pipe, limits) -> None:
+    parts = chunks(limits, LONG)
     assert len(parts) > 1 and " ".join(parts) == LONG
     assert all(count(pipe, part) <= tiny.TEXT_LENGTH for part in parts)
     endless = "q" * 50
-    parts = chunks(pipe, endless)
+    parts = chunks(limits, endless)
     assert "".join(parts) == endless and all(count(pipe, part) <= tiny.TEXT_LENGTH for part in parts)
-    assert chunks(pipe, "a red cube") == ["a red cube"]
+    assert chunks(limits, "a red cube") == ["a red cube"]
 
 
-def test_the_warning_names_what_is_cut(pipe) -> None:
+def test_the_warning_names_what_is_cut(limits) -> None:
     with pytest.warns(TextWarning, match=r"the prompt is longer.*16 tokens.*bird' is cut"):
-        assert warn_cut(pipe, [LONG]) == 1
+        assert warn_cut(limits, [LONG]) == 1
     with pytest.warns(TextWarning, match="1 of 2 prompts"):
-        assert warn_cut(pipe, ["a red cube", LONG, LONG]) == 1
+        assert warn_cut(limits, ["a red cube", LONG, LONG]) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert warn_cut(pipe, ["a red cube"]) == 0
+        assert warn_cut(limits, ["a red cube"]) == 0
 
 
 @pytest.mark.parametrize("kind", ["stable_diffusion", "stable_diffusion_xl"])
@@ -79,7 +84,9 @@ def test_average_is_the_mean_over_chunks_and_changes_nothing_else(kind: str) -> 
     cut = pipeline.encode(texts)
     pipeline.long_prompts = "average"
     mean = pipeline.encode(texts)
-    expected = torch.stack([pipeline.encode([part]).prompt_embeds[0] for part in chunks(pipeline.pipe, LONG)]).mean(0)
+    expected = torch.stack(
+        [pipeline.encode([part]).prompt_embeds[0] for part in chunks(pipeline.text_limits, LONG)]
+    ).mean(0)
     torch.testing.assert_close(mean.prompt_embeds[1], expected, atol=1e-5, rtol=1e-4)
     assert torch.equal(mean.prompt_embeds[[0, 2]], cut.prompt_embeds[[0, 2]])
     assert not torch.allclose(mean.prompt_embeds[1], cut.prompt_embeds[1], atol=1e-2)

@@ -150,18 +150,19 @@ def test_ays_is_the_plain_call_with_its_timesteps(pipeline: Pipeline, name: str)
 def test_ays_is_refused_where_it_cannot_be_followed(pipeline: Pipeline, name: str) -> None:
     pipeline.pipe.scheduler = make_scheduler(pipeline.pipe, name)
     with pytest.raises(InputError, match=r"schedule 'ays'.*(dpm\+\+|noise levels)"):
-        schedule_arguments(pipeline.pipe, "ays", 10)
+        schedule_arguments(pipeline.pipe, pipeline.family, "ays", 10)
 
 
 def test_ays_has_ten_steps_and_two_kinds_of_models(pipeline: Pipeline) -> None:
     pipe = pipeline.pipe
     pipe.scheduler = make_scheduler(pipe, "dpm++")
     with pytest.raises(InputError, match="20 steps.*expected 10".replace("expected", "Expected")):
-        schedule_arguments(pipe, "ays", 20)
-    assert schedule_arguments(pipe, None, 20) == {}
+        schedule_arguments(pipe, pipeline.family, "ays", 20)
+    assert schedule_arguments(pipe, pipeline.family, None, 20) == {}
     one = tiny.stable_diffusion()
     one.scheduler = make_scheduler(one, "dpm++")
-    assert schedule_arguments(one, "ays", 10) == {"timesteps": AysSchedules["StableDiffusionTimesteps"]}
+    family = Pipeline(one).family
+    assert schedule_arguments(one, family, "ays", 10) == {"timesteps": AysSchedules["StableDiffusionTimesteps"]}
 
 
 # -------------------------------------------------------------------------------------------------- building schedulers

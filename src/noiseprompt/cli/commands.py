@@ -96,7 +96,7 @@ def collect(
         print(f"{listed.duplicates} duplicate prompts left out")
     judges = load_scorers(scorers or _default_scorers(model))
     pipeline = _load(model, loading)
-    warn_cut(pipeline.pipe, [prompt.text for prompt in listed.prompts])
+    warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     config, guard = settings or CollectConfig(), Guard()
     with stopping() as should_stop, Bar("collect", "pair") as bar:
         for progress in run(pipeline, listed.prompts, judges, config, out, should_stop=should_stop, guard=guard):
@@ -209,7 +209,7 @@ def generate(
     listed = load_prompts(prompt).prompts if source_kind(prompt) else (Prompt(prompt.strip()),)
     check(listed, chosen, specs)
     pipeline = _load(model, loading)
-    warn_cut(pipeline.pipe, [p.text for p in listed])
+    warn_cut(pipeline.text_limits, [p.text for p in listed])
     config, guard = settings or GenerateConfig(), Guard()
     total, done = len(plan(listed, chosen)) * len(specs), 0
     with Bar("generate", "image") as bar:
@@ -270,7 +270,7 @@ def evaluate(
     listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
     judges = load_scorers(scorers or ([*_default_scorers(model), "shapes-checker"]))
     pipeline = _load(model, loading)
-    warn_cut(pipeline.pipe, [prompt.text for prompt in listed.prompts])
+    warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     config, guard = settings or EvaluateConfig(), Guard()
     with Bar("evaluate", "image") as bar:
         for progress in run(pipeline, listed.prompts, judges, specs, config, out, optional=optional, guard=guard):

@@ -71,10 +71,7 @@ def call(
     family, pipe = loaded.family, loaded.pipe
     x = family.pack(latents) if family.pack else latents
     x = x.to(loaded.device, torch.float32 if family.float32_latents else loaded.dtype)
-    named = embeds.call_kwargs
-    if guidance_scale <= 1 and family.guidance_argument == "true_cfg_scale":  # some of these warn about each of them
-        named = {key: value for key, value in named.items() if not key.startswith("negative_")}
-    given = {**family.call_settings(pipe, guidance_scale), **named, **settings}
+    given = {**family.call_settings(pipe, embeds, guidance_scale), **settings}
 
     try:
         with counted(loaded.denoiser, loaded.count), borrowed(pipe, scheduler):

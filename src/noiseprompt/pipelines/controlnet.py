@@ -6,20 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import ModelLoadError, ModelMismatchError
+from noiseprompt.pipelines.families.controlnet import CLASSES
 from noiseprompt.pipelines.loading import weights_in
-
-CLASSES = {
-    "StableDiffusionPipeline": "StableDiffusionControlNetPipeline",
-    "StableDiffusionXLPipeline": "StableDiffusionXLControlNetPipeline",
-}
-"""Pipeline class -> the one that has a ControlNet too."""
 
 
 def with_controlnet(pipe: Any, controlnet: str | Path | None, control_image: str | Path | Any, dtype: Any) -> Any:
     """The pipeline with a ControlNet and its control image, made of the same components.
 
     Args:
-        pipe: a loaded pipeline of Stable Diffusion or SDXL, or one that has a ControlNet already.
+        pipe: a loaded pipeline whose class is in `families.controlnet.CLASSES`, or one that has a ControlNet already.
         controlnet: folder or hub id of a ControlNet; None for the one the pipeline has.
         control_image: a picture file, or a PIL image.
         dtype: torch dtype of the ControlNet's weights.

@@ -114,7 +114,7 @@ class OneMove:
         # where `exact` lies: it may be float64, which not every accelerator has
         self.result = move(x, model_output.to(x.device), a, b, levels.prediction_type, at)
         moved = self.result.to(sample)
-        return SimpleNamespace(prev_sample=moved) if return_dict else (moved, moved)  # PixArt may read the second
+        return SimpleNamespace(prev_sample=moved) if return_dict else (moved, moved)  # some pipelines read the second
 
 
 class WithoutFirstStep:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import nullcontext
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +52,13 @@ def load_diffusers(
     """
     from diffusers import DiffusionPipeline
 
-    from noiseprompt.pipelines.families.hunyuan_dit import mt5_tokenizer_named
-
     folder = resolve(model)
     try:
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
         check_class(str(config.get("_class_name")))  # before gigabytes are read
         extra = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
-        with mt5_tokenizer_named() if "MT5Tokenizer" in str(config) else nullcontext():
+        renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
+        with known_as(renamed):
             return DiffusionPipeline.from_pretrained(
                 folder, **weights_in(dtype), revision=revision, variant=variant, **extra
             )
@@ -66,6 +67,23 @@ def load_diffusers(
     except Exception as error:
         came = f"{model} does not load ({type(error).__name__}: {error})"
         raise ModelLoadError(came, "a complete diffusers pipeline", FIX) from error
+
+
+@contextmanager
+def known_as(renamed: Mapping[str, str]) -> Iterator[None]:
+    """While it lasts, transformers has the classes `renamed.values()` under the names `renamed` too.
+
+    A name that it has is left alone. Nothing is left behind.
+    """
+    transformers: Any = importlib.import_module("transformers")
+    lacking = {old: new for old, new in renamed.items() if not hasattr(transformers, old)}
+    for old, new in lacking.items():
+        setattr(transformers, old, getattr(transformers, new))
+    try:
+        yield
+    finally:
+        for old in lacking:
+            delattr(transformers, old)
 
 
 def weights_in(dtype: torch.dtype) -> dict[str, torch.dtype]:

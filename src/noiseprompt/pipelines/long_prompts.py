@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.errors import NoisepromptWarning
+from noiseprompt.pipelines.families.base import UNLIMITED, Family
 
 if TYPE_CHECKING:
     import torch
 
     from noiseprompt.pipelines.families.embeds import TextEmbeds
 
-TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
-UNLIMITED = 100_000  # transformers writes 1e30 where a tokenizer has no limit of its own
+Limits = list[tuple[Any, int]]
+"""Tokenizers, each with the number of tokens that is read of it."""
 
 
 class TextWarning(NoisepromptWarning):
     """A prompt that is not read to its end."""
 
 
-def limits(pipe: Any) -> list[tuple[Any, int]]:
+def limits(pipe: Any, family: Family) -> Limits:
     """Each tokenizer of a diffusers pipeline and the number of tokens, special ones included, that is read of it.
 
-    CLIP and BERT read what their tokenizer says; others what the pipeline says (`max_sequence_length`), which is less.
+    What the family says (`token_limits`), or the tokenizer itself where that is less.
     """
     found = []
-    for name in TOKENIZERS:
+    for name, most in family.token_limits.items():
         tokenizer = getattr(pipe, name, None)
-        clip = type(tokenizer).__name__.startswith("CLIP")
-        if tokenizer is None or (clip and type(pipe).__name__.startswith("Flux")):  # there a pooled vector only
-            continue
-        own = int(min(getattr(tokenizer, "model_max_length", UNLIMITED), UNLIMITED))
-        fixed = clip or type(tokenizer).__name__.startswith("Bert")
-        limit = own if fixed else min(_max_sequence_length(pipe), own)
-        if limit < UNLIMITED:
+        limit = int(min(getattr(tokenizer, "model_max_length", UNLIMITED), most))
+        if tokenizer is not None and limit < UNLIMITED:
             found.append((tokenizer, limit))
     return found
 
 
-def _max_sequence_length(pipe: Any) -> int:
-    for function in (type(pipe).__call__, getattr(type(pipe), "encode_prompt", None)):
-        parameter = inspect.signature(function).parameters.get("max_sequence_length") if function else None
-        if parameter is not None and isinstance(parameter.default, int):
-            return parameter.default
-    return 256 if "Hunyuan" in type(pipe).__name__ else UNLIMITED  # written inside its encode_prompt
-
-
-def reach(pipe: Any, text: str) -> int:
+def reach(limits: Limits, text: str) -> int:
     """How many characters of `text` every text encoder reads; `len(text)` where all of it fits.
 
     A word that is not read whole does not count.
     """
-    return min((_reach(tokenizer, limit, text) for tokenizer, limit in limits(pipe)), default=len(text))
+    return min((_reach(tokenizer, limit, text) for tokenizer, limit in limits), default=len(text))
 
 
 def _reach(tokenizer: Any, limit: int, text: str) -> int:
@@ -77,27 +64,27 @@ def _last(positions: Sequence[int], fits: Callable[[int], bool]) -> int:
     return positions[low - 1] if low else 0
 
 
-def chunks(pipe: Any, text: str) -> list[str]:
+def chunks(limits: Limits, text: str) -> list[str]:
     """`text` in pieces that every text encoder reads whole, cut between words where there are spaces."""
     pieces = []
     rest = text.strip()
     while rest:
-        length = max(reach(pipe, rest), 1)
+        length = max(reach(limits, rest), 1)
         pieces.append(rest[:length].strip())
         rest = rest[length:].strip()
     return pieces or [text]
 
 
-def warn_cut(pipe: Any, texts: Sequence[str]) -> int:
+def warn_cut(limits: Limits, texts: Sequence[str]) -> int:
     """Warn, once for all of them, about prompts that are not read to their end; returns how many there are.
 
     Warns:
         TextWarning: with what is cut off the first of them.
     """
-    cut = [(text, length) for text in dict.fromkeys(texts) if (length := reach(pipe, text)) < len(text)]
+    cut = [(text, length) for text in dict.fromkeys(texts) if (length := reach(limits, text)) < len(text)]
     if cut:
         text, length = cut[0]
-        tokens = min(limit for _, limit in limits(pipe))
+        tokens = min(limit for _, limit in limits)
         which = "the prompt is" if len(texts) == 1 else f"{len(cut)} of {len(set(texts))} prompts are"
         lost = text[length:].strip()
         lost = lost if len(lost) <= 200 else f"{lost[:200]}..."
@@ -111,22 +98,22 @@ def warn_cut(pipe: Any, texts: Sequence[str]) -> int:
 
 
 def average_chunks(
-    pipe: Any, encode: Callable[[Any, Sequence[str]], TextEmbeds], texts: Sequence[str], prompt_embeds: torch.Tensor
+    limits: Limits, encode: Callable[[Sequence[str]], TextEmbeds], texts: Sequence[str], prompt_embeds: torch.Tensor
 ) -> torch.Tensor:
     """What an NPNet sees of long prompts: the mean of their chunks' embeddings; of others `prompt_embeds` as they are.
 
     Args:
-        encode: of the family.
+        encode: of the family, for a loaded pipeline.
         texts: B prompts.
         prompt_embeds: (B, L, D) of the prompts as the pipeline cuts them.
 
     Returns:
         (B, L, D).
     """
-    pieces = {i: parts for i, text in enumerate(texts) if len(parts := chunks(pipe, text)) > 1}
+    pieces = {i: parts for i, text in enumerate(texts) if len(parts := chunks(limits, text)) > 1}
     if not pieces:
         return prompt_embeds
-    encoded = encode(pipe, [piece for parts in pieces.values() for piece in parts]).prompt_embeds
+    encoded = encode([piece for parts in pieces.values() for piece in parts]).prompt_embeds
     result, start = prompt_embeds.clone(), 0
     for i, parts in pieces.items():
         result[i] = encoded[start : start + len(parts)].mean(dim=0)

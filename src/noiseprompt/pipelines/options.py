@@ -17,7 +17,8 @@ from noiseprompt.core.devices import DTYPES, pick_device
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.files import public_name
 from noiseprompt.pipelines.adapters import digest, load_loras, lora_record, parse_lora, replace_unet
-from noiseprompt.pipelines.families.base import Family
+from noiseprompt.pipelines.controlnet import with_controlnet
+from noiseprompt.pipelines.families import Family, find_family
 from noiseprompt.pipelines.loading import OFFLOADS, check_offload, load_diffusers, place, to_channels_last
 from noiseprompt.pipelines.samplers import SCHEDULES, check_schedule, make_scheduler, parse_scheduler
 
@@ -113,29 +114,33 @@ def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
         raise InputError(f"{name} {value!r}", f"one of {', '.join(known)}")
 
 
-def apply_options(pipe: Any, options: ModelOptions, dtype: Any) -> Any:
-    """The pipeline with its U-Net, LoRAs, scheduler and ControlNet: `pipe` itself, changed, or one of the same parts.
+def apply_options(pipe: Any, options: ModelOptions, dtype: Any, name: str) -> tuple[Any, Family]:
+    """The pipeline with its U-Net, LoRAs, ControlNet and scheduler: `pipe` itself, changed, or one of the same parts.
 
     Args:
         pipe: a loaded diffusers pipeline, still on the CPU.
         dtype: torch dtype of weights to load.
+        name: of the model, as it was asked for.
+
+    Returns:
+        It and its family, whose steps are those of the schedule where there is one.
 
     Raises:
+        ModelLoadError: a pipeline class that cannot work.
         NoisepromptError: as `replace_unet`, `load_loras`, `make_scheduler`, `check_schedule` and `with_controlnet`.
     """
     if options.unet is not None:
         replace_unet(pipe, options.unet, dtype)
     if options.loras:
         load_loras(pipe, options.loras)
-    if options.scheduler is not None:
-        pipe.scheduler = make_scheduler(pipe, options.scheduler)
-    if options.schedule is not None:
-        check_schedule(pipe, options.schedule)
     if options.control_image is not None:
-        from noiseprompt.pipelines.controlnet import with_controlnet
-
         pipe = with_controlnet(pipe, options.controlnet, options.control_image, dtype)
-    return pipe
+    family = find_family(pipe, (*options.names, name))
+    if options.scheduler is not None:
+        pipe.scheduler = make_scheduler(pipe, options.scheduler, family.hands_sigmas)
+    if options.schedule is not None:
+        check_schedule(pipe, family, options.schedule)
+    return pipe, with_schedule(family, options.schedule)
 
 
 def with_schedule(family: Family, schedule: str | None) -> Family:
@@ -143,8 +148,8 @@ def with_schedule(family: Family, schedule: str | None) -> Family:
     return family if schedule is None else dataclasses.replace(family, num_inference_steps=SCHEDULES[schedule])
 
 
-def load(model: str | Path, options: ModelOptions) -> Any:
-    """A diffusers pipeline with its options, on its device, silent.
+def load(model: str | Path, options: ModelOptions) -> tuple[Any, Family]:
+    """A diffusers pipeline with its options, on its device, silent; and its family.
 
     Args:
         model: a folder in diffusers' layout, a hub id, or "shapes", the embedded world.
@@ -160,11 +165,11 @@ def load(model: str | Path, options: ModelOptions) -> Any:
     device, dtype = pick_device(options.device), DTYPES[options.dtype]
     check_offload(device, options.offload)
     pipe = load_diffusers(model, dtype, options.revision, options.variant)
-    pipe = apply_options(pipe, options, dtype)
+    pipe, family = apply_options(pipe, options, dtype, str(model))
     place(pipe, device, options.offload)
     pipe.set_progress_bar_config(disable=True)
     if torch.device(device).type == "cpu":
         for network in (getattr(pipe, name, None) for name in ("unet", "transformer", "vae")):
             if network is not None:
                 to_channels_last(network)
-    return pipe
+    return pipe, family

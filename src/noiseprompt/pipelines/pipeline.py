@@ -17,6 +17,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from noiseprompt.pipelines.families import FAMILIES, find_family
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
-from noiseprompt.pipelines.long_prompts import average_chunks
+from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.samplers import schedule_arguments
 
 __all__ = ["FAMILIES", "Family", "Pipeline", "TextEmbeds"]
@@ -96,7 +97,7 @@ class Pipeline:
             InputError: an unknown dtype, device, or option.
             ModelLoadError: nothing loadable there, or a pipeline that cannot work.
         """
-        from noiseprompt.pipelines.options import ModelOptions, load, with_schedule
+        from noiseprompt.pipelines.options import ModelOptions, load
 
         options = ModelOptions(
             scheduler=scheduler,
@@ -112,8 +113,7 @@ class Pipeline:
             device=device,
             offload=offload,
         )
-        pipe = load(model, options)
-        family = with_schedule(find_family(pipe, (*options.names, str(model))), schedule)
+        pipe, family = load(model, options)
         self = cls(pipe, name=str(model), family=family)
         self.schedule, self.long_prompts, self.changes = schedule, long_prompts, options.record()
         if self.family.announced:
@@ -195,9 +195,15 @@ class Pipeline:
             raise InputError(f"texts {texts!r}", "a list with at least one text")
         embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
         if self.long_prompts == "average":
-            seen = average_chunks(self.pipe, self.family.encode, texts, embeds.prompt_embeds)
+            encode = partial(self.family.encode, self.pipe)
+            seen = average_chunks(self.text_limits, encode, texts, embeds.prompt_embeds)
             embeds = replace(embeds, prompt_embeds=seen)
         return embeds
+
+    @property
+    def text_limits(self) -> Limits:
+        """Each tokenizer that is asked, with the number of tokens that is read of it: for `long_prompts`."""
+        return limits(self.pipe, self.family)
 
     @property
     def empty(self) -> TextEmbeds:
@@ -252,7 +258,7 @@ class Pipeline:
             raise InputError(
                 f"after_first_step with {type(own).__name__}", expected, "sample from the noise x_T instead"
             )
-        timesteps = schedule_arguments(self.pipe, self.schedule, steps)
+        timesteps = schedule_arguments(self.pipe, self.family, self.schedule, steps)
         images = calls.call(
             self._loaded,
             WithoutFirstStep(own) if after_first_step else None,

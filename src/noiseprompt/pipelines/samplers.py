@@ -8,6 +8,7 @@ from typing import Any
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.registry import Registry
 from noiseprompt.core.specs import split_spec
+from noiseprompt.pipelines.families import FAMILIES, Family
 from noiseprompt.pipelines.levels import is_flow
 
 SCHEDULERS = Registry(
@@ -43,7 +44,6 @@ SCHEDULES = {"ays": 10}
 
 _NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
 _FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
-_OWN_SIGMAS = ("Flux", "QwenImage", "ZImage", "Lumina", "Chroma")  # their calls pass sigmas to the scheduler
 
 
 def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
@@ -66,18 +66,21 @@ def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
     return cls, settings
 
 
-def make_scheduler(pipe: Any, text: str) -> Any:
+def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:
     """Another scheduler on the noise schedule of the pipeline's own (`from_config`).
 
     Latents are never clipped: `clip_sample`, on by default in some classes, is for pixels. PNDM leaves out its
     Runge-Kutta steps, as Stable Diffusion's own configuration does, unless the model's says otherwise.
 
+    Args:
+        hands_sigmas: the pipeline's call hands sigmas to its scheduler, as its family tells.
+
     Raises:
         UnknownNameError, InputError: as `parse_scheduler`; or one for flow matching with a model of another kind, and
-            the other way round.
+            the other way round; or one that takes no sigmas where some are handed to it.
     """
     cls, settings = parse_scheduler(text)
-    kept = (_flow_settings if is_flow(pipe.scheduler) else _noise_settings)(pipe, cls)
+    kept = _flow_settings(pipe, cls, hands_sigmas) if is_flow(pipe.scheduler) else _noise_settings(pipe, cls)
     try:
         return cls.from_config(pipe.scheduler.config, **{**kept, **settings})
     except (ValueError, NotImplementedError, TypeError, ImportError) as error:
@@ -96,7 +99,7 @@ def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:
     return kept
 
 
-def _flow_settings(pipe: Any, cls: Any) -> dict[str, Any]:
+def _flow_settings(pipe: Any, cls: Any, hands_sigmas: bool) -> dict[str, Any]:
     """The same for flow matching; two families of classes call the shift of the schedule by two names."""
     config, accepted = pipe.scheduler.config, inspect.signature(cls.__init__).parameters
     native = cls.__name__.startswith("FlowMatch")
@@ -104,14 +107,14 @@ def _flow_settings(pipe: Any, cls: Any) -> dict[str, Any]:
         expected = "flow-euler, or unipc or dpm++, which have a flow form"
         raise InputError(f"{cls.__name__} for a flow-matching model", expected)
     takes_sigmas = "sigmas" in inspect.signature(cls.set_timesteps).parameters
-    if not takes_sigmas and type(pipe).__name__.startswith(_OWN_SIGMAS):
+    if hands_sigmas and not takes_sigmas:
         raise InputError(f"{cls.__name__} in a {type(pipe).__name__}", "a scheduler that takes sigmas: flow-euler")
     shift = config.get("flow_shift") if config.get("shift") is None else config.get("shift")
     name = "shift" if native else "flow_shift"
     return {**({} if native else _FLOW), **({} if shift is None or name not in accepted else {name: shift})}
 
 
-def check_schedule(pipe: Any, schedule: str) -> list[int]:
+def check_schedule(pipe: Any, family: Family, schedule: str) -> list[int]:
     """The timesteps of a published schedule, for a pipeline whose scheduler and call accept timesteps.
 
     Align Your Steps (arXiv 2404.14507) in 10 steps, as `diffusers.schedulers.AysSchedules` lists them.
@@ -122,10 +125,9 @@ def check_schedule(pipe: Any, schedule: str) -> list[int]:
     from diffusers.schedulers import AysSchedules
 
     name = type(pipe).__name__
-    kinds = [kind for kind in ("StableDiffusionXL", "StableDiffusion3", "StableDiffusion") if name.startswith(kind)]
-    timesteps = AysSchedules.get(f"{kinds[0]}Timesteps") if kinds else None
-    if timesteps is None:
-        raise InputError(f"schedule {schedule!r} with {name}", "Stable Diffusion 1.x, 2.x or SDXL", "leave it out")
+    if schedule not in family.timestep_schedules:
+        known = dict.fromkeys(other.name for other in FAMILIES if schedule in other.timestep_schedules)
+        raise InputError(f"schedule {schedule!r} with {name}", f"one of {', '.join(known)}", "leave it out")
     own = pipe.scheduler
     alternatives = "DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler or DDPMScheduler"
     for callee, what in ((own.set_timesteps, type(own).__name__), (type(pipe).__call__, name)):
@@ -136,10 +138,10 @@ def check_schedule(pipe: Any, schedule: str) -> list[int]:
     other = [key for key in own.config if key.startswith("use_") and key.endswith("_sigmas") and own.config[key]]
     if other:
         raise InputError(f"schedule {schedule!r} with {other[0]}", "one of the two: both choose the noise levels")
-    return list(timesteps)
+    return list(AysSchedules[family.timestep_schedules[schedule]])
 
 
-def schedule_arguments(pipe: Any, schedule: str | None, num_inference_steps: int) -> dict[str, Any]:
+def schedule_arguments(pipe: Any, family: Family, schedule: str | None, num_inference_steps: int) -> dict[str, Any]:
     """What a pipeline call needs for a schedule: {"timesteps": [...]}, or {} without one.
 
     Raises:
@@ -153,4 +155,4 @@ def schedule_arguments(pipe: Any, schedule: str | None, num_inference_steps: int
             f"{SCHEDULES[schedule]}, the steps it was optimised for",
             "leave num_inference_steps out",
         )
-    return {"timesteps": check_schedule(pipe, schedule)}
+    return {"timesteps": check_schedule(pipe, family, schedule)}

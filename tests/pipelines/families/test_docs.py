@@ -43,7 +43,9 @@ def test_models_md_names_no_family_that_is_not_there():
     assert named == {family.name for family in FAMILIES}
 
 
-@pytest.mark.parametrize("path", ["src/noiseprompt/families/chroma.py", "tests/families/test_chroma.py"])
+@pytest.mark.parametrize(
+    "path", ["src/noiseprompt/pipelines/families/chroma.py", "tests/pipelines/families/test_chroma.py"]
+)
 def test_the_files_of_bring_your_own_model_are_those_that_run(path):
     blocks = re.findall(r"`([\w/.]+)`:\n\n```python\n(.*?)```", OWN, re.DOTALL)
     assert dict(blocks)[path] == (ROOT / path).read_text(encoding="utf-8")

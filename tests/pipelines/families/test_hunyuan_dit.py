@@ -20,7 +20,8 @@ from noiseprompt.core.errors import ModelLoadError, ShapeError
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet import NPNet, build
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.pipelines.families.hunyuan_dit import mt5_tokenizer_named
+from noiseprompt.pipelines.families.hunyuan_dit import FAMILY
+from noiseprompt.pipelines.loading import known_as
 from tests.pipelines.families.stages import run_stages
 from tests.pipelines.families.tiny_hunyuan import SCHEDULE, hunyuan_dit
 
@@ -227,7 +228,7 @@ def test_a_tokenizer_that_is_a_sentencepiece_model_loads(folder, tmp_path):
 def test_the_name_is_there_only_while_it_is_needed():
     if knows_mt5():
         pytest.skip("this transformers has the class itself")
-    with pytest.raises(RuntimeError), mt5_tokenizer_named():
+    with pytest.raises(RuntimeError), known_as(FAMILY.renamed_classes):
         transformers = importlib.import_module("transformers")
         assert transformers.MT5Tokenizer is transformers.T5Tokenizer
         raise RuntimeError

@@ -58,9 +58,15 @@ def find_family(pipe: Any, names: Sequence[str] = ()) -> Family:
     if family is not None:
         return family.of(pipe, names)
     try:
-        return generic_family(pipe)
+        return generic_family(pipe, _namesake(type(pipe).__name__))
     except Unusable as why:
         raise no_family(type(pipe).__name__, str(why)) from why
+
+
+def _namesake(name: str) -> Family | None:
+    """The family that a pipeline class is named after: StableDiffusionXLPAGPipeline after StableDiffusionXLPipeline."""
+    known = {cls.removesuffix("Pipeline"): family for family in FAMILIES for cls in family.pipeline_classes}
+    return known.get(max((begin for begin in known if name.startswith(begin)), key=len, default=""))
 
 
 def no_family(name: str, why: str) -> ModelLoadError:

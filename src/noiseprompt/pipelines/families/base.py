@@ -11,17 +11,19 @@ to look for in the pipeline's source:
 
 1. `encode_prompt`: which outputs it has; what `__call__` accepts in place of prompts (`call_kwargs`, empty negative
    prompts and masks included); which of them an NPNet should see (`prompt_embeds`). A family whose number of tokens
-   depends on the batch pads `prompt_embeds` (not the call kwargs) to a fixed length, `fixed_length` below.
+   depends on the batch pads `prompt_embeds` (not the call kwargs) to a fixed length (`embeds.fixed_length`). Which
+   tokenizers it asks, and how many tokens are read of each (`token_limits`).
 2. `prepare_latents`: channels, spatial factor, packing, the multiple of pixels that is drawn as asked. Whatever lets
    the pipeline draw another size than asked is switched off in `fixed_kwargs`.
 3. The guidance line of the denoising loop. Ours is eps_0 + g (eps_c - eps_0) everywhere, 1 means no second pass.
    `guidance_argument` is the name of that scale in `__call__`, `guidance_offset` what is added to get the pipeline's.
-   A pipeline that cannot compute both predictions says why in `no_guidance`.
+   A pipeline that cannot compute both predictions says why in `no_guidance`; arguments that it warns about where
+   there is no guidance are `guided_only`. Whether the call hands sigmas to its scheduler (`hands_sigmas`).
 4. Defaults and where they stand (`source`): the paper, the model card or diffusers. Checkpoints of the same pipeline
    class that are used with other settings are `variants`.
 
 Prove it on a tiny pipeline of the real classes: sample equals the plain diffusers call, denoise_step equals a step of
-a diffusers scheduler, sizes come out as asked, the four commands run (tests/families/ and tests/test_families_flow.py).
+a diffusers scheduler, sizes come out as asked, the four commands run (tests/pipelines/families/).
 """
 
 from __future__ import annotations
@@ -66,6 +68,10 @@ class Variant:
         return bool(self.pattern) and any(re.search(self.pattern, Path(name).name.lower()) for name in names)
 
 
+UNLIMITED = 100_000
+"""Tokens of a tokenizer without a limit of its own (transformers writes 1e30)."""
+
+
 def nothing_more(pipe: Any) -> dict[str, Any]:
     """The `more_kwargs` of most families."""
     return {}
@@ -98,11 +104,20 @@ class Family:
         unpack: (packed, H, W) -> (B, C, H, W).
         guidance_argument: of the pipeline call.
         guidance_offset: the pipeline's own scale is ours plus this.
+        guided_only: arguments of the pipeline call that are left out where the guidance scale is 1; some pipelines warn
+            about each of them.
         fixed_kwargs: more arguments of every pipeline call.
         more_kwargs: arguments of every pipeline call that depend on the loaded pipeline, e.g. its control image.
+        token_limits: attribute of the pipeline that holds a tokenizer -> number of tokens, special ones included, that
+            is read of it; what the tokenizer itself says (`model_max_length`) where that is less. Tokenizers that are
+            not named have no part in the token embeddings.
         float32_latents: the pipeline wants float32 latents whatever the precision of its denoiser.
         grid: of re-denoise with epsilon and v-prediction: "ddim", or "dpm-solver" for the DPM-Solver++ grid, whose
             first step is first-order and so the same move between other levels. Flow pipelines use their own grid.
+        hands_sigmas: the pipeline call hands sigmas to its scheduler, which must take them.
+        timestep_schedules: published timestep schedule, e.g. "ays" -> its name in `diffusers.schedulers.AysSchedules`.
+        renamed_classes: class of transformers that a model_index.json may name and newer versions lack -> the class
+            that reads the same files.
         no_guidance: why there is no guidance gap in a loaded pipeline, "" where there is one.
         traps: what is known to go wrong, for people.
         generic: nothing is known of this pipeline class; errors of its calls are the user's to read.
@@ -128,10 +143,15 @@ class Family:
     unpack: Callable[[torch.Tensor, int, int], torch.Tensor] | None = None
     guidance_argument: Literal["guidance_scale", "true_cfg_scale"] = "guidance_scale"
     guidance_offset: float = 0.0
+    guided_only: tuple[str, ...] = ()
     fixed_kwargs: Mapping[str, Any] = field(default_factory=dict)
     more_kwargs: Callable[[Any], dict[str, Any]] = nothing_more
+    token_limits: Mapping[str, int] = field(default_factory=lambda: {"tokenizer": UNLIMITED, "tokenizer_2": UNLIMITED})
     float32_latents: bool = False
     grid: Literal["ddim", "dpm-solver"] = "ddim"
+    hands_sigmas: bool = False
+    timestep_schedules: Mapping[str, str] = field(default_factory=dict)
+    renamed_classes: Mapping[str, str] = field(default_factory=dict)
     no_guidance: Callable[[Any], str] = always_guided
     traps: tuple[str, ...] = ()
     generic: bool = False
@@ -172,12 +192,14 @@ class Family:
             return f"{type(pipe).__name__} of the installed diffusers has no {self.guidance_argument}"
         return self.no_guidance(pipe)
 
-    def call_settings(self, pipe: Any, guidance_scale: float) -> dict[str, Any]:
-        """Guidance and fixed arguments of a pipeline call."""
+    def call_settings(self, pipe: Any, embeds: TextEmbeds, guidance_scale: float) -> dict[str, Any]:
+        """Arguments of a pipeline call: fixed ones, guidance, and what takes the place of prompts."""
+        left_out = self.guided_only if guidance_scale <= 1 else ()
+        named = {key: value for key, value in embeds.call_kwargs.items() if key not in left_out}
         settings = {**self.fixed_kwargs, **self.more_kwargs(pipe)}
         if self.guidance_argument in inspect.signature(type(pipe).__call__).parameters:
             settings[self.guidance_argument] = guidance_scale + self.guidance_offset
-        return settings
+        return {**settings, **named}
 
     def check_guidance(self, pipe: Any, guidance_scale: float) -> None:
         """Refuse a guidance scale of one step that the pipeline does not take.

@@ -40,5 +40,7 @@ FAMILY = Family(
     default_size=square,
     pack=pack,
     unpack=unpack,
+    token_limits={"tokenizer": 512},
+    hands_sigmas=True,
     traps=("flow: the grid depends on the size in pixels",),
 )

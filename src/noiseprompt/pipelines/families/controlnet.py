@@ -12,6 +12,12 @@ from typing import Any
 from noiseprompt.core.errors import InputError
 from noiseprompt.pipelines.families import stable_diffusion, stable_diffusion_xl
 
+CLASSES = {
+    "StableDiffusionPipeline": "StableDiffusionControlNetPipeline",
+    "StableDiffusionXLPipeline": "StableDiffusionXLControlNetPipeline",
+}
+"""Pipeline class -> the one that has a ControlNet too."""
+
 TRAPS = (
     "the control image takes part in both steps of re-denoise, as in sampling; one image serves every prompt",
     "the control image is stretched to the size that is drawn: give it the same proportions",
@@ -37,14 +43,14 @@ def control_image(pipe: Any) -> dict[str, Any]:
 
 STABLE_DIFFUSION = replace(
     stable_diffusion.FAMILY,
-    pipeline_classes=("StableDiffusionControlNetPipeline",),
+    pipeline_classes=(CLASSES["StableDiffusionPipeline"],),
     more_kwargs=control_image,
     traps=(*stable_diffusion.FAMILY.traps, *TRAPS),
 )
 
 STABLE_DIFFUSION_XL = replace(
     stable_diffusion_xl.FAMILY,
-    pipeline_classes=("StableDiffusionXLControlNetPipeline",),
+    pipeline_classes=(CLASSES["StableDiffusionXLPipeline"],),
     more_kwargs=control_image,
     traps=(*stable_diffusion_xl.FAMILY.traps, *TRAPS),
 )

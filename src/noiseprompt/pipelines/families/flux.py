@@ -73,7 +73,10 @@ FAMILY = Family(
     pack=pack,
     unpack=unpack,
     guidance_argument="true_cfg_scale",
+    guided_only=("negative_prompt_embeds", "negative_pooled_prompt_embeds"),
     fixed_kwargs={"guidance_scale": 3.5},
+    token_limits={"tokenizer_2": 512},  # of CLIP, the first, there is a pooled vector only
+    hands_sigmas=True,
     traps=(
         "guidance_scale here is FluxPipeline's true_cfg_scale, guidance against the empty prompt with a second pass;"
         " the embedded guidance stays 3.5 in every call, since between two embedded scales there is no gap to invert",

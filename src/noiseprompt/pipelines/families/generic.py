@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
 from noiseprompt.core.errors import NoisepromptWarning
-from noiseprompt.pipelines.families.base import Family
+from noiseprompt.pipelines.families.base import UNLIMITED, Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.families.sizes import at_least_eight, patches
 
 NEEDED = ("prompt", "latents", "height", "width", "num_inference_steps", "output_type")
+HANDS_SIGMAS = ("Lumina",)
+"""Beginnings of class names whose calls hand sigmas to their scheduler, beside those that are named after a family."""
 SIDE = 32  # latents along each side of the image that is only asked for
 
 
@@ -47,8 +49,11 @@ def denoiser_of(kind: type) -> str:
     return next((name for name in ("unet", "transformer") if name in components), "")
 
 
-def generic_family(pipe: Any) -> Family:
+def generic_family(pipe: Any, namesake: Family | None = None) -> Family:
     """What is assumed of a loaded pipeline of no family, said in a warning.
+
+    Args:
+        namesake: the family that the class is named after; schedulers and tokenizers are taken to be the same.
 
     Raises:
         Unusable: it cannot work.
@@ -86,8 +91,32 @@ def generic_family(pipe: Any) -> Family:
         multiple=patches if denoiser == "transformer" and hasattr(pipe, "vae_scale_factor") else at_least_eight,
         default_size=partial(_size, denoiser=denoiser, factor=factor),
         guidance_argument=named,
+        guided_only=("negative_prompt",) if named == "true_cfg_scale" else (),
+        token_limits=token_limits(pipe, namesake.token_limits if namesake else {}),
+        hands_sigmas=namesake.hands_sigmas if namesake else kind.__name__.startswith(HANDS_SIGMAS),
+        timestep_schedules=namesake.timestep_schedules if namesake else {},
         generic=True,
     )
+
+
+def token_limits(pipe: Any, known: Mapping[str, int]) -> dict[str, int]:
+    """`Family.token_limits` of a loaded pipeline: what its class says (`max_sequence_length`), else what is known.
+
+    CLIP and BERT read what their tokenizer says.
+    """
+    found = {}
+    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
+        own = type(getattr(pipe, name, None)).__name__.startswith(("CLIP", "Bert"))
+        found[name] = UNLIMITED if own else _max_sequence_length(type(pipe)) or known.get(name, UNLIMITED)
+    return found
+
+
+def _max_sequence_length(kind: type) -> int | None:
+    for function in (kind.__call__, getattr(kind, "encode_prompt", None)):
+        parameter = inspect.signature(function).parameters.get("max_sequence_length") if function else None
+        if parameter is not None and isinstance(parameter.default, int):
+            return parameter.default
+    return None
 
 
 def as_text(pipe: Any, texts: Sequence[str], negative: bool) -> TextEmbeds:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-from noiseprompt.pipelines.families.base import Family, Variant
+from noiseprompt.pipelines.families.base import UNLIMITED, Family, Variant
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.families.sizes import scale_factor, transformer_channels, transformer_size
+
+MT5_LENGTH = 256
+"""Tokens that mT5 reads; the pipeline's `encode_prompt` says it inside."""
 
 
 def encode_hunyuan_dit(pipe: Any, texts: Sequence[str]) -> TextEmbeds:
     """BERT and mT5, both with masks; an NPNet sees BERT's, prompt_embeds (B, 77, 1024)."""
     named: dict[str, Any] = {}
-    for index, (suffix, length) in enumerate((("", 77), ("_2", 256))):
+    for index, (suffix, length) in enumerate((("", 77), ("_2", MT5_LENGTH))):
         prompt, negative, mask, negative_mask = pipe.encode_prompt(
             list(texts),
             device=pipe._execution_device,
@@ -34,23 +35,6 @@ def sixteen(pipe: Any) -> int:
     return max(16, 2 * scale_factor(pipe))
 
 
-@contextmanager
-def mt5_tokenizer_named() -> Iterator[None]:
-    """While it lasts, transformers also knows T5Tokenizer as MT5Tokenizer, which its version 5 no longer has.
-
-    The model_index.json of Hunyuan-DiT names that class; the two read the same files. Nothing is left behind.
-    """
-    transformers: Any = importlib.import_module("transformers")
-    if hasattr(transformers, "MT5Tokenizer"):
-        yield
-        return
-    transformers.MT5Tokenizer = transformers.T5Tokenizer
-    try:
-        yield
-    finally:
-        del transformers.MT5Tokenizer
-
-
 FAMILY = Family(
     name="hunyuan-dit",
     pipeline_classes=("HunyuanDiTPipeline",),
@@ -64,6 +48,8 @@ FAMILY = Family(
     channels=transformer_channels,
     multiple=sixteen,
     default_size=transformer_size,
+    token_limits={"tokenizer": UNLIMITED, "tokenizer_2": MT5_LENGTH},
+    renamed_classes={"MT5Tokenizer": "T5Tokenizer"},  # transformers 5 has the second only
     fixed_kwargs={"use_resolution_binning": False},
     traps=(
         "v-prediction: keep the prediction_type of its scheduler when you replace the scheduler",

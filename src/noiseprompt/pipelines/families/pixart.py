@@ -63,6 +63,7 @@ ALPHA = Family(
     multiple=patches,
     default_size=transformer_size,
     grid="dpm-solver",
+    token_limits={"tokenizer": 120},
     fixed_kwargs={"negative_prompt": None, "use_resolution_binning": False},
     traps=(
         "the pipeline draws the nearest size of a list and crops; switched off here, so that the size asked is drawn",
@@ -86,6 +87,7 @@ SIGMA = replace(
     name="pixart-sigma",
     pipeline_classes=("PixArtSigmaPipeline",),
     source=ALPHA.source.replace("Alpha", "Sigma"),
+    token_limits={"tokenizer": 300},
     traps=ALPHA.traps[:-1],
     variants=(),
 )

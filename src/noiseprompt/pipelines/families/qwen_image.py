@@ -46,6 +46,9 @@ FAMILY = Family(
     pack=pack,
     unpack=unpack,
     guidance_argument="true_cfg_scale",
+    guided_only=("negative_prompt_embeds", "negative_prompt_embeds_mask"),
+    token_limits={"tokenizer": TOKENS},
+    hands_sigmas=True,
     traps=(
         "the guided prediction is scaled to the norm of the conditional one: it is not linear in the guidance scale,"
         " and the closed form of theorem E.1 does not hold",

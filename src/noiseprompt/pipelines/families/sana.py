@@ -34,6 +34,7 @@ FAMILY = Family(
     channels=transformer_channels,
     multiple=thirty_two,
     default_size=transformer_size,
+    token_limits={"tokenizer": 300},
     fixed_kwargs={"negative_prompt": None, "use_resolution_binning": False},
     float32_latents=True,
     traps=(

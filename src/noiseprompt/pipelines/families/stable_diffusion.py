@@ -30,6 +30,7 @@ FAMILY = Family(
     denoise_guidance_scale=5.5,
     collection_steps=10,
     source="guidance and steps: diffusers' StableDiffusionPipeline; re-denoise: the paper's SDXL settings",
+    timestep_schedules={"ays": "StableDiffusionTimesteps"},
     traps=(
         "2.1 (768 pixels) predicts v: keep the prediction_type of its scheduler when you replace the scheduler",
         "an NPNet trained on SDXL has another text width: use it with its text term removed (table 6)",

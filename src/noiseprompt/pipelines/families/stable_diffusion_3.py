@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from noiseprompt.pipelines.families.base import Family, Variant
+from noiseprompt.pipelines.families.base import UNLIMITED, Family, Variant
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.families.sizes import patches, transformer_channels, transformer_size
 
@@ -36,6 +36,7 @@ FAMILY = Family(
     channels=transformer_channels,
     multiple=patches,
     default_size=transformer_size,
+    token_limits={"tokenizer": UNLIMITED, "tokenizer_2": UNLIMITED, "tokenizer_3": 256},
     traps=(
         "flow: the grid of re-denoise is the pipeline's own, shift included",
         "without its T5 encoder (text_encoder_3 None) a prompt reads zeros there: an NPNet trained with it is no use",

@@ -46,6 +46,7 @@ FAMILY = Family(
     denoise_guidance_scale=5.5,
     collection_steps=10,
     source="the paper, section 4 and appendix",
+    timestep_schedules={"ays": "StableDiffusionXLTimesteps"},
     no_guidance=embedded_guidance,
     traps=(
         "guidance-free relatives (Turbo, Lightning, LCM, most of PCM) have no guidance gap: an NPNet works, re-denoise"

@@ -40,6 +40,8 @@ FAMILY = Family(
     multiple=patches,
     default_size=default_size,
     guidance_offset=-1.0,
+    token_limits={"tokenizer": TOKENS},
+    hands_sigmas=True,
     float32_latents=True,
     traps=(
         "ZImagePipeline adds guidance_scale (cond - uncond) to cond: its 5 is 6 here, its 0 is 1",

@@ -106,7 +106,7 @@ def _embeds(
         if given.ndim != 3:
             raise ShapeError(f"prompt_embeds of shape {tuple(given.shape)}", "(B, L, D), one row a prompt")
         return given.repeat_interleave(each, dim=0)
-    warn_cut(pipeline.pipe, texts)
+    warn_cut(pipeline.text_limits, texts)
     before, pipeline.long_prompts = pipeline.long_prompts, long or pipeline.long_prompts
     try:
         return pipeline.encode(texts).prompt_embeds.repeat_interleave(each, dim=0)
