@@ -9,7 +9,7 @@ import torch
 
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.long_prompts import TextWarning, chunks, reach, warn_cut
-from tests import tiny
+from tests import tiny, tiny_flow
 from tests.pipelines.families import tiny_hunyuan, tiny_pixart
 
 LONG = "a red cube on a blue ball near an old green bird"  # 16 tokens are read, 2 of them special
@@ -43,6 +43,8 @@ def test_limits_of_every_encoder(limits) -> None:
     assert [limit for _, limit in Pipeline(tiny.stable_diffusion_xl()).text_limits] == [16, 16]
     hunyuan = Pipeline(tiny_hunyuan.hunyuan_dit()).text_limits
     assert [(type(t).__name__, limit) for t, limit in hunyuan] == [("BertTokenizer", 77), ("T5Tokenizer", 256)]
+    assert [limit for _, limit in Pipeline(tiny_flow.flux(schnell=True)).text_limits] == [256]
+    assert [limit for _, limit in Pipeline(tiny_flow.flux()).text_limits] == [512]
     assert [limit for _, limit in Pipeline(tiny_pixart.pixart()).text_limits] == [120]  # of the alpha version
 
 

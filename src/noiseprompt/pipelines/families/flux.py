@@ -11,6 +11,8 @@ from noiseprompt.pipelines.families.base import Family, Variant
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.families.sizes import patches, scale_factor
 
+SCHNELL_TOKENS = 256
+
 
 def encode_flux(pipe: Any, texts: Sequence[str], max_sequence_length: int = 512) -> TextEmbeds:
     """T5: prompt_embeds (B, 512, 4096), and CLIP's pooled output; the empty prompt for true guidance."""
@@ -23,8 +25,8 @@ def encode_flux(pipe: Any, texts: Sequence[str], max_sequence_length: int = 512)
 
 
 def encode_schnell(pipe: Any, texts: Sequence[str]) -> TextEmbeds:
-    """As `encode_flux`, with the 256 tokens schnell was made for."""
-    return encode_flux(pipe, texts, 256)
+    """As `encode_flux`, with the tokens schnell was made for."""
+    return encode_flux(pipe, texts, SCHNELL_TOKENS)
 
 
 def quarter_channels(pipe: Any) -> int:
@@ -85,7 +87,13 @@ FAMILY = Family(
     variants=(
         Variant(
             "FLUX.1-schnell",
-            {"num_inference_steps": 4, "collection_steps": 4, "encode": encode_schnell, "fixed_kwargs": {}},
+            {
+                "num_inference_steps": 4,
+                "collection_steps": 4,
+                "encode": encode_schnell,
+                "token_limits": {"tokenizer_2": SCHNELL_TOKENS},
+                "fixed_kwargs": {},
+            },
             "model card of black-forest-labs/FLUX.1-schnell: 4 steps, no guidance, 256 tokens; re-denoise by"
             " true_cfg_scale, which schnell was not trained for",
             applies=is_schnell,
