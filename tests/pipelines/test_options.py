@@ -13,6 +13,7 @@ from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, UNet2DCond
 from PIL import Image
 
 from noiseprompt.cli import main
+from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import (
     InputError,
     MissingDependencyError,
@@ -216,7 +217,35 @@ def test_records_hold_what_changes_results_and_nothing_else() -> None:
         "variant": "fp16",
         "long_prompts": "average",
     }
-    assert ModelOptions(lora=("a/b:0.5", "c/d")).loras == ModelOptions(lora="a/b:0.5, c/d").loras
+
+
+@pytest.mark.parametrize("lora", ["a/b:0.5, c/d", ("a/b:0.5", "c/d"), ["a/b:0.5", " c/d"]])
+def test_loras_are_one_text_or_several(lora: Any) -> None:
+    options = ModelOptions(lora=lora)
+    assert options.lora == options.loras == ("a/b:0.5", "c/d")
+    assert to_dict(options)["lora"] == ["a/b:0.5", "c/d"]
+
+
+def test_no_lora_stays_null_in_what_names_the_folders_of_recipes() -> None:
+    for empty in (None, "", ()):
+        assert to_dict(ModelOptions(lora=empty))["lora"] is None and ModelOptions(lora=empty).loras == ()
+
+
+def test_options_are_given_whole_and_changed_by_name(folder: Path) -> None:
+    options = ModelOptions(device="cpu", scheduler="euler", long_prompts="average")
+    one, other = Pipeline.load(folder, options), Pipeline.load(folder, options, scheduler="dpm++", dtype="bfloat16")
+    assert type(one.pipe.scheduler).__name__ == "EulerDiscreteScheduler" and one.dtype == torch.float32
+    assert type(other.pipe.scheduler).__name__ == "DPMSolverMultistepScheduler" and other.dtype == torch.bfloat16
+    assert one.long_prompts == other.long_prompts == "average"
+    assert Pipeline.load(folder).device.type == "cpu"  # wherever this runs
+    with pytest.raises(InputError, match=r"option shedule of a model.*schedule"):
+        Pipeline.load(folder, shedule="ays")
+
+
+def test_a_lora_on_the_command_line_is_text(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"generate redcube --model {folder} --out {tmp_path / 'out'} --lora {tmp_path / 'one.safetensors'}:0.5,a/b"
+    assert main(words.split()) == 2
+    assert f"there is no file {tmp_path / 'one.safetensors'}" in capsys.readouterr().err
 
 
 def test_one_command_with_all_of_them(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

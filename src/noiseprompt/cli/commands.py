@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +28,7 @@ def _load(model: str, loading: ModelOptions | None) -> Pipeline:
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
         library.utils.logging.set_verbosity_error()
-    options = loading or ModelOptions()
-    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    return Pipeline.load(model, **{**given, "lora": options.loras})
+    return Pipeline.load(model, loading or ModelOptions())
 
 
 def _names(text: str) -> list[str]:

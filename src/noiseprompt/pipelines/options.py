@@ -34,7 +34,7 @@ class ModelOptions:
             settings after a colon, e.g. "dpm++:use_karras_sigmas=true".
         schedule: "ays", the timesteps of Align Your Steps (10 steps; Stable Diffusion and SDXL).
         unet: folder or hub id whose U-Net replaces the pipeline's, e.g. of SDXL-DPO.
-        lora: LoRA files or hub ids, separated by commas, "NAME" or "NAME:weight" each.
+        lora: LoRA files or hub ids, "NAME" or "NAME:weight" each; in one text, separated by commas.
         controlnet: folder or hub id of a ControlNet for a Stable Diffusion or SDXL model.
         control_image: the picture it follows.
         long_prompts: what an NPNet sees of a prompt over the text encoder's limit: "truncate" (what the pipeline sees)
@@ -59,11 +59,26 @@ class ModelOptions:
     device: str = "auto"
     offload: str | None = None
 
+    def __post_init__(self) -> None:
+        parts = self.lora.split(",") if isinstance(self.lora, str) else self.lora or ()
+        object.__setattr__(self, "lora", tuple(part.strip() for part in parts if part.strip()) or None)
+
     @property
     def loras(self) -> tuple[str, ...]:
-        """One text a LoRA."""
-        parts = self.lora.split(",") if isinstance(self.lora, str) else self.lora or ()
-        return tuple(part.strip() for part in parts if part.strip())
+        """One text a LoRA; none is ()."""
+        return tuple(self.lora or ())
+
+    def but(self, **changes: Any) -> ModelOptions:
+        """These options with other values.
+
+        Raises:
+            InputError: an option that there is not.
+        """
+        known = [field.name for field in dataclasses.fields(self)]
+        unknown = [name for name in changes if name not in known]
+        if unknown:
+            raise InputError(f"option {', '.join(unknown)} of a model", f"some of {', '.join(known)}")
+        return dataclasses.replace(self, **changes)
 
     def check(self) -> None:
         """Refuse what cannot be right, before anything is loaded.

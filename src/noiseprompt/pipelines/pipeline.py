@@ -34,6 +34,7 @@ from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
+from noiseprompt.pipelines.options import ModelOptions, load
 from noiseprompt.pipelines.samplers import schedule_arguments
 
 __all__ = ["FAMILIES", "Family", "Pipeline", "TextEmbeds"]
@@ -66,56 +67,22 @@ class Pipeline:
         self._loaded = calls.Loaded(pipe, self.family)
 
     @classmethod
-    def load(
-        cls,
-        model: str | Path,
-        *,
-        device: str = "cpu",
-        dtype: str = "float32",
-        revision: str | None = None,
-        variant: str | None = None,
-        scheduler: str | None = None,
-        schedule: str | None = None,
-        unet: str | None = None,
-        lora: Sequence[str] = (),
-        controlnet: str | None = None,
-        control_image: str | Path | None = None,
-        long_prompts: str = "truncate",
-        offload: str | None = None,
-    ) -> Pipeline:
-        """Load a model.
+    def load(cls, model: str | Path, options: ModelOptions | None = None, **changes: Any) -> Pipeline:
+        """Load a model, onto the CPU unless told.
 
         Args:
             model: a folder in diffusers' layout, a hub id, or "shapes", the embedded world.
-            device: "cpu", "cuda", "cuda:1", "mps", or "auto".
-            dtype: "float32", "float16" or "bfloat16".
-            revision, variant: of a hub model, e.g. variant "fp16".
-            scheduler, schedule, unet, lora, controlnet, control_image, long_prompts: see `families.options`.
-            offload: "model" or "sequential": keep on the accelerator only the part that computes.
+            options: how it is loaded and changed.
+            changes: fields of `ModelOptions` with other values than in `options`, e.g. `device="cuda", lora=["FILE"]`.
 
         Raises:
-            InputError: an unknown dtype, device, or option.
+            InputError: an unknown option, dtype or device, or a value that an option does not take.
             ModelLoadError: nothing loadable there, or a pipeline that cannot work.
         """
-        from noiseprompt.pipelines.options import ModelOptions, load
-
-        options = ModelOptions(
-            scheduler=scheduler,
-            schedule=schedule,
-            unet=unet,
-            lora=",".join(lora) or None,
-            controlnet=controlnet,
-            control_image=None if control_image is None else str(control_image),
-            long_prompts=long_prompts,
-            revision=revision,
-            variant=variant,
-            dtype=dtype,
-            device=device,
-            offload=offload,
-        )
+        options = (options or ModelOptions(device="cpu")).but(**changes)
         pipe, family = load(model, options)
         self = cls(pipe, name=str(model), family=family)
-        self.schedule, self.long_prompts, self.changes = schedule, long_prompts, options.record()
+        self.schedule, self.long_prompts, self.changes = options.schedule, options.long_prompts, options.record()
         if self.family.announced:
             print(f"{model}: {self.family.describe_variant()}", file=sys.stderr)
         return self
