@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 
+from noiseprompt.core.devices import resolve_dtype
 from noiseprompt.core.types import Prompt
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet.published import PublishedNPNet, published_config
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.pipelines.pipeline import DTYPES
 from noiseprompt.stages.collect.pairs import PairMaker
 
 SCHEDULE: dict[str, Any] = {"beta_schedule": "scaled_linear", "clip_sample": False, "steps_offset": 1}
@@ -256,11 +256,11 @@ def main(
         size, steps, collection_steps, device, dtype, repeats, largest_batch = 128, 4, 2, "cpu", "float32", 1, 2
     torch.manual_seed(0)
     before = torch.get_default_dtype()
-    torch.set_default_dtype(DTYPES[dtype])
+    torch.set_default_dtype(resolve_dtype(dtype))
     with torch.device(device):
         pipe = BUILDERS[model](tiny)
     torch.set_default_dtype(before)
-    pipe.to(device, DTYPES[dtype])
+    pipe.to(device, resolve_dtype(dtype))
     pipe.set_progress_bar_config(disable=True)
     pipeline = Pipeline(pipe, name=f"{model}-random-weights")
     name = (

@@ -1,39 +1,47 @@
-"""Names of devices and dtypes -> what torch calls them."""
+"""Names of devices and dtypes -> what torch calls them. torch is imported when one is asked for."""
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from noiseprompt.core.errors import InputError
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "float16", "bfloat16")
+"""Number formats of weights."""
 
 
-def pick_device(device: str) -> str:
-    """ "auto" is the first of cuda, mps and cpu that torch sees; anything else is itself."""
-    if device != "auto":
-        return device
+def best_device() -> str:
+    """What "auto" means: the first of cuda, mps and cpu that torch sees."""
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def resolve_device(device: str) -> torch.device:
-    """ "auto", or what torch calls it.
+    """The device of a name, or of "auto", with its index; something was put there to see that it can be used.
 
     Raises:
         InputError: no such device.
     """
+    import torch
+
     try:
-        return torch.zeros(0, device=pick_device(device)).device
+        return torch.zeros(0, device=best_device() if device == "auto" else device).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {device!r}: {error}", "auto, cpu, cuda, cuda:1, mps") from error
 
 
 def resolve_dtype(dtype: str) -> torch.dtype:
-    """By name.
+    """The dtype of a name.
 
     Raises:
         InputError: not one of `DTYPES`.
     """
+    import torch
+
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r}", f"one of {', '.join(DTYPES)}")
-    return DTYPES[dtype]
+    return getattr(torch, dtype)

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from noiseprompt.core.devices import DTYPES, pick_device
+from noiseprompt.core.devices import resolve_device, resolve_dtype
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.files import public_name
 from noiseprompt.pipelines.adapters import digest, load_loras, lora_record, parse_lora, replace_unet
@@ -173,17 +171,14 @@ def load(model: str | Path, options: ModelOptions) -> tuple[Any, Family]:
         InputError: an unknown dtype, device, or option.
         ModelLoadError: nothing loadable there, or a pipeline that cannot work.
     """
-
-    if options.dtype not in DTYPES:
-        raise InputError(f"dtype {options.dtype!r}", f"one of {', '.join(DTYPES)}")
     options.check()
-    device, dtype = pick_device(options.device), DTYPES[options.dtype]
-    check_offload(device, options.offload)
+    device, dtype = resolve_device(options.device), resolve_dtype(options.dtype)
+    check_offload(str(device), options.offload)
     pipe = load_diffusers(model, dtype, options.revision, options.variant)
     pipe, family = apply_options(pipe, options, dtype, str(model))
-    place(pipe, device, options.offload)
+    place(pipe, str(device), options.offload)
     pipe.set_progress_bar_config(disable=True)
-    if torch.device(device).type == "cpu":
+    if device.type == "cpu":
         for network in (getattr(pipe, name, None) for name in ("unet", "transformer", "vae")):
             if network is not None:
                 to_channels_last(network)

@@ -11,8 +11,6 @@ import torch
 
 from noiseprompt.core.errors import ModelLoadError
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files with weights."""
 

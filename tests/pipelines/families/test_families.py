@@ -342,16 +342,6 @@ def test_offloading_needs_an_accelerator(tmp_path, xl):
         Pipeline.load(folder, offload="disk")
 
 
-@pytest.mark.parametrize(
-    ("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
-)
-def test_auto_is_the_best_device_there_is(monkeypatch, cuda, mps, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert pick_device("auto") == expected
-    assert pick_device("cuda:1") == "cuda:1"
-
-
 def test_offload_is_diffusers_own(monkeypatch):
     calls = []
     pipe = SimpleNamespace(
