@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
-from noiseprompt.core.files import public_name as public_name
 from noiseprompt.pipelines.loading import weights_in
-
-
-def digest(path: Path) -> str:
-    """12 hexadecimal digits of a hash of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def replace_unet(pipe: Any, source: str, dtype: Any) -> None:
@@ -96,7 +90,7 @@ def lora_record(text: str) -> dict[str, Any]:
     """Name, weight and, of a file, a digest."""
     source, weight = parse_lora(text)
     path = Path(source).expanduser()
-    found = {"sha256": digest(path)} if path.is_file() else {}
+    found = {"sha256": files_digest(path)} if path.is_file() else {}
     return {"name": public_name(source), "weight": weight, **found}
 
 

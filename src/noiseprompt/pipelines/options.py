@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.devices import resolve_device, resolve_dtype
+from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.files import public_name
-from noiseprompt.pipelines.adapters import digest, load_loras, lora_record, parse_lora, replace_unet
+from noiseprompt.pipelines.adapters import load_loras, lora_record, parse_lora, replace_unet
 from noiseprompt.pipelines.controlnet import with_controlnet
 from noiseprompt.pipelines.families import Family, find_family
 from noiseprompt.pipelines.loading import OFFLOADS, check_offload, load_diffusers, place, to_channels_last
@@ -107,7 +108,7 @@ class ModelOptions:
         if self.loras:
             found["lora"] = [lora_record(text) for text in self.loras]
         if self.control_image is not None:
-            found["control_image"] = digest(Path(self.control_image).expanduser())
+            found["control_image"] = files_digest(Path(self.control_image).expanduser())
         for name in ("unet", "controlnet"):
             if getattr(self, name) is not None:
                 found[name] = public_name(getattr(self, name))

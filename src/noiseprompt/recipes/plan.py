@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.config import fingerprint, read_yaml, to_dict
+from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.recipes.calls import stage_call
@@ -270,10 +270,7 @@ def weights_of(model: str) -> str:
         return ""
     from noiseprompt import shapes
 
-    total = hashlib.sha256()
-    for path in sorted(p for p in shapes.WEIGHTS.rglob("*.safetensors") if "npnet" not in p.parts):
-        total.update(path.read_bytes())
-    return total.hexdigest()[:12]
+    return files_digest(*sorted(p for p in shapes.WEIGHTS.rglob("*.safetensors") if "npnet" not in p.parts))
 
 
 def recipes_in(folder: Path) -> list[Path]:

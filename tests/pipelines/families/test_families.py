@@ -12,7 +12,6 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, StableDiffusionPAGPipeline
 
 from noiseprompt.cli import main
-from noiseprompt.core.devices import pick_device
 from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError, NoisepromptWarning
 from noiseprompt.noise.moves import move
 from noiseprompt.noise.seeds import batch_noise

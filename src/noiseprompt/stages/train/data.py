@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from noiseprompt.core.devices import DTYPES
+from noiseprompt.core.devices import DTYPES, resolve_dtype
 from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
 from noiseprompt.core.files import public_name, replace
 from noiseprompt.npd import Npd, PairFilter
@@ -72,7 +72,8 @@ def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
 
 def _weights_as(pipeline: Pipeline, dtype: str | None) -> str:
     """The digest that a collection in `dtype` records; that of other weights where it cannot be told from these."""
-    rounded = None if dtype is None or DTYPES.get(dtype) == pipeline.dtype else DTYPES.get(dtype)
+    made_in = resolve_dtype(dtype) if dtype in DTYPES else pipeline.dtype
+    rounded = None if made_in == pipeline.dtype else made_in
     return weights_digest(pipeline.denoiser, rounded)
 
 
