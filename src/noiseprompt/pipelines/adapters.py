@@ -9,6 +9,7 @@ from typing import Any
 
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
+from noiseprompt.core.files import public_name
 from noiseprompt.pipelines.loading import weights_in
 
 
