@@ -1,4 +1,4 @@
-"""The commands: conductors that load, call one stage, and print. `cli.py` turns their signatures into options."""
+"""The commands: conductors that load, call one stage, and print. `entry.py` turns their signatures into options."""
 
 from __future__ import annotations
 

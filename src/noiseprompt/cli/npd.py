@@ -1,4 +1,4 @@
-"""The smaller commands: reports, data sets on disk, imported checkpoints, training of the embedded world."""
+"""`noiseprompt npd`: what can be asked of a data set on disk."""
 
 from __future__ import annotations
 

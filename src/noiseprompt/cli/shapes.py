@@ -1,4 +1,4 @@
-"""Commands that train the embedded world."""
+"""`noiseprompt shapes`: training of the embedded world's networks."""
 
 from __future__ import annotations
 

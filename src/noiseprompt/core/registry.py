@@ -1,4 +1,4 @@
-"""Names that users type -> objects, imported only when asked for. To add a scorer or a method: one line below."""
+"""Names that users type -> objects, imported only when asked for. The tables: `scorers/table.py`, `methods/table.py`."""
 
 from __future__ import annotations
 

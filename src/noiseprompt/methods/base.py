@@ -58,7 +58,7 @@ class NoiseMethod(ABC):
 
     A method is a class whose constructor arguments are its options: keyword, with a default and an annotation
     (float, int, str, bool, a Literal, or one of them | None). A dataclass does. To add one: a file here and a line in
-    `registry.METHODS`.
+    `table.py`.
     """
 
     name: ClassVar[str]
@@ -103,7 +103,7 @@ class MethodSpec:
     Fields:
         label: the canonical text, e.g. "npnet:strength=1.5": options by name, then strength, renormalize, swap and
             shuffle where given.
-        name: in `registry.METHODS`.
+        name: in `table.py`.
         options: of the method's constructor, converted.
         strength: s of source + s (target - source); any finite number, 0 is exactly the source.
         swap: whether the noise is made for a wrong prompt (the control: a text-blind gain would survive it).

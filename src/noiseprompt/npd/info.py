@@ -1,4 +1,4 @@
-"""What can be asked of a noise prompt data set as a whole: counts and filter rates, verification, export."""
+"""What can be told of a noise prompt data set as a whole: counts, scores, filter rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a noise prompt data set (NPD): a folder of shards in the format of `npd_format`, written by `npd_writer`.
+"""Reading a noise prompt data set (NPD): a folder of shards in the format of `npd/format.py`, written by `NpdWriter`.
 
 Every candidate is stored with all its scores; what is kept for training is a view (`PairFilter`) chosen when reading.
 """

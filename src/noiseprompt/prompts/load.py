@@ -52,7 +52,7 @@ def load_prompts(
     Args:
         source: "shapes:train", "shapes:validation", "shapes:test", "shapes:held-out" (for the model "shapes" the part
             after the colon is enough), the path of a file, or a published set such as "drawbench:FILE"
-            (`prompt_sets.SETS`).
+            (`published.SETS`).
         column: name of the text's column; by default the first of `TEXT_COLUMNS` that is there, or the only column.
         limit: at most so many prompts, from the start, counted without duplicates.
         model: that the prompts are for.

@@ -3,7 +3,7 @@
 A recipe with rows is a YAML mapping that makes one table:
 
     about, note, minutes   text; minutes it takes in full size on two cores
-    paper                  the published figures (see `document.py`)
+    paper                  the published figures (see `recipes/document.py`)
     collect, train, evaluate, model   settings, as in a plain recipe
     rows                   title -> `method` and settings of its own; "{npnet}" in the method is the NPNet trained with
                            the row's settings, "{npnet:ROW}" (also in `train: init:`) that of another row; a row that

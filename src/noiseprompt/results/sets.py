@@ -62,7 +62,7 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
 
     Args:
         out: folder of an evaluation.
-        extractor: a name of `registry.FEATURES`, with options as in "inception:path=FOLDER".
+        extractor: a name of `scorers/table.py`, with options as in "inception:path=FOLDER".
         reference: a folder of pictures; rendered scenes of the prompts where empty and `world`; else nothing.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Comparing two methods on the same prompts and seeds: win rate, bootstrap, permutation test, Frechet distance.
+"""Comparing two methods on the same prompts and seeds: win rate, bootstrap, permutation test, Holm's correction.
 
 Everything is float64 numpy and repeatable: the same input and seed give the same digits.
 """

@@ -114,7 +114,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Sets:
-    """What `set_metrics.measure` finds: label -> figures, and label -> prompt id -> distance between its images."""
+    """What `results.sets.measure` finds: label -> figures, and label -> prompt id -> distance between its images."""
 
     reference: Reference
     figures: Mapping[str, SetFigures]

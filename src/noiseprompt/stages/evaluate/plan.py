@@ -45,8 +45,8 @@ class EvaluateConfig:
         save_images: "all", "none", a number of prompts, or "auto": all up to 128 pixels or where `features` is named,
             else those of 24 prompts.
         filter_scorers: the scorers that filtered the training pairs, marked wherever they appear: they are no judges.
-        features: the extractor of the set metrics (Frechet distance, precision, recall, diversity), a name of
-            `registry.FEATURES`, or "none"; the world's own for the embedded world where None, else none.
+        features: the extractor of the set metrics (Frechet distance, precision, recall, diversity), e.g.
+            "inception:path=FILE", or "none"; the world's own for the embedded world where None, else none.
         reference: a folder of pictures that the set metrics compare with; for the embedded world rendered scenes of the
             prompts unless given. Without it diversity alone is measured.
     """
