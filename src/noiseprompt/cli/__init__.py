@@ -1,4 +1,4 @@
-"""The command line: load, run one stage, print."""
+"""The command line: options, progress, and commands that load, run one stage and print; picture folders scored; demo."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""The words: errors, records, names, settings, files. Imports nothing of this package, and no torch when imported."""
+"""The words everything speaks: errors, records, names with options, settings, fingerprints, files, locks, devices.
+
+Imports nothing of this package, and no torch when imported.
+"""

@@ -1,4 +1,4 @@
-"""Names that users type -> objects, imported only when asked for. The tables: `scorers/table.py`, `methods/table.py`."""
+"""Names that users type -> objects, imported when asked for. The tables: `scorers/table.py`, `methods/table.py`."""
 
 from __future__ import annotations
 

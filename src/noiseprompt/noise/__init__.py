@@ -1,4 +1,4 @@
-"""The noise of a seed, its moves between two levels, what it must look like."""
+"""Noise: of a seed, moved between two levels (DDIM and flow formulas), checked, and what a method did to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noise pairs on disk: write, read, filter, info, verify, export."""
+"""Noise pairs on disk, the noise prompt data set (NPD): write, read, filter, info, verify, export."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""The noise prompt network, NPNet: source noise and prompt embedding -> predicted target noise.
+"""NPNet, the networks from noise and prompt embedding to better noise: build, save, load, import, carry over.
 
 base.py        configuration, shape checks, save, load, share
+disk.py        the folder of a saved network, and the hub's copy of it
 svd.py         singular value prediction (eqs. 6 and 7)
 swin.py        the Swin transformer of the residual prediction
 paper.py       the network of the paper, correctly (eq. 9); any latent size
 published.py   the network as its authors published it, and the import of their checkpoints
 tokens.py      a transformer over noise patches and prompt tokens
-transfer.py    a network of one model for another
+transfer.py    a network of one model as the start for another, or without its text term
 disk.py        folders of networks
 table.py       the architectures by name: one line each
 """

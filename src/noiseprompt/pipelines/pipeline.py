@@ -60,7 +60,7 @@ class Pipeline:
         self.schedule: str | None = None
         """A published timestep schedule that the sampler follows, e.g. "ays"."""
         self.long_prompts = "truncate"
-        """What an NPNet sees of a prompt over the text encoder's limit: "truncate" or "average" (see `text`)."""
+        """What an NPNet sees of a prompt over the text encoder's limit: "truncate" or "average" (`long_prompts.py`)."""
         self.changes: dict[str, Any] = {}
         """What was changed about the model when it was loaded, for records (`ModelOptions.record`)."""
         self._empty: TextEmbeds | None = None

@@ -1,4 +1,4 @@
-"""Texts from files, published sets and the world."""
+"""Prompts with their seeds and kinds: from files, published sets, and splits of the world."""
 
 from __future__ import annotations
 

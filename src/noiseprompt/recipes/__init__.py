@@ -1,1 +1,1 @@
-"""Recipes with rows, each a table of the paper: plan -> needs -> run -> gather (with analysis) -> document."""
+"""Whole stories and the paper's tables from YAML: plan, check needs, run stages, gather figures, write the document."""

@@ -1,1 +1,1 @@
-"""What an evaluation leaves on disk, its figures, their words."""
+"""What an evaluation leaves on disk, its figures (pairs, intervals, tests, sets), and their words and tables."""

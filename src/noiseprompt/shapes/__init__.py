@@ -1,4 +1,4 @@
-"""The embedded world: scenes of coloured shapes, an exact checker and the small trained models that ship with it."""
+"""The embedded world: scenes, grammar, renderer, exact checker; its small networks, their training and weights."""
 
 from __future__ import annotations
 

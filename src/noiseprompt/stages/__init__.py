@@ -1,1 +1,4 @@
-"""The verbs, a folder each; they meet in the types and on disk, and none imports another."""
+"""The verbs, a folder each: collect, train, generate, evaluate, report. None imports another.
+
+They meet in the records of `core/types.py` and on disk.
+"""

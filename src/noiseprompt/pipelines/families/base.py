@@ -6,8 +6,8 @@ Representations:
     prompt_embeds   (B, L, D), the token embeddings an NPNet sees
     latents         (B, C, H, W) unit Gaussian at our border; `pack` and `unpack` lead to the pipeline's own layout
 
-To add a family: one file here that defines FAMILY (or several, FAMILIES), and its name in `FILES` of `__init__.py`. What
-to look for in the pipeline's source:
+To add a family: one file here that defines FAMILY (or several, FAMILIES), and its name in `FILES`, in
+`__init__.py`. What to look for in the pipeline's source:
 
 1. `encode_prompt`: which outputs it has; what `__call__` accepts in place of prompts (`call_kwargs`, empty negative
    prompts and masks included); which of them an NPNet should see (`prompt_embeds`). A family whose number of tokens

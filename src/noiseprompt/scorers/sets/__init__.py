@@ -1,1 +1,1 @@
-"""Judges of many images together: Frechet distance, precision and recall, diversity, and the features they need."""
+"""Judges of many images together: feature extractors, Frechet distance, precision and recall, diversity."""

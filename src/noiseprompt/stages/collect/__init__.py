@@ -1,1 +1,1 @@
-"""Stage I: prompts -> a noise prompt data set."""
+"""Collect (stage I): prompts -> pairs of source and target noise, both images drawn and scored."""

@@ -1,1 +1,1 @@
-"""Stage IV: methods compared on the same prompts and seeds."""
+"""Evaluate: methods x prompts x seeds -> planned, drawn, scored images on disk, paired and resumable."""

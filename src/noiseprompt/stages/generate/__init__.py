@@ -1,1 +1,1 @@
-"""Stage III: prompts, seeds, methods -> pictures."""
+"""Generate (stage III): prompts, seeds, methods -> pictures; and winning noise for users of diffusers."""

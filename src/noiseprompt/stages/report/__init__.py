@@ -1,1 +1,1 @@
-"""Pages about evaluations: tables, charts, pictures side by side."""
+"""Report: the folders of evaluations -> one page of tables, SVG charts, and pictures side by side."""

@@ -1,1 +1,1 @@
-"""Stage II: a noise prompt data set -> an NPNet."""
+"""Train (stage II): a noise prompt data set -> an NPNet: data, settings, loop, validation, checkpoints."""
