@@ -1,4 +1,4 @@
-"""The command line: options, progress, and commands that load, run one stage and print; picture folders scored; demo."""
+"""The command line: options, progress, and commands that load, run one stage and print; `score`; `demo`."""
 
 from __future__ import annotations
 
