@@ -13,13 +13,14 @@ import pytest
 import torch
 import yaml
 from diffusers import AutoencoderKL
+from jsonargparse import ArgumentParser
 from PIL import Image
 
 from noiseprompt.cli import entry as cli
 from noiseprompt.cli import main
 from noiseprompt.cli.commands import _names, _with
 from noiseprompt.cli.entry import build_parser
-from noiseprompt.cli.table import COMMANDS, Command
+from noiseprompt.cli.table import COMMANDS, Command, resolve
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNetConfig, build
@@ -52,6 +53,18 @@ def test_every_command_explains_itself(words: list[str], capsys: pytest.CaptureF
         build_parser([*words, "--help"]).parse_args([*words, "--help"])
     assert stop.value.code == 0
     assert "--config" in capsys.readouterr().out
+
+
+def settings_of_commands() -> list[str]:
+    commands = [one for entry in COMMANDS.values() for one in (entry.values() if isinstance(entry, dict) else [entry])]
+    return sorted({command.settings for command in commands} - {""})
+
+
+@pytest.mark.parametrize("record", settings_of_commands())
+def test_every_setting_has_a_help_text(record: str) -> None:
+    parser = ArgumentParser()
+    parser.add_class_arguments(resolve(record), None)
+    assert not [action.dest for action in parser._actions if not action.help]
 
 
 @pytest.mark.parametrize(

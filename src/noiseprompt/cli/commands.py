@@ -1,4 +1,8 @@
-"""The commands: conductors that load, call one stage, and print. `entry.py` turns their signatures into options."""
+"""The commands: conductors that load, call one stage, and print. `entry.py` turns their signatures into options.
+
+Arguments that several commands share are described where they are defined, and nowhere else: `settings` in the stage's
+own record, `loading` in `ModelOptions`, flags such as `verbose` in `table.py`.
+"""
 
 from __future__ import annotations
 
@@ -73,12 +77,9 @@ def collect(
         prompts: a txt, csv, json, jsonl or parquet file, or "shapes:train".
         out: folder of the data set; the same command continues an interrupted one.
         model: folder or hub id of a diffusers pipeline, or "shapes".
-        settings: of re-denoise, sampling and storage.
         scorers: names; "shapes-preference" for the shapes world unless given.
         column: of a csv, json or parquet file.
         n: take the first n prompts.
-        verbose: print the figures of the target noise that this run makes; those of all pairs stand in noise.json.
-        loading: how the model is loaded and changed.
     """
     from noiseprompt.noise.guard import Guard
     from noiseprompt.npd.info import write_noise_figures
@@ -124,8 +125,6 @@ def train(
         out: folder of the run; the same command continues an interrupted one.
         model: folder or hub id of the pipeline the data set was collected with, for its text encoder; found by the name
             that the data set records unless given.
-        settings: of the network and its training.
-        loading: how the model is loaded and changed.
     """
     from noiseprompt.npd import Npd
     from noiseprompt.stages.train.settings import TrainConfig
@@ -183,11 +182,7 @@ def generate(
         seeds: of every prompt, e.g. "0-7" or "1,5,9"; unless given the one that a file of prompts names in its column
             `seed`, and 0-3 for a prompt without.
         strength: of every method that does not name its own: 0 is the source noise, 1 what the method makes.
-        renormalize: scale the noise of every method back to the norm of its source.
         no_text: leave out the text term of every NPNet (table 6), as for one of another family.
-        settings: of the sampler.
-        verbose: print the figures of every noise.
-        loading: how the model is loaded and changed.
     """
     from noiseprompt.core.types import Prompt
     from noiseprompt.methods.base import MethodSpec
@@ -242,14 +237,11 @@ def evaluate(
         methods: names with options; "redenoise:swap" is the control made for a wrong prompt; "all" is every method
             there is, less those that refuse this model.
         scorers: names; checker and preference scorer for the shapes world unless given.
-        settings: of sampling, seeds and what is kept.
         n: take the first n prompts.
         column: of a csv, json or parquet file.
         seed_file: a seed for each prompt, one a line, or a table with a column `seed`.
         report: print the table and write report.html.
         no_text: leave out the text term of every NPNet (table 6), as for one of another family.
-        verbose: print the figures of every noise.
-        loading: how the model is loaded and changed.
     """
     from noiseprompt.methods.base import MethodSpec
     from noiseprompt.noise.guard import Guard

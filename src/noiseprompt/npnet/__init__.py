@@ -1,7 +1,6 @@
 """NPNet, the networks from noise and prompt embedding to better noise: build, save, load, import, carry over.
 
 base.py        configuration, shape checks, save, load, share
-disk.py        the folder of a saved network, and the hub's copy of it
 svd.py         singular value prediction (eqs. 6 and 7)
 swin.py        the Swin transformer of the residual prediction
 paper.py       the network of the paper, correctly (eq. 9); any latent size

@@ -64,9 +64,11 @@ VALIDATION_SCENES = 1000
 class FeatureConfig:
     """Settings of one training of the feature network.
 
-    Fields:
+    Args:
         seed: of everything random.
-        steps, batch_size, lr: optimisation.
+        steps: of optimisation.
+        batch_size: pictures a step.
+        lr: learning rate.
         ema_decay: of the weights that are shipped.
         checkpoint_seconds: between checkpoints.
     """

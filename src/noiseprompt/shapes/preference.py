@@ -47,10 +47,13 @@ VALIDATION_PAIRS = 200
 class PreferenceConfig:
     """Settings of one training of the preference scorer.
 
-    Fields:
+    Args:
         seed: of everything random.
-        steps, batch_size, lr: optimisation; a step sees five pictures and three texts per batch entry.
-        width, blocks: of the text tower.
+        steps: of optimisation.
+        batch_size: entries a step, each five pictures and three texts.
+        lr: learning rate.
+        width: of the text tower.
+        blocks: of the text tower.
         ema_decay: of the weights that are shipped.
         checkpoint_seconds: between checkpoints.
     """

@@ -29,7 +29,9 @@ class WorldConfig:
     Args:
         seed: of everything random.
         num_scenes: training pictures, rendered once and kept as latents.
-        vae_steps, vae_batch_size, vae_lr: the autoencoder's training.
+        vae_steps: of the autoencoder's training.
+        vae_batch_size: of it.
+        vae_lr: its learning rate.
         batch_size: of text encoder and U-Net.
         phases: of their training, one after the other.
         empty: share of empty captions throughout, in [0, 1].

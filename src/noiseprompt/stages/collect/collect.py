@@ -48,19 +48,23 @@ _OF_REDENOISE = ("num_inference_steps", "denoise_guidance_scale", "invert_guidan
 class CollectConfig:
     """Settings of a collection. None means the default of the model's family.
 
-    Fields:
+    Args:
         method: what makes the target noise: "redenoise", as in the paper, or another noise method with its options, as
             in "nlg:rounds=10". The four settings after it are re-denoise's alone.
         num_inference_steps: of the grid on which re-denoise makes its one step down and up.
-        denoise_guidance_scale, invert_guidance_scale: guidance of that step down and up.
+        denoise_guidance_scale: of that step down.
+        invert_guidance_scale: of that step up.
         invert_at: timestep of the inverting prediction, "paper" or "published".
-        sampling_steps, guidance_scale: for drawing the image of the source and the image of the target.
-        seed: of the run; assigns each prompt without a seed of its own one in `seed_range` (both ends included).
+        sampling_steps: for drawing the image of the source and the image of the target.
+        guidance_scale: for drawing these two.
+        seed: of the run; assigns each prompt without a seed of its own one in `seed_range`.
+        seed_range: of the seeds that are assigned, both ends included.
         seeds_per_prompt: pairs a prompt, with different seeds.
         batch_size: pairs at a time; changes speed and memory alone (apart from float rounding).
         shard_size: pairs a file.
         store_source: keep the source noise too; doubles the size on disk.
-        height, width: of the images in pixels.
+        height: of the images in pixels.
+        width: of the images in pixels.
     """
 
     method: str = REDENOISE

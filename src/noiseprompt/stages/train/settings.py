@@ -22,14 +22,19 @@ class TrainConfig:
     Args:
         architecture: "paper" (section 3.2) or "tokens" (our transformer over noise patches and prompt tokens).
         sizes: overrides of the architecture's sizes, e.g. {"depth": 6}.
-        filter_scorers, margin, combine: which pairs are kept: s_0 + margin < s'_0 by all, any or the mean of them
-            (section 3.1); no scorer keeps every pair.
-        epochs, batch_size: 30 and 64 in the paper.
+        filter_scorers: keep pairs that these scorers find better, s_0 + margin < s'_0 (section 3.1); none keeps all.
+        margin: of the filter, in the scorer's units.
+        combine: "all", "any" or "mean" of the filter's scorers.
+        epochs: over the kept pairs; 30 in the paper.
+        batch_size: pairs a step; 64 in the paper.
         lr: peak of AdamW's learning rate, after `warmup_steps` and before a half cosine to 1 %.
+        weight_decay: of AdamW.
+        warmup_steps: over which the learning rate rises from 0.
         grad_clip: largest norm of the gradient.
         ema_decay: of the averaged weights, which are the ones saved; 0 switches averaging off.
         validation_share: share of prompts (by hash of their id) held out for validation, in (0, 1).
-        checkpoint_every, validate_every: in steps.
+        checkpoint_every: steps between checkpoints.
+        validate_every: steps between validations.
         mixed_precision: "no" or "bf16".
         max_pairs: train on the first n kept pairs only (table 12); 0 for all.
         seed: of the weights and the order of pairs, below 2**32.
