@@ -139,8 +139,8 @@ def test_other_settings_are_refused_with_both_fingerprints(tmp_path):
     with pytest.raises(ConfigError) as caught:
         NpdWriter(tmp_path, {**SETTINGS, "guidance": 3.0, "new": 1}, SHAPE, shard_size=4)
     message = str(caught.value)
-    assert "guidance: 5.5 there, 3.0 now" in message
-    assert "new: None there, 1 now" in message
+    assert "guidance: 5.5 there, 3.0 here" in message
+    assert "new: None there, 1 here" in message
     assert "scorers:" not in message
     assert len(set(re.findall(r"\b[0-9a-f]{12}\b", message))) == 2
     with NpdWriter(tmp_path, SETTINGS, SHAPE, shard_size=4) as writer:  # the refused writer holds no lock
@@ -190,7 +190,7 @@ def test_full_disk_loses_nothing_committed(tmp_path, monkeypatch, call):
 
     with pytest.raises(StoreError, match="No space left") as caught:  # noqa: SIM117
         with NpdWriter(tmp_path, SETTINGS, SHAPE, shard_size=2) as writer:
-            monkeypatch.setattr(npd_format.os, call, full)
+            monkeypatch.setattr(os, call, full)
             writer.add(pair(6, pairs()[0].scores))
             writer.flush()
     assert "run the same command again" in str(caught.value)

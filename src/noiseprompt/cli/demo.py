@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from noiseprompt.cli import commands
+from noiseprompt.core.files import make_folder, replace
 from noiseprompt.prompts import load_prompts
 
 METHODS = "standard,redenoise,npnet"
@@ -22,8 +23,8 @@ def demo(out: Path = Path("demo"), n: int = 200) -> None:
     """
     started = time.time()
     dozen = out / "prompts.txt"
-    out.mkdir(parents=True, exist_ok=True)
-    dozen.write_text("\n".join(p.text for p in load_prompts("shapes:test", limit=12).prompts) + "\n", encoding="utf-8")
+    make_folder(out)
+    replace(dozen, "".join(f"{p.text}\n" for p in load_prompts("shapes:test", limit=12).prompts))
     commands.generate(str(dozen), out / "pictures", methods=METHODS, seeds="0")
     commands.evaluate(out / "evaluation", methods=METHODS, n=n)
     print(f"side by side: {out / 'pictures' / 'grid.png'}")

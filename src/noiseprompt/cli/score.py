@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.types import Prompt
 
@@ -157,13 +158,14 @@ def write(out: Path, pairs: Sequence[tuple[Path, Prompt]], names: list[str], tab
         {"file": file.name, "prompt": prompt.text, **dict(zip(names, map(float, scores), strict=True))}
         for (file, prompt), scores in zip(pairs, table, strict=True)
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     if out.suffix.lower() == ".csv":
-        with out.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["file", "prompt", *names])
-            writer.writeheader()
-            writer.writerows(rows)
+        lines = io.StringIO(newline="")
+        writer = csv.DictWriter(lines, ["file", "prompt", *names])
+        writer.writeheader()
+        writer.writerows(rows)
+        replace(out, lines.getvalue())
         return
     for row in rows:
         row.update({name: None for name in names if not math.isfinite(row[name])})
-    out.write_text(json.dumps({"summary": summary, "images": rows}, indent=2, ensure_ascii=False), encoding="utf-8")
+    replace(out, json.dumps({"summary": summary, "images": rows}, indent=2, ensure_ascii=False))

@@ -11,8 +11,8 @@
     │   └── ModelMismatchError  an NPNet used with a denoiser it was not made for
     ├── MissingDependencyError  an optional package is not installed (also an ImportError)
     ├── ModelLoadError          a model folder or hub id that cannot be loaded
-    ├── StoreError              a noise prompt data set that is damaged, foreign or in use
-    │   └── StoreLockedError    another process writes to it
+    ├── StoreError              files that are damaged, foreign, in use or cannot be written
+    │   └── StoreLockedError    another process writes to the same folder
     └── NoiseError              latents that are not finite or not noise
 
 The command line prints the message of a NoisepromptError and exits with status 2; anything else is a bug.
@@ -83,7 +83,7 @@ class ModelLoadError(NoisepromptError):
 
 
 class StoreError(NoisepromptError):
-    """A noise prompt data set that is damaged, foreign or in use."""
+    """Files that are damaged, foreign, in use or cannot be written."""
 
 
 class StoreLockedError(StoreError):

@@ -1,29 +1,96 @@
-"""What every stage asks of the disk: a file replaced at once, a folder with one writer, a name without its folders."""
+"""What every stage asks of the disk: a file replaced at once, a folder with one writer and its settings, names."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
-from collections.abc import Iterable
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from noiseprompt.core.errors import StoreError, StoreLockedError
+from noiseprompt.core.config import fingerprint, to_dict
+from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
+
+_LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
+"""Files that `replacing` was killed over."""
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a text file at once: a reader sees the old one or the new one."""
-    replace_parts(path, [text])
+# ---------------------------------------------------------------------------------------------------------- one file
 
 
-def replace_parts(path: Path, parts: Iterable[str]) -> None:
-    """As `replace`, of a text in parts."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.writelines(part.encode() for part in parts)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` when the block ends: after a crash there is the old one or the new one.
+
+    It is made beside `path` under a name of its own (never through a link), is on disk before it is renamed, and goes
+    when the block fails. Several may write to one path: the last to end wins.
+
+    Raises:
+        StoreError: the disk is full or does not take the file; what was there before is untouched.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        # torch.save says RuntimeError where its file says that the disk is full
+        reason = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(reason, OSError):
+            raise _cannot_write(path, reason) from error
+        raise
+
+
+def replace(path: Path, text: str | Iterable[str]) -> None:
+    """As `replacing`, of a text or of one in parts.
+
+    Raises:
+        StoreError: as `replacing`.
+    """
+    with replacing(path) as file:
+        file.writelines(part.encode() for part in ([text] if isinstance(text, str) else text))
+
+
+def append(path: Path, text: str) -> None:
+    """Add whole lines in one write; they are on disk when this returns.
+
+    Raises:
+        StoreError: the disk is full or does not take them; no part of a line is left.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            before, lines = file.tell(), text.encode()
+            try:
+                while lines:  # once, but where the disk has room for a part alone
+                    lines = lines[file.write(lines) :]
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(path, before)
+                raise
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and those above it, where they are missing.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write to {folder}: {error.strerror}", "a folder that can be written") from error
 
 
 def public_name(source: str) -> str:
@@ -33,30 +100,55 @@ def public_name(source: str) -> str:
     return Path(os.path.abspath(path)).name if is_path else source
 
 
+def _cannot_write(path: Path, error: OSError) -> StoreError:
+    fix = "nothing committed is lost: make room and run the same command again"
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        fix = "what was there before is untouched"
+    return StoreError(f"cannot write {path}: {error.strerror or error}", "a writable place with room", fix)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in a folder durable, where the system knows how to."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folder
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what disks over a network answer
+            raise
+    finally:
+        os.close(handle)
+
+
+# ---------------------------------------------------------------------------------------------------------- a folder
+
+
 class Lock:
     """An advisory lock on a folder, freed by the system when the process dies; no lock where the system has none.
 
-    A context manager; `take` and `free` do the same by hand.
+    A context manager; `take` and `free` do the same by hand. Whoever takes it clears what a killed writer left.
 
     Args:
-        path: of its file; the folder is made if missing.
+        folder: made if missing; the lock is its file `.lock`.
 
     Raises:
         StoreLockedError: another process, or another run in this one, holds it.
         StoreError: the folder cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._file: Any = None
 
     def take(self) -> None:
-        folder = self.path.parent
+        make_folder(self.folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = self.path.open("ab")
+            file = (self.folder / ".lock").open("ab")
         except OSError as error:
-            raise StoreError(f"cannot write to {folder}: {error.strerror}", "a folder that can be written") from error
+            came = f"cannot write to {self.folder}: {error.strerror}"
+            raise StoreError(came, "a folder that can be written") from error
         try:
             import fcntl
 
@@ -65,9 +157,12 @@ class Lock:
             pass
         except OSError as error:
             file.close()
-            came, fix = f"another process writes to {folder}", "wait for it to end or choose another folder"
+            came, fix = f"another process writes to {self.folder}", "wait for it to end or choose another folder"
             raise StoreLockedError(came, "one writer a folder", fix) from error
         self._file = file
+        for name in filter(_LEFT.fullmatch, os.listdir(self.folder)):
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink()
 
     def free(self) -> None:
         if self._file is not None:
@@ -81,45 +176,61 @@ class Lock:
         self.free()
 
 
-def append(path: Path, text: str) -> None:
-    """Add whole lines in one write; they are on disk when this returns."""
-    with path.open("ab") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write_atomically(path: Path, data: Any) -> None:
-    """Write, fsync, rename, fsync the folder: after a crash the file is whole or as it was before.
+@contextmanager
+def claim(path: Path, settings: Any) -> Iterator[None]:
+    """Hold the folder of `path`, made if missing, for one run; it records its settings or was made with the same ones.
 
     Args:
-        data: bytes, or anything with the buffer protocol.
+        path: the file of the settings, JSON.
+        settings: a dataclass or a mapping, as plain data.
 
     Raises:
-        StoreError: the disk is full or does not take the file; what was there before is untouched.
+        ConfigError: the folder was made with other settings, or their file is damaged.
+        StoreLockedError: another process holds the folder.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise StoreError(
-            f"cannot write {path}: {error.strerror or error}",
-            "",
-            "nothing committed is lost: make room and run the same command again",
-        ) from error
+    here = to_dict(settings)
+    with Lock(path.parent):
+        if path.exists():
+            there = read_record(path)
+            refuse_changes(path.parent, differences(there, here), there, here)
+        else:
+            replace(path, json.dumps(here, indent=2))
+        yield
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
+def read_record(path: Path) -> dict[str, Any]:
+    """Settings as they were written.
+
+    Raises:
+        ConfigError: a damaged file.
+    """
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged: {error}", "JSON", "choose a new folder") from error
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], keys: Iterable[str] | None = None) -> list[str]:
+    """ "key: 1 there, 2 here" for every key whose values differ; one that is missing is None.
+
+    Args:
+        keys: those that are compared; all unless given.
+    """
+    compared = sorted(there.keys() | here.keys()) if keys is None else keys
+    return [f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in compared if there.get(k) != here.get(k)]
+
+
+def refuse_changes(where: Path, changes: Sequence[str], there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Refuse what was made with other settings.
+
+    Args:
+        changes: what `differences` found, of settings and of what belongs to them.
+        there, here: the settings, for their fingerprints.
+
+    Raises:
+        ConfigError: there are changes.
+    """
+    if changes:
+        prints = f"fingerprint {fingerprint(there)} there, {fingerprint(here)} here"
+        came = f"{where} was made with other settings ({prints}): {'; '.join(changes)}"
+        raise ConfigError(came, "the same settings", "use them again or choose a new folder")

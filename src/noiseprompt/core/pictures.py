@@ -1,4 +1,4 @@
-"""Pictures on disk: which files are some, how one is read, batches of one size."""
+"""Pictures on disk: which files are some, how one is read and written, batches of one size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.files import replacing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """Of pictures."""
@@ -44,6 +45,18 @@ def read_picture(path: Path) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is not a readable picture: {error}", "PNG, JPEG, WebP or BMP") from error
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write uint8 (H, W, 3) as PNG, at once.
+
+    Raises:
+        StoreError: the disk is full or does not take it.
+    """
+    from PIL import Image
+
+    with replacing(path) as file:
+        Image.fromarray(picture).save(file, "PNG")
 
 
 def batches(pictures: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

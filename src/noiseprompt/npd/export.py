@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from noiseprompt.core.errors import StoreError
+from noiseprompt.core.files import replacing
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import present_shards, read_shard, shard_path
 from noiseprompt.npd.reader import Npd
@@ -28,20 +27,14 @@ def export(folder: str | Path, file: str | Path, pair_filter: PairFilter | None 
 
     npd, file = Npd(folder), Path(file)
     chosen = np.ones(len(npd), bool) if pair_filter is None else np.isin(np.arange(len(npd)), npd.select(pair_filter))
-    temporary = file.with_name(file.name + ".tmp")
     start = 0
-    try:
-        first = read_shard(shard_path(npd.folder, present_shards(npd.folder)[0])).batch.schema
-        first = first.with_metadata({k: v for k, v in first.metadata.items() if k != b"noiseprompt.checksum"})
-        # noise does not compress
-        with pq.ParquetWriter(temporary, first, compression="none", use_dictionary=False) as writer:
-            for number in present_shards(npd.folder):
-                batch = read_shard(shard_path(npd.folder, number)).batch.replace_schema_metadata(first.metadata)
-                rows = chosen[start : start + batch.num_rows]
-                writer.write_batch(batch.filter(pa.array(rows)))
-                start += batch.num_rows
-        os.replace(temporary, file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {file}: {error.strerror or error}", "a writable place with room") from error
+    first = read_shard(shard_path(npd.folder, present_shards(npd.folder)[0])).batch.schema
+    first = first.with_metadata({k: v for k, v in first.metadata.items() if k != b"noiseprompt.checksum"})
+    options = {"compression": "none", "use_dictionary": False}  # noise does not compress
+    with replacing(file) as sink, pq.ParquetWriter(sink, first, **options) as writer:
+        for number in present_shards(npd.folder):
+            batch = read_shard(shard_path(npd.folder, number)).batch.replace_schema_metadata(first.metadata)
+            rows = chosen[start : start + batch.num_rows]
+            writer.write_batch(batch.filter(pa.array(rows)))
+            start += batch.num_rows
     return int(chosen.sum())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.files import write_atomically
+from noiseprompt.core.files import replace
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import present_shards, shard_path
 from noiseprompt.npd.reader import Npd
@@ -102,4 +102,4 @@ def write_noise_figures(folder: str | Path) -> None:
         target, source = (torch.from_numpy(noise).float() for noise in (npd.targets(rows), npd.sources(rows)))
         guard.note("target noise", inspect_noise(target, source))
     if guard.summary():
-        write_atomically(path, (json.dumps(guard.summary(), indent=1) + "\n").encode())
+        replace(path, json.dumps(guard.summary(), indent=1) + "\n")

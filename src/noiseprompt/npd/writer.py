@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.config import fingerprint, to_dict
-from noiseprompt.core.errors import ConfigError, InputError, StoreError
-from noiseprompt.core.files import Lock, write_atomically
+from noiseprompt.core.config import to_dict
+from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.files import Lock, differences, refuse_changes, replacing
 from noiseprompt.core.types import ScoredPair
 from noiseprompt.npd.format import (
     SCHEMA_VERSION,
@@ -68,7 +68,7 @@ class NpdWriter:
         self.kept: Counter[str] = Counter(dict.fromkeys(self.settings["scorers"], 0))
         """Scorer -> number of pairs whose target scores higher."""
         self.rejected = 0
-        self._lock = Lock(self.folder / ".lock")
+        self._lock = Lock(self.folder)
         self._lock.take()
         try:
             self._open_shards = self._resume()
@@ -117,7 +117,8 @@ class NpdWriter:
         """
         if self._dirty:
             data = shard_bytes(self._rows, self._schema, self.settings)
-            write_atomically(shard_path(self.folder, self._number), data)
+            with replacing(shard_path(self.folder, self._number)) as file:
+                file.write(data)
             self._dirty = False
 
     def close(self) -> None:
@@ -125,7 +126,7 @@ class NpdWriter:
         self._lock.free()
 
     def _resume(self) -> list[tuple[int, list[Row]]]:
-        for leftover in self.folder.glob("shard-*.arrow.tmp"):
+        for leftover in self.folder.glob("shard-*.arrow.tmp"):  # of earlier releases
             leftover.unlink()
         numbers = shard_numbers(self.folder)
         missing = set(range(max(numbers, default=-1) + 1)) - set(numbers)
@@ -144,17 +145,7 @@ class NpdWriter:
         theirs = shard.settings
         names = {name: theirs[name] for name in _NAMES if name in theirs}
         self.settings = {**{key: value for key, value in self.settings.items() if key not in _NAMES}, **names}
-        ours = self.settings
-        if theirs == ours:
-            return
-        keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
-        changes = "; ".join(f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now" for key in keys)
-        raise ConfigError(
-            f"{self.folder} was made with other settings: fingerprint {fingerprint(theirs)} there, "
-            f"{fingerprint(ours)} now ({changes})",
-            "the settings the folder was made with",
-            "use them again or choose another folder",
-        )
+        refuse_changes(self.folder, differences(theirs, self.settings), theirs, self.settings)
 
     def _next(self) -> None:
         if self._open_shards:

@@ -182,7 +182,7 @@ class NPNet(nn.Module):
         """Write config.json, model.safetensors and a model card README.md; each file is replaced at once.
 
         Raises:
-            InputError: the folder cannot be written.
+            StoreError: the folder cannot be written, or the disk is full.
         """
         settings = {**to_dict(self.config), "denoiser": public_name(self.config.denoiser)}
         disk.write(Path(folder), settings, self.state_dict(), model_card(self))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.files import make_folder, replace, replacing
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -25,28 +25,17 @@ def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]
     """Save a network; each file appears whole or not at all.
 
     Raises:
-        InputError: the folder cannot be written.
+        StoreError: the folder cannot be written, or the disk is full.
     """
     from safetensors.torch import save
 
     marked = {"format": FORMAT, "format_version": FORMAT_VERSION, **settings}
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / WEIGHTS_FILE, save(tensors, metadata={"format": "pt"}))
-        _replace(folder / CARD_FILE, card.encode())
-        _replace(folder / CONFIG_FILE, (json.dumps(marked, indent=2) + "\n").encode())
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error}", "a folder that can be written") from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    make_folder(folder)
+    with replacing(folder / WEIGHTS_FILE) as file:
+        file.write(save(tensors, metadata={"format": "pt"}))
+    replace(folder / CARD_FILE, card)
+    replace(folder / CONFIG_FILE, json.dumps(marked, indent=2) + "\n")
 
 
 def download(repo_id: str, revision: str | None) -> Path:

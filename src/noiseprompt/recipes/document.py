@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.files import replace
+from noiseprompt.core.files import make_folder, replace
 from noiseprompt.recipes.cells import (
     NOT_HERE,
     cost_text,
@@ -83,7 +83,7 @@ def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = P
     intro = _INTRO.format(out=out, runs=runs, on=on, recipes=recipes, minutes=minutes, about=about)
     intro += _WORLD if on == "shapes" else ""
     parts = [one_table(file, on, Path(runs) / "tables") for file in files]
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(out).parent)
     replace(Path(out), "\n".join([intro, *parts]))
     run = sum((Path(runs) / "tables" / f"{file.stem}.json").is_file() for file in files)
     print(f"{out}: {run} of {len(files)} recipes were run")

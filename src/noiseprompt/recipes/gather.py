@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import StoreError
-from noiseprompt.core.files import replace
+from noiseprompt.core.files import make_folder, replace
 from noiseprompt.npd import Npd, PairFilter
 from noiseprompt.recipes.plan import Cell, Plan
 from noiseprompt.recipes.steps import npd_folder
@@ -50,7 +50,7 @@ def gather(plan: Plan) -> Path:
         "environment": environment,
     }
     path = plan.root / "tables" / f"{plan.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     replace(path, json.dumps(made, indent=1) + "\n")
     return path
 

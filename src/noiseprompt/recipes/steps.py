@@ -10,7 +10,7 @@ from typing import Any
 from noiseprompt.cli import commands
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, NoisepromptError, StoreError, StoreLockedError
-from noiseprompt.core.files import replace
+from noiseprompt.core.files import make_folder, replace
 from noiseprompt.npd import Npd
 from noiseprompt.prompts import load_prompts
 from noiseprompt.recipes.plan import Plan, Stage
@@ -44,7 +44,7 @@ def _collect(plan: Plan, stage: Stage) -> None:
     for candidate in () if stage.folder.exists() else dict.fromkeys([*before, *plan.reuse]):
         if _ids(candidate) == wanted and _takes(candidate, stage):
             taken = {"folder": str(candidate), **_facts(Npd(candidate))}
-            record.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(record.parent)
             replace(record, json.dumps(taken, indent=1) + "\n")
             return
     record.unlink(missing_ok=True)

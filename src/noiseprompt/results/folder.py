@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import ConfigError, InputError, StoreError
-from noiseprompt.core.files import Lock as Lock
-from noiseprompt.core.files import append, replace_parts
-from noiseprompt.core.files import replace as replace
+from noiseprompt.core.files import append, differences, make_folder, public_name, refuse_changes, replace
+from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.types import EvalResult
 from noiseprompt.results.names import public_spec, slug
 
@@ -57,20 +56,10 @@ def settle(
         old = read_settings(out)
         left_out = {label: reason for label, reason in old["refused"].items() if label not in methods}
         old_settings, old_methods = old["settings"], old["methods"]
-        theirs, ours = _compared(old_settings), _compared(settings)
-        changed = [f"{key}: {theirs.get(key)} there, {ours[key]} here" for key in ours if theirs.get(key) != ours[key]]
-        changed += [
-            f"method {m}: {old_methods[m]} there, {methods[m]} here"
-            for m in methods
-            if m in old_methods and old_methods[m] != methods[m]
-        ]
-        if changed:
-            prints = f"fingerprint {fingerprint(old_settings)} there, {fingerprint(settings)} here"
-            raise ConfigError(
-                f"{out} was made with other settings ({prints}): {'; '.join(changed)}",
-                "the same settings",
-                "choose a new folder",
-            )
+        changes = differences(_compared(old_settings), _compared(settings), settings)
+        both = [label for label in methods if label in old_methods]
+        changes += [f"method {change}" for change in differences(old_methods, methods, both)]
+        refuse_changes(out, changes, old_settings, settings)
         methods = {**old_methods, **methods}
     elif (out / "results.jsonl").exists():
         raise ConfigError(
@@ -101,8 +90,6 @@ def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _public(judging: Mapping[str, Any]) -> dict[str, Any]:
     """The judging without paths."""
-    from noiseprompt.core.files import public_name
-
     told = dict(judging)
     for name, public in (("features", public_spec), ("reference", public_name)):
         if told.get(name):
@@ -126,8 +113,6 @@ def read_settings(out: Path) -> dict[str, Any]:
         InputError: no evaluation there.
         ConfigError: a damaged file.
     """
-    from noiseprompt.core.files import public_name
-
     data = _read_settings(out)
     pipeline = data["settings"].get("pipeline", {})
     named = {**pipeline, "name": public_name(pipeline["name"])} if "name" in pipeline else pipeline
@@ -187,7 +172,7 @@ def resume(out: Path, batches: Sequence[Sequence[Key]]) -> set[tuple[int, str]]:
     finished = {key for key, images in seen.items() if len(images) == len(batches[key[0]])}
     if path.exists() and (len(finished) < len(seen) or not _ends_in_newline(path)):
         kept = (r for r in iter_results(out) if (batch_of[r.prompt_id, r.seed], r.method) in finished)
-        replace_parts(path, (_line(r) for r in kept))
+        replace(path, (_line(r) for r in kept))
     return finished
 
 
@@ -245,11 +230,9 @@ def _line(result: EvalResult) -> str:
 
 def save_image(out: Path, label: str, name: str, image: np.ndarray) -> str:
     """Write uint8 (H, W, 3) as PNG; returns the file's name under `out`/images."""
-    from PIL import Image
-
     path = out / "images" / slug(label) / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
+    make_folder(path.parent)
+    write_picture(path, image)
     return f"{slug(label)}/{name}.png"
 
 

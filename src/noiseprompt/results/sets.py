@@ -8,7 +8,6 @@ Features are kept on disk, so that a run that was killed here, or a summary made
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.files import public_name
+from noiseprompt.core.files import make_folder, public_name, replacing
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.specs import split_spec
 from noiseprompt.results.folder import Key, iter_counted
@@ -129,11 +128,9 @@ def _cached(path: Path, network: _Extractor, of: dict[str, Any], images: Iterabl
 
 
 def _write(path: Path, mark: str, features: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    make_folder(path.parent)
+    with replacing(path) as file:
         np.savez(file, mark=np.array(mark), features=features)
-    os.replace(temporary, path)
 
 
 def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.files import replace
+
 
 def write_card(run: Path, config: Any, out: Path) -> None:
     """README.md in `out`: what it is, the command, settings and hardware that made it, the training curve of `run`."""
@@ -48,4 +50,4 @@ Loss (autoencoder: L1 + squared error; U-Net: squared error weighted as its phas
 |---|---|---|
 {chr(10).join(rows)}
 """
-    (out / "README.md").write_text(text, encoding="utf-8")
+    replace(out / "README.md", text)

@@ -22,12 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from noiseprompt.core.files import claim
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes import scenes, spoiling
 from noiseprompt.shapes.training import (
+    CONFIG_FILE,
     KIND_SHARES,
     Ema,
-    claim,
     curve,
     load_average,
     loop,
@@ -184,7 +185,7 @@ def train_features(folder: Path, config: FeatureConfig) -> Iterator[dict]:
         StoreLockedError: another process trains there.
         DivergedError: a loss is not finite.
     """
-    with claim(folder, config):
+    with claim(folder / CONFIG_FILE, config):
         yield from _train(folder, config)
 
 

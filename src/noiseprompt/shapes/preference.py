@@ -21,12 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from noiseprompt.core.files import claim, replace
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes import scenes, spoiling
 from noiseprompt.shapes.training import (
+    CONFIG_FILE,
     KIND_SHARES,
     Ema,
-    claim,
     curve,
     load_average,
     loop,
@@ -217,7 +218,7 @@ def train_preference(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
         StoreLockedError: another process trains there.
         DivergedError: a loss is not finite.
     """
-    with claim(folder, config):
+    with claim(folder / CONFIG_FILE, config):
         yield from _train(folder, config)
 
 
@@ -243,7 +244,7 @@ def _train(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
     yield from loop(folder, "preference", config.steps, state, step_fn, config.checkpoint_seconds)
     ema.copy_to(network)
     result = validate(network, VALIDATION_PAIRS)
-    (folder / "validation.json").write_text(json.dumps(result, indent=2))
+    replace(folder / "validation.json", json.dumps(result, indent=2))
     yield {"stage": "validation", **result}
 
 

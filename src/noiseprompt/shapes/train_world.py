@@ -6,7 +6,6 @@ the same folder continues; two runs with one seed give the same weights on one m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from noiseprompt.core.files import claim, replacing
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
 from noiseprompt.shapes.phases import PHASES, Layout, Phase, locate, loss_weights
-from noiseprompt.shapes.training import KIND_SHARES, Ema, claim, load_average, loop, optimize, to_tensor
+from noiseprompt.shapes.training import CONFIG_FILE, KIND_SHARES, Ema, load_average, loop, optimize, to_tensor
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,8 @@ def encode_scenes(folder: Path, config: WorldConfig) -> tuple[list[scenes.Reques
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
         normalise_latents(vae, mean, std)
         vae.save_pretrained(folder / "vae_normalised")
-        partial = folder / "latents.tmp.npy"
-        np.save(partial, ((latents - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)).half().numpy())
-        os.replace(partial, path)
+        with replacing(path) as file:
+            np.save(file, ((latents - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)).half().numpy())
     return requests, torch.from_numpy(np.load(path))
 
 
@@ -223,7 +222,7 @@ def train_world(folder: Path, config: WorldConfig) -> Iterator[dict]:
         StoreLockedError: another process trains there.
         DivergedError: a loss is not finite.
     """
-    with claim(folder, config):
+    with claim(folder / CONFIG_FILE, config):
         if not (folder / "latents.npy").exists():
             yield from train_vae(folder, config)
         yield from train_unet(folder, config)

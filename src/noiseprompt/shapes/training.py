@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +17,10 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import ConfigError, DivergedError
-from noiseprompt.core.files import Lock, replace
+from noiseprompt.core.files import append, make_folder, read_record, replace, replacing
+
+CONFIG_FILE = "config.json"
+"""Of a run folder: its settings."""
 
 Config = TypeVar("Config")
 """A dataclass of settings."""
@@ -33,38 +34,16 @@ def to_tensor(images: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) * 2 - 1
 
 
-@contextmanager
-def claim(folder: Path, config: Any) -> Iterator[None]:
-    """Hold the run folder, made if missing, for one training; it records its settings or was made with the same ones.
-
-    Raises:
-        ConfigError: the folder was made with other settings.
-        StoreLockedError: another process trains there.
-    """
-    settings = folder / "config.json"
-    mine = json.dumps(asdict(config), indent=2)
-    with Lock(folder / ".lock"):
-        if not settings.exists():
-            replace(settings, mine)
-        elif settings.read_text() != mine:
-            raise ConfigError(
-                f"{folder} was made with other settings: {settings.read_text()}",
-                mine,
-                "choose another folder or the same settings",
-            )
-        yield
-
-
 def read_config(folder: Path, kind: type[Config]) -> Config:
     """The settings a run folder was made with.
 
     Raises:
         ConfigError: the folder is not a run folder.
     """
-    path = folder / "config.json"
+    path = folder / CONFIG_FILE
     if not path.exists():
         raise ConfigError(f"{folder} holds no {path.name}", "a folder in which it was trained", "train it first")
-    return kind(**json.loads(path.read_text()))
+    return kind(**read_record(path))
 
 
 def loop(
@@ -84,9 +63,8 @@ def loop(
         losses.append(step_fn(step))
         now = time.monotonic()
         if now - saved_at > every or step + 1 == steps:
-            partial = path.with_suffix(".tmp")
-            torch.save({"step": step + 1, **{name: part.state_dict() for name, part in state.items()}}, partial)
-            os.replace(partial, path)
+            with replacing(path) as file:
+                torch.save({"step": step + 1, **{name: part.state_dict() for name, part in state.items()}}, file)
             saved_at = now
         if (step + 1) % 50 == 0 or step + 1 == steps:
             record = {
@@ -96,8 +74,7 @@ def loop(
                 "seconds": round(now - clock, 1),
             }
             losses.clear()
-            with (folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(record, allow_nan=False) + "\n")
+            append(folder / "metrics.jsonl", json.dumps(record, allow_nan=False) + "\n")
             yield record
 
 
@@ -159,13 +136,13 @@ def load_average(folder: Path, stage: str, network: torch.nn.Module, ema_decay: 
 
 def save_network(network: torch.nn.Module, config: Any, card: str, out: Path) -> None:
     """Write a network as it is shipped: model.safetensors in fp16, config.json and README.md."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, out / "model.safetensors")
-    (out / "model.safetensors").chmod(0o644)  # safetensors writes it for its owner alone
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-    (out / "README.md").write_text(card)
+    make_folder(out)
+    with replacing(out / "model.safetensors") as file:
+        file.write(save({k: v.half().contiguous() for k, v in network.state_dict().items()}))
+    replace(out / "config.json", json.dumps(asdict(config), indent=2) + "\n")
+    replace(out / "README.md", card)
 
 
 def curve(folder: Path) -> str:

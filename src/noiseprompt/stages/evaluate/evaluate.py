@@ -152,8 +152,7 @@ def evaluate(
         from noiseprompt.scorers.sets.extractors import load_features
 
         load_features(extractor)  # a wrong name or missing weights are told before anything is drawn
-    out.mkdir(parents=True, exist_ok=True)
-    with Lock(out / ".lock"):
+    with Lock(out):
         judging = {name: to_dict(config)[name] for name in JUDGING}
         judging["features"] = extractor
         described = {label: method.describe() for label, method in run.methods.items()}

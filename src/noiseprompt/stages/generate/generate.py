@@ -15,6 +15,8 @@ import torch
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.pictures import write_picture
 from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
@@ -154,7 +156,7 @@ def generate(
     guard = guard or Guard()
     jobs = plan(prompts, seeds)
     shape = pipeline.latent_shape(config.height, config.width)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     drawn: list[Picture] = []
     started = time.time()
     for spec, method in zip(specs, methods, strict=True):
@@ -170,17 +172,15 @@ def generate(
             pictures = [_save(out, i, p, s, spec.label, image) for (i, p, s), image in zip(batch, images, strict=True)]
             drawn += pictures
             yield pictures
-    grid(drawn, [spec.label for spec in specs]).save(out / "grid.png")
+    write_picture(out / "grid.png", np.asarray(grid(drawn, [spec.label for spec in specs])))
     record = _record(pipeline, prompts, specs, config, drawn)
     record.update(seconds=round(time.time() - started, 2), noise=guard.summary())
-    (out / "run.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
+    replace(out / "run.json", json.dumps(record, indent=2, ensure_ascii=False))
 
 
 def _save(out: Path, index: int, prompt: Prompt, seed: int, label: str, image: np.ndarray) -> Picture:
-    from PIL import Image
-
     file = f"{index:03d}-{seed}-{slug(label)}.png"
-    Image.fromarray(image).save(out / file)
+    write_picture(out / file, image)
     return Picture(prompt, seed, label, image, file)
 
 

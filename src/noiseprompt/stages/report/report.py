@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.files import replace
+from noiseprompt.core.files import make_folder, replace
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.results import words as wording
 from noiseprompt.results.folder import iter_counted, read_settings
@@ -64,7 +64,7 @@ def report(
         for path, name in zip(paths, names.values(), strict=True)
     ]
     target = Path(out) if out is not None else paths[0]
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     title = f"Noise prompts on {', '.join(dict.fromkeys(r.settings['settings']['pipeline']['name'] for r in runs))}"
     body = [_overview(runs)] if len(runs) > 1 else []
     body += [_section(run, i, len(runs) > 1, examples, random_examples) for i, run in enumerate(runs)]

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
 
 from noiseprompt.core.devices import DTYPES, resolve_dtype
 from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
-from noiseprompt.core.files import public_name, replace
+from noiseprompt.core.files import differences, public_name, read_record, refuse_changes, replace, replacing
 from noiseprompt.npd import Npd, PairFilter
 from noiseprompt.pipelines.loading import weights_digest
 
@@ -97,16 +96,12 @@ def cache_embeds(npd: Npd, pipeline: Pipeline, path: Path, batch_size: int = 64)
     texts, made_from = list(order), _made_from(pipeline, list(order))
     record = path.with_suffix(".json")
     if not path.exists():
-        partial = path.with_suffix(".tmp")
-        _encode(texts, pipeline, partial, batch_size)
-        replace(record, json.dumps(made_from, indent=1) + "\n")  # first: embeddings without it would go unchecked
-        os.replace(partial, path)
+        with replacing(path) as file:
+            _encode(texts, pipeline, file, batch_size)
+            replace(record, json.dumps(made_from, indent=1) + "\n")  # first: embeddings without it would go unchecked
     elif record.exists():  # those of earlier versions have none
-        old = json.loads(record.read_text(encoding="utf-8"))
-        changed = sorted(name for name in old.keys() | made_from.keys() if old.get(name) != made_from.get(name))
-        if changed:
-            there, here = ({name: made.get(name) for name in changed} for made in (old, made_from))
-            raise ConfigError(f"{path} was made with {there}", f"{here}, as now", "choose another folder")
+        old = read_record(record)
+        refuse_changes(path, differences(old, made_from), old, made_from)
     embeds = np.load(path, mmap_mode="r")
     if len(embeds) != len(texts):
         raise ConfigError(
@@ -123,8 +118,8 @@ def _made_from(pipeline: Pipeline, texts: Sequence[str]) -> dict[str, Any]:
     return {"text_encoders": encoders, "long_prompts": pipeline.long_prompts, "prompts": digest}
 
 
-def _encode(texts: Sequence[str], pipeline: Pipeline, path: Path, batch_size: int) -> None:
-    mapped: np.ndarray | None = None
+def _encode(texts: Sequence[str], pipeline: Pipeline, file: BinaryIO, batch_size: int) -> None:
+    """Write the embeddings as one .npy file, a batch at a time."""
     for start in range(0, len(texts), batch_size):
         part = pipeline.encode(texts[start : start + batch_size]).prompt_embeds.float().cpu().numpy()
         with np.errstate(over="ignore"):
@@ -133,11 +128,10 @@ def _encode(texts: Sequence[str], pipeline: Pipeline, path: Path, batch_size: in
         if not finite.all():
             came = f"the embedding of {texts[start + int(finite.argmin())]!r} is not finite in float16"
             raise InputError(came, "values within 65504", "load the model with --dtype float32 or bfloat16")
-        if mapped is None:
-            mapped = np.lib.format.open_memmap(path, "w+", np.float16, (len(texts), *part.shape[1:]))
-        mapped[start : start + len(half)] = half
-    if mapped is not None:
-        mapped.flush()
+        if not start:
+            header = np.lib.format.header_data_from_array_1_0(half) | {"shape": (len(texts), *half.shape[1:])}
+            np.lib.format.write_array_header_1_0(file, header)
+        file.write(half.tobytes())
 
 
 def split_by_prompt(npd: Npd, kept: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

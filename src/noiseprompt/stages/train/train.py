@@ -10,14 +10,12 @@ A run folder holds `settings.json`, `metrics.jsonl`, `embeds.npy` (text encoded 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.config import fingerprint, to_dict
-from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.files import Lock, public_name, replace
+from noiseprompt.core.files import claim, public_name
 from noiseprompt.npd import Npd
 from noiseprompt.stages.train.data import PairData, cache_embeds, check_model, select_pairs
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, learning_rate, network_config
@@ -44,8 +42,8 @@ def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Itera
     facts = _facts(npd, pipeline)
     if not config.init:
         network_config(config, **facts)  # a wrong size is told before anything is written
-    with Lock(out / ".lock"):
-        _claim(out, config, npd)
+    settings = {**to_dict(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings)}
+    with claim(out / "settings.json", settings):
         embeds, rows = cache_embeds(npd, pipeline, out / "embeds.npy")
         yield from _Trainer(PairData(npd, embeds, rows), pipeline, facts, config, out, training, validation).run()
 
@@ -64,19 +62,3 @@ def _facts(npd: Npd, pipeline: Pipeline) -> dict[str, Any]:
         "family": pipeline.family.name,
         "denoiser": public_name(pipeline.name),
     }
-
-
-def _claim(out: Path, config: TrainConfig, npd: Npd) -> None:
-    settings = {**to_dict(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings)}
-    path = out / "settings.json"
-    if not path.exists():
-        replace(path, json.dumps(settings, indent=2))
-        return
-    old = json.loads(path.read_text())
-    changed = sorted(k for k in old.keys() | settings.keys() if old.get(k) != settings.get(k))
-    if changed:
-        raise ConfigError(
-            f"{out} was trained with another {', '.join(changed)} (fingerprint {fingerprint(old)})",
-            f"fingerprint {fingerprint(settings)}",
-            "choose another folder",
-        )

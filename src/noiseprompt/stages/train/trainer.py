@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import DivergedError, InputError, NoisepromptError, NoisepromptWarning
+from noiseprompt.core.files import append, replacing
 from noiseprompt.npnet import NPNet, build
 from noiseprompt.npnet.transfer import start_from
 from noiseprompt.stages.train.data import PairData
@@ -186,14 +186,12 @@ class _Trainer:
             "step": self.step,
             "best": self.best,
         }
-        partial = self.out / "state.tmp"
-        torch.save(state, partial)
-        os.replace(partial, self.out / "state.pt")
+        with replacing(self.out / "state.pt") as file:
+            torch.save(state, file)
 
     def _log(self, record: TrainProgress) -> None:
         if self.accelerator.is_main_process and (record.explained is not None or record.step % 10 == 0):
             known = {key: value for key, value in to_dict(record).items() if value is not None}
             values = {key: value for key, value in known.items() if math.isfinite(value)}  # JSON has no infinity
-            with (self.out / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(values, allow_nan=False) + "\n")
+            append(self.out / "metrics.jsonl", json.dumps(values, allow_nan=False) + "\n")
             self.accelerator.log({k: v for k, v in values.items() if isinstance(v, float)}, step=record.step)
