@@ -18,7 +18,7 @@ from PIL import Image
 
 from noiseprompt.cli import entry as cli
 from noiseprompt.cli import main
-from noiseprompt.cli.commands import _names, _with
+from noiseprompt.cli.commands import _with
 from noiseprompt.cli.entry import build_parser
 from noiseprompt.cli.table import COMMANDS, Command, resolve
 from noiseprompt.methods.base import MethodSpec
@@ -74,7 +74,7 @@ def test_every_setting_has_a_help_text(record: str) -> None:
         ("generate x --out {tmp}/o --methods standrad", "Did you mean 'standard'"),
         ("generate x --out {tmp}/o --seeds 5-2", "seeds '5-2'"),
         ("generate x --out {tmp}/o --strength .inf", "strength inf"),
-        ("generate x --out {tmp}/o --model {tmp}/nothing --methods ,", "methods (none)"),
+        ("generate x --out {tmp}/o --model {tmp}/nothing --methods ,", "no names"),
         ("generate x --out {tmp}/o --model {tmp}/nothing --batch_size 0", "batch_size 0"),
         ("generate x --out {tmp}/o --model {tmp}/nothing --num_inference_steps 0", "num_inference_steps 0"),
         ("generate hpdv2:{tmp}/none.json --out {tmp}/o", "none.json"),
@@ -95,14 +95,6 @@ def test_bad_input_ends_in_one_message(
     assert main([w.format(tmp=tmp_path, model=model) for w in words.split()]) == 2
     error = capsys.readouterr().err
     assert error.count("noiseprompt: error:") == 1 and message in error and "Traceback" not in error
-
-
-def test_method_lists_keep_options_together() -> None:
-    assert _names("standard,npnet:path=a,strength=1.5,redenoise:swap") == [
-        "standard",
-        "npnet:path=a,strength=1.5",
-        "redenoise:swap",
-    ]
 
 
 def recipe(model: str) -> dict:

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from noiseprompt.cli import main
-from noiseprompt.cli.commands import _names
 from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.npnet import build
@@ -106,7 +106,8 @@ def test_every_story_resolves(file: Path) -> None:
         if stage in data:
             call = stage_call(stage, data[stage], data["model"])
             assert call["model"] == data["model"] and call["settings"] is not None
-    methods = [MethodSpec.parse(name) for name in _names(data["evaluate"]["methods"].replace("{npnet}", "runs/x/best"))]
+    listed = data["evaluate"]["methods"].replace("{npnet}", "runs/x/best")
+    methods = [MethodSpec.parse(text) for text in split_specs(listed, METHODS)]
     assert methods[0].label == "standard" and len({spec.label for spec in methods}) == len(methods)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from noiseprompt.cli.progress import Bar, stopping
 from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.specs import split_specs
 
 if TYPE_CHECKING:
     from noiseprompt.methods.base import MethodSpec
@@ -33,14 +34,6 @@ def _load(model: str, loading: ModelOptions | None) -> Pipeline:
         library.utils.logging.disable_progress_bar()
         library.utils.logging.set_verbosity_error()
     return Pipeline.load(model, loading or ModelOptions())
-
-
-def _names(text: str) -> list[str]:
-    """The specs of a list of methods."""
-    from noiseprompt.core.specs import split_specs
-    from noiseprompt.methods.table import METHODS
-
-    return split_specs(text, METHODS)
 
 
 def _with(
@@ -186,6 +179,7 @@ def generate(
     """
     from noiseprompt.core.types import Prompt
     from noiseprompt.methods.base import MethodSpec
+    from noiseprompt.methods.table import METHODS
     from noiseprompt.noise.guard import Guard
     from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.prompts import load_prompts
@@ -193,7 +187,7 @@ def generate(
     from noiseprompt.stages.generate.generate import GenerateConfig, check, parse_seeds, plan
     from noiseprompt.stages.generate.generate import generate as run
 
-    specs = [MethodSpec.parse(name) for name in _names(methods)]
+    specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = _with(specs, strength, renormalize, no_text)
     chosen = None if seeds is None else parse_seeds(seeds)
     if not prompt.strip():
@@ -244,6 +238,7 @@ def evaluate(
         no_text: leave out the text term of every NPNet (table 6), as for one of another family.
     """
     from noiseprompt.methods.base import MethodSpec
+    from noiseprompt.methods.table import METHODS
     from noiseprompt.noise.guard import Guard
     from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.prompts import load_prompts
@@ -253,7 +248,7 @@ def evaluate(
     from noiseprompt.stages.report.report import report as write_report
 
     every = methods.strip() == "all"
-    specs = all_methods() if every else [MethodSpec.parse(name) for name in _names(methods)]
+    specs = all_methods() if every else [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = _with(specs, no_text=no_text)
     optional = [spec.label for spec in specs if every and spec.name != "standard"]
     listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)

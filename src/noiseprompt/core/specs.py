@@ -1,12 +1,19 @@
-""" "name:key=value,key=value" -> an object out of a registry: how scorers and feature extractors are named."""
+""" "name:key=value,key=value": how methods, scorers, feature extractors and schedulers are named with their options.
+
+Values are converted by the annotations of whatever takes them; a message lists the options there are.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import math
+import types
 import typing
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
+from noiseprompt.core.config import parse_yaml
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.registry import Registry
 
@@ -14,33 +21,43 @@ from noiseprompt.core.registry import Registry
 def make(registry: Registry, spec: str) -> Any:
     """Build what `spec` names; options are those of its constructor.
 
-    Values are converted by the constructor's annotations (int, float, bool); anything else stays a text. A value holds
-    no comma.
-
     Raises:
         UnknownNameError: no such name.
-        InputError: an option that it does not have, twice, without a value, or of another type.
+        InputError: as `spec_options`.
+    """
+    target = registry.get(split_spec(spec)[0])
+    return target(**spec_options(registry.noun, spec, option_types(target)))
+
+
+def spec_options(noun: str, spec: str, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of a spec, converted.
+
+    Args:
+        noun: what is named, for messages ("scorer").
+        known: option -> annotation; None where any option is taken, as text. A flag ("swap") is an option of type bool.
+
+    Raises:
+        InputError: an option that is not known, twice, without a value, or of another type.
     """
     name, parts = split_spec(spec)
-    target = registry.get(name)
-    hints = _options(target)
     given: dict[str, Any] = {}
     for part, key, value in parts:
-        if not value or (hints is not None and key not in hints):
-            listed = ", ".join(f"{k}=..." for k in hints or ()) or "no options"
-            raise InputError(f"option {part!r} of the {registry.noun} {name!r}", listed, f'write "{name}:key=value"')
+        hint = str if known is None else known.get(key)
+        if hint is None or (value is None and hint is not bool):
+            expected = f"some of {listing(known)}" if known else "no options" if known is not None else "key=value"
+            fix = f'write "{name}:key=value"' if known is None or known else ""
+            raise InputError(f"option {part!r} of the {noun} {name!r}", expected, fix)
         if key in given:
             raise InputError(f"option {key!r} twice in {spec!r}", "each option once")
-        given[key] = _convert(f"{name}:{key}", value, hints[key] if hints else str)
-    return target(**given)
+        given[key] = convert(f"{name}:{key}", "true" if value is None else value, hint)
+    return given
 
 
-def _options(target: Any) -> dict[str, Any] | None:
-    """Option -> annotation; None where any option is taken."""
+def option_types(target: Any) -> dict[str, Any] | None:
+    """Option -> annotation of a class or function; None where any option is taken."""
     try:
         parameters = inspect.signature(target).parameters.values()
-        function = target.__init__ if inspect.isclass(target) else target
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (TypeError, ValueError, NameError):  # built in C, or annotated with what is not there
         return None
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -48,20 +65,59 @@ def _options(target: Any) -> dict[str, Any] | None:
     return {p.name: hints.get(p.name, str) for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def _convert(option: str, value: str, kind: Any) -> Any:
-    kinds = typing.get_args(kind) or (kind,)
-    if bool in kinds:
-        if value.lower() not in ("true", "false"):
-            raise InputError(f"{option}={value}", "true or false")
-        return value.lower() == "true"
-    for number in (int, float):
-        if number in kinds:
-            try:
-                return number(value)
-            except ValueError as error:
-                if str not in kinds:
-                    raise InputError(f"{option}={value}", f"a number ({number.__name__})") from error
-    return value
+def listing(known: Mapping[str, Any]) -> str:
+    """ "strength (a number), swap (a flag)"."""
+    return ", ".join(f"{key} ({' or '.join(dict.fromkeys(map(_words, _kinds(hint))))})" for key, hint in known.items())
+
+
+def convert(what: str, text: str, hint: Any) -> Any:
+    """What a text stands for, by annotation: true or false, a whole or finite number, a word of a Literal, or the text.
+
+    Of a union the first that takes it, text last; None is left out of account. `Any` is as YAML has it.
+
+    Args:
+        what: for messages, such as "npnet:strength".
+
+    Raises:
+        InputError: the annotation does not take it, or an empty text.
+    """
+    kinds = _kinds(hint)
+    for kind in kinds:
+        with contextlib.suppress(ValueError, KeyError):
+            return _value(kind, text)
+    words = ("true, false or the name alone" if kind is bool else _words(kind) for kind in kinds)
+    raise InputError(f"{what} is {text!r}", " or ".join(dict.fromkeys(words)))
+
+
+def _kinds(hint: Any) -> list[Any]:
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = [kind for kind in (typing.get_args(hint) if union else (hint,)) if kind is not type(None)]
+    return sorted(kinds, key=_is_text)
+
+
+def _is_text(kind: Any) -> bool:
+    return kind not in (bool, int, float, Any) and typing.get_origin(kind) is not typing.Literal
+
+
+def _words(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(map(str, typing.get_args(kind)))
+    return {float: "a number", int: "an integer", bool: "a flag", Any: "a value"}.get(kind, "text")
+
+
+def _value(kind: Any, text: str) -> Any:
+    """Raises KeyError or ValueError where it does not fit."""
+    if typing.get_origin(kind) is typing.Literal:
+        return {str(word): word for word in typing.get_args(kind)}[text]
+    if kind is bool:
+        return {"true": True, "false": False}[text.lower()]
+    if kind is int:
+        return int(text)
+    if not text or (kind is float and not math.isfinite(float(text))):
+        raise ValueError(text)
+    if kind is Any:
+        return parse_yaml(f"value: {text}", text)["value"]
+    return float(text) if kind is float else text
 
 
 def split_spec(text: str) -> tuple[str, list[tuple[str, str, str | None]]]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import types
-import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.specs import split_spec
+from noiseprompt.core.specs import option_types, spec_options, split_spec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.noise.seeds import check_noise
@@ -138,16 +135,9 @@ class MethodSpec:
             InputError: an option the method does not have (the message lists those it has), or a value that does not
                 convert.
         """
-        name, parts = split_spec(text)
-        hints = {**_option_types(METHODS.get(name)), **_GENERIC}
-        given: dict[str, Any] = {}
-        for part, key, value in parts:
-            if key not in hints or (value is None and hints[key] is not bool):
-                came = f"option {part!r} of method {name!r}"
-                raise InputError(came, f"some of {_listing(hints)}", f'write for example "{name}:strength=1.5,swap"')
-            if key in given:
-                raise InputError(f"option {key!r} twice in {text!r}", "each option once")
-            given[key] = _convert(f"{name}:{key}", "true" if value is None else value, hints[key])
+        name, _ = split_spec(text)
+        known = {**(option_types(METHODS.get(name)) or {}), **_GENERIC}
+        given = spec_options("method", text, known)
         return cls(name, name, named=frozenset(given))._with(given)
 
     def with_defaults(self, **defaults: Any) -> MethodSpec:
@@ -156,7 +146,7 @@ class MethodSpec:
         Raises:
             InputError: a strength that is not finite.
         """
-        taken = {*_option_types(METHODS.get(self.name)), *_GENERIC} - self.named
+        taken = {*(option_types(METHODS.get(self.name)) or ()), *_GENERIC} - self.named
         return self._with({key: value for key, value in defaults.items() if key in taken})
 
     def _with(self, given: Mapping[str, Any]) -> MethodSpec:
@@ -221,49 +211,6 @@ def renormalized(latents: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """(B, C, H, W) float32: each row of `latents` scaled to the norm of its row of `source`; a row of zeros stays."""
     wanted, found = (x.float().flatten(1).norm(dim=1) for x in (source, latents))
     return latents.float() * (wanted / found.clamp_min(1e-12))[:, None, None, None]
-
-
-def _option_types(method: Any) -> dict[str, Any]:
-    hints = typing.get_type_hints(method.__init__)
-    return {name: hints.get(name, str) for name in inspect.signature(method).parameters}
-
-
-def _alternatives(hint: Any) -> list[Any]:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [t for t in typing.get_args(hint) if t is not type(None)]
-    return [hint]
-
-
-def _kind(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(typing.get_args(hint))
-    return {float: "a number", int: "an integer", bool: "a flag"}.get(hint, "text")
-
-
-def _listing(hints: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} ({_kind(_alternatives(hint)[0])})" for key, hint in hints.items())
-
-
-def _convert(what: str, text: str, hint: Any) -> Any:
-    target = _alternatives(hint)[0]
-    problem = InputError(
-        f"{what} is {text!r}", _kind(target) if target is not bool else "true, false or the name alone"
-    )
-    if typing.get_origin(target) is typing.Literal:
-        if text not in typing.get_args(target):
-            raise problem
-        return text
-    if target is bool:
-        if text.lower() not in ("true", "false"):
-            raise problem
-        return text.lower() == "true"
-    try:
-        value = target(text)
-    except ValueError:
-        raise problem from None
-    if not text or (isinstance(value, float) and not math.isfinite(value)):
-        raise problem
-    return value
 
 
 def _show(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.registry import Registry
-from noiseprompt.core.specs import split_spec
+from noiseprompt.core.specs import spec_options, split_spec
 from noiseprompt.pipelines.families import FAMILIES, Family
 from noiseprompt.pipelines.levels import is_flow
 
@@ -53,17 +53,10 @@ def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
         UnknownNameError: no such scheduler.
         InputError: a setting its class does not have.
     """
-    import yaml
-
-    name, parts = split_spec(text)
+    name, _ = split_spec(text)
     cls = SCHEDULERS.get(name if name in SCHEDULERS else name.lower())
-    known = [key for key in inspect.signature(cls.__init__).parameters if key != "self"]
-    settings: dict[str, Any] = {}
-    for part, key, value in parts:
-        if value is None or key not in known:
-            raise InputError(f"setting {part!r} of {cls.__name__}", f"key=value with one of {', '.join(known)}")
-        settings[key] = yaml.safe_load(value)
-    return cls, settings
+    known = dict.fromkeys(inspect.signature(cls).parameters, Any)  # some of diffusers' annotations are wrong
+    return cls, spec_options(SCHEDULERS.noun, text, known)
 
 
 def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:

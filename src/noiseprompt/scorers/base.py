@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from noiseprompt.core.errors import InputError, ShapeError
-from noiseprompt.core.specs import make
+from noiseprompt.core.specs import make, split_spec
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.table import SCORERS
 
@@ -53,7 +53,7 @@ def check_scorers(names: Sequence[str]) -> list[str]:
         InputError: two scorers under one name.
     """
     specs = list(dict.fromkeys(name.strip() for name in names))
-    words = [spec.partition(":")[0] for spec in specs]
+    words = [split_spec(spec)[0] for spec in specs]
     for word in words:
         if words.count(word) > 1:
             raise InputError(f"the scorer {word!r} with two sets of options", "each scorer once", "score in two runs")
