@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from noiseprompt.cli import main
-from noiseprompt.recipes.cells import figures_text, gain_text, mean_text, table, training_text, verdict, win_text
+from noiseprompt.core.tables import table
+from noiseprompt.recipes.cells import figures_text, gain_text, mean_text, training_text, verdict, win_text
 from noiseprompt.recipes.document import one_table
 from noiseprompt.results.summary import ACCURACY
 from tests.recipes.test_plan import FILES, TABLES, write

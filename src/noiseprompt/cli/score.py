@@ -15,6 +15,7 @@ import numpy as np
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
+from noiseprompt.core.tables import table
 from noiseprompt.core.types import Prompt
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
@@ -49,19 +50,19 @@ def score(
     pairs = match(Path(images), Path(prompts))
     judges = load_scorers(scorers)
     names = [judge.name for judge in judges]
-    table = np.empty((len(pairs), len(judges)))
+    scores = np.empty((len(pairs), len(judges)))
     done = 0
     with tqdm(total=len(pairs), unit="image", desc="score") as bar:
         for pictures in batches((read_picture(file) for file, _ in pairs), batch_size):
             rows = slice(done, done + len(pictures))
             texts = [prompt for _, prompt in pairs[rows]]
-            table[rows] = np.stack([judge.score(pictures, texts) for judge in judges], 1)
+            scores[rows] = np.stack([judge.score(pictures, texts) for judge in judges], 1)
             done = rows.stop
             bar.update(len(pictures))
-    summary = [summarise(name, table[:, i]) for i, name in enumerate(names)]
+    summary = [summarise(name, scores[:, i]) for i, name in enumerate(names)]
     print(markdown(summary))
     if out is not None:
-        write(out, pairs, names, table, summary)
+        write(out, pairs, names, scores, summary)
         print(f"scores in {out}")
 
 
@@ -143,20 +144,19 @@ def summarise(name: str, scores: np.ndarray) -> dict[str, Any]:
 
 def markdown(summary: Sequence[dict[str, Any]]) -> str:
     """A table with one row a scorer."""
-    lines = ["| scorer | mean | sd | min | max | n |", "|---|---|---|---|---|---|"]
-    for row in summary:
-        sd = "-" if row["sd"] is None else f"{row['sd']:.4f}"
-        lines.append(
-            f"| {row['scorer']} | {row['mean']:.4f} | {sd} | {row['min']:.4f} | {row['max']:.4f} | {row['n']} |"
-        )
-    return "\n".join(lines)
+    figures = ("mean", "sd", "min", "max")
+    rows = [
+        [row["scorer"], *("-" if row[name] is None else f"{row[name]:.4f}" for name in figures), row["n"]]
+        for row in summary
+    ]
+    return table(("scorer", *figures, "n"), rows)
 
 
-def write(out: Path, pairs: Sequence[tuple[Path, Prompt]], names: list[str], table: np.ndarray, summary: list) -> None:
+def write(out: Path, pairs: Sequence[tuple[Path, Prompt]], names: list[str], scores: np.ndarray, summary: list) -> None:
     """Every score: a csv with file, prompt and a column a scorer; or a json with the summary and the same rows."""
     rows = [
-        {"file": file.name, "prompt": prompt.text, **dict(zip(names, map(float, scores), strict=True))}
-        for (file, prompt), scores in zip(pairs, table, strict=True)
+        {"file": file.name, "prompt": prompt.text, **dict(zip(names, map(float, row), strict=True))}
+        for (file, prompt), row in zip(pairs, scores, strict=True)
     ]
     make_folder(out.parent)
     if out.suffix.lower() == ".csv":

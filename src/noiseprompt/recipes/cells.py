@@ -17,15 +17,6 @@ def metric_title(metric: str) -> str:
     return _TITLES.get(metric, metric)
 
 
-def table(titles: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table; rows shorter than the titles are filled up."""
-    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
-    for row in body:
-        cells = [str(value).replace("|", "\\|") for value in row]
-        lines.append("| " + " | ".join([*cells, *[""] * (len(titles) - len(cells))]) + " |")
-    return "\n".join(lines)
-
-
 def figures_text(paper: dict[str, Any], figures: Sequence[float | None]) -> list[str]:
     """The paper's figures of one row, with as many decimals as any figure of the column has."""
     groups = (paper.get("groups") or {"": paper.get("rows") or {}}).values()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.tables import table
 from noiseprompt.recipes.cells import (
     NOT_HERE,
     cost_text,
@@ -28,7 +29,6 @@ from noiseprompt.recipes.cells import (
     gain_text,
     mean_text,
     metric_title,
-    table,
     training_text,
     verdict,
     win_text,

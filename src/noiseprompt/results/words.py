@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
+from noiseprompt.core.tables import table
 from noiseprompt.results.names import CONTROLS, control_of, display_names
 from noiseprompt.results.summary import (
     ACCURACY,
@@ -212,22 +213,17 @@ def sets_rows(summary: Summary) -> list[list[str]]:
     return rows
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
 def markdown(summary: Summary) -> str:
     """The headline and every table."""
+    made = partial(table, spaced=True)
     parts = ["\n".join(f"- {line}" for line in headline(summary)), power_sentence(summary)]
     for metric in summary.metrics:
-        parts += [f"### {metric_name(metric, summary)}", table(HEAD, metric_rows(metric, summary))]
+        parts += [f"### {metric_name(metric, summary)}", made(HEAD, metric_rows(metric, summary))]
     if summary.kinds:
         title = f"### By category of prompt: {metric_name(summary.main_metric, summary)}"
-        parts += [title, table(kind_head(summary), kind_rows(summary)), KIND_NOTE]
+        parts += [title, made(kind_head(summary), kind_rows(summary)), KIND_NOTE]
     if summary.sets:
-        parts += ["### Distance and diversity", table(SETS_HEAD, sets_rows(summary)), sets_reading(summary.sets)]
+        parts += ["### Distance and diversity", made(SETS_HEAD, sets_rows(summary)), sets_reading(summary.sets)]
     parts.append(f"{summary.prompts} prompts, {summary.images} images. {reading(summary)}")
     renamed = {name: label for label, name in display_names(list(summary.methods)).items() if name != label}
     parts += ["\n".join(f"- {name}: `{label}`" for name, label in renamed.items())] if renamed else []

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.files import replace
+from noiseprompt.core.tables import table
 
 
 def write_card(run: Path, config: Any, out: Path) -> None:
     """README.md in `out`: what it is, the command, settings and hardware that made it, the training curve of `run`."""
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     curve = {(r["stage"], r["step"]): r["loss"] for r in records}
-    rows = [f"| {stage} | {step} | {loss:.4f} |" for (stage, step), loss in curve.items() if step % 250 == 0]
+    rows = [(stage, step, f"{loss:.4f}") for (stage, step), loss in curve.items() if step % 250 == 0]
     flat = {name: value for name, value in asdict(config).items() if name != "phases"}
     for number, phase in enumerate(asdict(config)["phases"], 1):
         flat[f"phase {number}"] = ", ".join(f"{name} {value:g}" for name, value in phase.items() if value)
-    settings = "\n".join(f"| {name} | {value} |" for name, value in flat.items())
     hardware = f"{os.cpu_count()} cores of a CPU ({platform.machine()})"
     text = f"""---
 license: apache-2.0
@@ -40,14 +40,10 @@ validation and test splits were never seen.
 
 Made by `noiseprompt shapes train --out RUN --export OUT`, seed {config.seed}, on {hardware}.
 
-| setting | value |
-|---|---|
-{settings}
+{table(("setting", "value"), list(flat.items()))}
 
 Loss (autoencoder: L1 + squared error; U-Net: squared error weighted as its phase says, so that phases do not compare):
 
-| stage | step | loss |
-|---|---|---|
-{chr(10).join(rows)}
+{table(("stage", "step", "loss"), rows)}
 """
     replace(out / "README.md", text)

@@ -24,6 +24,7 @@ from torch import nn
 
 from noiseprompt.core.files import claim
 from noiseprompt.core.schedules import warm_cosine
+from noiseprompt.core.tables import table
 from noiseprompt.shapes import scenes, spoiling
 from noiseprompt.shapes.training import (
     CONFIG_FILE,
@@ -245,7 +246,7 @@ def export(folder: Path, out: Path) -> None:
 
 def _card(folder: Path, config: FeatureConfig, step: int, parameters: int, checked: dict[str, float]) -> str:
     unit = {"damage": "mean absolute error, amounts in [0, 1]; a constant answer: 0.29"}
-    rows = "".join(f"| {name} | {value:.4f} | {unit.get(name, 'share')} |\n" for name, value in checked.items())
+    rows = [(name, f"{value:.4f}", unit.get(name, "share")) for name, value in checked.items()]
     return (
         "---\nlicense: apache-2.0\n---\n# Feature network of the shapes world\n\n"
         f"64 features of a 64 x 64 picture of the world; {parameters:,} parameters, stored as fp16. They serve the\n"
@@ -254,8 +255,8 @@ def _card(folder: Path, config: FeatureConfig, step: int, parameters: int, check
         f"of the training split; seed {config.seed}, {step} of {config.steps} steps of {config.batch_size}, "
         f"AdamW {config.lr}, bfloat16,\n"
         f"{torch.get_num_threads()} thread(s) of a CPU ({platform.machine()}, {os.cpu_count()} cores).\n\n"
-        f"| step | loss |\n|---|---|\n{curve(folder)}\n"
+        f"{curve(folder)}\n\n"
         f"{VALIDATION_SCENES} scenes of the validation split (never seen), spoiled alike; a share counts scenes with\n"
         "every question of the group answered rightly:\n\n"
-        f"| group | value | |\n|---|---|---|\n{rows}"
+        f"{table(('group', 'value', ''), rows)}\n"
     )

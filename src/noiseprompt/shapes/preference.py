@@ -23,6 +23,7 @@ from torch import nn
 
 from noiseprompt.core.files import claim, replace
 from noiseprompt.core.schedules import warm_cosine
+from noiseprompt.core.tables import table
 from noiseprompt.shapes import scenes, spoiling
 from noiseprompt.shapes.training import (
     CONFIG_FILE,
@@ -277,7 +278,7 @@ def export(folder: Path, out: Path) -> None:
 def _card(folder: Path, config: PreferenceConfig, parameters: int) -> str:
     path = folder / "validation.json"
     checked = json.loads(path.read_text()) if path.exists() else {}
-    types = "".join(f"| {name} | {100 * share:.1f} |\n" for name, share in checked.items())
+    types = table(("negative", "%"), [(name, f"{100 * share:.1f}") for name, share in checked.items()])
     return (
         "# Preference scorer of the shapes world\n\n"
         f"Scores how well a 64 x 64 picture shows a sentence of the world; {parameters:,} parameters, stored as fp16.\n"
@@ -285,7 +286,7 @@ def _card(folder: Path, config: PreferenceConfig, parameters: int) -> str:
         f"against near misses, unrelated texts and broken pictures; seed {config.seed}, {config.steps} steps of "
         f"{config.batch_size},\nAdamW {config.lr}, on CPU in bfloat16. "
         "It stands in for a human-preference model: it filters, the exact checker judges.\n\n"
-        f"| step | loss |\n|---|---|\n{curve(folder)}\n"
+        f"{curve(folder)}\n\n"
         "Pairs of the validation split ordered rightly, by type of negative:\n\n"
-        f"| negative | % |\n|---|---|\n{types}"
+        f"{types}\n"
     )

@@ -18,6 +18,7 @@ import torch
 
 from noiseprompt.core.errors import ConfigError, DivergedError
 from noiseprompt.core.files import append, make_folder, read_record, replace, replacing
+from noiseprompt.core.tables import table
 
 CONFIG_FILE = "config.json"
 """Of a run folder: its settings."""
@@ -146,7 +147,8 @@ def save_network(network: torch.nn.Module, config: Any, card: str, out: Path) ->
 
 
 def curve(folder: Path) -> str:
-    """About ten rows "| step | loss |" of a run's metrics, for a model card; "" without metrics."""
+    """About ten rows of a run's metrics, step and loss, for a model card; none without metrics."""
     path = folder / "metrics.jsonl"
     records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return "".join(f"| {r['step']} | {r['loss']:.4f} |\n" for r in records[:: max(len(records) // 10, 1)])
+    some = records[:: max(len(records) // 10, 1)]
+    return table(("step", "loss"), [(record["step"], f"{record['loss']:.4f}") for record in some])
