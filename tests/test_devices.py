@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import Prompt
-from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
+from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.noise.guard import inspect_noise

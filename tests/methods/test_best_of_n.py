@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from noiseprompt.core.errors import InputError, UnknownNameError
-from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.scorers.table import SCORERS
 from tests.methods.stubs import NOISE, TEXTS, Brightness, Opaque, pipeline

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.scorers.table import SCORERS

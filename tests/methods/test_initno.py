@@ -10,8 +10,9 @@ import torch
 from scipy.ndimage import correlate
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.types import Sampling
 from noiseprompt.methods.attention import attention_losses, recorded_attention
-from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.initno import divergence
 from noiseprompt.methods.subjects import find_subjects
 from noiseprompt.pipelines import Pipeline

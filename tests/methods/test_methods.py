@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from noiseprompt.core.errors import InputError, ModelMismatchError, NoiseError, ShapeError, UnknownNameError
-from noiseprompt.methods.base import MethodSpec, NoiseMethod, Sampling, make_noise
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.methods.npnet import NpnetMethod
 from noiseprompt.methods.redenoise import Redenoise
 from noiseprompt.methods.table import METHODS

@@ -8,8 +8,8 @@ import torch
 from scipy.stats import chi
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import Prompt
-from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.reward_gradient import norm_penalty
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.gradients import draw, record_call

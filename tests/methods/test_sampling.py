@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from noiseprompt.core.types import Prompt
-from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.standard import Standard
 from noiseprompt.methods.table import METHODS
 from noiseprompt.stages.evaluate.evaluate import evaluate

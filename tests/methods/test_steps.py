@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.gap import guidance_gap
 from noiseprompt.methods.repaint import renoise_weights
 from noiseprompt.noise.fresh import fresh_noise

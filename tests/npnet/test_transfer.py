@@ -9,7 +9,8 @@ import torch
 
 from noiseprompt.cli import main
 from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
-from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet import NPNet, build, small_config, tokens_config
 from noiseprompt.npnet.published import published_config

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import unicodedata
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from noiseprompt.core.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+
+T = TypeVar("T")
 
 PredictionType = Literal["epsilon", "v_prediction", "flow_prediction"]
 """What a denoiser predicts, in diffusers' words."""
@@ -35,6 +40,50 @@ class Prompt:
     def id(self) -> str:
         """16 hexadecimal digits: a hash of the text alone (NFC), the same on every machine."""
         return hashlib.sha256(unicodedata.normalize("NFC", self.text).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How images are drawn. None means the default of the model's family (of the model itself for the size).
+
+    Fields:
+        guidance_scale, num_inference_steps: of the sampler.
+        height, width: in pixels; `Pipeline.latent_shape` knows which a model can draw.
+
+    Raises:
+        InputError: fewer than one step, or a guidance scale that is not finite.
+    """
+
+    guidance_scale: float | None = None
+    num_inference_steps: int | None = None
+    height: int | None = None
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_inference_steps is not None and self.num_inference_steps < 1:
+            raise InputError(f"num_inference_steps {self.num_inference_steps}", "1 or more")
+        if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
+            raise InputError(f"guidance_scale {self.guidance_scale}", "a finite number")
+
+    @classmethod
+    def of(cls, settings: Any) -> Sampling:
+        """The fields of these names of a stage's settings."""
+        return cls(**{each.name: getattr(settings, each.name) for each in fields(cls)})
+
+    def resolve(self, family: Any, size: tuple[int | None, int | None] = (None, None)) -> Any:
+        """This Sampling with the family's guidance and steps, and `size` (height, width) in pixels, where None."""
+        return _filled(
+            self,
+            guidance_scale=family.guidance_scale,
+            num_inference_steps=family.num_inference_steps,
+            height=size[0],
+            width=size[1],
+        )
+
+
+def _filled(record: T, **defaults: Any) -> T:
+    """A frozen record with `defaults` for those of its fields that are None."""
+    return replace(record, **{name: value for name, value in defaults.items() if getattr(record, name) is None})  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)

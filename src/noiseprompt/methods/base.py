@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.specs import option_types, spec_options, split_spec
+from noiseprompt.core.types import Sampling
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.noise.seeds import check_noise
@@ -19,35 +20,6 @@ if TYPE_CHECKING:
 
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.pipelines.families import TextEmbeds
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the run draws its images, for methods that draw some themselves; None means the family's or model's default.
-
-    Fields:
-        guidance_scale, num_inference_steps: of the sampler.
-        height, width: in pixels; `Pipeline.latent_shape` knows which a model can draw.
-
-    Raises:
-        InputError: fewer than one step, or a guidance scale that is not finite.
-    """
-
-    guidance_scale: float | None = None
-    num_inference_steps: int | None = None
-    height: int | None = None
-    width: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.num_inference_steps is not None and self.num_inference_steps < 1:
-            raise InputError(f"num_inference_steps {self.num_inference_steps}", "1 or more")
-        if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
-            raise InputError(f"guidance_scale {self.guidance_scale}", "a finite number")
-
-    def resolve(self, family: Any) -> dict[str, Any]:
-        """`guidance_scale` and `num_inference_steps`, the family's where None."""
-        names = ("guidance_scale", "num_inference_steps")
-        return {name: getattr(family if getattr(self, name) is None else self, name) for name in names}
 
 
 class NoiseMethod(ABC):
@@ -66,7 +38,7 @@ class NoiseMethod(ABC):
         """Load what the method needs, once, before anything is timed.
 
         Args:
-            sampling: how the run draws its images.
+            sampling: how the run draws its images, for methods that draw some themselves.
 
         Raises:
             NoisepromptError: the method cannot work with this pipeline.

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError, NoiseError
-from noiseprompt.methods.base import NoiseMethod, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.judging import load_judge, prompts_of
 from noiseprompt.noise.fresh import fresh_noise
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.methods.base import NoiseMethod, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.gap import guidance_gap, levels_of, require_guidance
 from noiseprompt.noise.moves import closed_form
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.types import Sampling
 from noiseprompt.methods.attention import attention_losses, recorded_attention
-from noiseprompt.methods.base import NoiseMethod, Sampling
+from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.judging import prompts_of
 from noiseprompt.methods.subjects import Subject, find_subjects
 from noiseprompt.noise.fresh import fresh_noise
@@ -167,7 +168,7 @@ class _Task:
 
     def _losses(self, x: torch.Tensor, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Both losses (R,) of the U-Net's first step on x (R, C, H, W) for these rows' prompts."""
-        steps = self.method.sampling.resolve(self.pipeline.family)["num_inference_steps"]
+        steps = self.method.sampling.resolve(self.pipeline.family).num_inference_steps
         timestep, *_ = self.pipeline.levels(steps)
         call = record_call(self.pipeline, self.embeds.select(rows), x.detach())
         with recorded_attention(self.pipeline.denoiser, (x.shape[2], x.shape[3])) as attention:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.methods.base import NoiseMethod, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.gap import guidance_gap, require_guidance
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Nlg(NoiseMethod):
         """
         steps = self.num_inference_steps
         if steps is None:
-            steps = self.sampling.resolve(pipeline.family)["num_inference_steps"]
+            steps = self.sampling.resolve(pipeline.family).num_inference_steps
         x = noise.to(torch.promote_types(noise.dtype, torch.float32))
         norm = _norm(x)
         for _ in range(self.rounds):

@@ -6,7 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.methods.base import NoiseMethod, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import NoiseMethod
 
 if TYPE_CHECKING:
     import torch

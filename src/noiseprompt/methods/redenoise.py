@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import InvertAt
-from noiseprompt.methods.base import NoiseMethod, Sampling
+from noiseprompt.core.types import InvertAt, Sampling
+from noiseprompt.methods.base import NoiseMethod
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.methods.base import NoiseMethod, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.gap import levels_of
 from noiseprompt.noise.fresh import fresh_noise
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.methods.base import NoiseMethod, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.judging import load_judge, prompts_of
 from noiseprompt.pipelines.gradients import UnetCall, chunks, draw, record_call, require_unet
 
@@ -97,8 +98,9 @@ class RewardGradient(NoiseMethod):
         if self.judge is None:
             raise InputError("reward_gradient without its scorer", "a scorer", "call prepare(pipeline, sampling) first")
         prompts = prompts_of(self.name, embeds)
-        guidance = self.guidance_scale if self.guidance_scale is not None else self.sampling.guidance_scale
-        guidance = pipeline.family.guidance_scale if guidance is None else guidance
+        guidance = self.guidance_scale
+        if guidance is None:
+            guidance = self.sampling.resolve(pipeline.family).guidance_scale
         made = noise.clone()
         for rows in chunks(noise):
             call = record_call(pipeline, embeds.select(rows), noise[rows], guidance)

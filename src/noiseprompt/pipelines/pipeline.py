@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import InvertAt
+from noiseprompt.core.types import InvertAt, Sampling
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import calls
 from noiseprompt.pipelines.drivers import WithoutFirstStep
@@ -202,8 +202,8 @@ class Pipeline:
         Args:
             embeds: of B prompts.
             latents: (B, C, H, W) unit Gaussian.
-            guidance_scale, num_inference_steps: the family's defaults if None.
-            height, width: in pixels; follow from the latents if None.
+            guidance_scale, num_inference_steps, height, width: as of `Sampling` (`**vars(sampling)`); a size of None
+                follows from the latents.
             after_first_step: `latents` are x_{T-k} of the same grid, from `denoise_step`; go on from there.
             generator: for samplers that add noise on the way.
 
@@ -211,29 +211,27 @@ class Pipeline:
             uint8 (B, H, W, 3).
 
         Raises:
-            InputError: `after_first_step` with a sampler for which it is not exact.
+            InputError: as `Sampling`, or `after_first_step` with a sampler for which it is not exact.
             ShapeError: latents that do not fit the prompts, the model or the size.
             NoiseError: latents that are not finite.
         """
         check_noise(latents, "the latents to sample from")
-        steps = self.family.num_inference_steps if num_inference_steps is None else num_inference_steps
-        if steps < 1:
-            raise InputError(f"num_inference_steps {steps}", "1 or more")
+        how = Sampling(guidance_scale, num_inference_steps, height, width).resolve(self.family)
         own = self.pipe.scheduler
         if after_first_step and not self.can_share_first_step:
             expected = "a DDIMScheduler without clipping or thresholding and with leading timestep spacing"
             raise InputError(
                 f"after_first_step with {type(own).__name__}", expected, "sample from the noise x_T instead"
             )
-        timesteps = schedule_arguments(self.pipe, self.family, self.schedule, steps)
+        timesteps = schedule_arguments(self.pipe, self.family, self.schedule, how.num_inference_steps)
         images = calls.call(
             self._loaded,
             WithoutFirstStep(own) if after_first_step else None,
             embeds,
             latents,
-            (height, width),
-            self.family.guidance_scale if guidance_scale is None else guidance_scale,
-            num_inference_steps=steps,
+            (how.height, how.width),
+            how.guidance_scale,
+            num_inference_steps=how.num_inference_steps,
             output_type="np",
             generator=generator,
             **timesteps,

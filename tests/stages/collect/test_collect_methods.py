@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError
-from noiseprompt.core.types import Prompt
-from noiseprompt.methods.base import Sampling
+from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.closed_form import ClosedForm
 from noiseprompt.noise import initial_noise
 from noiseprompt.npd import Npd

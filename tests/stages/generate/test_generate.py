@@ -14,8 +14,8 @@ from PIL import Image
 
 import noiseprompt
 from noiseprompt.core.errors import InputError, ModelMismatchError, NoiseError, NoisepromptError, ShapeError
-from noiseprompt.core.types import Prompt
-from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
+from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.noise import initial_noise
 from noiseprompt.noise.guard import NoiseWarning
 from noiseprompt.noise.seeds import batch_noise

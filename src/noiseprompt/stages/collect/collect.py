@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.types import InvertAt, Prompt
-from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.core.types import InvertAt, Prompt, Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import PAPER_SEEDS, prompt_seed
 from noiseprompt.npd import NpdWriter

@@ -162,8 +162,7 @@ def evaluate(
 
 
 def _prepare(run: _Run, specs: Sequence[MethodSpec]) -> None:
-    config = run.config
-    sampling = Sampling(config.guidance_scale, config.num_inference_steps, config.height, config.width)
+    sampling = Sampling.of(run.config)
     for spec in specs:
         try:
             method = spec.build()
@@ -254,15 +253,8 @@ def _batch(
             yield spec, [], {}, _now(pipeline) - start
             continue
         middle = _now(pipeline)
-        images = pipeline.sample(
-            embeds,
-            latents,
-            guidance_scale=config.guidance_scale,
-            num_inference_steps=config.num_inference_steps,
-            height=config.height,
-            width=config.width,
-            generator=sampler_generators([item.seed for item in batch]),
-        )
+        generators = sampler_generators([item.seed for item in batch])
+        images = pipeline.sample(embeds, latents, **vars(Sampling.of(config)), generator=generators)
         end = _now(pipeline)
         run.guard.watch(spec.label, latents, noise)
         n = len(batch)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.types import Prompt
-from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.seeds import PAPER_SEEDS, prompt_seed
 from noiseprompt.pipelines.loading import weights_digest
@@ -165,9 +165,8 @@ def extractor_name(config: EvaluateConfig, model: str) -> str:
 def _kept_prompts(config: EvaluateConfig, pipeline: Pipeline) -> float:
     if isinstance(config.save_images, int):
         return config.save_images
-    given = (config.height, config.width)
-    size = (own if pixels is None else pixels for own, pixels in zip(pipeline.default_size, given, strict=True))
-    small = max(size) <= SMALL
+    drawn = Sampling.of(config).resolve(pipeline.family, pipeline.default_size)
+    small = max(drawn.height, drawn.width) <= SMALL
     every = small or bool(extractor_name(config, pipeline.name))
     return {"all": float("inf"), "none": 0, "auto": float("inf") if every else 24}[config.save_images]
 
@@ -177,7 +176,7 @@ def run_settings(
 ) -> dict[str, Any]:
     """Everything the images and scores depend on but the methods: plain JSON data without a path."""
     family = pipeline.family
-    resolved = Sampling(config.guidance_scale, config.num_inference_steps).resolve(family)
+    resolved = asdict(Sampling.of(config).resolve(family))
     return {
         "pipeline": {
             "name": public_name(pipeline.name),

@@ -17,7 +17,8 @@ from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import write_picture
-from noiseprompt.methods.base import MethodSpec, Sampling, make_noise
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.prompts.load import wrong_prompt
@@ -57,14 +58,9 @@ class GenerateConfig:
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        _ = self.sampling  # refuses what no sampler takes
+        Sampling.of(self)  # refuses what no sampler takes
         if self.batch_size < 1:
             raise InputError(f"batch_size {self.batch_size}", "1 or more")
-
-    @property
-    def sampling(self) -> Sampling:
-        """How the images are drawn, without how many at once."""
-        return Sampling(self.guidance_scale, self.num_inference_steps, self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,7 @@ def generate(
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", "a folder")
     check(prompts, seeds, specs)
-    methods, sampling = [spec.build() for spec in specs], config.sampling
+    methods, sampling = [spec.build() for spec in specs], Sampling.of(config)
     for method in methods:
         method.prepare(pipeline, sampling)
     wrong = [wrong_prompt(prompts, i).text for i in range(len(prompts))] if any(s.swap for s in specs) else []
@@ -168,7 +164,7 @@ def generate(
             noise = make_noise(spec, method, pipeline, embeds, swapped, source)
             guard.watch(spec.label, noise, source)
             generators = sampler_generators([seed for _, _, seed in batch])
-            images = pipeline.sample(embeds, noise, **asdict(sampling), generator=generators)
+            images = pipeline.sample(embeds, noise, **vars(sampling), generator=generators)
             pictures = [_save(out, i, p, s, spec.label, image) for (i, p, s), image in zip(batch, images, strict=True)]
             drawn += pictures
             yield pictures
@@ -202,7 +198,7 @@ def _record(
         "prompts": [prompt.text for prompt in prompts],
         "seeds": list(dict.fromkeys(p.seed for p in drawn)),
         "methods": [spec.label for spec in specs],
-        "settings": {**to_dict(config), **config.sampling.resolve(family)},
+        "settings": {**to_dict(config), **asdict(Sampling.of(config).resolve(family))},
         "device": str(pipeline.device),
         "dtype": str(pipeline.dtype).removeprefix("torch."),
         "versions": {
