@@ -1,10 +1,12 @@
 """Collection against a plain loop at batch 1, and its peak memory. Goals: 3 times the pairs/s; constant memory.
 
     python benchmarks/collect.py speed [--tiny] [--pairs 128] [--batch-size 32] [--dtype float32 bfloat16]
+                                       [--guidance-scale 5.5]
     python benchmarks/collect.py memory [--pairs 1000 4000]
 
 speed: the plain loop encodes, re-denoises, samples and scores pair by pair, with the pipeline as diffusers loads it (no
-channels_last). `--tiny`: the world's networks untrained.
+channels_last). `--tiny`: the world's networks untrained. At the guidance of the step down (5.5) the source's image goes
+on from there: a guided step, two denoiser calls a pair, is saved.
 memory: a stand-in for the model (whose memory does not depend on the number of pairs) with latents of 4 x 64 x 64, so
 that keeping the noises would show: 4,000 pairs of source and target are 500 MB in float32.
 """
@@ -40,14 +42,14 @@ class Levels:
         return images.mean(axis=(1, 2, 3), dtype=np.float64)
 
 
-def plain_loop(pipeline: Pipeline, prompts: Sequence[Prompt], scorers: Sequence[Any]) -> list[Any]:
+def plain_loop(pipeline: Pipeline, prompts: Sequence[Prompt], scorers: Sequence[Any], guidance: Any) -> list[Any]:
     """What one would write first."""
     kept = []
     for prompt in prompts:
         embeds = pipeline.encode([prompt.text])
         noise = initial_noise(prompt_seed(0, prompt.id), pipeline.latent_shape())[None]
         target = pipeline.redenoise(embeds, noise)
-        images = pipeline.sample(embeds, noise), pipeline.sample(embeds, target)
+        images = [pipeline.sample(embeds, x, guidance_scale=guidance) for x in (noise, target)]
         kept.append((noise, target, [[s.score(image, [prompt]) for image in images] for s in scorers]))
     return kept
 
@@ -77,18 +79,22 @@ def speed(args: argparse.Namespace) -> None:
 
     prompts = load_prompts("shapes:train", limit=args.pairs).prompts
     few = prompts[: max(args.pairs // 4, 1)]
-    config = CollectConfig(batch_size=args.batch_size)
+    guidance = args.guidance_scale
+    config = CollectConfig(batch_size=args.batch_size, guidance_scale=guidance)
     loaded = {dtype: load(dtype, args.tiny) for dtype in args.dtype}
     rates: dict[str, list[float]] = {}
     for _ in range(args.repeats):  # in turns, so that other load falls on all
         for dtype, (ours, plain, scorers) in loaded.items():
-            plain_loop(plain, few[:1], scorers)
+            plain_loop(plain, few[:1], scorers, guidance)
             start = time.perf_counter()
-            plain_loop(plain, few, scorers)
+            plain_loop(plain, few, scorers, guidance)
             rates.setdefault(f"plain {dtype}", []).append(len(few) / (time.perf_counter() - start))
             with tempfile.TemporaryDirectory() as folder:
                 last = list(collect(ours, prompts, scorers, config, folder))[-1]
             rates.setdefault(f"collect {dtype}", []).append(last.pairs_per_second)
+    ours, plain, _ = loaded[args.dtype[0]]
+    for name, pipeline, pairs in (("plain", plain, len(few) + 1), ("collect", ours, len(prompts))):
+        print(f"{name}: {pipeline.denoiser_calls / (args.repeats * pairs):.1f} denoiser calls a pair")
     print(
         f"{torch.get_num_threads()} threads, batch size {args.batch_size}; median of {args.repeats} [lowest, highest]"
     )
@@ -129,6 +135,8 @@ class StandIn:
     def invert_step(self, embeds: Any, latents: torch.Tensor, **_: Any) -> torch.Tensor:
         return 1.1 * latents
 
+    redenoise = Pipeline.redenoise
+
     def sample(self, embeds: Any, latents: torch.Tensor, **_: Any) -> np.ndarray:
         return np.zeros((len(latents), 512, 512, 3), np.uint8)
 
@@ -157,6 +165,7 @@ def main() -> None:
     first.add_argument("--batch-size", type=int, default=32)
     first.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
     first.add_argument("--repeats", type=int, default=3)
+    first.add_argument("--guidance-scale", type=float, help="of the images; the world's own unless given")
     first.set_defaults(run=speed)
     second = commands.add_parser("memory")
     second.add_argument("--pairs", type=int, nargs="+", default=[1000, 4000])

@@ -36,6 +36,7 @@ class FakePipeline:
         num_inference_steps=10,
         denoise_guidance_scale=5.5,
         invert_guidance_scale=1.0,
+        collection_steps=10,
     )
     device = torch.device("cpu")
     dtype = torch.float32

@@ -15,6 +15,7 @@ import torch
 
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
+from noiseprompt.pipelines import Pipeline
 from noiseprompt.stages.collect.collect import CollectConfig, collect
 
 SHAPE = (2, 4, 4)
@@ -81,6 +82,8 @@ class FakePipeline:
         upper = (latents - 0.01 * guidance_scale * embeds.prompt_embeds[..., None]) / 0.9
         bad = torch.tensor(["nan" in text for text in embeds.texts]).reshape(-1, 1, 1, 1)
         return torch.where(bad, torch.nan, upper)
+
+    redenoise = Pipeline.redenoise
 
     def sample(
         self,

@@ -48,11 +48,12 @@ def test_every_registered_method_parses_and_knows_its_name() -> None:
 
 
 def test_options_are_converted() -> None:
-    spec = MethodSpec.parse("redenoise:num_inference_steps=4, denoise_guidance_scale=3.50,invert_at=published,swap")
-    assert spec.options == {"denoise_guidance_scale": 3.5, "invert_at": "published", "num_inference_steps": 4}
-    assert type(spec.options["num_inference_steps"]) is int
+    spec = MethodSpec.parse("redenoise:steps=4, denoise_guidance_scale=3.50,invert_at=published,swap")
+    assert spec.options == {"denoise_guidance_scale": 3.5, "invert_at": "published", "steps": 4}
+    assert type(spec.options["steps"]) is int
     assert spec.swap
-    assert spec.label == "redenoise:denoise_guidance_scale=3.5,invert_at=published,num_inference_steps=4,swap"
+    assert spec.label == "redenoise:denoise_guidance_scale=3.5,invert_at=published,steps=4,swap"
+    assert spec.recorded == "redenoise:denoise_guidance_scale=3.5,invert_at=published,num_inference_steps=4,swap"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,9 @@ def test_labels_are_canonical(text: str, label: str) -> None:
     [
         ("redenoise:guidance=3", "denoise_guidance_scale"),
         ("redenoise:rounds", "rounds (an integer)"),
+        ("redenoise:num_inference_steps=4", "'steps=4': it has a new name"),
+        ("closed_form:num_inference_steps=4", "'steps=4'"),
+        ("repaint:num_inference_steps=4", "'steps=4'"),
         ("redenoise:rounds=two", "an integer"),
         ("redenoise:rounds=0", "1 or more"),
         ("redenoise:invert_at=T", "paper or published"),
@@ -168,7 +172,7 @@ def test_redenoise_hands_on_its_options() -> None:
     made = _make("redenoise:denoise_guidance_scale=7,rounds=2", pipeline)
     (_, first), (_, second) = pipeline.redenoised
     expected = {"denoise_guidance_scale": 7.0, "invert_guidance_scale": None, "num_inference_steps": None}
-    assert first == second == {**expected, "invert_at": "paper"}
+    assert first == second == {**expected, "invert_at": "paper", "lower": None}
     shift = torch.tensor([sum(t.encode()) % 50 / 100 for t in EMBEDS.texts])[:, None, None, None]
     assert torch.equal(made, NOISE + shift + shift)
     assert Redenoise().rounds == 1

@@ -185,7 +185,7 @@ def test_nlg_steps_along_the_gap_and_keeps_the_norm(step, max_move) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["nlg:rounds=0", "nlg:step=0", "nlg:max_move=-1", "repaint:rounds=0", "closed_form:num_inference_steps=0"],
+    ["nlg:rounds=0", "nlg:step=0", "nlg:max_move=-1", "repaint:rounds=0", "closed_form:steps=0"],
 )
 def test_options_out_of_range(text) -> None:
     with pytest.raises(InputError):

@@ -81,6 +81,31 @@ class Sampling:
         )
 
 
+@dataclass(frozen=True)
+class Redenoising:
+    """One step down and the same step up again (algorithm 1 of the paper). None means the default of the family.
+
+    Fields:
+        denoise_guidance_scale, invert_guidance_scale: of the step down and of the step up.
+        steps: of the grid whose first step is taken.
+        invert_at: timestep of the inverting prediction.
+    """
+
+    denoise_guidance_scale: float | None = None
+    invert_guidance_scale: float | None = None
+    steps: int | None = None
+    invert_at: InvertAt = "paper"
+
+    def resolve(self, family: Any) -> Any:
+        """This Redenoising with the family's values where None."""
+        return _filled(
+            self,
+            denoise_guidance_scale=family.denoise_guidance_scale,
+            invert_guidance_scale=family.invert_guidance_scale,
+            steps=family.collection_steps,
+        )
+
+
 def _filled(record: T, **defaults: Any) -> T:
     """A frozen record with `defaults` for those of its fields that are None."""
     return replace(record, **{name: value for name, value in defaults.items() if getattr(record, name) is None})  # type: ignore[type-var]

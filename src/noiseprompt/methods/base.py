@@ -33,6 +33,8 @@ class NoiseMethod(ABC):
     name: ClassVar[str]
     teaches: ClassVar[bool] = True
     """Whether its target noise is the source with a change worth learning: what noise prompt data sets are made of."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Former name of an option -> its name; data sets keep recording the former."""
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:  # noqa: B027 - most methods need nothing
         """Load what the method needs, once, before anything is timed.
@@ -59,6 +61,21 @@ class NoiseMethod(ABC):
         Returns:
             (B, C, H, W) of the device and dtype of `noise`.
         """
+
+    def perturb_and_lower(
+        self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, sampling: Sampling
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """`perturb`, and x_{T-k}: `noise` after the first step of the sampler, where the work holds it already.
+
+        An offer: whoever draws the image of `noise` as well saves that step. Most methods have nothing to offer.
+
+        Args:
+            sampling: how that image is drawn.
+
+        Returns:
+            the target noise, and what `Pipeline.sample(after_first_step=True)` goes on from, or None.
+        """
+        return self.perturb(pipeline, embeds, noise), None
 
 
 _GENERIC = {"strength": float, "renormalize": bool, "swap": bool, "shuffle": bool}
@@ -107,8 +124,13 @@ class MethodSpec:
             InputError: an option the method does not have (the message lists those it has), or a value that does not
                 convert.
         """
-        name, _ = split_spec(text)
-        known = {**(option_types(METHODS.get(name)) or {}), **_GENERIC}
+        name, parts = split_spec(text)
+        method = METHODS.get(name)
+        for part, key, _ in parts:
+            if key in method.renamed:
+                now = part.replace(key, method.renamed[key], 1)
+                raise InputError(f"option {part!r} of method {name!r}", f"{now!r}: it has a new name")
+        known = {**(option_types(method) or {}), **_GENERIC}
         given = spec_options("method", text, known)
         return cls(name, name, named=frozenset(given))._with(given)
 
@@ -125,10 +147,20 @@ class MethodSpec:
         own = {key: value for key, value in given.items() if key not in _GENERIC}
         options = dict(sorted({**self.options, **own}.items()))
         spec = replace(self, options=options, **{key: given[key] for key in _GENERIC if key in given})
+        return replace(spec, label=spec._written(options))
+
+    def _written(self, options: Mapping[str, Any]) -> str:
         words = [key if value is True else f"{key}={_show(value)}" for key, value in options.items()]
-        words += [f"strength={_show(spec.strength)}"] * (spec.strength != 1) + ["renormalize"] * spec.renormalize
-        words += ["swap"] * spec.swap + ["shuffle"] * spec.shuffle
-        return replace(spec, label=self.name + (":" + ",".join(words) if words else ""))
+        words += [f"strength={_show(self.strength)}"] * (self.strength != 1) + ["renormalize"] * self.renormalize
+        words += ["swap"] * self.swap + ["shuffle"] * self.shuffle
+        return self.name + (":" + ",".join(words) if words else "")
+
+    @property
+    def recorded(self) -> str:
+        """The label as data sets record it: with the former names of options that have been renamed."""
+        former = {now: before for before, now in METHODS.get(self.name).renamed.items()}
+        options = {former.get(key, key): value for key, value in self.options.items()}
+        return self._written(dict(sorted(options.items())))
 
     def build(self) -> NoiseMethod:
         """The method, nothing loaded yet.
@@ -171,12 +203,22 @@ def make_noise(
     target = method.perturb(pipeline, chosen, source)
     if spec.shuffle:
         target = noise.float() + (target.to(noise.device).float() - source.float())
+    made = at_strength(spec, target, noise)
+    check_noise(made, f"the noise of {spec.label!r}")
+    return made
+
+
+def at_strength(spec: MethodSpec, target: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """noise + strength (target - noise), row by row of the norm of `noise` with `spec.renormalize`; finite or not.
+
+    Args:
+        target: (B, C, H, W), at full strength.
+        noise: (B, C, H, W) unit Gaussian; the result has its device and dtype.
+    """
+    target = target.to(noise.device)
     if spec.strength != 1:
-        target = noise.float() + spec.strength * (target.to(noise.device).float() - noise.float())
-    check_noise(target, f"the noise of {spec.label!r}")
-    if spec.renormalize:
-        target = renormalized(target.to(noise.device), noise)
-    return target.to(device=noise.device, dtype=noise.dtype)
+        target = noise.float() + spec.strength * (target.float() - noise.float())
+    return (renormalized(target, noise) if spec.renormalize else target).to(noise.dtype)
 
 
 def renormalized(latents: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

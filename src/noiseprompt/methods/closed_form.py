@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import Sampling
+from noiseprompt.core.types import Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.gap import guidance_gap, levels_of, require_guidance
 from noiseprompt.noise.moves import closed_form
@@ -27,19 +27,20 @@ class ClosedForm(NoiseMethod):
     Fields:
         denoise_guidance_scale, invert_guidance_scale: g_l and g_w, any numbers; the family's values where None (5.5 and
             1.0 for SDXL).
-        num_inference_steps: of the grid whose levels T and T-k give c, 1 or more; the family's collection steps where
-            None. c is about -0.385 at 10 steps of SDXL's schedule and -0.110 at 50.
+        steps: of the grid whose levels T and T-k give c, 1 or more; the family's collection steps where None. c is
+            about -0.385 at 10 steps of SDXL's schedule and -0.110 at 50.
     """
 
     name = "closed_form"
+    renamed = {"num_inference_steps": "steps"}
 
     denoise_guidance_scale: float | None = None
     invert_guidance_scale: float | None = None
-    num_inference_steps: int | None = None
+    steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.num_inference_steps is not None and self.num_inference_steps < 1:
-            raise InputError(f"closed_form:num_inference_steps={self.num_inference_steps}", "1 or more")
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"closed_form:steps={self.steps}", "1 or more")
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Refuse a pipeline without guidance.
@@ -55,13 +56,11 @@ class ClosedForm(NoiseMethod):
         Raises:
             InputError: a pipeline without guidance, or a schedule that ends at alpha-bar 0.
         """
-        family = pipeline.family
-        low, high = self.invert_guidance_scale, self.denoise_guidance_scale
-        low = family.invert_guidance_scale if low is None else low
-        high = family.denoise_guidance_scale if high is None else high
-        steps = family.collection_steps if self.num_inference_steps is None else self.num_inference_steps
-        gap = guidance_gap(pipeline, embeds, noise, steps)
-        level_from, level_to = levels_of(pipeline, noise, steps)
+        how = Redenoising(self.denoise_guidance_scale, self.invert_guidance_scale, self.steps)
+        how = how.resolve(pipeline.family)
+        difference = how.denoise_guidance_scale - how.invert_guidance_scale
+        gap = guidance_gap(pipeline, embeds, noise, how.steps)
+        level_from, level_to = levels_of(pipeline, noise, how.steps)
         if pipeline.is_flow:
-            return (noise + (level_to - level_from) * (high - low) * gap).to(noise.dtype)
-        return closed_form(noise, gap, torch.zeros_like(gap), level_from, level_to, high - low)
+            return (noise + (level_to - level_from) * difference * gap).to(noise.dtype)
+        return closed_form(noise, gap, torch.zeros_like(gap), level_from, level_to, difference)

@@ -30,7 +30,7 @@ class Nlg(NoiseMethod):
         rounds: 1 or more.
         step: factor of the gap, above 0.
         max_move: length of a move as a share of the noise's norm, above 0.
-        num_inference_steps: of the grid at whose level T the gap is predicted; the run's where None.
+        num_inference_steps: of the sampler at whose first timestep the gap is predicted; the run's where None.
     """
 
     name = "nlg"

@@ -1,17 +1,17 @@
-"""Re-denoise sampling (algorithm 1 of the paper) used directly: three denoiser calls an image (two down, one up)."""
+"""Re-denoise sampling (algorithm 1 of the paper): three denoiser calls an image (two down, one up)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import InvertAt, Sampling
+from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod
 
 if TYPE_CHECKING:
-    import torch
-
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.pipelines.families import TextEmbeds
 
@@ -22,25 +22,25 @@ class Redenoise(NoiseMethod):
 
     Fields:
         denoise_guidance_scale, invert_guidance_scale: the family's values where None (5.5 and 1.0 for SDXL).
-        num_inference_steps: of the grid whose first step is taken, the family's collection steps where None; fewer
-            perturb more.
+        steps: of the grid whose first step is taken, the family's collection steps where None; fewer perturb more.
         invert_at: timestep of the inverting prediction, "paper" (T-k) or "published" (T).
         rounds: how often, one after the other.
     """
 
     name = "redenoise"
+    renamed = {"num_inference_steps": "steps"}
 
     denoise_guidance_scale: float | None = None
     invert_guidance_scale: float | None = None
-    num_inference_steps: int | None = None
+    steps: int | None = None
     invert_at: InvertAt = "paper"
     rounds: int = 1
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise InputError(f"redenoise:rounds={self.rounds}", "1 or more")
-        if self.num_inference_steps is not None and self.num_inference_steps < 1:
-            raise InputError(f"redenoise:num_inference_steps={self.num_inference_steps}", "1 or more")
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"redenoise:steps={self.steps}", "1 or more")
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Refuse two guidance scales without a gap between them, or a pipeline without guidance.
@@ -48,19 +48,43 @@ class Redenoise(NoiseMethod):
         Raises:
             InputError: with the reason.
         """
-        down, up = self.denoise_guidance_scale, self.invert_guidance_scale
-        family = pipeline.family
-        down = family.denoise_guidance_scale if down is None else down
-        pipeline.check_gap(down, family.invert_guidance_scale if up is None else up)
+        how = self.how(pipeline.family)
+        pipeline.check_gap(how.denoise_guidance_scale, how.invert_guidance_scale)
+
+    def how(self, family: Any) -> Any:
+        """The `Redenoising` of one round, nothing of it None."""
+        given = (self.denoise_guidance_scale, self.invert_guidance_scale, self.steps, self.invert_at)
+        return Redenoising(*given).resolve(family)
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
+        return self._rounds(pipeline, embeds, noise)
+
+    def perturb_and_lower(
+        self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, sampling: Sampling
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The step down is the sampler's first step where both have the same guidance and grid: it is offered."""
+        how, drawn = self.how(pipeline.family), sampling.resolve(pipeline.family)
+        same = (how.denoise_guidance_scale, how.steps) == (drawn.guidance_scale, drawn.num_inference_steps)
+        if not (same and pipeline.can_share_first_step):
+            return self.perturb(pipeline, embeds, noise), None
+        exact = noise.to(torch.promote_types(noise.dtype, torch.float32))
+        guidance = how.denoise_guidance_scale
+        lower = pipeline.denoise_step(embeds, exact, guidance_scale=guidance, num_inference_steps=how.steps)
+        return self._rounds(pipeline, embeds, noise, lower), lower
+
+    def _rounds(
+        self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, lower: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The target noise; `lower` is the first round's x_{T-k} where it is known."""
         for _ in range(self.rounds):
             noise = pipeline.redenoise(
                 embeds,
                 noise,
                 denoise_guidance_scale=self.denoise_guidance_scale,
                 invert_guidance_scale=self.invert_guidance_scale,
-                num_inference_steps=self.num_inference_steps,
+                num_inference_steps=self.steps,
                 invert_at=self.invert_at,
+                lower=lower,
             )
+            lower = None
         return noise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import Sampling
+from noiseprompt.core.types import Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.gap import levels_of
 from noiseprompt.noise.fresh import fresh_noise
@@ -30,21 +30,22 @@ class Repaint(NoiseMethod):
 
     Fields:
         guidance_scale: of the step down, 1 or more; the family's denoise guidance scale where None.
-        num_inference_steps: of the grid whose first step is taken, 1 or more; the family's collection steps where None.
+        steps: of the grid whose first step is taken, 1 or more; the family's collection steps where None.
         rounds: how often, one after the other.
     """
 
     name = "repaint"
+    renamed = {"num_inference_steps": "steps"}
 
     guidance_scale: float | None = None
-    num_inference_steps: int | None = None
+    steps: int | None = None
     rounds: int = 1
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise InputError(f"repaint:rounds={self.rounds}", "1 or more")
-        if self.num_inference_steps is not None and self.num_inference_steps < 1:
-            raise InputError(f"repaint:num_inference_steps={self.num_inference_steps}", "1 or more")
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"repaint:steps={self.steps}", "1 or more")
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Refuse flow models and schedules that end at alpha-bar 0: nothing of the source would survive fresh noise.
@@ -52,10 +53,11 @@ class Repaint(NoiseMethod):
         Raises:
             InputError: level T holds nothing of the picture.
         """
-        self._weights(pipeline, pipeline.levels(self._steps(pipeline))[2:])
+        self._weights(pipeline, pipeline.levels(self._down(pipeline).steps)[2:])
 
-    def _steps(self, pipeline: Pipeline) -> int:
-        return pipeline.family.collection_steps if self.num_inference_steps is None else self.num_inference_steps
+    def _down(self, pipeline: Pipeline) -> Any:
+        """Re-denoise's step down, `denoise_guidance_scale` and `steps` of which count."""
+        return Redenoising(self.guidance_scale, steps=self.steps).resolve(pipeline.family)
 
     def _weights(self, pipeline: Pipeline, levels: tuple[float, float]) -> tuple[float, float]:
         keep, fresh = renoise_weights(levels, pipeline.is_flow)
@@ -70,15 +72,13 @@ class Repaint(NoiseMethod):
         Raises:
             InputError: as `prepare`.
         """
-        family = pipeline.family
-        guidance = family.denoise_guidance_scale if self.guidance_scale is None else self.guidance_scale
-        steps = self._steps(pipeline)
-        keep, fresh = self._weights(pipeline, levels_of(pipeline, noise, steps))
+        down = self._down(pipeline)
+        keep, fresh = self._weights(pipeline, levels_of(pipeline, noise, down.steps))
+        step = {"guidance_scale": down.denoise_guidance_scale, "num_inference_steps": down.steps}
         x = noise.to(torch.promote_types(noise.dtype, torch.float32))
         for index in range(self.rounds):
             z = fresh_noise(noise, "repaint", index).to(x)
-            lower = pipeline.denoise_step(embeds, x, guidance_scale=guidance, num_inference_steps=steps)
-            x = keep * lower + fresh * z
+            x = keep * pipeline.denoise_step(embeds, x, **step) + fresh * z
         return x.to(noise.dtype)
 
 

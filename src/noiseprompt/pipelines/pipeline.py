@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import InvertAt, Sampling
+from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import calls
 from noiseprompt.pipelines.drivers import WithoutFirstStep
@@ -295,20 +295,24 @@ class Pipeline:
         invert_guidance_scale: float | None = None,
         num_inference_steps: int | None = None,
         invert_at: InvertAt = "paper",
+        lower: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """x_T -> x'_T, (B, C, H, W): one step down with strong guidance, one step up with weak guidance (algorithm 1).
 
-        Values of None are the family's defaults (`num_inference_steps`: its collection steps).
+        Args:
+            denoise_guidance_scale, invert_guidance_scale, num_inference_steps, invert_at: as of `Redenoising`, `steps`
+                of which is the number of steps of the grid.
+            lower: x_{T-k} of these latents where it is known; saves the step down.
 
         Raises:
             InputError, ShapeError: as `check_gap`, `denoise_step` and `invert_step`.
         """
-        family = self.family
-        steps = family.collection_steps if num_inference_steps is None else num_inference_steps
-        down = family.denoise_guidance_scale if denoise_guidance_scale is None else denoise_guidance_scale
-        up = family.invert_guidance_scale if invert_guidance_scale is None else invert_guidance_scale
+        how = Redenoising(denoise_guidance_scale, invert_guidance_scale, num_inference_steps, invert_at)
+        how = how.resolve(self.family)
+        down, up, grid = how.denoise_guidance_scale, how.invert_guidance_scale, {"num_inference_steps": how.steps}
         self.check_gap(down, up)
-        exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
-        lower = self.denoise_step(embeds, exact, guidance_scale=down, num_inference_steps=steps)
-        upper = self.invert_step(embeds, lower, guidance_scale=up, num_inference_steps=steps, invert_at=invert_at)
+        if lower is None:
+            exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
+            lower = self.denoise_step(embeds, exact, guidance_scale=down, **grid)
+        upper = self.invert_step(embeds, lower, guidance_scale=up, invert_at=invert_at, **grid)
         return upper.to(latents.dtype)

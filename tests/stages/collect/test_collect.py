@@ -19,7 +19,11 @@ from noiseprompt.core.types import Prompt
 from noiseprompt.noise.seeds import batch_noise, prompt_seed
 from noiseprompt.npd import Npd
 from noiseprompt.npd.verify import verify
-from noiseprompt.stages.collect.collect import CollectConfig, collect, pair_maker, pair_seeds, plan
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.shapes.model import build_pipeline
+from noiseprompt.stages.collect.collect import CollectConfig, collect, find_teacher, pair_seeds, plan
+from noiseprompt.stages.collect.pairs import PairMaker
+from noiseprompt.stages.collect.settings import drawing
 from tests.npd_fakes import CONFIG, PROMPTS, SHAPE, Brightness, Darkness, FakePipeline, shards
 
 ROOT = Path(__file__).parents[3]
@@ -88,32 +92,27 @@ def test_first_step_is_shared_only_where_that_is_exact(tmp_path, change, can, sh
     assert shards(tmp_path / "not") == shards(tmp_path / "maybe")
 
 
-def test_sharing_draws_the_same_images_with_the_world():
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.shapes.model import build_pipeline
-
+def test_sharing_draws_the_same_images_with_the_world(monkeypatch):
     torch.manual_seed(0)
     pipe = build_pipeline()
     pipe.set_progress_bar_config(disable=True)
     pipeline = Pipeline(pipe, name="tiny")
     config = CollectConfig(guidance_scale=5.5, num_inference_steps=3, sampling_steps=3)
-    maker = pair_maker(pipeline, [], config)
-    assert maker.shares_first_step
-    embeds = pipeline.encode(["a red circle", "a blue square"])
-    noise = batch_noise([1, 2], maker.shape)
     items = [(Prompt("a red circle"), 1), (Prompt("a blue square"), 2)]
-    lower = pipeline.denoise_step(embeds, noise, **maker.down)
-    shared = maker._draw(items, embeds, lower, after_first_step=True).astype(int)
-    plain = maker._draw(items, embeds, noise, after_first_step=False).astype(int)
-    assert np.abs(shared - plain).max() <= 1
-    assert plain.std() > 1
-    before = pipeline.denoiser_calls
-    maker.make(items)
-    shared_calls = pipeline.denoiser_calls - before
-    maker.shares_first_step = False
-    before = pipeline.denoiser_calls
-    maker.make(items)
-    assert pipeline.denoiser_calls - before - shared_calls == 2 * 2  # one guided step of two images saved
+    maker = PairMaker(pipeline, [Brightness()], find_teacher(pipeline, config), drawing(config))
+
+    def made() -> tuple[list, float]:
+        before = pipeline.denoiser_calls
+        return maker.make(items), pipeline.denoiser_calls - before
+
+    shared, calls = made()
+    monkeypatch.setattr(Pipeline, "can_share_first_step", False)
+    plain, more_calls = made()
+    assert more_calls - calls == 2 * 2  # one guided step of two images saved
+    for mine, theirs in zip(shared, plain, strict=True):
+        np.testing.assert_array_equal(mine.target, theirs.target)
+        np.testing.assert_allclose(mine.scores["brightness"], theirs.scores["brightness"], atol=0.01)
+    assert shared[0].scores != shared[1].scores
 
 
 @pytest.mark.parametrize("committed", [1, 3])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from noiseprompt.core.errors import MissingDependencyError, NoisepromptError
-from noiseprompt.core.types import Prompt, ScoredPair
-from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
+from noiseprompt.core.types import Prompt, Sampling, ScoredPair
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, at_strength
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 
@@ -26,7 +26,7 @@ Item = tuple[Prompt, int]
 
 @dataclass(frozen=True)
 class Teacher:
-    """A prepared noise method that makes the target noise in place of re-denoise."""
+    """A prepared noise method that makes the target noise."""
 
     spec: MethodSpec
     method: NoiseMethod
@@ -41,32 +41,22 @@ class PairMaker:
     """Makes batches of pairs: noise, target noise, both images, all scores.
 
     Args:
-        down, up: keyword arguments of `Pipeline.denoise_step` and `Pipeline.invert_step`.
-        sampling: guidance_scale and num_inference_steps of the two images.
-        height, width: of the images in pixels; the model's own if None.
+        teacher: makes the target noise.
+        sampling: how the two images are drawn.
         guard: watches the target noise.
-        teacher: makes the target noise; re-denoise with `down` and `up` where None.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         scorers: Sequence[Scorer],
-        *,
-        down: dict[str, Any],
-        up: dict[str, Any],
-        sampling: dict[str, Any],
-        height: int | None = None,
-        width: int | None = None,
+        teacher: Teacher,
+        sampling: Sampling,
         guard: Guard | None = None,
-        teacher: Teacher | None = None,
     ) -> None:
-        self.guard, self.teacher = guard or Guard(), teacher
-        self.pipeline, self.scorers, self.down, self.up = pipeline, scorers, down, up
-        self.sampling = {**sampling, "height": height, "width": width}
-        self.shape = pipeline.latent_shape(height, width)
-        self.shares_first_step = teacher is None and down == sampling and pipeline.can_share_first_step
-        """Whether the first sampling step of the source is also the step down of re-denoise."""
+        self.pipeline, self.scorers, self.teacher = pipeline, scorers, teacher
+        self.sampling, self.guard = sampling.resolve(pipeline.family), guard or Guard()
+        self.shape = pipeline.latent_shape(sampling.height, sampling.width)
 
     def make(self, items: Sequence[Item], *, first: bool = False) -> list[ScoredPair]:
         """The pairs of a batch, in order. What fails together is tried one by one; what fails alone is rejected.
@@ -97,7 +87,7 @@ class PairMaker:
     def _make(self, items: Sequence[Item]) -> list[ScoredPair]:
         embeds = self.pipeline.encode([prompt.text for prompt, _ in items])
         source = batch_noise([seed for _, seed in items], self.shape)
-        target, start = self._target(embeds, source)
+        target, lower = self._target(embeds, source)
         target = target.float().cpu().half().float()  # the images are those of the noise that is stored
         finite = torch.isfinite(target).flatten(1).all(dim=1).tolist()
         good = [i for i, ok in enumerate(finite) if ok]
@@ -105,23 +95,24 @@ class PairMaker:
             return [self._rejected(item, "target noise is not finite") for item in items]
         self.guard.watch("target noise", target[good], source[good])
         kept = embeds if len(good) == len(items) else embeds.select(good)
-        scores = self._scores([items[i] for i in good], kept, start[good], target[good])
+        start = source[good] if lower is None else lower[good]
+        shared = lower is not None
+        scores = self._scores([items[i] for i in good], kept, start, target[good], shared)
         scored = dict(zip(good, scores, strict=True))
         return [self._pair(item, source[i], target[i], scored.get(i)) for i, item in enumerate(items)]
 
-    def _target(self, embeds: TextEmbeds, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The target noise, and where drawing the source's image goes on: after its first step where that is shared."""
-        if self.teacher is not None:
-            return make_noise(self.teacher.spec, self.teacher.method, self.pipeline, embeds, None, source), source
-        lower = self.pipeline.denoise_step(embeds, source, **self.down)
-        target = self.pipeline.invert_step(embeds, lower, **self.up)
-        return target, lower if self.shares_first_step else source
+    def _target(self, embeds: TextEmbeds, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The target noise, and the source after the first step of its drawing where the method made that too."""
+        spec, method = self.teacher.spec, self.teacher.method
+        target, lower = method.perturb_and_lower(self.pipeline, embeds, source, self.sampling)
+        return at_strength(spec, target, source), lower
 
     def _scores(
-        self, items: Sequence[Item], embeds: TextEmbeds, start: torch.Tensor, target: torch.Tensor
+        self, items: Sequence[Item], embeds: TextEmbeds, start: torch.Tensor, target: torch.Tensor, shared: bool
     ) -> list[dict]:
+        """Both scores of each pair by each scorer; with `shared`, `start` is the source after its first step."""
         prompts = [prompt for prompt, _ in items]
-        before = self._draw(items, embeds, start, after_first_step=self.shares_first_step)
+        before = self._draw(items, embeds, start, after_first_step=shared)
         after = self._draw(items, embeds, target, after_first_step=False)
         table = {s.name: (s.score(before, prompts), s.score(after, prompts)) for s in self.scorers}
         return [{name: (float(a[i]), float(b[i])) for name, (a, b) in table.items()} for i in range(len(items))]
@@ -132,7 +123,7 @@ class PairMaker:
         # samplers that add noise take the same for both images of a pair, whatever the batch
         generators = sampler_generators([seed for _, seed in items])
         return self.pipeline.sample(
-            embeds, start, **self.sampling, after_first_step=after_first_step, generator=generators
+            embeds, start, **vars(self.sampling), after_first_step=after_first_step, generator=generators
         )
 
     def _pair(self, item: Item, source: torch.Tensor, target: torch.Tensor, scores: dict | None) -> ScoredPair:

@@ -1,0 +1,132 @@
+"""Settings of a collection: what they say of the method and the drawing, and what a data set records of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.core.config import to_dict
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.files import public_name
+from noiseprompt.core.types import InvertAt, Redenoising, Sampling
+from noiseprompt.methods.base import MethodSpec
+from noiseprompt.noise.seeds import PAPER_SEEDS
+from noiseprompt.pipelines.loading import weights_digest
+from noiseprompt.stages.collect.pairs import Teacher
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.scorers.base import Scorer
+
+REDENOISE = "redenoise"
+_OF_REDENOISE = {
+    "num_inference_steps": "steps",
+    "denoise_guidance_scale": "denoise_guidance_scale",
+    "invert_guidance_scale": "invert_guidance_scale",
+    "invert_at": "invert_at",
+}
+"""Setting -> the option of re-denoise that it spells out."""
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Settings of a collection. None means the default of the model's family.
+
+    Args:
+        method: what makes the target noise: "redenoise", as in the paper, or another noise method with its options, as
+            in "nlg:rounds=10". The four settings after it are re-denoise's alone.
+        num_inference_steps: of the grid on which re-denoise makes its one step down and up.
+        denoise_guidance_scale: of that step down.
+        invert_guidance_scale: of that step up.
+        invert_at: timestep of the inverting prediction, "paper" or "published".
+        sampling_steps: for drawing the image of the source and the image of the target.
+        guidance_scale: for drawing these two.
+        seed: of the run; assigns each prompt without a seed of its own one in `seed_range`.
+        seed_range: of the seeds that are assigned, both ends included.
+        seeds_per_prompt: pairs a prompt, with different seeds.
+        batch_size: pairs at a time; changes speed and memory alone (apart from float rounding).
+        shard_size: pairs a file.
+        store_source: keep the source noise too; doubles the size on disk.
+        height: of the images in pixels.
+        width: of the images in pixels.
+    """
+
+    method: str = REDENOISE
+    num_inference_steps: int | None = None
+    denoise_guidance_scale: float | None = None
+    invert_guidance_scale: float | None = None
+    invert_at: InvertAt = "paper"
+    sampling_steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int = 0
+    seed_range: tuple[int, int] = PAPER_SEEDS
+    seeds_per_prompt: int = 1
+    batch_size: int = 32
+    shard_size: int = 64
+    store_source: bool = False
+    height: int | None = None
+    width: int | None = None
+
+
+def drawing(config: CollectConfig) -> Sampling:
+    """How the images of a pair are drawn."""
+    return Sampling(config.guidance_scale, config.sampling_steps, config.height, config.width)
+
+
+def method_of(config: CollectConfig) -> MethodSpec:
+    """The method of a collection, re-denoise with the options that the settings give it.
+
+    Raises:
+        InputError: settings of re-denoise with another method.
+        UnknownNameError: no such method.
+    """
+    spec = MethodSpec.parse(config.method)
+    given = [name for name in _OF_REDENOISE if getattr(config, name) != getattr(CollectConfig, name)]
+    if config.method == REDENOISE:
+        return spec.with_defaults(**{_OF_REDENOISE[name]: getattr(config, name) for name in given})
+    if given:
+        came = f"{', '.join(given)} with method {config.method!r}"
+        raise InputError(came, "settings of re-denoise alone", 'give a method its own, as in "nlg:rounds=10"')
+    return spec
+
+
+def run_settings(
+    pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig, teacher: Teacher
+) -> dict[str, Any]:
+    """Everything that decides what the pairs are, as recorded in each shard; no paths, no batch size, no device.
+
+    Raises:
+        InputError: the same scorer twice.
+    """
+    names = [scorer.name for scorer in scorers]
+    if len(set(names)) != len(names):
+        raise InputError(f"scorers {', '.join(names)}", "each scorer once")
+    name = public_name(pipeline.name)
+    drawn = drawing(config).resolve(pipeline.family, pipeline.default_size)
+    unsaid = ("batch_size", "method", *_OF_REDENOISE)
+    return {
+        **{key: value for key, value in to_dict(config).items() if key not in unsaid},
+        "guidance_scale": drawn.guidance_scale,
+        "sampling_steps": drawn.num_inference_steps,
+        "height": drawn.height,
+        "width": drawn.width,
+        **_method_settings(pipeline, config, teacher),
+        "pipeline": Path(pipeline.name).name,
+        "family": pipeline.family.name,
+        "dtype": str(pipeline.dtype).removeprefix("torch."),
+        "weights": weights_digest(pipeline.denoiser),
+        "text_embeds": list(pipeline.encode([""]).prompt_embeds.shape[1:]),
+        "scorers": names,
+        **({"model": name} if "/" in name else {}),  # a hub id, by which `train` finds the model again
+        **({"changes": pipeline.changes} if pipeline.changes else {}),
+    }
+
+
+def _method_settings(pipeline: Pipeline, config: CollectConfig, teacher: Teacher) -> dict[str, Any]:
+    """The method by its label; plain re-denoise by its four options alone, as before there was a choice."""
+    if config.method != REDENOISE:
+        return {"method": teacher.spec.recorded, "method_details": teacher.method.describe()}
+    how = Redenoising(**teacher.spec.options).resolve(pipeline.family)
+    return {name: getattr(how, option) for name, option in _OF_REDENOISE.items()}
