@@ -252,14 +252,14 @@ def test_npnet_of_another_pipeline_is_refused(network_folder) -> None:
 
 
 def test_npnet_without_a_path_needs_the_shipped_world(monkeypatch) -> None:
-    from noiseprompt import shapes
     from noiseprompt.npnet.base import NPNet, NPNetConfig
+    from noiseprompt.shapes import world
 
     with pytest.raises(InputError, match="npnet:path="):
         NpnetMethod().prepare(FakePipeline(), Sampling())  # type: ignore[arg-type]
     pipeline, asked = FakePipeline(), []
     pipeline.name = "shapes"
-    monkeypatch.setattr(shapes, "npnet_folder", lambda: "the folder", raising=False)
+    monkeypatch.setattr(world, "npnet_folder", lambda: "the folder")
     net = NPNet(NPNetConfig("tokens", latent_shape=(4, 8, 8), text_length=2, text_width=3))
     monkeypatch.setattr(NPNet, "from_pretrained", lambda source, **_: asked.append(source) or net)
     NpnetMethod().prepare(pipeline, Sampling())  # type: ignore[arg-type]

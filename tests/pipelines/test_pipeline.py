@@ -369,7 +369,7 @@ def test_loading_a_folder(folder):
 
 
 def test_loading_by_the_name_of_the_world(folder, monkeypatch):
-    monkeypatch.setattr("noiseprompt.shapes.weights_folder", lambda: folder, raising=False)
+    monkeypatch.setattr("noiseprompt.shapes.world.weights_folder", lambda: folder)
     assert Pipeline.load("shapes").name == "shapes"
 
 

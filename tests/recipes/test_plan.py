@@ -16,7 +16,7 @@ from noiseprompt.methods.table import METHODS
 from noiseprompt.npnet import build
 from noiseprompt.recipes.analysis import ANALYSES
 from noiseprompt.recipes.calls import stage_call
-from noiseprompt.recipes.plan import flatten, make_plan, merge, read_recipe, recipes_in
+from noiseprompt.recipes.plan import Plan, Stage, flatten, make_plan, merge, read_recipe, recipes_in
 from noiseprompt.scorers.table import SCORERS
 from noiseprompt.stages.train.settings import network_config
 
@@ -264,3 +264,16 @@ def test_the_world_needs_nothing(file: Path) -> None:
     from noiseprompt.recipes.needs import find_missing
 
     assert find_missing(make_plan(file, "shapes")) == []
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_split_may_go_by_its_short_name_on_the_world_alone(tmp_path: Path) -> None:
+    from noiseprompt.recipes.needs import find_missing
+
+    plan = Plan("any", {}, "shapes", False, tmp_path)
+    plan.stages = {
+        Path(m): Stage("evaluate", Path(m), {"prompts": "test", "model": m}) for m in ("shapes", str(tmp_path))
+    }
+    assert find_missing(plan) == ["prompts test"]
+    del plan.stages[tmp_path]
+    assert find_missing(plan) == []

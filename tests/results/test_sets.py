@@ -234,12 +234,13 @@ def test_what_is_wrong_is_told_before_anything_is_drawn(tmp_path: Path) -> None:
 def test_the_worlds_reference_shows_the_prompts() -> None:
     from noiseprompt.shapes.checker import check
     from noiseprompt.shapes.scenes import parse
+    from noiseprompt.shapes.world import reference_scenes
 
     texts = ["a red circle above a blue square", "two green stars"]
-    pictures = list(set_metrics._scenes(texts, 3))
+    pictures = list(reference_scenes(texts, 3))
     assert len(pictures) == 6
     assert all(check(p, parse(texts[i // 3])).score == 1 for i, p in enumerate(pictures))
-    assert all((a == b).all() for a, b in zip(pictures, set_metrics._scenes(texts, 3), strict=True))
+    assert all((a == b).all() for a, b in zip(pictures, reference_scenes(texts, 3), strict=True))
     assert not (pictures[0] == pictures[1]).all()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli.progress import Bar, stopping
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.specs import split_specs
+from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
     from noiseprompt.methods.base import MethodSpec
@@ -56,7 +57,7 @@ def _tell(guard: Guard, verbose: bool) -> None:
 def collect(
     prompts: str,
     out: Path,
-    model: str = "shapes",
+    model: str = world.NAME,
     settings: Any = None,
     scorers: list[str] | None = None,
     column: str | None = None,
@@ -85,7 +86,7 @@ def collect(
     listed = load_prompts(prompts, column=column, limit=n, model=model)
     if listed.duplicates:
         print(f"{listed.duplicates} duplicate prompts left out")
-    judges = load_scorers(scorers or _default_scorers(model))
+    judges = load_scorers(_scorers(scorers, model, world.PREFERENCE))
     pipeline = _load(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     config, guard = settings or CollectConfig(), Guard()
@@ -98,10 +99,15 @@ def collect(
     print(f"noise prompt data set in {out}")
 
 
-def _default_scorers(model: str) -> list[str]:
-    if model != "shapes":
+def _scorers(given: list[str] | None, model: str, *of_the_world: str) -> list[str]:
+    """The scorers to use: those given, or the world's own.
+
+    Raises:
+        InputError: none given, and another model.
+    """
+    if not given and not world.is_world(model):
         raise InputError("no scorers", "names of scorers", "pass for example --scorers NAME")
-    return ["shapes-preference"]
+    return given or list(of_the_world)
 
 
 def train(
@@ -155,7 +161,7 @@ def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:
 def generate(
     prompt: str,
     out: Path,
-    model: str = "shapes",
+    model: str = world.NAME,
     methods: str = "standard,redenoise,npnet",
     seeds: str | None = None,
     strength: float = 1.0,
@@ -208,8 +214,8 @@ def generate(
 
 def evaluate(
     out: Path = Path("evaluation"),
-    prompts: str = "shapes:test",
-    model: str = "shapes",
+    prompts: str = world.TEST_PROMPTS,
+    model: str = world.NAME,
     methods: str = "standard,redenoise,npnet",
     scorers: list[str] | None = None,
     settings: Any = None,
@@ -252,7 +258,7 @@ def evaluate(
     specs = _with(specs, no_text=no_text)
     optional = [spec.label for spec in specs if every and spec.name != "standard"]
     listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
-    judges = load_scorers(scorers or ([*_default_scorers(model), "shapes-checker"]))
+    judges = load_scorers(_scorers(scorers, model, world.PREFERENCE, world.CHECKER))
     pipeline = _load(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     config, guard = settings or EvaluateConfig(), Guard()

@@ -8,6 +8,7 @@ from pathlib import Path
 from noiseprompt.cli import commands
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.prompts import load_prompts
+from noiseprompt.shapes.world import TEST_PROMPTS
 
 METHODS = "standard,redenoise,npnet"
 
@@ -24,7 +25,7 @@ def demo(out: Path = Path("demo"), n: int = 200) -> None:
     started = time.time()
     dozen = out / "prompts.txt"
     make_folder(out)
-    replace(dozen, "".join(f"{p.text}\n" for p in load_prompts("shapes:test", limit=12).prompts))
+    replace(dozen, "".join(f"{p.text}\n" for p in load_prompts(TEST_PROMPTS, limit=12).prompts))
     commands.generate(str(dozen), out / "pictures", methods=METHODS, seeds="0")
     commands.evaluate(out / "evaluation", methods=METHODS, n=n)
     print(f"side by side: {out / 'pictures' / 'grid.png'}")

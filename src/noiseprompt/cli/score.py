@@ -17,6 +17,7 @@ from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.tables import table
 from noiseprompt.core.types import Prompt
+from noiseprompt.shapes.world import SCORERS
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
 """Of a csv with a `file` column, in this order."""
@@ -25,7 +26,7 @@ TEXT_COLUMNS = ("prompt", "text", "caption")
 def score(
     images: Path,
     prompts: Path,
-    scorers: Sequence[str] = ("shapes-checker", "shapes-preference"),
+    scorers: Sequence[str] = SCORERS,
     out: Path | None = None,
     batch_size: int = 32,
 ) -> None:

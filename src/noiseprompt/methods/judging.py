@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import Prompt
+from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -21,9 +22,9 @@ def load_judge(method: str, scorer: str | None, pipeline: Pipeline) -> Any:
     """
     from noiseprompt.scorers.base import load_scorers
 
-    if scorer is None and pipeline.name != "shapes":
+    if scorer is None and not world.is_world(pipeline.name):
         raise InputError(f"{method} without a scorer", "a scorer's name", f'write for example "{method}:scorer=hpsv2"')
-    return load_scorers([scorer or "shapes-preference"])[0]
+    return load_scorers([scorer or world.PREFERENCE])[0]
 
 
 def prompts_of(method: str, embeds: TextEmbeds) -> list[Prompt]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
     import torch
@@ -81,8 +82,6 @@ class NpnetMethod(NoiseMethod):
 
 
 def _shipped(pipeline: Pipeline) -> str:
-    if pipeline.name != "shapes":
+    if not world.is_world(pipeline.name):
         raise InputError(f"no NPNet for {pipeline.name!r}", "a folder or hub id", 'write "npnet:path=FOLDER"')
-    from noiseprompt import shapes
-
-    return str(shapes.npnet_folder())
+    return str(world.npnet_folder())

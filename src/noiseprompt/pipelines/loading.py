@@ -14,6 +14,7 @@ import torch
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
+from noiseprompt.shapes import world
 
 FIX = (
     "pass a local folder that holds model_index.json (what save_pretrained writes), or a hub id with network access;"
@@ -28,10 +29,8 @@ def resolve(model: str | Path) -> str | Path:
     Raises:
         ModelLoadError: a path without a pipeline in it.
     """
-    if str(model) == "shapes":
-        from noiseprompt.shapes import weights_folder
-
-        model = weights_folder()
+    if world.is_world(model):
+        model = world.weights_folder()
     folder = Path(model).expanduser()
     if folder.exists():
         if not (folder / "model_index.json").is_file():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import MissingDependencyError, PromptError
+from noiseprompt.shapes.world import TEST_PROMPTS
 
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
 
@@ -27,7 +28,8 @@ def read_rows(path: Path, columns: Collection[str] = ()) -> list[Any]:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        hint = "rename or convert the file" if path.exists() else 'splits of the embedded world look like "shapes:test"'
+        look = f'splits of the embedded world look like "{TEST_PROMPTS}"'
+        hint = "rename or convert the file" if path.exists() else look
         raise PromptError(f"{path} has the unknown suffix {suffix!r}", f"one of {', '.join(SUFFIXES)}", hint)
     if not path.is_file():
         raise PromptError(f"there is no file {path}", "a file of prompts", "check the path")

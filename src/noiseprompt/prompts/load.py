@@ -17,6 +17,7 @@ from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, noun, read_rows, seed_of
 from noiseprompt.prompts.published import SETS, read_set
+from noiseprompt.shapes import world
 
 __all__ = ["PromptList", "load_prompts", "read_seeds", "source_kind", "wrong_prompt"]
 
@@ -97,14 +98,14 @@ def source_kind(source: str, model: str = "") -> Literal["split", "set", "file",
         model: that the prompts are for.
     """
     name, colon, _ = source.partition(":")
-    if colon and name == "shapes":
+    if colon and name == world.NAME:
         return "split"
     if colon and name in SETS:
         return "set"
     if Path(source).suffix.lower() in SUFFIXES:
         return "file"
     bare = not colon and not Path(source).suffix and "/" not in source
-    return "split" if bare and model == "shapes" else ""
+    return "split" if bare and world.is_world(model) else ""
 
 
 def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from noiseprompt.results.summary import ACCURACY
+from noiseprompt.shapes import world
 
 NOT_HERE = "not run here: needs weights"
 
-_TITLES = {ACCURACY: "accuracy", "shapes-preference": "preference"}
+_TITLES = {ACCURACY: "accuracy", world.PREFERENCE: "preference"}
 
 
 def metric_title(metric: str) -> str:

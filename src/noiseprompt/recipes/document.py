@@ -34,6 +34,7 @@ from noiseprompt.recipes.cells import (
     win_text,
 )
 from noiseprompt.recipes.plan import flatten, read_recipe
+from noiseprompt.shapes import world
 
 Data = dict[str, Any]
 
@@ -81,7 +82,7 @@ def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = P
     minutes = sum(float(flatten(read_recipe(file), on).get("minutes") or 0) for file in files)
     about = read_recipe(Path(recipes) / "on" / f"{on}.yaml").get("about", on)
     intro = _INTRO.format(out=out, runs=runs, on=on, recipes=recipes, minutes=minutes, about=about)
-    intro += _WORLD if on == "shapes" else ""
+    intro += _WORLD if on == world.NAME else ""
     parts = [one_table(file, on, Path(runs) / "tables") for file in files]
     make_folder(Path(out).parent)
     replace(Path(out), "\n".join([intro, *parts]))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from noiseprompt.core.errors import ModelLoadError, NoisepromptError
+from noiseprompt.prompts.load import source_kind
 from noiseprompt.prompts.published import SETS
 from noiseprompt.recipes.plan import Plan
+from noiseprompt.shapes import world
 
 _HUB_SECONDS = 5.0
 _MODEL_OPTIONS = ("model", "unet", "controlnet", "lora")
+
+T = TypeVar("T")
 
 
 def check_needs(plan: Plan) -> None:
@@ -36,11 +40,11 @@ def find_missing(plan: Plan) -> list[str]:
     missing = [f"model {name}" for name in models if not _model_at_hand(name)]
     scorers = _distinct(name for o in options for name in o.get("scorers") or ())
     missing += [f"scorer {name}" for name in scorers if not _scorer_at_hand(name, offline=bool(missing))]
-    prompts = _distinct(str(o["prompts"]) for o in options if o.get("prompts"))
-    return missing + [f"prompts {source}" for source in prompts if not _prompts_at_hand(source)]
+    prompts = _distinct((str(o["prompts"]), str(o.get("model", ""))) for o in options if o.get("prompts"))
+    return missing + _distinct(f"prompts {source}" for source, model in prompts if not _prompts_at_hand(source, model))
 
 
-def _distinct(names: Iterable[str]) -> list[str]:
+def _distinct(names: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(names))
 
 
@@ -55,7 +59,7 @@ def _model_names(options: dict[str, Any]) -> list[str]:
 
 
 def _model_at_hand(name: str) -> bool:
-    return name == "shapes" or Path(name).exists() or _on_hub(name, "model")
+    return world.is_world(name) or Path(name).exists() or _on_hub(name, "model")
 
 
 def _on_hub(name: str, kind: str) -> bool:
@@ -73,7 +77,7 @@ def _on_hub(name: str, kind: str) -> bool:
 
 
 def _scorer_at_hand(name: str, offline: bool) -> bool:
-    if name.startswith("shapes"):
+    if name.partition(":")[0] in world.SCORERS:
         return True
     if offline and "path=" not in name:
         return False
@@ -86,10 +90,10 @@ def _scorer_at_hand(name: str, offline: bool) -> bool:
     return True
 
 
-def _prompts_at_hand(source: str) -> bool:
+def _prompts_at_hand(source: str, model: str) -> bool:
     """A split of the world, a file or folder, or a data set on the hub."""
-    name, colon, rest = source.partition(":")
-    if name == "shapes":
+    if source_kind(source, model) == "split":
         return True
+    name, colon, rest = source.partition(":")
     path = rest if colon and name in SETS else source
     return Path(path).exists() or (not Path(path).suffix and path.count("/") == 1 and _on_hub(path, "dataset"))

@@ -25,7 +25,6 @@ rows and recipes are made once.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,11 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.config import fingerprint, read_yaml, to_dict
-from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.recipes.calls import stage_call
 from noiseprompt.recipes.checking import SETTINGS, check_table
+from noiseprompt.shapes import world
 
 _SIZES = ("n",)
 """Settings that a smoke run always takes from on/NAME.yaml: how many pairs and prompts."""
@@ -152,7 +151,7 @@ def has_rows(data: Mapping[str, Any]) -> bool:
     return "rows" in data or "analyse" in data
 
 
-def make_plan(recipe: Path, on: str = "shapes", *, smoke: bool = False, out: Path | None = None) -> Plan:
+def make_plan(recipe: Path, on: str = world.NAME, *, smoke: bool = False, out: Path | None = None) -> Plan:
     """Resolve every line of the table; nothing runs, nothing is written.
 
     Args:
@@ -245,12 +244,12 @@ class _Maker:
     def _stage(self, name: str, settings: dict[str, Any], **upstream: Path) -> Path:
         """The folder of a stage, named by what decides its result; folders it builds on count by their names."""
         options = {k: v for k, v in (settings.get(name) or {}).items() if v is not None}
-        model = str(options.pop("model", settings.get("model", "shapes")))
+        model = str(options.pop("model", settings.get("model", world.NAME)))
         call = stage_call(name, options, model, self.plan.name)
         plain = {k: _as_written(v, options) if dataclasses.is_dataclass(v) else v for k, v in call.items()}
         if "base" in upstream:
             plain["settings"].pop("init")
-        facts = {"stage": name, "weights": weights_of(model), "from": {k: p.name for k, p in upstream.items()}}
+        facts = {"stage": name, "weights": world.weights_of(model), "from": {k: p.name for k, p in upstream.items()}}
         folder = self.plan.root / _FOLDERS[name] / fingerprint({**facts, "call": plain})
         links = {"npd": upstream["npd"]} if "npd" in upstream else {}
         self.plan.stages.setdefault(folder, Stage(name, folder, {**call, **links, "out": folder}))
@@ -261,16 +260,6 @@ def _as_written(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration as plain data, a number with the digits of the recipe: 5 and 5.0 name folders of their own."""
     plain = to_dict(config)
     return {key: options[key] if key in options and options[key] == value else value for key, value in plain.items()}
-
-
-@functools.cache
-def weights_of(model: str) -> str:
-    """12 digits of the weights of the embedded world, so that another world has other folders; "" for other models."""
-    if model != "shapes":
-        return ""
-    from noiseprompt import shapes
-
-    return files_digest(*sorted(p for p in shapes.WEIGHTS.rglob("*.safetensors") if "npnet" not in p.parts))
 
 
 def recipes_in(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.recipes.calls import as_call, needed_mistakes, read_stage
 from noiseprompt.recipes.checking import STAGES
 from noiseprompt.recipes.plan import has_rows, make_plan, read_recipe, recipes_in
+from noiseprompt.shapes import world
 
 
 def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False) -> None:
@@ -43,7 +44,7 @@ def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False
         return
     data = read_recipe(recipe)
     if has_rows(data):
-        _run_table(recipe, out, on or "shapes", smoke)
+        _run_table(recipe, out, on or world.NAME, smoke)
     elif on or smoke:
         raise ConfigError(f"{recipe} with --on or --smoke", "a recipe with rows", "run it without")
     else:
@@ -111,7 +112,7 @@ def story_calls(recipe: Path, data: dict[str, Any], folder: Path) -> list[tuple[
             stages[name], wrong = read_stage(name, data[name])
             mistakes += wrong or needed_mistakes(name, stages[name])
     refuse(recipe, mistakes)
-    model = data.get("model", "shapes")
+    model = data.get("model", world.NAME)
     return [(name, _in_folders(name, as_call(name, given, model), folder)) for name, given in stages.items()]
 
 

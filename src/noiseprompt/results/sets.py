@@ -7,8 +7,7 @@ Features are kept on disk, so that a run that was killed here, or a summary made
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from noiseprompt.core.specs import split_spec
 from noiseprompt.results.folder import Key, iter_counted
 from noiseprompt.results.names import public_spec, slug
 from noiseprompt.results.summary import Reference, SetFigures, Sets
+from noiseprompt.shapes.world import is_sentence, reference_scenes
 
 BATCH = 64
 """Images in memory at once."""
@@ -141,30 +141,9 @@ def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]
         path = out / "features" / "of-reference.npz"
         found = _cached(path, network, _of_files(network, keys), map(read_picture, files))
         return found, f"the pictures in {public_name(folder)}"
-    if not texts or not all(map(_of_the_world, texts)):
+    if not texts or not all(map(is_sentence, texts)):
         return np.zeros((0, 1), np.float32), ""
     each = -(-REFERENCE_SCENES // len(texts))
     of = {"e": network.name, "w": network.weights, "each": each, "texts": texts}
-    found = _cached(out / "features" / "of-scenes.npz", network, of, _scenes(texts, each))
+    found = _cached(out / "features" / "of-scenes.npz", network, of, reference_scenes(texts, each))
     return found, f"rendered scenes, {each} for each of {len(texts)} prompts"
-
-
-def _of_the_world(text: str) -> bool:
-    from noiseprompt.shapes.scenes import parse
-
-    try:
-        parse(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _scenes(texts: Sequence[str], each: int) -> Iterator[np.ndarray]:
-    """uint8 (64, 64, 3): `each` scenes that show each prompt, always the same ones."""
-    from noiseprompt.shapes.scenes import parse, random_scene, render
-
-    for text in texts:
-        rng = np.random.default_rng(list(hashlib.sha256(f"reference/{text}".encode()).digest()[:16]))
-        request = parse(text)
-        for _ in range(each):
-            yield (render(random_scene(rng, request)) * 255).round().astype(np.uint8)

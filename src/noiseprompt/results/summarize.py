@@ -19,7 +19,6 @@ from noiseprompt.results.statistics import detectable_effect, holm, paired_boots
 from noiseprompt.results.summary import (
     ACCURACY,
     BASELINE,
-    CHECKER,
     Comparison,
     Diversity,
     Estimate,
@@ -29,6 +28,7 @@ from noiseprompt.results.summary import (
     Summary,
     Wins,
 )
+from noiseprompt.shapes.world import CHECKER
 
 COSTS = ("denoiser_calls", "noise_seconds", "sample_seconds")
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.shapes.world import CHECKER
 
 BASELINE = "standard"
 """Label of the method all others are compared with."""
 
-CHECKER = "shapes-checker"
-ACCURACY = "shapes-checker accuracy"
+ACCURACY = f"{CHECKER} accuracy"
 """A metric made here: 1 where the checker's score is exactly 1, else 0; its mean is the share of correct images."""
 
 

@@ -9,7 +9,6 @@ from noiseprompt.results.names import CONTROLS, control_of, display_names
 from noiseprompt.results.summary import (
     ACCURACY,
     BASELINE,
-    CHECKER,
     Comparison,
     Diversity,
     Estimate,
@@ -19,6 +18,7 @@ from noiseprompt.results.summary import (
     Summary,
     Wins,
 )
+from noiseprompt.shapes.world import CHECKER
 
 LEVEL = 0.05
 STEERED = " (steered by it)"

@@ -14,9 +14,9 @@ from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.base import check_images, world_requests
 from noiseprompt.scorers.model import check_tensor
-from noiseprompt.shapes import preference_folder
 from noiseprompt.shapes.preference import PreferenceConfig, PreferenceNet, encode_words
 from noiseprompt.shapes.scenes import SIZE
+from noiseprompt.shapes.world import preference_folder
 
 
 class ShapesPreference:

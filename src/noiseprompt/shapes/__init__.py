@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from noiseprompt.core.errors import ModelLoadError
+if TYPE_CHECKING:
+    from noiseprompt.shapes.world import WEIGHTS, features_folder, npnet_folder, preference_folder, weights_folder
 
-WEIGHTS = Path(__file__).parent / "weights"
+__all__ = ["WEIGHTS", "features_folder", "npnet_folder", "preference_folder", "weights_folder"]
 
-
-def weights_folder() -> Path:
-    """The world's pipeline in diffusers' layout.
-
-    Raises:
-        ModelLoadError: not there; says which command makes it.
-    """
-    return _existing("pipeline", "model_index.json", "the world's pipeline", "noiseprompt shapes train")
+_HOMES = dict.fromkeys(__all__, "world")
 
 
-def npnet_folder() -> Path:
-    """The NPNet trained on the world.
-
-    Raises:
-        ModelLoadError: not there; says which command makes it.
-    """
-    return _existing("npnet", "model.safetensors", "the world's NPNet", "noiseprompt run recipes/shapes.yaml")
-
-
-def preference_folder() -> Path:
-    """The world's preference scorer.
-
-    Raises:
-        ModelLoadError: not there; says which command makes it.
-    """
-    return _existing(
-        "preference", "model.safetensors", "the world's preference scorer", "noiseprompt shapes preference"
-    )
-
-
-def features_folder() -> Path:
-    """The world's feature network.
-
-    Raises:
-        ModelLoadError: not there; says which command makes it.
-    """
-    return _existing("features", "model.safetensors", "the world's feature network", "noiseprompt shapes features")
-
-
-def _existing(name: str, marker: str, noun: str, command: str) -> Path:
-    folder = WEIGHTS / name
-    if not (folder / marker).is_file():
-        raise ModelLoadError(f"{noun} is not in {folder}", f"a folder with {marker}", f"make it with `{command}`")
-    return folder
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

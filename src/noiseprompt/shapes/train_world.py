@@ -20,6 +20,7 @@ from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
 from noiseprompt.shapes.phases import PHASES, Layout, Phase, locate, loss_weights
 from noiseprompt.shapes.training import CONFIG_FILE, KIND_SHARES, Ema, load_average, loop, optimize, to_tensor
+from noiseprompt.shapes.world import NAME
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def export(folder: Path, config: WorldConfig, out: Path) -> None:
     both = torch.nn.ModuleList([model.build_text_encoder(), model.build_unet()])
     load_average(folder, "unet", both, config.ema_decay)
     vae: Any = AutoencoderKL.from_pretrained(folder / "vae_normalised")
-    vae.register_to_config(_name_or_path="shapes")  # not the folder of whoever trained it
+    vae.register_to_config(_name_or_path=NAME)  # not the folder of whoever trained it
     model.save_pipeline(model.build_pipeline(vae, both[0], both[1]), out)
     write_card(folder, config, out)
 

@@ -21,6 +21,7 @@ from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.results.folder import read_results
 from noiseprompt.results.names import slug
 from noiseprompt.results.summarize import summarize
+from noiseprompt.shapes import weights_folder
 from noiseprompt.stages.evaluate.evaluate import evaluate, summarize_run
 from noiseprompt.stages.evaluate.plan import EvaluateConfig, all_methods, seeds_of
 from noiseprompt.stages.report.report import report
@@ -396,6 +397,26 @@ def test_an_optional_control_needs_a_second_prompt(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "results.json").read_text())
     assert "second prompt" in summary["refused"]["redenoise:swap"]
     assert summary["methods"]["redenoise"]["images"] == 2
+
+
+def test_the_world_by_its_folder_is_measured_as_the_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(out: Path, extractor: str, reference: str, *, world: bool) -> None:
+        asked.append((extractor, world))
+
+    asked: list[tuple[str, bool]] = []
+    monkeypatch.setattr("noiseprompt.stages.evaluate.evaluate.measure", measure)
+    pipeline = FakePipeline()
+    pipeline.name = str(weights_folder())
+    list(_run(tmp_path, pipeline, methods=["standard"]))
+    assert asked == [("shapes-features", True)]
+    for name in ("settings.json", ".judging.json"):  # a folder of an earlier version: the name alone tells
+        told = json.loads((tmp_path / name).read_text())
+        del told.get("judging", told)["world"]
+        if "settings" in told:
+            told["settings"]["pipeline"]["name"] = "shapes"
+        (tmp_path / name).write_text(json.dumps(told))
+    summarize_run(tmp_path)
+    assert asked[1:] == [("shapes-features", True)]
 
 
 # ------------------------------------------------------------------------------------------- filters, controls, noise

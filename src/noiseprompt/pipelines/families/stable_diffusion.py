@@ -16,7 +16,10 @@ def encode_stable_diffusion(pipe: Any, texts: Sequence[str]) -> TextEmbeds:
 
 
 def is_shapes(pipe: Any) -> bool:
-    """Whether a StableDiffusionPipeline has the dimensions of the embedded world."""
+    """Whether a StableDiffusionPipeline has the dimensions of the embedded world, also of one trained anew.
+
+    They tell its settings alone; whether a model is the shipped world is asked of `shapes/world.py`.
+    """
     config = getattr(getattr(pipe, "unet", None), "config", {})
     return (config.get("sample_size"), config.get("cross_attention_dim")) == (16, 128)
 

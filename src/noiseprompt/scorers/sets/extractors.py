@@ -13,9 +13,9 @@ from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
 from noiseprompt.core.specs import make
 from noiseprompt.scorers.loading import check_keys, read_state
 from noiseprompt.scorers.table import FEATURES
-from noiseprompt.shapes import features_folder
 from noiseprompt.shapes.features import WIDTH, FeatureNet
 from noiseprompt.shapes.scenes import SIZE
+from noiseprompt.shapes.world import features_folder
 
 
 @runtime_checkable

@@ -49,6 +49,7 @@ from noiseprompt.results.sets import measure
 from noiseprompt.results.summarize import summarize
 from noiseprompt.results.summary import Summary, summary_dict
 from noiseprompt.results.words import markdown
+from noiseprompt.shapes.world import is_world
 from noiseprompt.stages.evaluate.plan import (
     JUDGING,
     EvaluateConfig,
@@ -155,6 +156,7 @@ def evaluate(
     with Lock(out):
         judging = {name: to_dict(config)[name] for name in JUDGING}
         judging["features"] = extractor
+        judging |= {"world": True} if is_world(pipeline.name) else {}
         described = {label: method.describe() for label, method in run.methods.items()}
         settle(out, run_settings(pipeline, prompts, scorers, config), described, judging, refused)
         yield from _draw(run, items, methods)
@@ -215,11 +217,12 @@ def summarize_run(out: str | Path) -> Summary:
     data = read_settings(out)
     config: dict[str, Any] = data["settings"]["config"]
     judging: dict[str, Any] = read_judging(out)
-    name, model = judging.get("features", ""), data["settings"]["pipeline"]["name"]
+    name = judging.get("features", "")
+    world = judging.get("world") or is_world(data["settings"]["pipeline"]["name"])  # as earlier versions told it
     summary = summarize(
         iter_results(out),
         filter_scorers=judging.get("filter_scorers", ()),
-        sets=measure(out, name, judging.get("reference", ""), world=model == "shapes") if name else None,
+        sets=measure(out, name, judging.get("reference", ""), world=world) if name else None,
         refused=data["refused"],
         steered={label: told["scorer"] for label, told in data["methods"].items() if "scorer" in told},
         seed=config["seed"],

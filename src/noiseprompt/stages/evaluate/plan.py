@@ -16,6 +16,7 @@ from noiseprompt.noise.seeds import PAPER_SEEDS, prompt_seed
 from noiseprompt.pipelines.loading import weights_digest
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.results.summary import BASELINE
+from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -158,7 +159,7 @@ def seeds_of(prompt: Prompt, config: EvaluateConfig) -> list[int]:
 def extractor_name(config: EvaluateConfig, model: str) -> str:
     """The feature extractor of a run on `model`, or ""."""
     if config.features is None:
-        return "shapes-features" if model == "shapes" else ""
+        return world.FEATURES if world.is_world(model) else ""
     return "" if config.features == "none" else config.features
 
 

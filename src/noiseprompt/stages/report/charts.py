@@ -9,8 +9,9 @@ from typing import Any
 from noiseprompt.noise.figures import BANDS
 from noiseprompt.results.folder import Key
 from noiseprompt.results.names import control_of
-from noiseprompt.results.summary import ACCURACY, BASELINE, CHECKER, Comparison, Summary
+from noiseprompt.results.summary import ACCURACY, BASELINE, Comparison, Summary
 from noiseprompt.results.words import method_names, metric_name, number, rate_text
+from noiseprompt.shapes.world import CHECKER
 from noiseprompt.stages.report import svg as html
 from noiseprompt.stages.report.svg import Mark
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from noiseprompt.core.types import EvalResult
 from noiseprompt.results.folder import Key
 from noiseprompt.results.names import control_of
-from noiseprompt.results.summary import ACCURACY, BASELINE, CHECKER, Summary
+from noiseprompt.results.summary import ACCURACY, BASELINE, Summary
 from noiseprompt.results.words import method_names, metric_name, number
+from noiseprompt.shapes.world import CHECKER
 from noiseprompt.stages.report.charts import shuffled
 
 EDGE = 256

@@ -1,0 +1,136 @@
+"""What the embedded world is called, which model is it, and what it brings: weights, scorers, NPNet, features, prompts.
+
+A model is the world where it goes by the world's name or is the folder of its shipped pipeline. The name of a
+`Pipeline` is what it was loaded from, so this also holds for a diffusers pipeline that `from_pretrained` made of that
+folder. A world trained anew is another model: the shipped NPNet was not made for its weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noiseprompt.core.digests import files_digest
+from noiseprompt.core.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME = "shapes"
+
+TEST_PROMPTS = f"{NAME}:test"
+"""The split that nothing was trained on, as a source of prompts; "train" and the others (`splits.SPLITS`) alike."""
+
+PREFERENCE = "shapes-preference"
+"""The scorer that filters pairs and steers methods."""
+
+CHECKER = "shapes-checker"
+"""The scorer that judges, and should never filter."""
+
+SCORERS = (CHECKER, PREFERENCE)
+
+FEATURES = "shapes-features"
+"""The feature extractor of its set metrics."""
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def is_world(model: str | Path) -> bool:
+    """Whether a model is the world, by the name or folder that it is asked for, or was loaded from."""
+    return str(model) == NAME or _real(model) == _real(WEIGHTS / "pipeline")
+
+
+def _real(path: str | Path) -> str:
+    return os.path.realpath(os.path.expanduser(path))
+
+
+# ------------------------------------------------------------------------------------------------------------ weights
+
+
+def weights_folder() -> Path:
+    """The world's pipeline in diffusers' layout.
+
+    Raises:
+        ModelLoadError: not there; says which command makes it.
+    """
+    return _existing("pipeline", "model_index.json", "the world's pipeline", "noiseprompt shapes train")
+
+
+def npnet_folder() -> Path:
+    """The NPNet trained on the world.
+
+    Raises:
+        ModelLoadError: not there; says which command makes it.
+    """
+    return _existing("npnet", "model.safetensors", "the world's NPNet", "noiseprompt run recipes/shapes.yaml")
+
+
+def preference_folder() -> Path:
+    """The world's preference scorer.
+
+    Raises:
+        ModelLoadError: not there; says which command makes it.
+    """
+    return _existing(
+        "preference", "model.safetensors", "the world's preference scorer", "noiseprompt shapes preference"
+    )
+
+
+def features_folder() -> Path:
+    """The world's feature network.
+
+    Raises:
+        ModelLoadError: not there; says which command makes it.
+    """
+    return _existing("features", "model.safetensors", "the world's feature network", "noiseprompt shapes features")
+
+
+def _existing(name: str, marker: str, noun: str, command: str) -> Path:
+    folder = WEIGHTS / name
+    if not (folder / marker).is_file():
+        raise ModelLoadError(f"{noun} is not in {folder}", f"a folder with {marker}", f"make it with `{command}`")
+    return folder
+
+
+@functools.cache
+def weights_of(model: str) -> str:
+    """12 digits of the world's weights but its NPNet, so that another world has other digits; "" for other models."""
+    if not is_world(model):
+        return ""
+    files = (path.relative_to(WEIGHTS) for path in WEIGHTS.rglob("*.safetensors"))
+    return files_digest(*(WEIGHTS / file for file in sorted(files) if file.parts[0] != "npnet"))
+
+
+# ------------------------------------------------------------------------------------------------------------ prompts
+
+
+def is_sentence(text: str) -> bool:
+    """Whether the world knows what a prompt asks for."""
+    from noiseprompt.shapes.scenes import parse
+
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def reference_scenes(texts: Sequence[str], each: int) -> Iterator[np.ndarray]:
+    """uint8 (64, 64, 3): `each` scenes that show each prompt, always the same ones.
+
+    Raises:
+        ValueError: a prompt that is no sentence of the world.
+    """
+    import numpy as np
+
+    from noiseprompt.shapes.scenes import parse, random_scene, render
+
+    for text in texts:
+        rng = np.random.default_rng(list(hashlib.sha256(f"reference/{text}".encode()).digest()[:16]))
+        request = parse(text)
+        for _ in range(each):
+            yield (render(random_scene(rng, request)) * 255).round().astype(np.uint8)
