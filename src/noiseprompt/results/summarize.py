@@ -64,7 +64,7 @@ def summarize(
     Args:
         results: read once; scores and costs alone are kept.
         filter_scorers: the scorers that filtered the training pairs, marked in the result: they are no judges.
-        sets: what `set_metrics.measure` gives, or None.
+        sets: what `results.sets.measure` gives, or None.
         refused: methods that were left out -> the reason; of what they drew before they gave up nothing counts.
         steered: methods that chose or made the noise by a scorer -> that scorer: of them it is no judge.
         seed: of the bootstrap and the permutation test.
