@@ -19,7 +19,7 @@ from noiseprompt.pipelines import Pipeline
 from noiseprompt.stages.collect.collect import CollectConfig, collect
 
 SHAPE = (2, 4, 4)
-CONFIG = CollectConfig(batch_size=3, shard_size=4, sampling_steps=10)
+CONFIG = CollectConfig(batch_size=3, shard_size=4, num_inference_steps=10)
 PROMPTS = tuple(Prompt(f"prompt number {i}", kind="even" if i % 2 == 0 else "odd") for i in range(18))
 
 

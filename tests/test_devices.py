@@ -184,7 +184,7 @@ def test_every_method_is_drawn_by_generate_and_evaluate(npnet: Path, tmp_path: P
 @pytest.mark.parametrize("method", ["redenoise", "nlg:rounds=1"])
 def test_pairs_are_collected_and_trained_on(method: str, tmp_path: Path, on_device, monkeypatch) -> None:
     prompts = [Prompt(f"a red cat {i}") for i in range(12)]
-    config = CollectConfig(method=method, sampling_steps=2, guidance_scale=2.0, batch_size=6)
+    config = CollectConfig(method=method, num_inference_steps=2, guidance_scale=2.0, batch_size=6)
     pipe = pipeline()
     list(collect(pipe, prompts, [Brightness()], config, tmp_path / "npd"))
     npd = Npd(tmp_path / "npd")

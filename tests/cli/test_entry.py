@@ -103,7 +103,7 @@ def recipe(model: str) -> dict:
         "collect": {
             "prompts": "shapes:train",
             "n": 24,
-            "sampling_steps": 2,
+            "num_inference_steps": 2,
             "batch_size": 8,
             "shard_size": 8,
             "scorers": ["shapes-checker"],
@@ -160,7 +160,7 @@ def test_a_recipe_with_an_unknown_option_is_refused_before_anything_runs(
 def test_train_takes_the_model_of_the_data_set(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    collect = f"collect --prompts shapes:train --n 12 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
+    collect = f"collect --prompts shapes:train --n 12 --num_inference_steps 1 --out {tmp_path / 'npd'} --model {model}"
     assert main([*collect.split(), "--scorers+", "shapes-checker"]) == 0
     train = f"train --npd {tmp_path / 'npd'} --out {tmp_path / 'net'} --architecture tokens --epochs 1 --batch_size 4"
     words = [*train.split(), "--sizes", json.dumps({"width": 16, "depth": 1, "heads": 2}), "--validation_share", "0.3"]
@@ -271,7 +271,7 @@ def test_warnings_are_one_line_each(model: str, tmp_path: Path, capfd: pytest.Ca
 
 
 def test_collect_stores_the_figures_of_its_noise(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = f"collect --prompts shapes:train --n 4 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
+    words = f"collect --prompts shapes:train --n 4 --num_inference_steps 1 --out {tmp_path / 'npd'} --model {model}"
     assert main([*words.split(), "--scorers+", "shapes-checker", "-v"]) == 0
     figures = json.loads((tmp_path / "npd" / "noise.json").read_text())["target noise"]
     data = Npd(tmp_path / "npd")
@@ -286,7 +286,7 @@ def test_collect_stores_the_figures_of_its_noise(model: str, tmp_path: Path, cap
 def test_a_continued_collection_tells_of_all_its_noise(model: str, tmp_path: Path) -> None:
     def collected(folder: Path, *counts: int) -> str:
         for n in counts:
-            words = f"collect --prompts shapes:train --n {n} --sampling_steps 1 --out {folder} --model {model}"
+            words = f"collect --prompts shapes:train --n {n} --num_inference_steps 1 --out {folder} --model {model}"
             assert main([*words.split(), "--scorers+", "shapes-checker", "--batch_size", "2"]) == 0
         return (folder / "noise.json").read_text()
 
@@ -308,7 +308,7 @@ def test_another_sampler_is_another_run(model: str, tmp_path: Path, capfd: pytes
     capfd.readouterr()
     assert main([*words.split(), "--scheduler", "dpm++"]) == 2
     assert "DPMSolverMultistepScheduler" in capfd.readouterr().err
-    words = f"collect --prompts shapes:train --n 2 --sampling_steps 1 --out {tmp_path / 'npd'} --model {model}"
+    words = f"collect --prompts shapes:train --n 2 --num_inference_steps 1 --out {tmp_path / 'npd'} --model {model}"
     words += " --scorers+ shapes-checker"
     assert main(words.split()) == 0
     capfd.readouterr()

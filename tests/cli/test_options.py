@@ -112,6 +112,21 @@ MISTAKES = {
 }
 
 
+def test_an_option_of_another_name_names_it(
+    tmp_path: Path, calls: list[dict[str, Any]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`num_inference_steps` is the sampler's; for `collect` it was the grid of re-denoise."""
+    file = tmp_path / "options.yaml"
+    file.write_text("sampling_steps: 2\n")
+    collect = ["collect", "--prompts", "p", "--out", "o"]
+    for words in (["--sampling_steps", "2"], ["--sampling-steps=2"], ["--config", str(file)]):
+        assert main([*collect, *words]) == 2
+        error = told(capfd)
+        assert "sampling_steps" in error and " num_inference_steps (" in error.replace("--", "")
+        assert "is redenoise_steps" in error
+    assert not calls
+
+
 def told(capfd: pytest.CaptureFixture[str]) -> str:
     error = capfd.readouterr().err
     assert error.count("\n") == 1 and error.startswith("noiseprompt: error: ")

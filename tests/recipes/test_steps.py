@@ -137,7 +137,7 @@ def test_a_finished_recipe_is_passed_over(runs: Path) -> None:
 # ------------------------------------------------------------------------------------------------- small recipes
 
 TINY = {
-    "collect": {"n": 20, "sampling_steps": 1, "batch_size": 10, "shard_size": 10},
+    "collect": {"n": 20, "num_inference_steps": 1, "batch_size": 10, "shard_size": 10},
     "train": {
         "architecture": "tokens",
         "sizes": {"width": 16, "depth": 1, "heads": 2},
@@ -206,7 +206,7 @@ def collect_alone(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def reusing(tmp_path: Path, prompts: str) -> tuple[Plan, Path]:
     """A plan of six pairs, beside a finished collection of as many in the same settings, of `prompts`."""
-    small = {**TINY, "collect": {"n": 6, "sampling_steps": 1, "shard_size": 8}, "reuse": [str(tmp_path / "other")]}
+    small = {**TINY, "collect": {"n": 6, "num_inference_steps": 1, "shard_size": 8}, "reuse": [str(tmp_path / "other")]}
     plan = make_plan(write(tmp_path, {"rows": {"NPNet": ROWS["NPNet"]}}, small), out=tmp_path / "runs")
     (collect,) = (stage for stage in plan.stages.values() if stage.name == "collect")
     commands.collect(**{**collect.options, "prompts": prompts, "out": tmp_path / "other"})

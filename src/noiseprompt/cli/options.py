@@ -12,7 +12,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ from noiseprompt.core.config import parse_yaml, read_yaml
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.specs import split_specs
 
+_RENAMED = {
+    "sampling_steps": "num_inference_steps (what had that name, the grid of re-denoise, is redenoise_steps)",
+}
+"""Former name of an option -> what to write now."""
 _NO_OPTIONS = ("help", "config", "print_config")
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 _LISTS = {str: 'names such as "a,b:x=1" or [a, b]', int: 'whole numbers such as "0-7" or [1, 5]'}
@@ -55,6 +59,8 @@ def read_options(
     for key, value in data.items():
         if key in (reserved or {}):
             mistakes.append(f"{where}{key}: {reserved[key]}")  # type: ignore[index]
+        elif now := renamed(str(key), known):
+            mistakes.append(f"{where}{key} is {now} now")
         elif key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
             mistakes.append(f"{where}no option {key}" + (f" (did you mean {close[0]}?)" if close else ""))
@@ -66,6 +72,12 @@ def read_options(
         elif parser.get_default(key) is not None:
             mistakes.append(f"{where}{key}: nothing (expected {wanted(known[key])})")
     return given, mistakes
+
+
+def renamed(key: str, known: Container[str]) -> str:
+    """What to write for an option that is called by a former name, or ""."""
+    now = _RENAMED.get(key, "")
+    return now if now.partition(" ")[0] in known and key not in known else ""
 
 
 def refuse(name: Path | str, mistakes: Sequence[str]) -> None:
@@ -113,11 +125,13 @@ def spelled_words(words: Sequence[str], known: Mapping[str, Any]) -> list[str]:
     """Words of a command line whose "--scorers a,b" and "--seeds=0-7" are lists as the parser reads them.
 
     Raises:
-        InputError: as `spelled`.
+        InputError: as `spelled`, or an option that has another name now.
     """
     made: list[str] = []
     for word in words:
         name, equals, value = word.partition("=")
+        if word.startswith("--") and (now := renamed(name[2:], known)):
+            raise InputError(f"option {name}", f"its new name --{now}")
         before = made[-1] if made else ""
         if word.startswith("--"):
             made.append(f"{name}={_spelled_word(known.get(name[2:]), value)}" if equals else word)

@@ -210,14 +210,21 @@ def read_record(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is damaged: {error}", "JSON", "choose a new folder") from error
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any], keys: Iterable[str] | None = None) -> list[str]:
+def differences(
+    there: Mapping[str, Any],
+    here: Mapping[str, Any],
+    keys: Iterable[str] | None = None,
+    told: Mapping[str, str] | None = None,
+) -> list[str]:
     """ "key: 1 there, 2 here" for every key whose values differ; one that is missing is None.
 
     Args:
         keys: those that are compared; all unless given.
+        told: key -> what a reader is told in its place.
     """
     compared = sorted(there.keys() | here.keys()) if keys is None else keys
-    return [f"{k}: {there.get(k)!r} there, {here.get(k)!r} here" for k in compared if there.get(k) != here.get(k)]
+    changed = [k for k in compared if there.get(k) != here.get(k)]
+    return [f"{(told or {}).get(k, k)}: {there.get(k)!r} there, {here.get(k)!r} here" for k in changed]
 
 
 def refuse_changes(where: Path, changes: Sequence[str], there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

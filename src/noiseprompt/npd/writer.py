@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class NpdWriter:
         latent_shape: (C, H, W) of one noise.
         store_source: keep the source noise too instead of regenerating it from its seed; doubles the size.
         shard_size: pairs a shard.
+        recorded: what the user calls a setting -> its name in `settings`, where they differ; for messages.
 
     A shard that is short (the last one, or one committed early by `flush`) is filled up before the next begins, and a
     missing shard is written again, so that the files depend only on the pairs and their order.
@@ -54,6 +55,7 @@ class NpdWriter:
         *,
         store_source: bool = False,
         shard_size: int = 64,
+        recorded: Mapping[str, str] | None = None,
     ) -> None:
         if shard_size < 1:
             raise InputError(f"shard_size {shard_size}", "at least 1")
@@ -62,6 +64,7 @@ class NpdWriter:
         self.shard_size = shard_size
         own = {"latent_shape": latent_shape, "store_source": store_source, "shard_size": shard_size}
         self.settings = to_dict({"scorers": [], **settings, **own, "schema_version": SCHEMA_VERSION})
+        self._called = {there: name for name, there in (recorded or {}).items()}
         self._schema = schema(self.latent_shape, self.settings["scorers"], store_source)
         self.done: set[str] = set()
         """Ids of the pairs added, those committed earlier included."""
@@ -145,7 +148,8 @@ class NpdWriter:
         theirs = shard.settings
         names = {name: theirs[name] for name in _NAMES if name in theirs}
         self.settings = {**{key: value for key, value in self.settings.items() if key not in _NAMES}, **names}
-        refuse_changes(self.folder, differences(theirs, self.settings), theirs, self.settings)
+        told = {there: f"{name} (recorded as {there})" for there, name in self._called.items()}
+        refuse_changes(self.folder, differences(theirs, self.settings, told=told), theirs, self.settings)
 
     def _next(self) -> None:
         if self._open_shards:

@@ -257,9 +257,13 @@ class _Maker:
 
 
 def _as_written(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as plain data, a number with the digits of the recipe: 5 and 5.0 name folders of their own."""
-    plain = to_dict(config)
-    return {key: options[key] if key in options and options[key] == value else value for key, value in plain.items()}
+    """A configuration as plain data, a number with the digits of the recipe: 5 and 5.0 name folders of their own.
+
+    Settings that have been renamed keep the names of before, and so do the folders.
+    """
+    names = getattr(config, "recorded", {})
+    written = {key: options[key] if key in options and options[key] == v else v for key, v in to_dict(config).items()}
+    return {names.get(key, key): value for key, value in written.items()}
 
 
 def recipes_in(folder: Path) -> list[Path]:

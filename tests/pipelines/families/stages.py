@@ -48,7 +48,13 @@ def run_stages(
     common = [f"--model={model}", "--device=cpu", *options]
     scorer = ["--scorers+", "brightness"]
 
-    npd = [f"--prompts={prompts}", f"--out={out / 'npd'}", "--sampling_steps=2", "--batch_size=6", "--shard_size=6"]
+    npd = [
+        f"--prompts={prompts}",
+        f"--out={out / 'npd'}",
+        "--num_inference_steps=2",
+        "--batch_size=6",
+        "--shard_size=6",
+    ]
     assert main(["collect", *common, *npd, *scorer, *pixels]) == 0
     data = Npd(out / "npd")
     pairs = [data[i] for i in range(len(data))]

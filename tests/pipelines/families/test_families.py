@@ -288,7 +288,12 @@ def test_an_unknown_class_from_the_command_line(tmp_path, capsys):
             f"a {c} {shape}\n" for c in ("red", "blue", "green", "yellow") for shape in ("circle", "square", "star")
         )
     )
-    npd = [f"--prompts={tmp_path / 'prompts.txt'}", f"--out={tmp_path / 'npd'}", "--sampling_steps=2", "--device=cpu"]
+    npd = [
+        f"--prompts={tmp_path / 'prompts.txt'}",
+        f"--out={tmp_path / 'npd'}",
+        "--num_inference_steps=2",
+        "--device=cpu",
+    ]
     assert main(["collect", f"--model={folder}", *npd, "--scorers+", "shapes-preference"]) == 0
     training = [f"--npd={tmp_path / 'npd'}", f"--out={tmp_path / 'net'}", "--device=cpu", "--batch_size=1"]
     assert main(["train", f"--model={folder}", *training, "--validation_share=0.4"]) == 2

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError, StoreLockedError
-from noiseprompt.core.types import Prompt
+from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.noise.seeds import batch_noise, prompt_seed
 from noiseprompt.npd import Npd
 from noiseprompt.npd.verify import verify
@@ -23,7 +24,6 @@ from noiseprompt.pipelines import Pipeline
 from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.stages.collect.collect import CollectConfig, collect, find_teacher, pair_seeds, plan
 from noiseprompt.stages.collect.pairs import PairMaker
-from noiseprompt.stages.collect.settings import drawing
 from tests.npd_fakes import CONFIG, PROMPTS, SHAPE, Brightness, Darkness, FakePipeline, shards
 
 ROOT = Path(__file__).parents[3]
@@ -80,7 +80,7 @@ def test_text_is_encoded_once_a_batch(tmp_path):
         ({"guidance_scale": 5.5}, True, True),
         ({"guidance_scale": 5.5}, False, False),
         ({"guidance_scale": 5.0}, True, False),
-        ({"guidance_scale": 5.5, "sampling_steps": 20}, True, False),
+        ({"guidance_scale": 5.5, "num_inference_steps": 20}, True, False),
     ],
 )
 def test_first_step_is_shared_only_where_that_is_exact(tmp_path, change, can, shared):
@@ -97,9 +97,9 @@ def test_sharing_draws_the_same_images_with_the_world(monkeypatch):
     pipe = build_pipeline()
     pipe.set_progress_bar_config(disable=True)
     pipeline = Pipeline(pipe, name="tiny")
-    config = CollectConfig(guidance_scale=5.5, num_inference_steps=3, sampling_steps=3)
+    config = CollectConfig(guidance_scale=5.5, redenoise_steps=3, num_inference_steps=3)
     items = [(Prompt("a red circle"), 1), (Prompt("a blue square"), 2)]
-    maker = PairMaker(pipeline, [Brightness()], find_teacher(pipeline, config), drawing(config))
+    maker = PairMaker(pipeline, [Brightness()], find_teacher(pipeline, config), Sampling.of(config))
 
     def made() -> tuple[list, float]:
         before = pipeline.denoiser_calls
@@ -178,6 +178,7 @@ def test_batch_size_is_no_setting_but_the_rest_is(tmp_path):
         "seed": 1,
         "guidance_scale": 3.0,
         "invert_at": "published",
+        "redenoise_steps": 9,
         "num_inference_steps": 9,
         "store_source": True,
     }
@@ -192,6 +193,43 @@ def test_batch_size_is_no_setting_but_the_rest_is(tmp_path):
         run(tmp_path, pipeline=other)
     # a default written out is the same setting
     run(tmp_path, config=dataclasses.replace(CONFIG, guidance_scale=2.0, height=32, width=32))
+
+
+BEFORE = [
+    ({}, "e4cf8571f214"),
+    ({"guidance_scale": 5.5}, "85cbbd52f3c8"),
+    (
+        {
+            "redenoise_steps": 4,
+            "denoise_guidance_scale": 3.5,
+            "invert_guidance_scale": 2.0,
+            "invert_at": "published",
+            "num_inference_steps": 7,
+            "height": 32,
+        },
+        "f315d1a5cc7a",
+    ),
+    ({"method": "redenoise:rounds=2,steps=4,denoise_guidance_scale=7"}, "e51be5b6c00f"),
+]
+"""Settings, and the fingerprint that a version recorded which called the two numbers of steps otherwise."""
+
+
+@pytest.mark.parametrize(("change", "recorded"), BEFORE)
+def test_a_data_set_records_what_it_always_did(tmp_path, change, recorded):
+    run(tmp_path, PROMPTS[:2], dataclasses.replace(CONFIG, **change))
+    settings = Npd(tmp_path).settings
+    assert fingerprint(settings) == recorded
+    assert settings["sampling_steps"] == change.get("num_inference_steps", 10)
+    assert ("method" in settings) == ("method" in change)
+
+
+def test_the_command_of_before_does_not_continue_with_another_sampler(tmp_path):
+    """It said `num_inference_steps` for the grid of re-denoise, and `sampling_steps` for the sampler's."""
+    run(tmp_path, PROMPTS[:2], dataclasses.replace(CONFIG, redenoise_steps=4, num_inference_steps=10))
+    told = r"redenoise_steps \(recorded as num_inference_steps\): 4 there, 10 now; "
+    told += r"num_inference_steps \(recorded as sampling_steps\): 10 there, 4 now"
+    with pytest.raises(ConfigError, match=told):
+        run(tmp_path, config=dataclasses.replace(CONFIG, num_inference_steps=4))
 
 
 def test_a_hub_id_is_recorded_and_decides_nothing(tmp_path):

@@ -19,7 +19,7 @@ from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.stages.collect.collect import CollectConfig, collect
 
 PROMPTS = [Prompt(text) for text in ("a red circle", "a blue square", "two green stars")]
-CONFIG = CollectConfig(method="closed_form", guidance_scale=3.0, sampling_steps=2, batch_size=2)
+CONFIG = CollectConfig(method="closed_form", guidance_scale=3.0, num_inference_steps=2, batch_size=2)
 
 
 @pytest.fixture(scope="module")

@@ -318,6 +318,20 @@ def refusing(monkeypatch) -> list[str]:
     return ["standard", "refuses", "redenoise", "refuses-later"]
 
 
+def test_a_label_with_an_option_of_before_is_summed_up_and_reported(tmp_path: Path) -> None:
+    """Labels on disk are words: `steps` was `num_inference_steps` when the folder was made."""
+    label = "redenoise:num_inference_steps=4"
+    list(_run(tmp_path, methods=["standard", "redenoise:steps=4"]))
+    for path in [*tmp_path.glob("*.json"), *tmp_path.glob("*.jsonl")]:
+        path.write_text(path.read_text().replace("redenoise:steps=4", label))
+    assert list(summarize_run(tmp_path).methods) == ["standard", label]
+    assert label in report(tmp_path).read_text()
+    pipeline = FakePipeline()
+    list(_run(tmp_path, pipeline, methods=["standard", "redenoise:steps=4"]))  # goes on, under the new name
+    assert {r.method for r in read_results(tmp_path)} == {"standard", label, "redenoise:steps=4"}
+    assert pipeline.sampled == 14
+
+
 def _optional(out: Path, methods: list[str], prompts=PROMPTS):
     specs = [MethodSpec.parse(m) for m in methods]
     optional = [m for m in methods if m != "standard"]

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import Prompt
+from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npd import NpdWriter
 from noiseprompt.stages.collect.pairs import Item, PairMaker, Teacher, pair_id
-from noiseprompt.stages.collect.settings import CollectConfig, drawing, method_of, run_settings
+from noiseprompt.stages.collect.settings import CollectConfig, method_of, run_settings
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -77,10 +77,18 @@ def collect(
     """
     items = plan(prompts, config)
     teacher = find_teacher(pipeline, config)
-    maker = PairMaker(pipeline, scorers, teacher, drawing(config), guard)
+    maker = PairMaker(pipeline, scorers, teacher, Sampling.of(config), guard)
     settings = run_settings(pipeline, scorers, config, teacher)
     shape = pipeline.latent_shape(config.height, config.width)
-    with NpdWriter(out, settings, shape, store_source=config.store_source, shard_size=config.shard_size) as writer:
+    stored = NpdWriter(
+        out,
+        settings,
+        shape,
+        store_source=config.store_source,
+        shard_size=config.shard_size,
+        recorded=config.recorded,
+    )
+    with stored as writer:
         todo = [item for item in items if pair_id(item) not in writer.done]
         before, begun = len(items) - len(todo), time.perf_counter()
         committed, position = begun, 0
@@ -156,5 +164,5 @@ def find_teacher(pipeline: Pipeline, config: CollectConfig) -> Teacher:
     method = spec.build()
     if spec.swap or spec.shuffle or not method.teaches:
         raise InputError(f"method {config.method!r}", "one whose targets an NPNet can learn from, such as nlg")
-    method.prepare(pipeline, drawing(config))
+    method.prepare(pipeline, Sampling.of(config))
     return Teacher(spec, method)

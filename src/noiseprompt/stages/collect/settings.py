@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 REDENOISE = "redenoise"
 _OF_REDENOISE = {
-    "num_inference_steps": "steps",
+    "redenoise_steps": "steps",
     "denoise_guidance_scale": "denoise_guidance_scale",
     "invert_guidance_scale": "invert_guidance_scale",
     "invert_at": "invert_at",
@@ -37,12 +37,12 @@ class CollectConfig:
     Args:
         method: what makes the target noise: "redenoise", as in the paper, or another noise method with its options, as
             in "nlg:rounds=10". The four settings after it are re-denoise's alone.
-        num_inference_steps: of the grid on which re-denoise makes its one step down and up.
+        redenoise_steps: of the grid on which re-denoise makes its one step down and up.
         denoise_guidance_scale: of that step down.
         invert_guidance_scale: of that step up.
         invert_at: timestep of the inverting prediction, "paper" or "published".
-        sampling_steps: for drawing the image of the source and the image of the target.
-        guidance_scale: for drawing these two.
+        num_inference_steps: of the sampler, for the image of the source and the image of the target.
+        guidance_scale: of the sampler.
         seed: of the run; assigns each prompt without a seed of its own one in `seed_range`.
         seed_range: of the seeds that are assigned, both ends included.
         seeds_per_prompt: pairs a prompt, with different seeds.
@@ -54,11 +54,11 @@ class CollectConfig:
     """
 
     method: str = REDENOISE
-    num_inference_steps: int | None = None
+    redenoise_steps: int | None = None
     denoise_guidance_scale: float | None = None
     invert_guidance_scale: float | None = None
     invert_at: InvertAt = "paper"
-    sampling_steps: int | None = None
+    num_inference_steps: int | None = None
     guidance_scale: float | None = None
     seed: int = 0
     seed_range: tuple[int, int] = PAPER_SEEDS
@@ -69,10 +69,11 @@ class CollectConfig:
     height: int | None = None
     width: int | None = None
 
-
-def drawing(config: CollectConfig) -> Sampling:
-    """How the images of a pair are drawn."""
-    return Sampling(config.guidance_scale, config.sampling_steps, config.height, config.width)
+    recorded: ClassVar[Mapping[str, str]] = {
+        "redenoise_steps": "num_inference_steps",
+        "num_inference_steps": "sampling_steps",
+    }
+    """Setting -> its name of before, which data sets (and the names of folders) keep."""
 
 
 def method_of(config: CollectConfig) -> MethodSpec:
@@ -104,15 +105,12 @@ def run_settings(
     if len(set(names)) != len(names):
         raise InputError(f"scorers {', '.join(names)}", "each scorer once")
     name = public_name(pipeline.name)
-    drawn = drawing(config).resolve(pipeline.family, pipeline.default_size)
+    drawn = Sampling.of(config).resolve(pipeline.family, pipeline.default_size)
     unsaid = ("batch_size", "method", *_OF_REDENOISE)
+    own = {key: value for key, value in to_dict(config).items() if key not in unsaid}
+    own = {**own, **vars(drawn), **_method_settings(pipeline, config, teacher)}
     return {
-        **{key: value for key, value in to_dict(config).items() if key not in unsaid},
-        "guidance_scale": drawn.guidance_scale,
-        "sampling_steps": drawn.num_inference_steps,
-        "height": drawn.height,
-        "width": drawn.width,
-        **_method_settings(pipeline, config, teacher),
+        **{CollectConfig.recorded.get(key, key): value for key, value in own.items()},
         "pipeline": Path(pipeline.name).name,
         "family": pipeline.family.name,
         "dtype": str(pipeline.dtype).removeprefix("torch."),
