@@ -93,9 +93,9 @@ def test_exported_folder_is_complete_or_refused(run: Path, tmp_path: Path) -> No
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     found = load_features(f"shapes-features:folder={out}").features(images)
     network = features.FeatureNet()
-    average = features.Ema(network, TOY.ema_decay)
+    average = features.average_of(network, TOY.ema_decay)
     average.load_state_dict(torch.load(run / "features.pt", weights_only=True)["ema"])
-    average.copy_to(network)
+    average.apply()
     with torch.no_grad():
         exact = network.features(torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1)
     np.testing.assert_allclose(found, exact, atol=0.02 * exact.abs().max())  # rounded to fp16

@@ -11,13 +11,14 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
+from noiseprompt.core.averages import Average
 from noiseprompt.core.errors import ConfigError, DivergedError, StoreLockedError
 from noiseprompt.shapes import captions, model, scenes
 from noiseprompt.shapes.features import FeatureConfig, train_features
 from noiseprompt.shapes.phases import Layout, Phase, locate, loss_weights
 from noiseprompt.shapes.preference import PreferenceConfig, train_preference
 from noiseprompt.shapes.train_world import WorldConfig, draw_scenes, export, normalise_latents, train_world
-from noiseprompt.shapes.training import Ema, loop, optimize
+from noiseprompt.shapes.training import average_of, loop, optimize
 
 PHASES = (
     Phase(3, 1e-3, 2, 0.5, 0.35, 0.1, decay_steps=9),
@@ -51,9 +52,9 @@ def test_an_interrupted_training_ends_with_the_same_weights_and_loads_in_plain_d
         pass
 
     calls = 0
-    original = Ema.update
+    original = Average.update
 
-    def dying(self: Ema, step: int) -> None:
+    def dying(self: Average, step: int) -> None:
         nonlocal calls
         calls += 1
         if calls in (2, 5):  # once in the autoencoder, once in the U-Net
@@ -61,7 +62,7 @@ def test_an_interrupted_training_ends_with_the_same_weights_and_loads_in_plain_d
         original(self, step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Ema, "update", dying)
+        patch.setattr(Average, "update", dying)
         for _ in range(3):
             try:
                 list(train_world(tmp_path / "parts", TOY))
@@ -155,7 +156,7 @@ def test_a_second_training_in_the_same_folder_is_refused_until_the_first_ends(tm
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     net = torch.nn.Linear(2, 1)
-    ema, optimizer = Ema(net, 0.9), torch.optim.SGD(net.parameters(), lr=0.1)
+    ema, optimizer = average_of(net, 0.9), torch.optim.SGD(net.parameters(), lr=0.1)
     state = {"model": net, "ema": ema, "optimizer": optimizer}
 
     def step_fn(step: int) -> float:

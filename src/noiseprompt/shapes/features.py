@@ -29,7 +29,7 @@ from noiseprompt.shapes import scenes, spoiling
 from noiseprompt.shapes.training import (
     CONFIG_FILE,
     KIND_SHARES,
-    Ema,
+    average_of,
     curve,
     load_average,
     loop,
@@ -193,7 +193,7 @@ def train_features(folder: Path, config: FeatureConfig) -> Iterator[dict]:
 def _train(folder: Path, config: FeatureConfig) -> Iterator[dict]:
     torch.manual_seed(config.seed)
     network = FeatureNet()
-    ema = Ema(network, config.ema_decay)
+    ema = average_of(network, config.ema_decay)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=1e-2, betas=(0.9, 0.99))
 
     def step_fn(step: int) -> float:
@@ -206,7 +206,7 @@ def _train(folder: Path, config: FeatureConfig) -> Iterator[dict]:
 
     state = {"model": network, "ema": ema, "optimizer": optimizer}
     yield from loop(folder, "features", config.steps, state, step_fn, config.checkpoint_seconds)
-    ema.copy_to(network)
+    ema.apply()
     yield {"stage": "validation", **validate(network, VALIDATION_SCENES)}
 
 

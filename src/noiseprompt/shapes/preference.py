@@ -28,7 +28,7 @@ from noiseprompt.shapes import scenes, spoiling
 from noiseprompt.shapes.training import (
     CONFIG_FILE,
     KIND_SHARES,
-    Ema,
+    average_of,
     curve,
     load_average,
     loop,
@@ -226,7 +226,7 @@ def train_preference(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
 def _train(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
     torch.manual_seed(config.seed)
     network = PreferenceNet(config.width, config.blocks)
-    ema = Ema(network, config.ema_decay)
+    ema = average_of(network, config.ema_decay)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=1e-2, betas=(0.9, 0.99))
     pictures, texts = _readings(config.batch_size)
     better, worse = (torch.tensor([pair[i] for pair in PAIRS]) for i in (0, 1))
@@ -243,7 +243,7 @@ def _train(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
 
     state = {"model": network, "ema": ema, "optimizer": optimizer}
     yield from loop(folder, "preference", config.steps, state, step_fn, config.checkpoint_seconds)
-    ema.copy_to(network)
+    ema.apply()
     result = validate(network, VALIDATION_PAIRS)
     replace(folder / "validation.json", json.dumps(result, indent=2))
     yield {"stage": "validation", **result}

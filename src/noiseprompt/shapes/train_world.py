@@ -19,7 +19,7 @@ from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
 from noiseprompt.shapes.phases import PHASES, Layout, Phase, locate, loss_weights
-from noiseprompt.shapes.training import CONFIG_FILE, KIND_SHARES, Ema, load_average, loop, optimize, to_tensor
+from noiseprompt.shapes.training import CONFIG_FILE, KIND_SHARES, average_of, load_average, loop, optimize, to_tensor
 from noiseprompt.shapes.world import NAME
 
 
@@ -71,7 +71,7 @@ def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
     """Autoencoder on rendered scenes: L1 + squared error and a faint KL term; ends with the measured scaling factor."""
     torch.manual_seed(config.seed)
     vae = model.build_vae().to(memory_format=torch.channels_last)
-    ema = Ema(vae, 0.995)
+    ema = average_of(vae, 0.995)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=config.vae_lr, weight_decay=1e-4)
 
     def step_fn(step: int) -> float:
@@ -99,7 +99,7 @@ def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
         step_fn,
         config.checkpoint_seconds,
     )
-    ema.copy_to(vae)
+    ema.apply()
     vae.save_pretrained(folder / "vae")
 
 
@@ -151,7 +151,7 @@ def train_unet(folder: Path, config: WorldConfig) -> Iterator[dict]:
     unet = model.build_unet().to(memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # on CPUs faster than fused attention at these sizes
     both = torch.nn.ModuleList([text_encoder, unet])
-    ema = Ema(both, config.ema_decay)
+    ema = average_of(both, config.ema_decay)
     optimizer = torch.optim.AdamW(both.parameters(), lr=config.phases[0].lr, weight_decay=1e-2, betas=(0.9, 0.99))
     alphas = model.build_scheduler().alphas_cumprod
     weights = [loss_weights(alphas, phase.snr_floor) for phase in config.phases]

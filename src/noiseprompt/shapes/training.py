@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from noiseprompt.core.averages import Average
 from noiseprompt.core.errors import ConfigError, DivergedError
 from noiseprompt.core.files import append, make_folder, read_record, replace, replacing
 from noiseprompt.core.tables import table
@@ -79,30 +80,12 @@ def loop(
             yield record
 
 
-class Ema(torch.nn.Module):
-    """Exponential moving average of a module's parameters, with a warm start."""
-
-    def __init__(self, module: torch.nn.Module, decay: float) -> None:
-        super().__init__()
-        self.decay = decay
-        self.source = list(module.parameters())
-        self.average = torch.nn.ParameterList(
-            [torch.nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.source]
-        )
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for average, value in zip(self.average, self.source, strict=True):
-            average.lerp_(value, 1 - decay)
-
-    @torch.no_grad()
-    def copy_to(self, module: torch.nn.Module) -> None:
-        for target, value in zip(module.parameters(), self.average, strict=True):
-            target.copy_(value)
+def average_of(module: torch.nn.Module, decay: float) -> Average:
+    """Of a module's parameters, by the names that checkpoints have."""
+    return Average({f"average.{i}": value for i, value in enumerate(module.parameters())}, decay)
 
 
-def optimize(optimizer: torch.optim.Optimizer, ema: Ema, loss: torch.Tensor, lr: float, step: int) -> None:
+def optimize(optimizer: torch.optim.Optimizer, ema: Average, loss: torch.Tensor, lr: float, step: int) -> None:
     """One step down the gradient of `loss` at rate `lr`, its norm clipped to 1; the average follows.
 
     Raises:
@@ -112,7 +95,7 @@ def optimize(optimizer: torch.optim.Optimizer, ema: Ema, loss: torch.Tensor, lr:
         group["lr"] = lr
     optimizer.zero_grad()
     loss.backward()
-    norm = float(torch.nn.utils.clip_grad_norm_(ema.source, 1.0))
+    norm = float(torch.nn.utils.clip_grad_norm_(ema.sources.values(), 1.0))
     if not math.isfinite(loss.item()) or not math.isfinite(norm):
         raise DivergedError(step + 1, loss.item(), "train in a new folder with a lower learning rate")
     optimizer.step()
@@ -129,9 +112,9 @@ def load_average(folder: Path, stage: str, network: torch.nn.Module, ema_decay: 
     if not path.exists():
         raise ConfigError(f"{folder} holds no {path.name}", "a folder in which it was trained", "train it first")
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    ema = Ema(network, ema_decay)
+    ema = average_of(network, ema_decay)
     ema.load_state_dict(saved["ema"])
-    ema.copy_to(network)
+    ema.apply()
     return saved["step"]
 
 

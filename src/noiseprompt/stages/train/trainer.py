@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from noiseprompt.core.averages import Average
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import DivergedError, InputError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.files import append, replacing
@@ -60,7 +61,7 @@ class _Trainer:
         self.optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.raw = net
         self.net, self.optimizer = self.accelerator.prepare(net, self.optimizer)
-        self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        self.average = Average(net.state_dict(), config.ema_decay)
         self.batches = max(1, len(training) // config.batch_size)
         self.steps = self.batches * config.epochs
         self.step, self.best = 0, -math.inf
@@ -74,8 +75,7 @@ class _Trainer:
             state = torch.load(path, map_location="cpu", weights_only=True)  # it may come from another device
             self.raw.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
-            for name, value in self.average.items():
-                value.copy_(state["average"][name])
+            self.average.load_state_dict(state["average"])
             self.step, self.best = state["step"], state["best"]
 
     def _baseline(self, indices: np.ndarray) -> float:
@@ -144,20 +144,14 @@ class _Trainer:
         if not math.isfinite(value) or (norm is not None and not math.isfinite(norm)):
             raise DivergedError(self.step + 1, value, f"{_CALMER}; {self.out} keeps its last good checkpoint")
         self.optimizer.step()
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step)) if self.config.ema_decay else 0.0
-        with torch.no_grad():
-            for name, weight in self.raw.state_dict().items():
-                if weight.is_floating_point():
-                    self.average[name].lerp_(weight, 1 - decay)
-                else:
-                    self.average[name].copy_(weight)
+        self.average.update(self.step)
         return value
 
     @torch.no_grad()
     def _validate(self) -> float:
         """1 - MSE(predicted, target) / MSE(source, target) of the averaged weights on the validation pairs."""
         kept = {name: value.detach().clone() for name, value in self.raw.state_dict().items()}
-        self.raw.load_state_dict(self.average)
+        self.average.apply()
         self.raw.eval()
         error = unchanged = 0.0
         for start in range(0, len(self.validation), 64):
@@ -172,7 +166,7 @@ class _Trainer:
     def _save_net(self, name: str) -> None:
         if self.accelerator.is_main_process:
             net = build(self.raw.config)
-            net.load_state_dict(self.average)
+            net.load_state_dict(self.average.state_dict())
             net.save_pretrained(self.out / name)
 
     def _checkpoint(self) -> None:
@@ -181,7 +175,7 @@ class _Trainer:
         self._save_net("last")
         state = {
             "net": self.raw.state_dict(),
-            "average": self.average,
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "best": self.best,
