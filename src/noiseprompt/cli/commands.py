@@ -25,15 +25,11 @@ if TYPE_CHECKING:
 
 def _load(model: str, loading: ModelOptions | None) -> Pipeline:
     """The model, with the libraries' loading bars and remarks switched off."""
-    import diffusers
-    import transformers
-
     from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.loading import silence
     from noiseprompt.pipelines.options import ModelOptions
 
-    for library in (diffusers, transformers):
-        library.utils.logging.disable_progress_bar()
-        library.utils.logging.set_verbosity_error()
+    silence()
     return Pipeline.load(model, loading or ModelOptions())
 
 

@@ -23,6 +23,14 @@ FIX = (
 OFFLOADS = ("model", "sequential")
 
 
+def silence() -> None:
+    """Switch off the loading bars and remarks of diffusers and transformers; errors are still told."""
+    for name in ("diffusers", "transformers"):
+        logging = importlib.import_module(f"{name}.utils.logging")
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+
+
 def resolve(model: str | Path) -> str | Path:
     """A folder, or a hub id; "shapes" becomes the folder of the embedded world.
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import noiseprompt
+from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError, ModelMismatchError, NoiseError, NoisepromptError, ShapeError
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec, make_noise
@@ -113,6 +114,7 @@ def test_generate_writes_images_grid_and_a_record(pipe, npnet, tmp_path: Path) -
     pictures = [p for batch in generate(Pipeline(pipe), prompts, (0, 7), specs, config, out) for p in batch]
     assert len(pictures) == 12
     record = json.loads((out / "run.json").read_text())
+    assert record["versions"] == environment()  # as an evaluation records them
     assert [i["file"] for i in record["images"]] == [p.file for p in pictures]
     assert record["settings"]["num_inference_steps"] == 2 and record["seeds"] == [0, 7]
     assert record["changes"] == {}

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.config import to_dict
+from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import write_picture
@@ -184,11 +185,6 @@ def _record(
     pipeline: Pipeline, prompts: Any, specs: Any, config: GenerateConfig, drawn: Sequence[Picture]
 ) -> dict[str, Any]:
     """Everything the pictures depend on."""
-    import diffusers
-    import transformers
-
-    from noiseprompt import __version__
-
     family = pipeline.family
     return {
         "model": pipeline.name,
@@ -201,12 +197,7 @@ def _record(
         "settings": {**to_dict(config), **asdict(Sampling.of(config).resolve(family))},
         "device": str(pipeline.device),
         "dtype": str(pipeline.dtype).removeprefix("torch."),
-        "versions": {
-            "noiseprompt": __version__,
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-            "transformers": transformers.__version__,
-        },
+        "versions": environment(),
         "images": [{"file": p.file, "prompt": p.prompt.text, "seed": p.seed, "method": p.method} for p in drawn],
     }
 

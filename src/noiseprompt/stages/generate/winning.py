@@ -14,6 +14,7 @@ from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet.transfer import without_text
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.long_prompts import warn_cut
+from noiseprompt.pipelines.own_noise import own_noise
 
 if TYPE_CHECKING:
     from noiseprompt.npnet import NPNet
@@ -117,7 +118,7 @@ def _embeds(
 def _source_noise(
     pipeline: Pipeline, shape: tuple[int, ...], generator: Any, seeds: Sequence[int] | None
 ) -> torch.Tensor:
-    """(B, C, H, W) as the pipeline draws it from a generator: on the generator's device, in the pipeline's dtype."""
+    """(B, C, H, W) of the seeds, or as the pipeline draws it from a generator."""
     count = shape[0]
     if seeds is not None and generator is not None:
         raise InputError("both generator and seeds", "one of them")
@@ -125,22 +126,4 @@ def _source_noise(
         if len(seeds) != count:
             raise InputError(f"{len(seeds)} seeds for {count} images", "one seed an image")
         return batch_noise(seeds, shape[1:])
-    if isinstance(generator, Sequence) and len(generator) != count:
-        raise InputError(f"{len(generator)} generators for {count} images", "one, or one an image")
-    from diffusers.utils.torch_utils import randn_tensor
-
-    given = list(generator) if isinstance(generator, Sequence) else generator
-    _check_generators(given if isinstance(given, list) else [given], pipeline.device)
-    dtype = torch.float32 if pipeline.family.float32_latents else pipeline.dtype
-    return randn_tensor(shape, generator=given, device=pipeline.device, dtype=dtype)
-
-
-def _check_generators(generators: Sequence[torch.Generator | None], device: torch.device) -> None:
-    """Refuse generators that cannot draw for the pipeline: all of the CPU, or all of its own device."""
-    found = sorted({each.device.type for each in generators if each is not None})
-    if len(found) > 1 or not set(found) <= {"cpu", device.type}:
-        own = "" if device.type == "cpu" else f' or torch.Generator("{device.type}")'
-        raise InputError(
-            f"generators of {' and '.join(found)} for a pipeline on {device.type}",
-            f'generators of one device: torch.Generator("cpu"){own}',
-        )
+    return own_noise(pipeline, shape, generator)
