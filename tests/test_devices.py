@@ -17,7 +17,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.methods.table import METHODS
-from noiseprompt.noise import figures as diagnostics
+from noiseprompt.noise import figures
 from noiseprompt.noise.guard import inspect_noise
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npd import Npd
@@ -178,7 +178,7 @@ def test_every_method_is_drawn_by_generate_and_evaluate(npnet: Path, tmp_path: P
     config = EvaluateConfig(**options)
     records = list(evaluate(pipe, PROMPTS[:2], [Brightness()], specs, config, tmp_path / "e"))
     assert sorted(record.method for record in records) == sorted(spec.label for spec in specs)
-    assert len((tmp_path / "e" / diagnostics.FILE).read_text().splitlines()) == len(specs)
+    assert len((tmp_path / "e" / figures.FILE).read_text().splitlines()) == len(specs)
 
 
 @pytest.mark.parametrize("method", ["redenoise", "nlg:rounds=1"])
@@ -203,7 +203,7 @@ def test_pairs_are_collected_and_trained_on(method: str, tmp_path: Path, on_devi
 def test_figures_of_noise_on_both_devices(on_device) -> None:
     moved, source = (NOISE * 1.1).to(DEVICE), NOISE
     assert inspect_noise(moved, source).perturbation == pytest.approx(0.1, rel=1e-3)
-    assert diagnostics.measure(moved, source)["perturbation"] == pytest.approx([0.1, 0.1], rel=1e-3)
+    assert figures.measure(moved, source)["perturbation"] == pytest.approx([0.1, 0.1], rel=1e-3)
 
 
 # ----------------------------------------------------------------------------------------------------- winning noise

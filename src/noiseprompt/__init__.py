@@ -15,7 +15,7 @@ _PUBLIC = {
     "NPNet": "noiseprompt.npnet",
     "NoisepromptError": "noiseprompt.core.errors",
     "Npd": "noiseprompt.npd.reader",
-    "PairFilter": "noiseprompt.npd.reader",
+    "PairFilter": "noiseprompt.npd.filter",
     "Pipeline": "noiseprompt.pipelines.pipeline",
     "Prompt": "noiseprompt.core.types",
     "initial_noise": "noiseprompt.noise.seeds",

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from noiseprompt.cli import commands, main
-from noiseprompt.cli import score as score_command
+from noiseprompt.cli import commands, main, score
 from noiseprompt.core.config import parse_yaml
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.specs import split_specs
@@ -32,7 +31,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     for name in ("collect", "train", "evaluate"):
         monkeypatch.setattr(commands, name, recorder(getattr(commands, name)))
-    monkeypatch.setattr(score_command, "score", recorder(score_command.score))
+    monkeypatch.setattr(score, "score", recorder(score.score))
     return made
 
 

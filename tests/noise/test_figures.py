@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.noise import figures as diagnostics
+from noiseprompt.noise import figures
 
 
 def _white(*shape: int) -> torch.Tensor:
@@ -17,7 +17,7 @@ def _white(*shape: int) -> torch.Tensor:
 
 def test_white_noise_is_flat_and_uncorrelated() -> None:
     noise = _white(16, 4, 32, 32)
-    found = diagnostics.measure(noise, noise)
+    found = figures.measure(noise, noise)
     assert found["perturbation"] == [0.0] * 16
     assert found["std"] == pytest.approx([1.0] * 16, abs=0.06)
     assert np.mean(found["neighbour"]) == pytest.approx(0, abs=0.01)
@@ -28,22 +28,22 @@ def test_the_perturbation_is_the_relative_norm_of_the_change() -> None:
     noise, change = _white(2, 4, 8, 8), torch.zeros(2, 4, 8, 8, dtype=torch.float64)
     change[1, 0, 0, 0] = 0.5
     norm = float((noise[1] ** 2).sum()) ** 0.5
-    assert diagnostics.measure(noise + change, noise)["perturbation"] == pytest.approx([0.0, 0.5 / norm])
-    assert diagnostics.measure(1.02 * noise, noise)["perturbation"] == pytest.approx([0.02, 0.02])
+    assert figures.measure(noise + change, noise)["perturbation"] == pytest.approx([0.0, 0.5 / norm])
+    assert figures.measure(1.02 * noise, noise)["perturbation"] == pytest.approx([0.02, 0.02])
 
 
 def test_neighbours_of_a_moving_average_are_correlated() -> None:
     noise = _white(8, 4, 64, 64)
     smooth = (noise + noise.roll(1, -1)) / 2**0.5  # correlation 1/2 across, 0 down
-    assert np.mean(diagnostics.measure(smooth, noise)["neighbour"]) == pytest.approx(0.25, abs=0.01)
+    assert np.mean(figures.measure(smooth, noise)["neighbour"]) == pytest.approx(0.25, abs=0.01)
 
 
 @pytest.mark.parametrize(("wave", "band"), [(1, 0), (6, 3), (15, 7), (16, 7)])
 def test_a_wave_lands_in_its_band(wave: int, band: int) -> None:
     x = np.arange(32)
     noise = np.tile(np.cos(2 * np.pi * wave * x / 32), (1, 1, 32, 1))
-    assert int(np.argmax(diagnostics.spectrum(noise))) == band
-    assert diagnostics.BANDS[band] == pytest.approx(wave / 32, abs=1 / 32)
+    assert int(np.argmax(figures.spectrum(noise))) == band
+    assert figures.BANDS[band] == pytest.approx(wave / 32, abs=1 / 32)
 
 
 def test_power_adds_up_over_all_frequencies() -> None:
@@ -51,30 +51,30 @@ def test_power_adds_up_over_all_frequencies() -> None:
     power = np.abs(np.fft.fft2(noise)) ** 2 / 256
     radius = np.hypot(np.fft.fftfreq(16)[:, None], np.fft.fftfreq(16)[None])
     inside = (radius >= 0.25) & (radius < 0.3125)
-    assert diagnostics.spectrum(noise)[4] == pytest.approx(power[0, 0][inside].mean())
+    assert figures.spectrum(noise)[4] == pytest.approx(power[0, 0][inside].mean())
 
 
 def test_lines_are_read_back_and_the_last_of_a_batch_counts(tmp_path: Path) -> None:
     noise = _white(3, 4, 16, 16)
-    old = diagnostics.record("m", 0, diagnostics.measure(2 * noise, noise))
+    old = figures.record("m", 0, figures.measure(2 * noise, noise))
     new = [
-        diagnostics.record("m", 0, diagnostics.measure(1.1 * noise, noise)),
-        diagnostics.record("m", 1, diagnostics.measure(1.3 * noise[:1], noise[:1])),
+        figures.record("m", 0, figures.measure(1.1 * noise, noise)),
+        figures.record("m", 1, figures.measure(1.3 * noise[:1], noise[:1])),
     ]
-    (tmp_path / diagnostics.FILE).write_text(old + "".join(new) + new[0][:40])  # the last line was torn
-    found = diagnostics.read(tmp_path)["m"]
+    (tmp_path / figures.FILE).write_text(old + "".join(new) + new[0][:40])  # the last line was torn
+    found = figures.read(tmp_path)["m"]
     assert found["images"] == 4
     assert found["perturbation"][0] == pytest.approx((3 * 0.1 + 0.3) / 4, abs=1e-5)
     assert found["spectrum"][3] == pytest.approx(
-        (3 * 1.21 * diagnostics.spectrum(noise.numpy())[3] + 1.69 * diagnostics.spectrum(noise[:1].numpy())[3]) / 4,
+        (3 * 1.21 * figures.spectrum(noise.numpy())[3] + 1.69 * figures.spectrum(noise[:1].numpy())[3]) / 4,
         abs=1e-5,
     )
-    assert diagnostics.read(tmp_path / "nothing") == {}
+    assert figures.read(tmp_path / "nothing") == {}
 
 
 def test_bands_without_a_frequency_are_none(tmp_path: Path) -> None:
     noise = _white(2, 4, 4, 4)
-    (tmp_path / diagnostics.FILE).write_text(diagnostics.record("m", 0, diagnostics.measure(noise, noise)))
-    spectrum = diagnostics.read(tmp_path)["m"]["spectrum"]
+    (tmp_path / figures.FILE).write_text(figures.record("m", 0, figures.measure(noise, noise)))
+    spectrum = figures.read(tmp_path)["m"]["spectrum"]
     assert spectrum[1] is None
     assert spectrum[4] is not None

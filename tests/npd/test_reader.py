@@ -15,9 +15,9 @@ import pytest
 from noiseprompt.core.errors import ConfigError, InputError, ShapeError, StoreError, StoreLockedError, UnknownNameError
 from noiseprompt.noise import initial_noise
 from noiseprompt.npd import Npd, NpdWriter, PairFilter
-from noiseprompt.npd import format as npd_format
-from noiseprompt.npd import info as npd_tools
 from noiseprompt.npd.export import export
+from noiseprompt.npd.format import read_shard, shard_bytes
+from noiseprompt.npd.info import filter_rates, info
 from noiseprompt.npd.verify import verify
 from tests.npd_fakes import SHAPE, pair, shards
 
@@ -116,13 +116,13 @@ def test_bad_filters(tmp_path):
 
 
 def test_info(tmp_path):
-    found = npd_tools.info(write(tmp_path))
+    found = info(write(tmp_path))
     assert (found["pairs"], found["usable"], found["shards"]) == (6, 5, 2)
     assert found["rejected"] == {"target noise is not finite": 1}
     assert found["scores"]["a"]["gain"] == pytest.approx((0.125 - 0.25 + 0 + 0.0625 + 2) / 5)
     rates = found["filter_rates"]
     assert rates["a"] == pytest.approx({0.0: 0.4, 0.005: 0.4, 0.01: 0.4, 0.02: 0.4})
-    assert npd_tools.filter_rates(Npd(tmp_path), [0.0625])["a"] == pytest.approx({0.0625: 0.6})
+    assert filter_rates(Npd(tmp_path), [0.0625])["a"] == pytest.approx({0.0625: 0.6})
     assert rates["a+b"][0.0] == pytest.approx(1.0)
     assert rates["any of a, b"][0.0] == pytest.approx(0.2)
 
@@ -232,13 +232,13 @@ def test_one_flipped_bit_of_a_target_is_found(tmp_path):
 def test_verify_names_every_wrong_row(tmp_path):
     write(tmp_path)
     assert verify(tmp_path) == []
-    shard = npd_format.read_shard(tmp_path / "shard-000000.arrow")
+    shard = read_shard(tmp_path / "shard-000000.arrow")
     rows = shard.batch.to_pylist()
     rows[0]["source_digest"] = "0" * 16
     rows[1]["target"] = np.full(SHAPE, np.nan, np.float16).tobytes()
     rows[2]["id"] = rows[3]["id"]
     rows[3]["score_target.b"] = None
-    data = npd_format.shard_bytes(rows, shard.batch.schema, shard.settings)
+    data = shard_bytes(rows, shard.batch.schema, shard.settings)
     (tmp_path / "shard-000000.arrow").write_bytes(data)
     problems = "\n".join(verify(tmp_path))
     for expected in ("noise of its seed", "target is not finite", "does not belong", "is in", "score is missing"):
@@ -248,13 +248,13 @@ def test_verify_names_every_wrong_row(tmp_path):
 
 
 def test_no_data_set(tmp_path):
-    for read in (Npd, npd_tools.info, verify):
+    for read in (Npd, info, verify):
         with pytest.raises(StoreError, match="Collect one first"):
             read(tmp_path / "nothing")
 
 
 def test_newer_version_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(npd_format, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr("noiseprompt.npd.format.SCHEMA_VERSION", 2)
     write(tmp_path)
     monkeypatch.undo()
     with pytest.raises(StoreError, match="version 2"):

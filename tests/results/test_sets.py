@@ -13,7 +13,7 @@ from scipy import linalg
 from noiseprompt.core.errors import InputError, UnknownNameError
 from noiseprompt.core.types import EvalResult, Prompt
 from noiseprompt.methods.base import MethodSpec
-from noiseprompt.results import sets as set_metrics
+from noiseprompt.results import sets
 from noiseprompt.results.folder import read_results
 from noiseprompt.results.statistics import paired_bootstrap, sign_flip_test
 from noiseprompt.results.summarize import summarize
@@ -44,7 +44,7 @@ class CornerFeatures:
 
     def features(self, images: np.ndarray) -> np.ndarray:
         assert images.dtype == np.uint8
-        assert len(images) <= set_metrics.BATCH
+        assert len(images) <= sets.BATCH
         type(self).looked_at += len(images)
         return images[:, 0, :3].reshape(len(images), 9).astype(np.float32) / 255 * self.scale
 
@@ -159,9 +159,9 @@ def test_new_weights_in_the_same_place_make_new_features(tmp_path: Path, referen
     list(_run(out, reference))
 
     def spread() -> float:
-        sets = set_metrics.measure(out, f"corner:path={weights}", str(reference))
-        assert sets is not None
-        return float(np.mean(list(sets.diversity["standard"].values())))
+        found = sets.measure(out, f"corner:path={weights}", str(reference))
+        assert found is not None
+        return float(np.mean(list(found.diversity["standard"].values())))
 
     before = spread()
     weights.write_text("10.0")
@@ -185,7 +185,7 @@ def test_killed_among_the_features_loses_nothing(tmp_path: Path, monkeypatch) ->
     whole, out = tmp_path / "whole", tmp_path / "run"
     list(_run(whole))
     calls = []
-    write = set_metrics._write
+    write = sets._write
 
     def dies(*arguments):
         calls.append(arguments)
@@ -193,7 +193,7 @@ def test_killed_among_the_features_loses_nothing(tmp_path: Path, monkeypatch) ->
             raise KeyboardInterrupt
         write(*arguments)
 
-    monkeypatch.setattr(set_metrics, "_write", dies)
+    monkeypatch.setattr(sets, "_write", dies)
     with pytest.raises(KeyboardInterrupt):
         list(_run(out))
     monkeypatch.undo()
@@ -246,7 +246,7 @@ def test_the_worlds_reference_shows_the_prompts() -> None:
 
 def test_prompts_the_world_cannot_show_have_no_reference(tmp_path: Path) -> None:
     list(_run(tmp_path))
-    found = set_metrics.measure(tmp_path, "corner", world=True)
+    found = sets.measure(tmp_path, "corner", world=True)
     assert found is not None
     assert (found.reference.reference, found.reference.reference_images) == ("", 0)
     assert found.figures["standard"].fid is None

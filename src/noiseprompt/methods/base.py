@@ -18,8 +18,7 @@ from noiseprompt.noise.seeds import check_noise
 if TYPE_CHECKING:
     import torch
 
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
 class NoiseMethod(ABC):

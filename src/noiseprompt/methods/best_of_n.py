@@ -15,8 +15,7 @@ from noiseprompt.methods.judging import load_judge, prompts_of
 from noiseprompt.noise.fresh import fresh_noise
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
 @dataclass

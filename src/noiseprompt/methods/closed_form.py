@@ -14,8 +14,7 @@ from noiseprompt.methods.gap import guidance_gap, levels_of, require_guidance
 from noiseprompt.noise.moves import closed_form
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
 @dataclass(frozen=True)

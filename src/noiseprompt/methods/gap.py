@@ -11,8 +11,7 @@ import torch
 from noiseprompt.core.errors import InputError
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 LOW, HIGH = 2.0, 3.0
 """Two guidance scales one apart, both above 1, so that both calls of the pipeline ask the denoiser the same."""

@@ -18,8 +18,7 @@ from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.pipelines.gradients import chunks, record_call, require_unet
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
 @dataclass

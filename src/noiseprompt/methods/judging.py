@@ -9,8 +9,7 @@ from noiseprompt.core.types import Prompt
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
 def load_judge(method: str, scorer: str | None, pipeline: Pipeline) -> Any:

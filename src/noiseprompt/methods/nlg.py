@@ -13,8 +13,7 @@ from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.gap import guidance_gap, require_guidance
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
 @dataclass

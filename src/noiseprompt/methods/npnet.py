@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from noiseprompt.npnet.base import NPNet
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
 class NpnetMethod(NoiseMethod):

@@ -12,8 +12,7 @@ from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
 @dataclass(frozen=True)

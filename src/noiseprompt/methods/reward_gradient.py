@@ -19,8 +19,7 @@ from noiseprompt.pipelines.gradients import UnetCall, chunks, draw, record_call,
 
 if TYPE_CHECKING:
     from noiseprompt.core.types import Prompt
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 LATENT_VALUES = 16_384
 """Of Stable Diffusion at 512 pixels, for which `grad_clip` is published."""

@@ -9,8 +9,7 @@ from noiseprompt.methods.base import NoiseMethod
 if TYPE_CHECKING:
     import torch
 
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
 class Standard(NoiseMethod):

@@ -14,10 +14,7 @@ import pyarrow as pa
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
-from noiseprompt.npd.format import SCHEMA_VERSION, digest, present_shards, read_shard, shard_path
-from noiseprompt.npd.writer import NpdWriter
-
-__all__ = ["SCHEMA_VERSION", "Npd", "NpdWriter", "PairFilter"]
+from noiseprompt.npd.format import digest, present_shards, read_shard, shard_path
 
 
 class Npd:

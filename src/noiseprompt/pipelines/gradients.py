@@ -12,7 +12,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.pipelines.drivers import counted
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines.families.embeds import TextEmbeds
     from noiseprompt.pipelines.pipeline import Pipeline
 
 CHUNK = 65_536

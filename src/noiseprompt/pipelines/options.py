@@ -17,7 +17,8 @@ from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.files import public_name
 from noiseprompt.pipelines.adapters import load_loras, lora_record, parse_lora, replace_unet
 from noiseprompt.pipelines.controlnet import with_controlnet
-from noiseprompt.pipelines.families import Family, find_family
+from noiseprompt.pipelines.families import find_family
+from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.loading import OFFLOADS, check_offload, load_diffusers, place, to_channels_last
 from noiseprompt.pipelines.samplers import SCHEDULES, check_schedule, make_scheduler, parse_scheduler
 

@@ -29,15 +29,13 @@ from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import calls
 from noiseprompt.pipelines.drivers import WithoutFirstStep
-from noiseprompt.pipelines.families import FAMILIES, find_family
+from noiseprompt.pipelines.families import find_family
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions, load
 from noiseprompt.pipelines.samplers import schedule_arguments
-
-__all__ = ["FAMILIES", "Family", "Pipeline", "TextEmbeds"]
 
 
 class Pipeline:

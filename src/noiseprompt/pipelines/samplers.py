@@ -8,7 +8,8 @@ from typing import Any
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.registry import Registry
 from noiseprompt.core.specs import spec_options, split_spec
-from noiseprompt.pipelines.families import FAMILIES, Family
+from noiseprompt.pipelines.families import FAMILIES
+from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.levels import is_flow
 
 SCHEDULERS = Registry(

@@ -19,8 +19,6 @@ from noiseprompt.prompts.files import SUFFIXES, noun, read_rows, seed_of
 from noiseprompt.prompts.published import SETS, read_set
 from noiseprompt.shapes import world
 
-__all__ = ["PromptList", "load_prompts", "read_seeds", "source_kind", "wrong_prompt"]
-
 TEXT_COLUMNS = ("prompt", "text", "caption")
 """Columns taken for the text where none is named, in this order."""
 

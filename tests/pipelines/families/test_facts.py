@@ -17,7 +17,8 @@ from diffusers.schedulers import AysSchedules
 
 from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptWarning
 from noiseprompt.pipelines import Pipeline, calls, loading
-from noiseprompt.pipelines.families import FAMILIES, Family, find_family, stable_diffusion
+from noiseprompt.pipelines.families import FAMILIES, find_family, stable_diffusion
+from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.long_prompts import TextWarning, warn_cut
 from noiseprompt.pipelines.samplers import check_schedule, make_scheduler
 from tests import tiny, tiny_flow

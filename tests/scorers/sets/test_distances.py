@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ShapeError, UnknownNameError
-from noiseprompt.scorers.sets import distances as sets
+from noiseprompt.scorers.sets import distances
 from noiseprompt.scorers.sets.distances import FeatureStore, diversity, fid, group, precision_recall
 from noiseprompt.scorers.sets.extractors import FeatureExtractor, load_features
 from noiseprompt.shapes import scenes
@@ -35,7 +35,7 @@ def test_fid_is_the_formula_with_scipy_s_root() -> None:
 
 
 def test_a_store_gives_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sets, "ROWS", 7)
+    monkeypatch.setattr(distances, "ROWS", 7)
     rows = _features(50, 2) + np.float32(1000)
     store = FeatureStore(5)
     for part in np.split(rows, [3, 4, 30]):
@@ -55,7 +55,7 @@ def test_a_store_gives_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_precision_and_recall_by_brute_force(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sets, "ROWS", 8)
+    monkeypatch.setattr(distances, "ROWS", 8)
     a, b = _features(30, 4), _features(45, 4, shift=0.7)[5:]
 
     def share(points: np.ndarray, around: np.ndarray) -> float:

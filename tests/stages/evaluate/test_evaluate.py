@@ -15,7 +15,7 @@ from noiseprompt.core.errors import ConfigError, InputError, NoiseError, StoreEr
 from noiseprompt.core.types import EvalResult, Prompt
 from noiseprompt.methods.base import MethodSpec, NoiseMethod
 from noiseprompt.methods.table import METHODS as REGISTRY
-from noiseprompt.noise import figures as diagnostics
+from noiseprompt.noise import figures
 from noiseprompt.noise.seeds import batch_noise, prompt_seed
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.results.folder import read_results
@@ -467,8 +467,8 @@ def test_noise_figures_are_recorded_once_an_image(whole: Path, tmp_path: Path, s
     lines = (tmp_path / "results.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "results.jsonl").write_bytes(b"".join(lines[:-2]))  # killed within a batch: it is drawn again
     list(_run(tmp_path))
-    assert diagnostics.read(tmp_path) == diagnostics.read(whole)
-    found = diagnostics.read(whole)
+    assert figures.read(tmp_path) == figures.read(whole)
+    found = figures.read(whole)
     assert {label: f["images"] for label, f in found.items()} == dict.fromkeys(METHODS, 14)
     assert found["standard"]["perturbation"] == found["redenoise:strength=0"]["perturbation"] == [0, 0, 0]
     assert found["redenoise"]["perturbation"][0] > 0

@@ -20,7 +20,7 @@ from noiseprompt.methods.base import MethodSpec
 from noiseprompt.results.folder import read_results
 from noiseprompt.stages.evaluate.evaluate import evaluate, summarize_run
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
-from noiseprompt.stages.report import svg as report_html
+from noiseprompt.stages.report import svg
 from noiseprompt.stages.report.report import report
 from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
 
@@ -229,7 +229,7 @@ def test_the_summary_can_be_made_again(folder: Path) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.037, 0.004), (20, 23), (0, 1e-6), (0, 12345)])
 def test_ticks_are_round_and_inside(low: float, high: float) -> None:
-    found = report_html.ticks(low, high)
+    found = svg.ticks(low, high)
     assert 2 <= len(found) <= 7
     assert all(low - 1e-9 <= t <= high + 1e-9 for t in found)
     steps = np.diff(found)
@@ -238,29 +238,30 @@ def test_ticks_are_round_and_inside(low: float, high: float) -> None:
 
 
 def test_charts_put_values_where_the_axis_says() -> None:
-    marks = [report_html.Mark("a", 0.1, 0.0, 0.2, style=0), report_html.Mark("b", -0.1, -0.2, 0.0, style=1)]
-    svg = report_html.gains("t", marks, "u")
+    marks = [svg.Mark("a", 0.1, 0.0, 0.2, style=0), svg.Mark("b", -0.1, -0.2, 0.0, style=1)]
+    drawn = svg.gains("t", marks, "u")
     ticks = {
-        float(t): float(x) for x, t in re.findall(r'<text x="([\d.]+)" y="98.0" text-anchor="middle" >(-?[\d.]+)<', svg)
+        float(t): float(x)
+        for x, t in re.findall(r'<text x="([\d.]+)" y="98.0" text-anchor="middle" >(-?[\d.]+)<', drawn)
     }
     assert {-0.2, -0.1, 0.0, 0.1, 0.2} <= set(ticks)
-    circle = re.search(r'<circle cx="([\d.]+)"', svg)
+    circle = re.search(r'<circle cx="([\d.]+)"', drawn)
     assert circle
     assert float(circle[1]) == pytest.approx(ticks[0.1], abs=0.2)
-    bars = report_html.win_bars("t", [("a", 30, 50, 20, "")])
+    bars = svg.win_bars("t", [("a", 30, 50, 20, "")])
     widths = [float(w) for w in re.findall(r'<rect [^>]*width="([\d.]+)" height="20.0"', bars)]
     assert [w / sum(widths) for w in widths] == pytest.approx([0.3, 0.5, 0.2], abs=1e-3)
 
 
 def test_a_single_mark_or_equal_values_draw() -> None:
-    mark = report_html.Mark("only", 0.5, x=20)
-    for svg in (
-        report_html.scatter("t", [mark, dataclasses.replace(mark, style=3)], "x", "y"),
-        report_html.gains("t", [mark], "u"),
+    mark = svg.Mark("only", 0.5, x=20)
+    for drawn in (
+        svg.scatter("t", [mark, dataclasses.replace(mark, style=3)], "x", "y"),
+        svg.gains("t", [mark], "u"),
     ):
-        assert "nan" not in svg
-        assert "inf" not in svg
-    assert "nan" not in report_html.grouped_bars("t", [("k", [report_html.Mark("zero", 0.0)])], "u")
+        assert "nan" not in drawn
+        assert "inf" not in drawn
+    assert "nan" not in svg.grouped_bars("t", [("k", [svg.Mark("zero", 0.0)])], "u")
 
 
 def test_several_runs_on_one_page(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.stages.evaluate.evaluate import evaluate
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
-from noiseprompt.stages.report import svg as report_html
+from noiseprompt.stages.report import svg
 from noiseprompt.stages.report.page import STYLE
 from noiseprompt.stages.report.report import report
 from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
@@ -94,9 +94,9 @@ def test_it_prints(browser, path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("high", [2.1e-4, 6.1e-5, 1e-9, 0.31, 200.0, 1.3e6])
 def test_the_last_label_of_an_axis_lies_inside_whatever_its_length(browser, high: float) -> None:
-    axis = report_html._x_axis(0, high, 40, report_html.WIDTH - 12, 0, 40, "seconds")
+    axis = svg._x_axis(0, high, 40, svg.WIDTH - 12, 0, 40, "seconds")
     page = browser.new_page(viewport={"width": 600, "height": 400})
-    page.set_content(f"<style>{STYLE}</style>{report_html._svg('an axis', 80, axis)}")
+    page.set_content(f"<style>{STYLE}</style>{svg._svg('an axis', 80, axis)}")
     outside = page.evaluate(
         """[...document.querySelectorAll('svg text')].filter(t => {
              const a = t.getBoundingClientRect(), b = t.ownerSVGElement.getBoundingClientRect();

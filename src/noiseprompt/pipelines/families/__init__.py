@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from noiseprompt.core.errors import ModelLoadError
-from noiseprompt.pipelines.families.base import Family, Variant
-from noiseprompt.pipelines.families.embeds import TextEmbeds
+from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.generic import Unusable, generic_family
-
-__all__ = ["FAMILIES", "FILES", "Family", "TextEmbeds", "Variant", "class_family", "find_family", "no_family"]
 
 FILES = (
     "stable_diffusion",

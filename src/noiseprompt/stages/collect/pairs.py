@@ -16,8 +16,7 @@ from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 
 if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.families import TextEmbeds
+    from noiseprompt.pipelines import Pipeline, TextEmbeds
     from noiseprompt.scorers.base import Scorer
 
 Item = tuple[Prompt, int]

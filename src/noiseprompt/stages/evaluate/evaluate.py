@@ -39,7 +39,6 @@ from noiseprompt.results.folder import (
     iter_results,
     note_refused,
     read_judging,
-    read_results,
     read_settings,
     resume,
     save_image,
@@ -54,7 +53,6 @@ from noiseprompt.stages.evaluate.plan import (
     JUDGING,
     EvaluateConfig,
     Item,
-    all_methods,
     check,
     extractor_name,
     plan,
@@ -64,16 +62,6 @@ from noiseprompt.stages.evaluate.plan import (
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.scorers.base import Scorer
-
-__all__ = [
-    "EvalProgress",
-    "EvaluateConfig",
-    "all_methods",
-    "evaluate",
-    "read_results",
-    "summarize",
-    "summarize_run",
-]
 
 
 @dataclass(frozen=True)

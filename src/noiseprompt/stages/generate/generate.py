@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from noiseprompt.core.types import Prompt
     from noiseprompt.pipelines import Pipeline
 
-__all__ = ["GenerateConfig", "Picture", "check", "generate", "grid", "parse_seeds", "plan"]
-
 MAX_SEEDS = 10_000
 
 DEFAULT_SEEDS = (0, 1, 2, 3)

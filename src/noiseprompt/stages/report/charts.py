@@ -12,7 +12,7 @@ from noiseprompt.results.names import control_of
 from noiseprompt.results.summary import ACCURACY, BASELINE, Comparison, Summary
 from noiseprompt.results.words import method_names, metric_name, number, rate_text
 from noiseprompt.shapes.world import CHECKER
-from noiseprompt.stages.report import svg as html
+from noiseprompt.stages.report import svg
 from noiseprompt.stages.report.svg import Mark
 
 POINTS = 1000
@@ -55,7 +55,7 @@ def _gains(title: str, rows: Mapping[str, Comparison | None], unit: str, summary
         for label, found in rows.items()
         if found and (gain := found.gain)
     ]
-    return html.gains(title, marks, unit) if marks else ""
+    return svg.gains(title, marks, unit) if marks else ""
 
 
 def cost(summary: Summary, unit: str) -> str:
@@ -75,7 +75,7 @@ def cost(summary: Summary, unit: str) -> str:
     n = max(method.metrics[main].n for method in summary.methods.values())
     words = "denoiser calls" if unit == "denoiser_calls" else "seconds"
     title = f"Quality against {words}, n = {n} prompts (bars: interval of the paired gain)"
-    return html.scatter(title, marks, f"{words} per image", f"mean {metric_name(main, summary)}")
+    return svg.scatter(title, marks, f"{words} per image", f"mean {metric_name(main, summary)}")
 
 
 def wins(summary: Summary) -> str:
@@ -89,7 +89,7 @@ def wins(summary: Summary) -> str:
     if not rows:
         return ""
     title = f"Won, tied and lost by {metric_name(main, summary)}, n = {max(sum(row[1:4]) for row in rows)} images"
-    return html.win_bars(title, rows)
+    return svg.win_bars(title, rows)
 
 
 def kinds(summary: Summary) -> str:
@@ -104,7 +104,7 @@ def kinds(summary: Summary) -> str:
         ]
         if marks:
             groups.append((f"{kind}, n = {max(row.n for row in present.values())} prompts", marks))
-    return html.grouped_bars("By category of prompt", groups, f"mean {metric_name(main, summary)}") if groups else ""
+    return svg.grouped_bars("By category of prompt", groups, f"mean {metric_name(main, summary)}") if groups else ""
 
 
 def scatter_metric(summary: Summary) -> str:
@@ -131,7 +131,7 @@ def score_charts(summary: Summary, scores: Mapping[str, Mapping[Key, float]]) ->
         part = f", {len(drawn)} of them drawn" if len(drawn) < len(common) else ""
         title = f"{names[label]}: {name}, n = {len(common)} images{part}, {above} above the line"
         points = [(base[key], own[key]) for key in drawn]
-        found.append(html.scores(title, points, style[label], f"{name} of standard", f"{name} of {names[label]}"))
+        found.append(svg.scores(title, points, style[label], f"{name} of standard", f"{name} of {names[label]}"))
     return found
 
 
@@ -144,7 +144,7 @@ def spectrum(summary: Summary, figures: Mapping[str, Mapping[str, Any]]) -> str:
         if label in names
     ]
     title = "Spectrum of the noise (white noise: 1)"
-    return html.curves(title, lines, BANDS, "radial frequency in cycles a latent pixel", "mean power")
+    return svg.curves(title, lines, BANDS, "radial frequency in cycles a latent pixel", "mean power")
 
 
 def shuffled(key: Key) -> str:

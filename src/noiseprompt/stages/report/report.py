@@ -14,11 +14,11 @@ from typing import Any
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.noise import figures as diagnostics
-from noiseprompt.results import words as wording
+from noiseprompt.results import words
 from noiseprompt.results.folder import iter_counted, read_settings
 from noiseprompt.results.names import display_names
 from noiseprompt.results.summary import BASELINE, Summary, read_summary
-from noiseprompt.stages.report import charts as report_charts
+from noiseprompt.stages.report import charts
 from noiseprompt.stages.report.page import page, table
 from noiseprompt.stages.report.pictures import Album, galleries
 
@@ -76,7 +76,7 @@ def report(
 def _markdown(title: str, runs: Sequence[_Run]) -> str:
     parts = [f"# {title}"]
     for run in runs:
-        parts += [f"## {run.name}: {run.title}", wording.markdown(run.summary).rstrip()]
+        parts += [f"## {run.name}: {run.title}", words.markdown(run.summary).rstrip()]
         rows = "\n".join(f"- {name}: {value}" for name, value in _flat_settings(run.settings))
         parts += [f"### Settings and versions\n\n{rows}"]
     return "\n\n".join(parts) + "\n"
@@ -86,13 +86,13 @@ def _overview(runs: Sequence[_Run]) -> str:
     """Every method of every run in one table, and where each run is further down."""
     rows = []
     for run in runs:
-        names, main = wording.method_names(run.summary), run.summary.main_metric
+        names, main = words.method_names(run.summary), run.summary.main_metric
         for label, method in run.summary.methods.items():
             row = method.metrics[main]
             found = row.against
-            gain = [wording.interval_text(found.gain, True), wording.p_text(found.p_holm)] if found else []
-            metric = wording.metric_name(main, run.summary)
-            rows.append([run.name, names[label], metric, str(row.n), wording.number(row.mean), *gain])
+            gain = [words.interval_text(found.gain, True), words.p_text(found.p_holm)] if found else []
+            metric = words.metric_name(main, run.summary)
+            rows.append([run.name, names[label], metric, str(row.n), words.number(row.mean), *gain])
     rows = [row + [""] * (7 - len(row)) for row in rows]
     links = "".join(
         f'<li><a href="#run{i}">{escape(run.name)}</a>: {escape(run.title)}</li>' for i, run in enumerate(runs)
@@ -107,25 +107,25 @@ def _section(run: _Run, index: int, several: bool, examples: int, random_example
     config = run.settings["settings"]["config"]
     facts = (
         f"{summary.prompts} prompts, {summary.images} images, guidance {config['guidance_scale']:g}, "
-        f"{config['num_inference_steps']} steps. Judge: {wording.metric_name(summary.main_metric, summary)}. "
-        f"{wording.power_sentence(summary)}"
+        f"{config['num_inference_steps']} steps. Judge: {words.metric_name(summary.main_metric, summary)}. "
+        f"{words.power_sentence(summary)}"
     )
-    items = "".join(f"<li>{escape(line)}</li>" for line in wording.headline(summary))
+    items = "".join(f"<li>{escape(line)}</li>" for line in words.headline(summary))
     parts = [f'<h2 id="run{index}">{escape(run.name)}</h2>'] if several else []
     parts += [f"<p>{escape(facts)}</p><ul>{items}</ul>", "<h3>Figures</h3>"]
     for metric in summary.metrics:
-        name = escape(wording.metric_name(metric, summary))
-        parts.append(f"<h4>{name}</h4>{table(wording.HEAD, wording.metric_rows(metric, summary))}")
-    parts.append(f'<p class="note">{escape(wording.reading(summary))}</p>')
+        name = escape(words.metric_name(metric, summary))
+        parts.append(f"<h4>{name}</h4>{table(words.HEAD, words.metric_rows(metric, summary))}")
+    parts.append(f'<p class="note">{escape(words.reading(summary))}</p>')
     if summary.kinds:
-        name = escape(wording.metric_name(summary.main_metric, summary))
+        name = escape(words.metric_name(summary.main_metric, summary))
         parts.append(f"<h4>By category of prompt: {name}</h4>")
-        parts.append(table(wording.kind_head(summary), wording.kind_rows(summary)))
-        parts.append(f'<p class="note">{escape(wording.KIND_NOTE)}</p>')
+        parts.append(table(words.kind_head(summary), words.kind_rows(summary)))
+        parts.append(f'<p class="note">{escape(words.KIND_NOTE)}</p>')
     if summary.sets:
-        parts.append(f"<h4>Distance and diversity</h4>{table(wording.SETS_HEAD, wording.sets_rows(summary))}")
-        parts.append(f'<p class="note">{escape(wording.sets_reading(summary.sets))}</p>')
-    parts.append(f'<h3>Charts</h3><div class="charts">{"".join(report_charts.charts(summary))}</div>')
+        parts.append(f"<h4>Distance and diversity</h4>{table(words.SETS_HEAD, words.sets_rows(summary))}")
+        parts.append(f'<p class="note">{escape(words.sets_reading(summary.sets))}</p>')
+    parts.append(f'<h3>Charts</h3><div class="charts">{"".join(charts.charts(summary))}</div>')
     parts.append(_score_section(run))
     parts.append(f"<h3>Pictures</h3>{galleries(album, summary, examples, random_examples)}")
     parts += [_noise_section(run), _settings_section(run)]
@@ -133,20 +133,20 @@ def _section(run: _Run, index: int, several: bool, examples: int, random_example
 
 
 def _score_section(run: _Run) -> str:
-    metric = report_charts.scatter_metric(run.summary)
+    metric = charts.scatter_metric(run.summary)
     scores: dict[str, dict[Any, float]] = {}
     for r in iter_counted(run.folder):
         scores.setdefault(r.method, {})[r.prompt_id, r.seed] = r.scores[metric]
-    charts = report_charts.score_charts(run.summary, scores)
-    if not charts:
+    drawn = charts.score_charts(run.summary, scores)
+    if not drawn:
         return ""
     note = "A dot is a prompt and seed; above the line the method scored higher than standard."
-    return f'<h3>Scores one by one</h3><p class="note">{note}</p><div class="charts">{"".join(charts)}</div>'
+    return f'<h3>Scores one by one</h3><p class="note">{note}</p><div class="charts">{"".join(drawn)}</div>'
 
 
 def _noise_section(run: _Run) -> str:
     """What the methods did to the noise; nothing for a run that recorded none."""
-    figures, names = diagnostics.read(run.folder), wording.method_names(run.summary)
+    figures, names = diagnostics.read(run.folder), words.method_names(run.summary)
     if not figures:
         return ""
     head = ("method", "images", "perturbation norm [5 %, 95 %]", "standard deviation", "neighbour correlation")
@@ -160,7 +160,7 @@ def _noise_section(run: _Run) -> str:
         "a standard deviation of 1, no correlation between neighbours and power 1 at every frequency; what differs is "
         "structure the method wrote into the noise."
     )
-    chart = report_charts.spectrum(run.summary, figures)
+    chart = charts.spectrum(run.summary, figures)
     return f'<h3>Noise</h3>{table(head, rows)}<p class="note">{note}</p><div class="charts">{chart}</div>'
 
 

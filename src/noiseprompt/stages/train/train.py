@@ -18,13 +18,11 @@ from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.files import claim, public_name
 from noiseprompt.npd import Npd
 from noiseprompt.stages.train.data import PairData, cache_embeds, check_model, select_pairs
-from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, learning_rate, network_config
+from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
 from noiseprompt.stages.train.trainer import _Trainer
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
-
-__all__ = ["TrainConfig", "TrainProgress", "learning_rate", "network_config", "train"]
 
 
 def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Iterator[TrainProgress]:
