@@ -30,7 +30,8 @@ from noiseprompt.core.types import Prompt
 from noiseprompt.noise import initial_noise
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.stages.collect.collect import CollectConfig, collect
+from noiseprompt.stages.collect.collect import collect
+from noiseprompt.stages.collect.settings import CollectConfig
 
 
 class Levels:

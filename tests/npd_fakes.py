@@ -16,7 +16,8 @@ import torch
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.stages.collect.collect import CollectConfig, collect
+from noiseprompt.stages.collect.collect import collect
+from noiseprompt.stages.collect.settings import CollectConfig
 
 SHAPE = (2, 4, 4)
 CONFIG = CollectConfig(batch_size=3, shard_size=4, num_inference_steps=10)

@@ -27,7 +27,8 @@ from noiseprompt.npnet.transfer import without_text
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.long_prompts import TextWarning
 from noiseprompt.scorers.table import SCORERS
-from noiseprompt.stages.collect.collect import CollectConfig, collect
+from noiseprompt.stages.collect.collect import collect
+from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.evaluate import evaluate
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
 from noiseprompt.stages.generate.generate import GenerateConfig, generate

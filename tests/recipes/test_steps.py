@@ -25,7 +25,7 @@ from noiseprompt.recipes.gather import gather
 from noiseprompt.recipes.plan import Plan, Stage, make_plan
 from noiseprompt.recipes.run import run
 from noiseprompt.recipes.steps import npd_folder, planned_ids, run_stages
-from noiseprompt.stages.collect.collect import CollectConfig
+from noiseprompt.stages.collect.settings import CollectConfig
 from tests.recipes.test_plan import TABLES, write
 
 SMOKED = ("table-11", "table-13", "figure-5")

@@ -76,8 +76,8 @@ def collect(
     from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.prompts import load_prompts
     from noiseprompt.scorers.base import load_scorers
-    from noiseprompt.stages.collect.collect import CollectConfig
     from noiseprompt.stages.collect.collect import collect as run
+    from noiseprompt.stages.collect.settings import CollectConfig
 
     listed = load_prompts(prompts, column=column, limit=n, model=model)
     if listed.duplicates:

@@ -49,7 +49,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         _HERE + "collect",
         "stage I: a noise prompt data set",
         (),
-        "noiseprompt.stages.collect.collect:CollectConfig",
+        "noiseprompt.stages.collect.settings:CollectConfig",
         ("verbose",),
     ),
     "train": Command(_HERE + "train", "stage II: an NPNet", (), "noiseprompt.stages.train.train:TrainConfig"),

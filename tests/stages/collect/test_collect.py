@@ -22,8 +22,9 @@ from noiseprompt.npd import Npd
 from noiseprompt.npd.verify import verify
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.shapes.model import build_pipeline
-from noiseprompt.stages.collect.collect import CollectConfig, collect, find_teacher, pair_seeds, plan
+from noiseprompt.stages.collect.collect import collect, find_teacher, pair_seeds, plan
 from noiseprompt.stages.collect.pairs import PairMaker
+from noiseprompt.stages.collect.settings import CollectConfig
 from tests.npd_fakes import CONFIG, PROMPTS, SHAPE, Brightness, Darkness, FakePipeline, shards
 
 ROOT = Path(__file__).parents[3]

@@ -16,7 +16,8 @@ from noiseprompt.npd import Npd
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.scorers.base import load_scorers
 from noiseprompt.shapes.model import build_pipeline
-from noiseprompt.stages.collect.collect import CollectConfig, collect
+from noiseprompt.stages.collect.collect import collect
+from noiseprompt.stages.collect.settings import CollectConfig
 
 PROMPTS = [Prompt(text) for text in ("a red circle", "a blue square", "two green stars")]
 CONFIG = CollectConfig(method="closed_form", guidance_scale=3.0, num_inference_steps=2, batch_size=2)
