@@ -18,6 +18,7 @@ from noiseprompt.noise import initial_noise
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.stages.collect.collect import collect
 from noiseprompt.stages.collect.settings import CollectConfig
+from noiseprompt.npd import NpdWriter
 
 SHAPE = (2, 4, 4)
 CONFIG = CollectConfig(batch_size=3, shard_size=4, num_inference_steps=10)
@@ -134,6 +135,23 @@ def pair(i: int, scores: dict[str, tuple[float, float]] | None = None, rejected:
 def shards(folder: Path) -> dict[str, bytes]:
     """File name -> bytes of every file that is not hidden."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+SETTINGS = {"scorers": ["a", "b"], "guidance": 5.5}
+SCORES = [(0.0, 0.125), (0.5, 0.25), (0.25, 0.25), (0.125, 0.1875), (-1.0, 1.0)]
+"""Of scorer a; scorer b judges the other way round, ten times as strongly. Exact in binary."""
+
+
+def pairs() -> list:
+    scored = [pair(i, {"a": (s, t), "b": (10 * t, 10 * s)}) for i, (s, t) in enumerate(SCORES)]
+    return [*scored, pair(5, rejected="target noise is not finite")]
+
+
+def write(folder: Path, shard_size: int = 4, store_source: bool = False) -> Path:
+    with NpdWriter(folder, SETTINGS, SHAPE, shard_size=shard_size, store_source=store_source) as writer:
+        for item in pairs():
+            writer.add(item)
+    return folder
 
 
 if __name__ == "__main__":  # python -m tests.npd_fakes FOLDER PAUSE

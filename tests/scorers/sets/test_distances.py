@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.stats
 import torch
 
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ShapeError, UnknownNameError
 from noiseprompt.scorers.sets import distances
-from noiseprompt.scorers.sets.distances import FeatureStore, diversity, fid, group, precision_recall
+from noiseprompt.scorers.sets.distances import FeatureStore, diversity, fid, frechet_distance, group, precision_recall
 from noiseprompt.scorers.sets.extractors import FeatureExtractor, load_features
 from noiseprompt.shapes import scenes
 
@@ -216,3 +218,22 @@ def test_inception_does_without_torchvision(tmp_path: Path, monkeypatch: pytest.
     assert not [name for name in sys.modules if name.startswith("torch_fidelity")]
     with pytest.raises(ModelLoadError, match="inception:path=FILE"):
         load_features(f"inception:path={tmp_path / 'nowhere.pth'}")
+
+
+def test_frechet_of_one_dimension() -> None:
+    assert frechet_distance([1.0], [[4.0]], [3.0], [[9.0]]) == pytest.approx((1 - 3) ** 2 + (2 - 3) ** 2)
+
+
+def test_frechet_is_scipys_square_root() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12)), rng.normal(size=(300, 12)) + 0.3
+    m1, m2, c1, c2 = a.mean(0), b.mean(0), np.cov(a.T), np.cov(b.T)
+    root = np.asarray(scipy.linalg.sqrtm(c1 @ c2)).real
+    expected = ((m1 - m2) ** 2).sum() + np.trace(c1 + c2 - 2 * root)
+    assert frechet_distance(m1, c1, m2, c2) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_of_singular_covariances() -> None:
+    c = np.diag([1.0, 0.0, 2.0])
+    assert frechet_distance(np.zeros(3), c, np.zeros(3), c) == pytest.approx(0, abs=1e-12)
+    assert frechet_distance(np.zeros(3), c, np.zeros(3), 4 * c) == pytest.approx(3.0)
