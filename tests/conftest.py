@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 _workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
 if _workers:  # not in the process that starts the workers: they inherit its environment
     # read by torch when it is first imported, in the processes that tests start too
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // int(_workers), 1)))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted evaluation."""
+    from tests.evaluation_runs import run  # not before the environment is set
+
+    out = tmp_path_factory.mktemp("whole")
+    list(run(out))
+    return out

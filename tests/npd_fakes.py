@@ -15,10 +15,10 @@ import torch
 
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
+from noiseprompt.npd import NpdWriter
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.stages.collect.collect import collect
 from noiseprompt.stages.collect.settings import CollectConfig
-from noiseprompt.npd import NpdWriter
 
 SHAPE = (2, 4, 4)
 CONFIG = CollectConfig(batch_size=3, shard_size=4, num_inference_steps=10)

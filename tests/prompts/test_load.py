@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from noiseprompt.core.errors import PromptError, UnknownNameError
+from noiseprompt.core.types import Prompt
 from noiseprompt.prompts import load_prompts
-from noiseprompt.prompts.load import source_kind
+from noiseprompt.prompts.load import source_kind, wrong_prompt
 from noiseprompt.prompts.published import SETS
 
 
@@ -49,3 +50,13 @@ def test_a_kind_of_zero_is_a_kind(tmp_path):
     path = tmp_path / "p.json"
     path.write_text('[{"prompt": "a", "kind": 0, "category": "x"}, {"prompt": "b", "kind": "", "category": "x"}]')
     assert [p.kind for p in load_prompts(str(path)).prompts] == ["0", "x"]
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 50])
+def test_the_wrong_prompt_is_never_the_same_text(n: int) -> None:
+    prompts = [Prompt(f"text {i}") for i in range(n)]
+    wrong = [wrong_prompt(prompts, i) for i in range(n)]
+    assert all(a.text != b.text for a, b in zip(prompts, wrong, strict=True))
+    assert {p.text for p in wrong} == {p.text for p in prompts}  # each once: the control has the same mix of prompts
+    repeated = [Prompt("same", seed=1), Prompt("other"), Prompt("same", seed=2)]
+    assert [wrong_prompt(repeated, i).text for i in range(3)] == ["other", "same", "other"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from noiseprompt.methods.base import MethodSpec
-from noiseprompt.results.names import control_of, display_names
+from noiseprompt.results.names import control_of, display_names, slug
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,10 @@ def test_names_stay_different() -> None:
     assert names["npnet:path=/y/run/best"] == "npnet (y/run/best)"
     same = ["npnet:path=/run/best", "npnet:path=run/best"]  # nothing but the whole label tells them apart
     assert list(display_names(same).values()) == same
+
+
+def test_slugs_differ_and_are_file_names() -> None:
+    labels = ["npnet:strength=1", "npnet:strength=-1", "npnet:path=a/b", "npnet:path=a_b", "npnet:path=A/b", "standard"]
+    assert len({slug(label).lower() for label in labels}) == len(labels)
+    assert all("/" not in slug(label) and ":" not in slug(label) for label in labels)
+    assert slug("standard") == "standard"

@@ -1,0 +1,102 @@
+"""What training reads: each pair with its own prompt, split by prompt, of the model it was collected with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from noiseprompt.core.errors import (
+    ConfigError,
+    InputError,
+    ModelMismatchError,
+)
+from noiseprompt.core.types import Prompt, ScoredPair
+from noiseprompt.noise import initial_noise
+from noiseprompt.npd import Npd, NpdWriter, PairFilter
+from noiseprompt.stages.train.data import PairData, cache_embeds, select_pairs
+from noiseprompt.stages.train.train import train
+from tests.train_fakes import CONFIG, SHAPE, FakePipeline, embedding, facts, write
+
+
+def test_each_pair_gets_its_own_prompt_encoded_once(npd: Npd, tmp_path: Path) -> None:
+    pipeline = FakePipeline()
+    embeds, rows = cache_embeds(npd, pipeline, tmp_path / "embeds.npy")
+    assert len(pipeline.encoded) == len(set(pipeline.encoded)) == 75
+    data = PairData(npd, embeds, rows)
+    chosen = np.array([3, 140, 77])
+    source, target, text = data.batch(chosen)
+    for k, i in enumerate(chosen):
+        pair = npd[int(i)]
+        np.testing.assert_array_equal(source[k].numpy(), initial_noise(pair.seed, SHAPE).numpy())
+        np.testing.assert_allclose(target[k].numpy(), pair.target)
+        np.testing.assert_allclose(text[k].numpy(), embedding(pair.prompt.text).astype(np.float16), atol=1e-6)
+
+
+def test_validation_shares_no_prompt_with_training(npd: Npd) -> None:
+    training, validation = select_pairs(npd, PairFilter(), 0.2)
+    prompts = npd.prompts()
+    assert not {prompts[i].text for i in training} & {prompts[i].text for i in validation}
+    assert len(training) + len(validation) == 150 and len(validation) > 10
+
+
+def test_filter_is_a_view_chosen_at_training(npd: Npd) -> None:
+    training, validation = select_pairs(npd, PairFilter(("judge",)), 0.2)
+    assert len(training) + len(validation) == 100
+    with pytest.raises(InputError, match="keeps 0 training"):
+        select_pairs(npd, PairFilter(("judge",), margin=5.0), 0.2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"family": "sdxl"}, "has family fake.*family sdxl"),
+        ({"weights": "0" * 12}, "has weights .*000000000000"),
+        ({"text_embeds": [77, 8]}, r"has text_embeds \[3, 8\].*\[77, 8\]"),
+    ],
+)
+def test_a_model_that_the_pairs_are_not_of_is_refused(tmp_path: Path, changed: dict, match: str) -> None:
+    npd = write(tmp_path / "npd", {**facts(FakePipeline()), **changed})
+    with pytest.raises(ModelMismatchError, match=match):
+        next(train(npd, FakePipeline(), CONFIG, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    next(train(write(tmp_path / "right", facts(FakePipeline())), FakePipeline(), CONFIG, tmp_path / "run"))
+
+
+def test_pairs_of_the_same_weights_in_lower_precision_are_accepted(tmp_path: Path) -> None:
+    half = FakePipeline()
+    half.denoiser.to(torch.bfloat16)
+    npd = write(tmp_path / "npd", facts(half, dtype="bfloat16"))
+    next(train(npd, FakePipeline(), CONFIG, tmp_path / "run"))
+    with pytest.raises(ModelMismatchError, match="bfloat16"):
+        next(train(npd, FakePipeline(seed=1), CONFIG, tmp_path / "other"))
+
+
+def test_text_of_another_encoder_or_of_other_long_prompts_is_not_taken_over(npd: Npd, tmp_path: Path) -> None:
+    next(train(npd, FakePipeline(), CONFIG, tmp_path / "run"))
+    long = FakePipeline()
+    long.long_prompts = "average"
+    for pipeline, name in ((FakePipeline(seed=1), "text_encoders"), (long, "long_prompts")):
+        with pytest.raises(ConfigError, match=rf"embeds\.npy was made with .*{name}"):
+            next(train(npd, pipeline, CONFIG, tmp_path / "run"))
+    (tmp_path / "run" / "embeds.json").unlink()  # a folder of an earlier version
+    next(train(npd, long, CONFIG, tmp_path / "run"))
+
+
+def test_embeddings_that_float16_cannot_hold_are_refused(npd: Npd, tmp_path: Path) -> None:
+    pipeline = FakePipeline()
+    pipeline.encode = lambda texts: SimpleNamespace(prompt_embeds=torch.full((len(texts), 3, 8), 7e4))
+    with pytest.raises(InputError, match="'prompt 0' is not finite in float16"):
+        cache_embeds(npd, pipeline, tmp_path / "embeds.npy")
+    assert not (tmp_path / "embeds.npy").exists()
+
+
+def test_stored_sources_are_what_is_trained_on(tmp_path: Path) -> None:
+    source = np.full(SHAPE, 0.5, np.float32)  # of no seed
+    with NpdWriter(tmp_path / "npd", {"scorers": []}, SHAPE, store_source=True) as writer:
+        writer.add(ScoredPair("a", Prompt("a"), 7, source, source + 1, {}))
+    batch = PairData(Npd(tmp_path / "npd"), np.zeros((1, 3, 8), np.float16), np.array([0])).batch(np.array([0]))
+    assert (batch[0] == 0.5).all() and batch[0].dtype == torch.float32
