@@ -14,12 +14,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import EvalResult
 from noiseprompt.results.statistics import paired_bootstrap, sign_flip_test, wilson
 from noiseprompt.results.summarize import summarize
-from noiseprompt.results.summary import (
-    ACCURACY,
-    Comparison,
-    Row,
-    summary_dict,
-)
+from noiseprompt.results.summary import ACCURACY, Comparison, Row, summary_dict
 from noiseprompt.results.words import kind_head, kind_rows, markdown
 from noiseprompt.stages.evaluate.evaluate import summarize_run
 

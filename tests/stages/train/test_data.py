@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.core.errors import (
-    ConfigError,
-    InputError,
-    ModelMismatchError,
-)
+from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
 from noiseprompt.npd import Npd, NpdWriter, PairFilter

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noiseprompt.core.errors import (
-    ConfigError,
-    InputError,
-)
+from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.npd import Npd
 from noiseprompt.stages.train.settings import TrainConfig, learning_rate
 from noiseprompt.stages.train.train import train

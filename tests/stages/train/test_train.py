@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noiseprompt.core.errors import (
-    ConfigError,
-    InputError,
-    StoreLockedError,
-)
+from noiseprompt.core.errors import ConfigError, InputError, StoreLockedError
 from noiseprompt.npd import Npd
 from noiseprompt.stages.train.train import train
 from tests.train_fakes import CONFIG, FakePipeline

@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.core.errors import (
-    DivergedError,
-    NoisepromptWarning,
-)
+from noiseprompt.core.errors import DivergedError, NoisepromptWarning
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
 from noiseprompt.stages.train.data import PairData
