@@ -21,3 +21,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
     list(run(out))
     return out
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An untrained world on disk: the commands meet the same loading code as for a 7 GB model."""
+    import torch
+
+    from noiseprompt.shapes.model import build_pipeline
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model") / "world"
+    build_pipeline().save_pretrained(folder)
+    return str(folder)

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 import yaml
 
-from noiseprompt.cli import main
-from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.npnet import build
 from noiseprompt.recipes.analysis import ANALYSES
 from noiseprompt.recipes.calls import stage_call
-from noiseprompt.recipes.plan import Plan, Stage, flatten, make_plan, merge, read_recipe, recipes_in
+from noiseprompt.recipes.plan import flatten, make_plan, merge, read_recipe, recipes_in
 from noiseprompt.scorers.table import SCORERS
 from noiseprompt.stages.train.settings import network_config
 
 TABLES = Path(__file__).parents[2] / "recipes" / "tables"
 FILES = recipes_in(TABLES)
+
 WANTED = [f"table-{n}" for n in range(1, 15)] + [f"figure-{n}" for n in (5, 6, 7, 8, 9, 10, 11, 15, 16)]
 
 
@@ -220,60 +220,3 @@ def test_mistakes_are_refused_before_anything_runs(
     with pytest.raises(InputError, match=message.replace("(", "\\(")):
         make_plan(path, on, out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
-
-
-def test_on_and_smoke_belong_to_recipes_with_rows(tmp_path: Path) -> None:
-    path = tmp_path / "story.yaml"
-    path.write_text("evaluate: {n: 1}\n")
-    from noiseprompt.recipes.run import run
-
-    with pytest.raises(ConfigError, match="a recipe with rows"):
-        run(path, smoke=True)
-
-
-# --------------------------------------------------------------------------------------------------------- needs
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-@pytest.mark.usefixtures("offline")
-def test_missing_weights_are_said_in_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["run", str(TABLES / "table-1.yaml"), "--on", "sdxl", "--out", str(tmp_path / "runs")]
-    assert main(words) == 2
-    error = capsys.readouterr().err
-    assert error.count("noiseprompt: error: needs weights: ") == 1 and error.count("\n") == 1
-    for name in (
-        "stabilityai/stable-diffusion-xl-base-1.0",
-        "Lykon/dreamshaper-xl-v2-turbo",
-        "hpsv2",
-        "sayakpaul/drawbench",
-    ):
-        assert name in error
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_the_world_needs_nothing(file: Path) -> None:
-    from noiseprompt.recipes.needs import find_missing
-
-    assert find_missing(make_plan(file, "shapes")) == []
-
-
-@pytest.mark.usefixtures("offline")
-def test_a_split_may_go_by_its_short_name_on_the_world_alone(tmp_path: Path) -> None:
-    from noiseprompt.recipes.needs import find_missing
-
-    plan = Plan("any", {}, "shapes", False, tmp_path)
-    plan.stages = {
-        Path(m): Stage("evaluate", Path(m), {"prompts": "test", "model": m}) for m in ("shapes", str(tmp_path))
-    }
-    assert find_missing(plan) == ["prompts test"]
-    del plan.stages[tmp_path]
-    assert find_missing(plan) == []

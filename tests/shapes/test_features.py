@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.cli import main
 from noiseprompt.core.errors import ConfigError, ModelLoadError
 from noiseprompt.scorers.sets.extractors import ShapesFeatures, load_features
 from noiseprompt.shapes import features, scenes
@@ -109,14 +108,6 @@ def test_exported_folder_is_complete_or_refused(run: Path, tmp_path: Path) -> No
     (tmp_path / "config.json").write_text((run / "config.json").read_text())
     with pytest.raises(ConfigError, match=r"features\.pt"):
         features.export(tmp_path, tmp_path / "out")
-
-
-def test_command_trains_and_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "VALIDATION_SCENES", 3)
-    arguments = ["--out", str(tmp_path / "run"), "--export", str(tmp_path / "out"), "--steps", "1", "--batch_size", "2"]
-    assert main(["shapes", "features", *arguments]) == 0
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert "1 of 1 steps of 2" in card and "| colours |" in card
 
 
 def test_shipped_network_is_small_and_sees() -> None:

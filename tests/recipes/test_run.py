@@ -1,0 +1,82 @@
+"""A recipe of one run of each stage: collect, train and evaluate, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from noiseprompt.cli import main
+from noiseprompt.core.errors import ConfigError
+from noiseprompt.npd import Npd
+
+
+def recipe(model: str) -> dict:
+    return {
+        "model": model,
+        "collect": {
+            "prompts": "shapes:train",
+            "n": 24,
+            "num_inference_steps": 2,
+            "batch_size": 8,
+            "shard_size": 8,
+            "scorers": ["shapes-checker"],
+        },
+        "train": {
+            "architecture": "tokens",
+            "sizes": {"width": 16, "depth": 1, "heads": 2},
+            "epochs": 1,
+            "batch_size": 8,
+            "validation_share": 0.2,
+        },
+        "evaluate": {
+            "prompts": "shapes:test",
+            "n": 4,
+            "num_inference_steps": 2,
+            "scorers": ["shapes-checker"],
+            "methods": "standard,redenoise,npnet:path={npnet},npnet:path={npnet},strength=0",
+        },
+    }
+
+
+def test_a_recipe_runs_collect_train_and_evaluate(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(recipe(model)))
+    assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 0
+    assert len(Npd(tmp_path / "run" / "npd")) == 24
+    assert (tmp_path / "run" / "npnet" / "best" / "model.safetensors").exists()
+    lines = (tmp_path / "run" / "evaluation" / "results.jsonl").read_text().splitlines()
+    results = [json.loads(line) for line in lines]
+    assert len(results) == 4 * 4
+    by_method: dict[str, dict] = {}
+    for r in results:
+        by_method.setdefault(r["method"], {})[r["prompt_id"], r["seed"]] = r["scores"]["shapes-checker"]
+    plain, *_, silent = by_method.values()
+    assert plain == silent  # strength 0 draws the standard image
+    assert (tmp_path / "run" / "evaluation" / "report.html").exists()
+    before = (tmp_path / "run" / "npnet" / "best" / "model.safetensors").stat().st_mtime_ns
+    assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 0  # complete: passed over
+    assert (tmp_path / "run" / "npnet" / "best" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_recipe_with_an_unknown_option_is_refused_before_anything_runs(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = recipe(model)
+    data["evaluate"]["guidance"] = 3
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(data))
+    assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 2
+    assert "no option guidance" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_on_and_smoke_belong_to_recipes_with_rows(tmp_path: Path) -> None:
+    path = tmp_path / "story.yaml"
+    path.write_text("evaluate: {n: 1}\n")
+    from noiseprompt.recipes.run import run
+
+    with pytest.raises(ConfigError, match="a recipe with rows"):
+        run(path, smoke=True)
