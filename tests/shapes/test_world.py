@@ -10,7 +10,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from noiseprompt.methods.base import MethodSpec, Sampling
+from noiseprompt.core.types import Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.prompts import load_prompts
 from noiseprompt.scorers.base import load_scorers

@@ -29,8 +29,8 @@ import torch
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import NoiseError, NoisepromptError
 from noiseprompt.core.files import Lock, append, replace
-from noiseprompt.core.types import EvalResult, Prompt
-from noiseprompt.methods.base import MethodSpec, NoiseMethod, Sampling, make_noise
+from noiseprompt.core.types import EvalResult, Prompt, Sampling
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
