@@ -1,14 +1,16 @@
 """Options as a user writes them -> typed values: one reading for the command line, `--config` files and recipes.
 
 jsonargparse converts and checks by annotation. Here stands what all three roads share beside it: a list of names or
-seeds may be written as one text ("a,b:x=1", "0-7"), and what does not fit is told in words, every mistake of a file at
-once.
+seeds may be written as one text ("a,b:x=1", "0-7"), what does not fit is told in words, every mistake of a file at
+once, and no value names code: jsonargparse would import the module of a `class_path`.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
+import functools
 import json
 import types
 import typing
@@ -16,7 +18,8 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile
+from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse.typing import register_type
 
 from noiseprompt.core.config import parse_yaml, read_yaml
 from noiseprompt.core.errors import ConfigError, InputError
@@ -28,6 +31,8 @@ _RENAMED = {
 """Former name of an option -> what to write now."""
 _NO_OPTIONS = ("help", "config", "print_config")
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+_NAMES_CODE = ("class_path", "init_args", "dict_kwargs")
+"""Keys by which jsonargparse finds a class and calls it."""
 _LISTS = {str: 'names such as "a,b:x=1" or [a, b]', int: 'whole numbers such as "0-7" or [1, 5]'}
 
 
@@ -93,6 +98,8 @@ def refuse(name: Path | str, mistakes: Sequence[str]) -> None:
 def wanted(annotation: Any) -> str:
     """What an option takes, in words; null is not mentioned."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if dataclasses.is_dataclass(_element(annotation)):
+        return f"a list of mappings of {', '.join(f.name for f in dataclasses.fields(_element(annotation)))}"
     if origin in (typing.Union, types.UnionType):
         return " or ".join(wanted(kind) for kind in inner if kind is not type(None))
     if origin is typing.Literal:
@@ -107,9 +114,13 @@ def spelled(annotation: Any, value: Any) -> Any:
     """A list of names or seeds that is written as one text, as a list; anything else as it is.
 
     Raises:
-        InputError: no names, or no seeds.
+        InputError: no names, no seeds, records that are wrong, or a value that names code.
     """
     kind = _element(annotation)
+    if _is_structure(annotation):
+        value = _structure(annotation, value)
+        refuse_code(value)
+        return _records(kind, value) if dataclasses.is_dataclass(kind) else value
     if isinstance(value, bool) or (isinstance(value, str) and (value.strip() == "null" or value.strip()[:1] == "[")):
         return value
     if kind is str and isinstance(value, str):
@@ -132,17 +143,95 @@ def spelled_words(words: Sequence[str], known: Mapping[str, Any]) -> list[str]:
         name, equals, value = word.partition("=")
         if word.startswith("--") and (now := renamed(name[2:], known)):
             raise InputError(f"option {name}", f"its new name --{now}")
+        if word.startswith("--"):
+            refuse_code(dict.fromkeys(name[2:].split(".")))  # "--sizes.a.class_path=" is a mapping too
         before = made[-1] if made else ""
         if word.startswith("--"):
-            made.append(f"{name}={_spelled_word(known.get(name[2:]), value)}" if equals else word)
+            made.append(f"{name}={_spelled_word(name, known.get(name[2:]), value)}" if equals else word)
         else:
-            made.append(_spelled_word(known.get(before[2:]) if before.startswith("--") else None, word))
+            made.append(_spelled_word(before, known.get(before[2:]) if before.startswith("--") else None, word))
     return made
 
 
-def _spelled_word(annotation: Any, word: str) -> str:
-    value = spelled(annotation, word) if annotation is not None else word
+def _spelled_word(option: str, annotation: Any, word: str) -> str:
+    if annotation is None:
+        return word
+    try:
+        value = spelled(annotation, word)
+    except InputError as error:
+        raise InputError(f"{option} {error.came}", error.expected, error.fix) from error
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def refuse_code(value: Any) -> None:
+    """Refuse plain data that names code to import, at any depth.
+
+    Raises:
+        InputError: there is a key of `_NAMES_CODE` in it.
+    """
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    found = [key for key in _NAMES_CODE if isinstance(value, Mapping) and key in value]
+    if found:
+        raise InputError(f"{found[0]} in an option", "plain values: options never import or run anything")
+    for part in inside:
+        refuse_code(part)
+
+
+def _is_structure(annotation: Any) -> bool:
+    """Whether its values are mappings, or lists of records."""
+    return typing.get_origin(annotation) is dict or dataclasses.is_dataclass(_element(annotation))
+
+
+def _structure(annotation: Any, value: Any) -> Any:
+    """A mapping or list of mappings, from its YAML where it is a text."""
+    return parse_yaml(f"value: {value}", "a value")["value"] if isinstance(value, str) else value
+
+
+def _records(kind: Any, value: Any) -> Any:
+    """Plain records, checked.
+
+    Raises:
+        InputError: everything that is wrong with them.
+    """
+    if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+        raise InputError(_shown(value), wanted(tuple[kind, ...]))
+    mistakes = [text for i, one in enumerate(value, 1) for text in _record(kind, one, f"number {i}: ")[1]]
+    if mistakes:
+        raise InputError("; ".join(mistakes), wanted(tuple[kind, ...]))
+    return value
+
+
+def _record(kind: Any, data: Mapping[str, Any], where: str = "") -> tuple[Any, list[str]]:
+    """The dataclass of plain data, None where something is wrong; and what."""
+    parser = record_parser(kind)
+    given, mistakes = read_options(parser, data, where)
+    mistakes += [f"{where}{a.dest} is missing" for a in parser._actions if a.required and a.dest not in data]
+    return (None if mistakes else kind(**given)), mistakes
+
+
+@functools.cache
+def record_parser(kind: Any) -> ArgumentParser:
+    """A parser of the fields of a dataclass."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, None)
+    return parser
+
+
+def register_records(cls: Any) -> None:
+    """Make jsonargparse read dataclasses in lists of `cls` as values; as classes they could be named by import path."""
+
+    def read(kind: Any, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise ValueError(wanted(kind))
+        record, mistakes = _record(kind, data)
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return record
+
+    for annotation in typing.get_type_hints(cls).values():
+        kind = _element(annotation)
+        if dataclasses.is_dataclass(kind):
+            register_type(kind, dataclasses.asdict, functools.partial(read, kind))  # type: ignore[arg-type]
 
 
 def _element(annotation: Any) -> Any:

@@ -47,7 +47,7 @@ class TrainConfig:
     """
 
     architecture: str = "paper"
-    sizes: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, bool | int | float | list[int] | list[str]] = field(default_factory=dict)
     filter_scorers: tuple[str, ...] = ()
     margin: float = 0.0
     combine: str = "all"
