@@ -11,6 +11,7 @@ from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
 from noiseprompt.core.files import public_name
 from noiseprompt.pipelines.loading import weights_in
+from noiseprompt.pipelines.soundness import check_finite, complete
 
 
 def replace_unet(pipe: Any, source: str, dtype: Any) -> None:
@@ -54,7 +55,12 @@ def _load(cls: Any, source: str, places: list[dict[str, Any]], dtype: Any) -> An
     problem: Exception | None = None
     for place in places:
         try:
-            return cls.from_pretrained(**place, use_safetensors=True, **weights_in(dtype))
+            with complete(source):
+                found = cls.from_pretrained(**place, use_safetensors=True, **weights_in(dtype))
+            check_finite(source, {"unet": found})
+            return found
+        except ModelLoadError:
+            raise
         except Exception as error:  # the first place's reason is the telling one
             problem = problem or error
     reason = " ".join(str(problem).split())[:300]

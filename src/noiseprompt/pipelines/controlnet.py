@@ -8,6 +8,7 @@ from typing import Any
 from noiseprompt.core.errors import ModelLoadError, ModelMismatchError
 from noiseprompt.pipelines.families.controlnet import CLASSES
 from noiseprompt.pipelines.loading import weights_in
+from noiseprompt.pipelines.soundness import check_finite, complete
 
 
 def with_controlnet(pipe: Any, controlnet: str | Path | None, control_image: str | Path | Any, dtype: Any) -> Any:
@@ -30,7 +31,11 @@ def with_controlnet(pipe: Any, controlnet: str | Path | None, control_image: str
         if name not in CLASSES:
             raise ModelMismatchError(f"a ControlNet with a {name}", f"one of {', '.join(CLASSES)}")
         try:
-            net = diffusers.ControlNetModel.from_pretrained(controlnet, **weights_in(dtype))
+            with complete(controlnet):
+                net = diffusers.ControlNetModel.from_pretrained(controlnet, **weights_in(dtype))
+            check_finite(controlnet, {"the ControlNet": net})
+        except ModelLoadError:
+            raise
         except Exception as error:  # diffusers and the hub's client raise many kinds
             reason = " ".join(str(error).split())[:300]
             came = f"the ControlNet {controlnet} does not load ({type(error).__name__}: {reason})"

@@ -14,6 +14,7 @@ import torch
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
+from noiseprompt.pipelines.soundness import check_components, check_finite, complete
 from noiseprompt.shapes import world
 
 FIX = (
@@ -63,16 +64,19 @@ def load_diffusers(
     try:
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
         check_class(str(config.get("_class_name")))  # before gigabytes are read
+        check_components(model, config)
         extra = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
         renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
-        with known_as(renamed):
-            return DiffusionPipeline.from_pretrained(
+        with known_as(renamed), complete(model):
+            pipe = DiffusionPipeline.from_pretrained(
                 folder, **weights_in(dtype), revision=revision, variant=variant, **extra
             )
+        check_finite(model, pipe.components)
+        return pipe
     except ModelLoadError:
         raise
     except Exception as error:
-        came = f"{model} does not load ({type(error).__name__}: {error})"
+        came = f"{model} does not load ({type(error).__name__}: {' '.join(str(error).split())})"
         raise ModelLoadError(came, "a complete diffusers pipeline", FIX) from error
 
 

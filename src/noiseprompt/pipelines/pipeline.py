@@ -36,6 +36,7 @@ from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions, load
 from noiseprompt.pipelines.samplers import schedule_arguments
+from noiseprompt.pipelines.soundness import check_drawn
 
 
 class Pipeline:
@@ -211,7 +212,7 @@ class Pipeline:
         Raises:
             InputError: as `Sampling`, or `after_first_step` with a sampler for which it is not exact.
             ShapeError: latents that do not fit the prompts, the model or the size.
-            NoiseError: latents that are not finite.
+            NoiseError: latents or pictures that are not finite.
         """
         check_noise(latents, "the latents to sample from")
         how = Sampling(guidance_scale, num_inference_steps, height, width).resolve(self.family)
@@ -234,6 +235,7 @@ class Pipeline:
             generator=generator,
             **timesteps,
         ).images
+        check_drawn(images)
         return (images * 255).round().astype(np.uint8)
 
     def denoise_step(
