@@ -41,7 +41,7 @@ def score(
     """
     from tqdm import tqdm
 
-    from noiseprompt.scorers.base import load_scorers
+    from noiseprompt.scorers.base import judge, load_scorers
 
     out = None if out is None else Path(out)
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
@@ -50,14 +50,14 @@ def score(
         raise InputError(f"--batch_size {batch_size}", "at least 1")
     pairs = match(Path(images), Path(prompts))
     judges = load_scorers(scorers)
-    names = [judge.name for judge in judges]
+    names = [scorer.name for scorer in judges]
     scores = np.empty((len(pairs), len(judges)))
     done = 0
     with tqdm(total=len(pairs), unit="image", desc="score") as bar:
         for pictures in batches((read_picture(file) for file, _ in pairs), batch_size):
             rows = slice(done, done + len(pictures))
             texts = [prompt for _, prompt in pairs[rows]]
-            scores[rows] = np.stack([judge.score(pictures, texts) for judge in judges], 1)
+            scores[rows] = np.stack([judge(scorer, pictures, texts) for scorer in judges], 1)
             done = rows.stop
             bar.update(len(pictures))
     summary = [summarise(name, scores[:, i]) for i, name in enumerate(names)]

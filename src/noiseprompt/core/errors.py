@@ -11,6 +11,7 @@
     │   └── ModelMismatchError  an NPNet used with a denoiser it was not made for
     ├── MissingDependencyError  an optional package is not installed (also an ImportError)
     ├── ModelLoadError          a model folder or hub id that cannot be loaded
+    ├── ScorerError             a scorer that fails, or gives something else than one number an image
     ├── StoreError              files that are damaged, foreign, in use or cannot be written
     │   └── StoreLockedError    another process writes to the same folder
     └── NoiseError              latents that are not finite or not noise
@@ -80,6 +81,10 @@ class MissingDependencyError(NoisepromptError, ImportError):
 
 class ModelLoadError(NoisepromptError):
     """A model folder or hub id that cannot be loaded."""
+
+
+class ScorerError(NoisepromptError):
+    """A scorer that fails, or gives something else than one number an image."""
 
 
 class StoreError(NoisepromptError):

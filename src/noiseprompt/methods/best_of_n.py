@@ -13,6 +13,7 @@ from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.judging import load_judge, prompts_of
 from noiseprompt.noise.fresh import fresh_noise
+from noiseprompt.scorers.base import judge
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -70,7 +71,7 @@ class BestOfN(NoiseMethod):
         scores = []
         for candidate in candidates:
             images = pipeline.sample(embeds, candidate, **vars(self.sampling))
-            scores.append(np.asarray(self.judge.score(images, prompts), np.float64))
+            scores.append(judge(self.judge, images, prompts))
         table = np.stack(scores)
         if not np.isfinite(table).all():
             raise NoiseError(f"scorer {self.judge.name!r} gave a score that is not finite", "finite numbers")

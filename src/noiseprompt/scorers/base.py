@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
 from noiseprompt.core.specs import make, split_spec
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.table import SCORERS
@@ -41,8 +42,74 @@ def load_scorers(names: Sequence[str]) -> list[Scorer]:
         UnknownNameError: a name that no scorer has.
         InputError: an option that the scorer does not have, or two scorers under one name.
         ModelLoadError: a scorer whose weights are not there.
+        ScorerError: one of another package that cannot be imported or built.
     """
-    return [make(SCORERS, spec) for spec in check_scorers(names)]
+    return [_load(spec) for spec in check_scorers(names)]
+
+
+def _load(spec: str) -> Scorer:
+    name = spec.partition(":")[0]
+    with _blamed(name):
+        scorer = make(SCORERS, spec)
+    if not isinstance(scorer, Scorer):
+        came = f"the scorer {name!r}{_of(_OFFERED.get(name, ''))} is a {type(scorer).__name__}"
+        raise InputError(came, "an object with `name` and `score`")
+    return scorer
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    """While it lasts, what fails is told with the package that offers the scorer of that name; ours is no other's."""
+    try:
+        yield
+    except (NoisepromptError, MemoryError):
+        raise
+    except Exception as error:
+        if name not in _OFFERED:
+            raise
+        raise _failed(name, _OFFERED[name], error) from error
+
+
+def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
+    """What a scorer says of images, float64 (N,), maybe not finite; a scorer that fails is named with its package.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        prompts: one an image.
+
+    Raises:
+        ScorerError: it raises, or gives something else than N numbers.
+        NoisepromptError: as it raises itself.
+    """
+    package = type(scorer).__module__.partition(".")[0]
+    try:
+        given = scorer.score(images, prompts)
+        scores = np.asarray(given, np.float64) if given is not None else np.empty(0)
+    except (NoisepromptError, MemoryError):
+        raise
+    except Exception as error:
+        if package == "noiseprompt" or type(error).__name__ == "OutOfMemoryError":  # ours; torch's: lower batch_size
+            raise
+        raise _failed(scorer.name, package, error) from error
+    if scores.shape != (len(images),):
+        came = "None" if given is None else f"{scores.size} scores" if scores.ndim == 1 else f"scores {scores.shape}"
+        came = f"the scorer {scorer.name!r}{_of(package)} gave {came} for {len(images)} images"
+        raise ScorerError(came, "one number an image")
+    return scores
+
+
+_OFFERED: dict[str, str] = {}
+"""Scorer that an installed package offers -> that package."""
+
+
+def _of(package: str) -> str:
+    return f" of the package {package!r}" if package else ""
+
+
+def _failed(name: str, package: str, error: Exception) -> ScorerError:
+    reason = " ".join(str(error).split())[:300]
+    came = f"the scorer {name!r}{_of(package)} fails ({type(error).__name__}{': ' if reason else ''}{reason})"
+    return ScorerError(came, "scores", "leave it out, or ask those who made it")
 
 
 def check_scorers(names: Sequence[str]) -> list[str]:
@@ -59,7 +126,8 @@ def check_scorers(names: Sequence[str]) -> list[str]:
             raise InputError(f"the scorer {word!r} with two sets of options", "each scorer once", "score in two runs")
         if word not in SCORERS:
             _discover()
-            SCORERS.get(word)  # an unknown name is refused before weights are loaded
+            with _blamed(word):
+                SCORERS.get(word)  # an unknown name is refused before weights are loaded
     return specs
 
 
@@ -84,6 +152,7 @@ def _discover() -> None:
     for point in found:
         if point.name not in SCORERS:
             SCORERS.register(point.name, point.value)
+            _OFFERED[point.name] = point.dist.name if point.dist else point.value.partition(":")[0]
 
 
 def check_images(images: np.ndarray, prompts: Sequence[Prompt], size: int | None = None) -> None:

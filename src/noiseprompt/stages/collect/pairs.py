@@ -14,6 +14,7 @@ from noiseprompt.core.types import Prompt, Sampling, ScoredPair
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, at_strength
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
+from noiseprompt.scorers.base import judge
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -113,7 +114,7 @@ class PairMaker:
         prompts = [prompt for prompt, _ in items]
         before = self._draw(items, embeds, start, after_first_step=shared)
         after = self._draw(items, embeds, target, after_first_step=False)
-        table = {s.name: (s.score(before, prompts), s.score(after, prompts)) for s in self.scorers}
+        table = {s.name: (judge(s, before, prompts), judge(s, after, prompts)) for s in self.scorers}
         return [{name: (float(a[i]), float(b[i])) for name, (a, b) in table.items()} for i in range(len(items))]
 
     def _draw(

@@ -48,6 +48,7 @@ from noiseprompt.results.sets import measure
 from noiseprompt.results.summarize import summarize
 from noiseprompt.results.summary import Summary, summary_dict
 from noiseprompt.results.words import markdown
+from noiseprompt.scorers.base import judge
 from noiseprompt.shapes.world import is_world
 from noiseprompt.stages.evaluate.plan import (
     JUDGING,
@@ -269,8 +270,8 @@ def _judge(
 
 
 def _score(scorer: Scorer, images: np.ndarray, batch: Sequence[Item]) -> list[float]:
-    scores = [float(s) for s in scorer.score(images, [item.prompt for item in batch])]
-    if len(scores) != len(batch) or not np.isfinite(scores).all():
+    scores = judge(scorer, images, [item.prompt for item in batch]).tolist()
+    if not np.isfinite(scores).all():
         raise NoiseError(f"scorer {scorer.name!r} gave {scores}", f"{len(batch)} finite numbers")
     return scores
 

@@ -1,0 +1,87 @@
+"""Scorers of other packages that do not work are named with their package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from noiseprompt.cli import score as score_command
+from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError
+from noiseprompt.core.types import Prompt
+from noiseprompt.scorers import base
+
+
+class Plugin:
+    name = "mine"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def score(self, images: np.ndarray, prompts: Any) -> Any:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+IMAGES, PROMPTS = np.zeros((2, 8, 8, 3), np.uint8), [Prompt("a"), Prompt("b")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (None, "gave None for 2 images"),
+        ([1.0], "gave 1 scores for 2 images"),
+        ([1.0, 2.0, 3.0], "gave 3 scores for 2 images"),
+        ([[1.0, 2.0]], r"gave scores \(1, 2\) for 2 images"),
+        (3.0, r"gave scores \(\) for 2 images"),
+        (["a", "b"], "fails .ValueError"),
+        (RuntimeError("no\nweights"), "fails .RuntimeError: no weights"),
+        (KeyError("x"), "fails .KeyError: 'x'"),
+        (ZeroDivisionError(), r"fails .ZeroDivisionError\)"),
+    ],
+)
+def test_a_scorer_that_does_not_work_is_named_with_its_package(answer: Any, says: str) -> None:
+    with pytest.raises(ScorerError, match=f"the scorer 'mine' of the package '{__name__.partition('.')[0]}' {says}"):
+        base.judge(Plugin(answer), IMAGES, PROMPTS)
+
+
+def test_what_a_scorer_says_of_itself_is_left_alone() -> None:
+    with pytest.raises(InputError, match="my own words"):
+        base.judge(Plugin(InputError("my own words")), IMAGES, PROMPTS)
+    assert base.judge(Plugin([1, np.nan]), IMAGES, PROMPTS).tolist()[0] == 1.0
+
+
+PLUGIN = {
+    "raises": "raise OSError('no file')",
+    "lacks": "",
+    "builds": "class Mine:\n    def __init__(self): 1 / 0",
+    "foreign": "class Mine: pass",
+}
+
+
+@pytest.mark.parametrize("kind", PLUGIN)
+def test_an_entry_point_that_does_not_work_is_named_with_its_package(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"plugin_that_{kind}"
+    (tmp_path / f"{module}.py").write_text(PLUGIN[kind])
+    monkeypatch.syspath_prepend(tmp_path)
+    point = SimpleNamespace(name=f"mine-{kind}", value=f"{module}:Mine", dist=SimpleNamespace(name="their-package"))
+    monkeypatch.setattr(base, "entry_points", lambda group: [point])
+    monkeypatch.setattr(base.SCORERS, "_entries", dict(base.SCORERS._entries))
+    with pytest.raises(NoisepromptError, match=f"scorer 'mine-{kind}' of the package 'their-package'"):
+        base.load_scorers([f"mine-{kind}"])
+
+
+def test_score_names_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "p.txt").write_text("a\n")
+    monkeypatch.setattr(base, "load_scorers", lambda names: [Plugin([1, 2])])
+    with pytest.raises(ScorerError, match="gave 2 scores for 1 images"):
+        score_command.score(tmp_path, tmp_path / "p.txt")
