@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noiseprompt.cli.entry import main
+    from noiseprompt.cli.start import main
 
 __all__ = ["main"]
 
 _HOMES = {
-    "main": "entry",
+    "main": "start",
 }
 
 

@@ -90,7 +90,7 @@ def collect(
         for progress in run(pipeline, listed.prompts, judges, config, out, should_stop=should_stop, guard=guard):
             share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
             bar.show(progress.done, progress.total, kept=share, rejected=progress.rejected)
-    write_noise_figures(out)
+        write_noise_figures(out)  # also of what was made until it was stopped
     _tell(guard, verbose)
     print(f"noise prompt data set in {out}")
 
@@ -263,8 +263,9 @@ def evaluate(
             bar.show(progress.done, progress.total, method=progress.method)
     _tell(guard, verbose)
     if report:
+        page = write_report(out)
         print((out / "results.md").read_text(encoding="utf-8"))
-        print(f"report: {write_report(out)}")
+        print(f"report: {page}")
 
 
 def report(folders: list[str], out: Path | None = None) -> None:

@@ -12,13 +12,14 @@ import functools
 import inspect
 import os
 import re
-import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from noiseprompt.cli.options import OptionsFile, option_types, register_records, spelled_words, wanted
+from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
 from noiseprompt.core.errors import NoisepromptError, NoisepromptWarning
 
@@ -31,6 +32,7 @@ def build_parser(words: list[str]) -> Any:
 
     about = "Starting noise one can learn."
     parser = ArgumentParser(prog="noiseprompt", description=about, version=VERSION, exit_on_error=False)
+    parser.add_argument("--debug", action="store_true", help="print the whole traceback of an error; anywhere")
     _add_commands(parser, COMMANDS, words, "command")
     return parser
 
@@ -139,30 +141,27 @@ def _underscored(word: str) -> str:
     return "--" + name[2:].replace("-", "_") + equals + value if name.startswith("--") else word
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Entry point: runs one command; a NoisepromptError becomes one line and exit status 2."""
+def run(arguments: list[str], debug: bool = False) -> int:
+    """Run one command; a NoisepromptError becomes one line and exit status 2.
+
+    Args:
+        debug: print the traceback of such an error too.
+    """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    words = [_underscored(word) for word in arguments]
     try:
         with _own_warnings_only():
             command = _named(words)
             if command is not None:
                 words = spelled_words(words, option_types(option_parser(command)))
             return run_command(build_parser(words), words)
-    except NoisepromptError as error:
-        print(f"noiseprompt: error: {error}", file=sys.stderr)
+    except (NoisepromptError, argparse.ArgumentError) as error:
+        if debug:
+            traceback.print_exception(error)
+        say(f"error: {error if isinstance(error, NoisepromptError) else _in_one_line(str(error), words)}")
         return 2
-    except argparse.ArgumentError as error:
-        print(f"noiseprompt: error: {_in_one_line(str(error), words)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("noiseprompt: stopped; the same command continues where it was", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 @contextmanager
@@ -170,14 +169,10 @@ def _own_warnings_only() -> Iterator[None]:
     """This package's warnings in one line each; those of libraries are about their insides and not shown."""
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        print(f"noiseprompt: warning: {message}", file=sys.stderr)
+        say(f"warning: {message}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", NoisepromptWarning)
         warnings.showwarning = show
         yield
-
-
-if __name__ == "__main__":
-    sys.exit(main())

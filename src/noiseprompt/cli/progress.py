@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,20 +45,83 @@ class Bar:
             self._bar.close()
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal asked to stop.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.status = 128 + number
+        """Exit status, as a shell gives it."""
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def say(line: str) -> None:
+    """A line of this program on standard error, wherever that goes."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"noiseprompt: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _handling(handle: Callable[[int, Any], None]) -> Iterator[None]:
+    """While it lasts, `handle` answers the signals that are not ignored; outside the main thread nothing changes."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, own in before.items():
+            signal.signal(number, own)
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """While it lasts, SIGINT and SIGTERM raise `Stopped`.
+
+    Inside an import they end the process there and then: libraries swallow what is raised in the middle of theirs, and
+    a process may be killed at any moment without a loss.
+    """
+
+    def stop(number: int, frame: Any) -> None:
+        if _importing(frame):
+            say("stopped; the same command continues where it was")
+            os._exit(128 + number)
+        raise Stopped(number)
+
+    with _handling(stop):
+        yield
+
+
+def _importing(frame: Any) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """A flag that SIGINT raises once: the batch at hand is finished; a second SIGINT stops at once."""
-    asked = False
+    """A flag that SIGINT or SIGTERM raises once: the batch at hand is finished; a second one stops at once.
 
-    def ask(*_: Any) -> None:
-        nonlocal asked
+    Raises:
+        Stopped: at its end, if the flag was raised.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _: Any) -> None:
         if asked:
-            raise KeyboardInterrupt
-        asked = True
-        print("\nstopping after this batch (again to stop at once)", file=sys.stderr)
+            raise Stopped(number)
+        asked.append(number)
+        say("stopping after this batch (again to stop at once)")
 
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with _handling(ask):
+        yield lambda: bool(asked)
+    if asked:
+        raise Stopped(asked[0])

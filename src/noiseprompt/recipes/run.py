@@ -10,11 +10,11 @@ A recipe with `rows` makes one table of the paper instead (`recipes/plan.py` say
 from __future__ import annotations
 
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.cli import commands
+from noiseprompt.cli.net import account
 from noiseprompt.cli.options import refuse
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.recipes.calls import as_call, needed_mistakes, read_stage
@@ -59,9 +59,9 @@ def _run_all(recipes: list[Path], out: Path | None, on: str, smoke: bool) -> Non
         except NoisepromptError as error:
             failed.append(recipe.stem)
             print(f"== {recipe.stem} failed: {error}\n", flush=True)
-        except Exception:  # the other tables need not wait for a bug in one
+        except Exception as error:  # the other tables need not wait for a bug in one
             failed.append(recipe.stem)
-            traceback.print_exc()
+            print(f"== {account(error, f'{recipe.stem} failed', out)}\n", flush=True)
     print(f"{len(recipes) - len(failed)} of {len(recipes)} recipes made their table")
     if failed:
         raise NoisepromptError(f"failed: {', '.join(failed)}", "", "their messages stand above; run again to continue")

@@ -1,0 +1,79 @@
+"""The last net: an error that nobody foresaw ends in one line; its traceback goes to a file."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from noiseprompt.cli.progress import say
+
+
+def caught(error: Exception, words: Sequence[str], debug: bool = False) -> int:
+    """Tell of an error that is none of ours.
+
+    Args:
+        words: of the command line.
+        debug: print the traceback and write no file.
+
+    Returns:
+        the exit status, 1.
+    """
+    if debug:
+        traceback.print_exception(error)
+        say(f"error: {_kind(error)}")
+    else:
+        doing = " ".join(["noiseprompt", *(word for word in words[:1] if not word.startswith("-"))])
+        say(f"error: {account(error, doing, _folder(words), words)}")
+    return 1
+
+
+def account(error: Exception, doing: str, folder: Path | None = None, words: Sequence[str] = ()) -> str:
+    """One line about an error that nobody foresaw; the whole of it is written to a file first.
+
+    Args:
+        doing: what ended with it.
+        folder: of the run; the file goes there if it exists, else to the temporary folder.
+        words: of the command line, for the file.
+    """
+    text = f"{doing}: {_kind(error)}"
+    whole = "".join(traceback.format_exception(error))
+    for place in (folder, Path(tempfile.gettempdir())):
+        if place is not None and place.is_dir() and (path := _write(place, f"{list(words)}\n{_versions()}\n\n{whole}")):
+            return f"{text}. This was not foreseen: please report it in the issue tracker with the file {path}"
+    sys.stderr.write(whole)
+    return f"{text}. This was not foreseen: please report it in the issue tracker with the lines above"
+
+
+def _write(folder: Path, text: str) -> Path | None:
+    """A new file in a folder; None where there cannot be one."""
+    path = folder / f"noiseprompt-error-{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6:06}.txt"
+    try:
+        with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError:
+        return None
+    return path
+
+
+def _kind(error: Exception) -> str:
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message[:200]}".rstrip(": .")
+
+
+def _versions() -> str:
+    from noiseprompt.core.environment import environment
+
+    return ", ".join(f"{name} {version}" for name, version in environment().items())
+
+
+def _folder(words: Sequence[str]) -> Path | None:
+    """The folder after --out."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == "--out" and (value if equals else following):
+            return Path(value if equals else following)
+    return None

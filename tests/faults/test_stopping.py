@@ -1,0 +1,229 @@
+"""Signals, closed streams and unforeseen errors: one line, the right exit status, nothing half told."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from noiseprompt.cli import commands, entry, main
+from noiseprompt.cli.progress import Stopped, stopping
+from noiseprompt.recipes import steps
+
+BOTH = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+def one_line(capfd: pytest.CaptureFixture[str]) -> str:
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("noiseprompt: "), error
+    return error
+
+
+@pytest.fixture
+def acting(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes `noiseprompt npd info FOLDER` do something else."""
+
+    def act(function: Any) -> None:
+        monkeypatch.setattr(entry, "resolve", lambda path: (lambda **_: function()) if ":npd_info" in path else None)
+        monkeypatch.setattr(entry, "option_parser", lambda command: SimpleNamespace(_actions=[]))
+        monkeypatch.setattr(entry, "records", lambda command: {})
+        monkeypatch.setattr(entry, "build_parser", lambda words: Parsed())
+
+    return act
+
+
+class Parsed:
+    """What the parser of `npd info` gives."""
+
+    def parse_args(self, words: list[str]) -> Any:
+        return {"command": "npd", "npd": {"npd": "info", "info": SimpleNamespace(as_dict=lambda: {})}}
+
+
+# ------------------------------------------------------------------------------------------------------------ signals
+
+
+@pytest.mark.parametrize(("number", "status"), BOTH)
+def test_a_signal_ends_a_command_with_its_status(
+    number: int, status: int, acting: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    acting(lambda: signal.raise_signal(number))
+    assert main(["npd", "info", "x"]) == status
+    assert "the same command continues" in one_line(capfd)
+    assert before == [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("module", ["argparse", "jsonargparse", "torch"])
+@pytest.mark.parametrize(("number", "status"), BOTH)
+def test_a_signal_during_start_up(module: str, number: int, status: int) -> None:
+    """In the middle of an import, where libraries swallow exceptions."""
+    code = (
+        "import sys, signal\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: signal.raise_signal({int(number)})\n"
+        "sys.modules.pop('argparse', None)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from noiseprompt.cli import main\n"
+        "sys.exit(main(['npd', 'info', 'nowhere']) or main(['generate', 'x', '--out', 'o', '--help']))\n"
+    )
+    if module == "torch":
+        code = code.replace("'npd', 'info', 'nowhere'", "'collect', '--prompts', 'none.txt', '--out', 'o'")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == status and done.stdout == ""
+    assert done.stderr == "noiseprompt: stopped; the same command continues where it was\n"
+
+
+@pytest.mark.parametrize(("number", "status"), BOTH)
+def test_a_batch_is_finished_and_then_it_is_told(number: int, status: int) -> None:
+    finished = []
+    with pytest.raises(Stopped) as stopped, stopping() as should_stop:
+        for batch in range(3):
+            if should_stop():
+                break
+            signal.raise_signal(number)
+            finished.append(batch)
+    assert finished == [0] and stopped.value.status == status
+
+
+def test_a_second_signal_stops_at_once() -> None:
+    reached = []
+    with pytest.raises(Stopped), stopping():
+        signal.raise_signal(signal.SIGINT)
+        reached.append(1)
+        signal.raise_signal(signal.SIGTERM)
+        reached.append(2)
+    assert reached == [1]
+
+
+def test_a_recipe_stops_with_its_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    called = []
+
+    def collect(**_: Any) -> None:
+        called.append("collect")
+        with stopping():
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(commands, "collect", collect)
+    monkeypatch.setattr(commands, "train", lambda **_: called.append("train"))
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("collect: {prompts: p}\ntrain: {}\n")
+    monkeypatch.setattr("noiseprompt.recipes.run.story_calls", lambda *_: [("collect", {}), ("train", {})])
+    assert main(["run", str(recipe), "--out", str(tmp_path)]) == 130
+    plan: Any = SimpleNamespace(name="t", stages={"a": SimpleNamespace(name="collect", folder=tmp_path, options={})})
+    monkeypatch.setattr(steps, "_collect", lambda *_: collect())
+    with pytest.raises(Stopped):
+        steps.run_stages(plan)
+    assert called == ["collect", "collect"]
+
+
+# ------------------------------------------------------------------------------------------------------------ streams
+
+
+class Broken(io.StringIO):
+    """A stream that takes nothing."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, text: str) -> int:
+        raise self._error
+
+    def fileno(self) -> int:
+        raise OSError("no file")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(BrokenPipeError(32, "Broken pipe"), 0), (OSError(28, "No space left on device"), 1)]
+)
+def test_output_that_nobody_takes_does_not_end_a_run(
+    error: OSError, status: int, acting: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = []
+
+    def command() -> None:
+        for _ in range(3):
+            print("a line", flush=True)
+        done.append(True)
+
+    acting(command)
+    monkeypatch.setattr(sys, "stdout", Broken(error))
+    assert main(["npd", "info", "x"]) == status and done == [True]
+    told = capfd.readouterr().err
+    assert ("No space left on device" in told and told.count("\n") == 1) if status else told == ""
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_streams_that_are_closed_from_the_start(closed: str, acting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(lambda: print("a line") or print("a line", file=sys.stderr))
+    monkeypatch.setattr(sys, closed, None)
+    assert main(["npd", "info", "x"]) == 0
+    assert getattr(sys, closed) is None
+
+
+def test_a_letter_that_the_terminal_lacks_is_shown_otherwise(acting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    acting(lambda: print("a röd cirkel"))
+    assert main(["npd", "info", "x"]) == 0
+    assert raw.getvalue() == b"a r\\xf6d cirkel\n"
+
+
+def test_a_full_disk_behind_standard_output() -> None:
+    """A whole process: nothing is said at its end by the interpreter."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "noiseprompt", "tables", "--help"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert "Exception ignored" not in done.stderr and "Traceback" not in done.stderr
+
+
+# -------------------------------------------------------------------------------------------------------- the last net
+
+
+def unforeseen() -> None:
+    raise KeyError("what\nnobody foresaw")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_unforeseen_error_ends_in_one_line_and_a_file(
+    there: bool, acting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    acting(unforeseen)
+    assert main(["npd", "info", "--out", str(out)]) == 1
+    told = one_line(capfd)
+    assert "error: noiseprompt npd: KeyError" in told and "report it in the issue tracker" in told
+    [file] = (out if there else tmp_path / "tmp").iterdir()
+    assert str(file) in told
+    text = file.read_text()
+    assert "in unforeseen" in text and "torch" in text and "'info'" in text
+
+
+def test_debug_prints_the_traceback(acting: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    acting(unforeseen)
+    assert main(["npd", "--debug", "info", "--out", str(tmp_path)]) == 1
+    told = capfd.readouterr().err
+    assert "Traceback" in told and "in unforeseen" in told and told.count("noiseprompt: error: KeyError") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_where_an_error_in_words_came_from(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["npd", "info", "nowhere", "--debug"]) == 2
+    told = capfd.readouterr().err
+    assert "Traceback" in told and told.splitlines()[-1].startswith("noiseprompt: error: ")
