@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli.progress import Bar, stopping
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.specs import split_specs
+from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _with(
 
 def _tell(guard: Guard, verbose: bool) -> None:
     for line in guard.lines() if verbose else ():
-        print(f"noise of {line}")
+        print(visible(f"noise of {line}"))
 
 
 def collect(

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from noiseprompt.core.texts import visible
+
 
 class Bar:
     """A progress bar that appears with the first result, so that an error before it stands alone.
@@ -62,9 +64,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def say(line: str) -> None:
-    """A line of this program on standard error, wherever that goes."""
+    """One line of this program on standard error, wherever that goes; nothing in it commands the terminal."""
     with contextlib.suppress(OSError, ValueError):
-        print(f"noiseprompt: {line}", file=sys.stderr, flush=True)
+        print(f"noiseprompt: {visible(line)}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.tables import table
+from noiseprompt.core.texts import in_csv, in_markdown
 from noiseprompt.core.types import Prompt
 from noiseprompt.shapes.world import SCORERS
 
@@ -36,7 +37,8 @@ def score(
         images: the folder; its pictures in the order of their names.
         prompts: a txt file with one prompt a line in that order, or a csv with the columns file and prompt.
         scorers: names with options, e.g. "hpsv2.1:path=FILE,device=cuda,pickscore:path=FOLDER".
-        out: write every score there: .csv, or .json with the summary.
+        out: write every score there: .json with the summary, or .csv, where prompts that a spreadsheet would take for
+            formulas get an apostrophe.
         batch_size: pictures in memory at once.
     """
     from tqdm import tqdm
@@ -147,7 +149,7 @@ def markdown(summary: Sequence[dict[str, Any]]) -> str:
     """A table with one row a scorer."""
     figures = ("mean", "sd", "min", "max")
     rows = [
-        [row["scorer"], *("-" if row[name] is None else f"{row[name]:.4f}" for name in figures), row["n"]]
+        [in_markdown(row["scorer"]), *("-" if row[name] is None else f"{row[name]:.4f}" for name in figures), row["n"]]
         for row in summary
     ]
     return table(("scorer", *figures, "n"), rows)
@@ -164,7 +166,7 @@ def write(out: Path, pairs: Sequence[tuple[Path, Prompt]], names: list[str], sco
         lines = io.StringIO(newline="")
         writer = csv.DictWriter(lines, ["file", "prompt", *names])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({**row, "file": in_csv(row["file"]), "prompt": in_csv(row["prompt"])} for row in rows)
         replace(out, lines.getvalue())
         return
     for row in rows:

@@ -97,7 +97,7 @@ def _refuse_pickle(path: str, error: BaseException) -> None:
     if cause is None:
         return
     if "Unsupported operand" in str(cause):  # a byte that no pickle has
-        raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", "names and tensors", _AGAIN)
+        raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", "tensors", _AGAIN) from error
     raise ModelLoadError(
         f"cannot read {path}: it holds more than tensors, and loading it would execute what it says",
         "names and tensors",

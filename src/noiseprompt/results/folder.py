@@ -236,6 +236,22 @@ def save_image(out: Path, label: str, name: str, image: np.ndarray) -> str:
     return f"{slug(label)}/{name}.png"
 
 
+def picture_path(out: Path, image: str) -> Path:
+    """Where the picture of a result lies, `out`/images/`image`; a results file of others names no other file.
+
+    Raises:
+        StoreError: it would lie elsewhere.
+    """
+    home = out / "images"
+    try:
+        inside = (home / image).resolve().is_relative_to(home.resolve())
+    except (OSError, ValueError, RuntimeError):  # a loop of links, NUL
+        inside = False
+    if not inside:
+        raise StoreError(f"{out / 'results.jsonl'} names the picture {image!r}", f"pictures in {home} alone")
+    return home / image
+
+
 def append_results(path: Path, results: Sequence[EvalResult]) -> None:
     """Add a line an image."""
     append(path, "".join(map(_line, results)))

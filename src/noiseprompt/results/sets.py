@@ -17,7 +17,7 @@ from noiseprompt.core.config import fingerprint
 from noiseprompt.core.files import make_folder, public_name, replacing
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.specs import split_spec
-from noiseprompt.results.folder import Key, iter_counted
+from noiseprompt.results.folder import Key, iter_counted, picture_path
 from noiseprompt.results.names import public_spec, slug
 from noiseprompt.results.summary import Reference, SetFigures, Sets
 from noiseprompt.shapes.world import is_sentence, reference_scenes
@@ -81,7 +81,7 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
     figures, diversity = {}, {}
     for label, files in images.items():
         keys = sorted(files)
-        pictures = (read_picture(out / "images" / files[k]) for k in keys)
+        pictures = (read_picture(picture_path(out, files[k])) for k in keys)
         found = _cached(out / "features" / f"{slug(label)}.npz", network, _of_files(network, keys), pictures)
         enough = min(len(target), len(found)) > NEIGHBOURS
         near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
@@ -105,7 +105,7 @@ def _saved(out: Path) -> tuple[dict[str, dict[Key, str]], list[str]]:
     texts: dict[str, None] = {}
     for r in iter_counted(out):
         texts[r.text] = None
-        if r.image and (out / "images" / r.image).is_file():
+        if r.image and picture_path(out, r.image).is_file():
             images.setdefault(r.method, {})[r.prompt_id, r.seed] = r.image
     return images, list(texts)
 

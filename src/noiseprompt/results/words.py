@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 
 from noiseprompt.core.tables import table
+from noiseprompt.core.texts import in_markdown, visible
 from noiseprompt.results.names import CONTROLS, control_of, display_names
 from noiseprompt.results.summary import (
     ACCURACY,
@@ -213,18 +214,30 @@ def sets_rows(summary: Summary) -> list[list[str]]:
     return rows
 
 
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Nothing in a cell is markup."""
+    return table([in_markdown(title) for title in head], [[in_markdown(c) for c in row] for row in rows], spaced=True)
+
+
 def markdown(summary: Summary) -> str:
     """The headline and every table."""
-    made = partial(table, spaced=True)
-    parts = ["\n".join(f"- {line}" for line in headline(summary)), power_sentence(summary)]
+    parts = ["\n".join(f"- {in_markdown(line)}" for line in headline(summary)), power_sentence(summary)]
     for metric in summary.metrics:
-        parts += [f"### {metric_name(metric, summary)}", made(HEAD, metric_rows(metric, summary))]
+        parts += [f"### {in_markdown(metric_name(metric, summary))}", _table(HEAD, metric_rows(metric, summary))]
     if summary.kinds:
-        title = f"### By category of prompt: {metric_name(summary.main_metric, summary)}"
-        parts += [title, made(kind_head(summary), kind_rows(summary)), KIND_NOTE]
+        title = f"### By category of prompt: {in_markdown(metric_name(summary.main_metric, summary))}"
+        parts += [title, _table(kind_head(summary), kind_rows(summary)), KIND_NOTE]
     if summary.sets:
-        parts += ["### Distance and diversity", made(SETS_HEAD, sets_rows(summary)), sets_reading(summary.sets)]
+        parts += [
+            "### Distance and diversity",
+            _table(SETS_HEAD, sets_rows(summary)),
+            in_markdown(sets_reading(summary.sets)),
+        ]
     parts.append(f"{summary.prompts} prompts, {summary.images} images. {reading(summary)}")
     renamed = {name: label for label, name in display_names(list(summary.methods)).items() if name != label}
-    parts += ["\n".join(f"- {name}: `{label}`" for name, label in renamed.items())] if renamed else []
+    parts += ["\n".join(f"- {in_markdown(name)}: {_code(label)}" for name, label in renamed.items())] if renamed else []
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _code(text: str) -> str:
+    return f"`{visible(text).replace('`', chr(39))}`"

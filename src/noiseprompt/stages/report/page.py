@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -56,8 +57,13 @@ svg .small { font-size: 11px; } svg .name { paint-order: stroke; stroke: white; 
 """
 
 
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Characters that no HTML may hold."""
+
+
 def page(title: str, body: str) -> str:
     """A whole document that may load nothing: its policy forbids it."""
+    body = _CONTROLS.sub("\ufffd", body)
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

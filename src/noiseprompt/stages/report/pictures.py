@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from noiseprompt.core.types import EvalResult
-from noiseprompt.results.folder import Key
+from noiseprompt.results.folder import Key, picture_path
 from noiseprompt.results.names import control_of
 from noiseprompt.results.summary import ACCURACY, BASELINE, Summary
 from noiseprompt.results.words import method_names, metric_name, number
@@ -52,7 +52,7 @@ class Album:
         shots: dict[str, dict[Key, Shot]] = {}
         texts: dict[str, str] = {}
         for r in results:
-            there = r.image and (folder / "images" / r.image).is_file()
+            there = r.image and picture_path(folder, r.image).is_file()
             key = (r.prompt_id, r.seed)
             shots.setdefault(r.method, {})[key] = Shot(r.image if there else "", r.scores[scorer])
             texts.setdefault(r.prompt_id, r.text)
@@ -100,7 +100,7 @@ def _row(album: Album, key: Key, names: Mapping[str, str]) -> str:
     for label, name in names.items():
         shot = album.shots[label][key]
         tick = " ✓ correct" if album.scorer == CHECKER and shot.score == 1.0 else ""
-        image = f'<img src="{_data_uri(album.folder / "images" / shot.image)}" alt="{escape(f"{name}: {text}")}">'
+        image = f'<img src="{_data_uri(picture_path(album.folder, shot.image))}" alt="{escape(f"{name}: {text}")}">'
         caption = f"{escape(name)}<br>{number(shot.score)}{tick}"
         figures.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
     head = f"<p><b>{escape(text)}</b> <span class=note>seed {key[1]}</span></p>"

@@ -13,6 +13,7 @@ from typing import Any
 
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.texts import in_markdown
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.results import words
 from noiseprompt.results.folder import iter_counted, read_settings
@@ -74,10 +75,10 @@ def report(
 
 
 def _markdown(title: str, runs: Sequence[_Run]) -> str:
-    parts = [f"# {title}"]
+    parts = [f"# {in_markdown(title)}"]
     for run in runs:
-        parts += [f"## {run.name}: {run.title}", words.markdown(run.summary).rstrip()]
-        rows = "\n".join(f"- {name}: {value}" for name, value in _flat_settings(run.settings))
+        parts += [f"## {in_markdown(f'{run.name}: {run.title}')}", words.markdown(run.summary).rstrip()]
+        rows = "\n".join(f"- {in_markdown(f'{name}: {value}')}" for name, value in _flat_settings(run.settings))
         parts += [f"### Settings and versions\n\n{rows}"]
     return "\n\n".join(parts) + "\n"
 

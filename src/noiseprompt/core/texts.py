@@ -1,0 +1,37 @@
+"""What people typed or a file holds, made harmless where it is shown: a terminal, Markdown, a spreadsheet."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SPACES = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
+_MARKUP = re.compile(r"[\\`*]|(?<=\])\(")
+_HTML = re.compile(r"&(?=#?\w+;)|<(?=[A-Za-z/!?])")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def visible(text: str) -> str:
+    """One line that commands no terminal and turns no text around: ends of lines are a space, other controls \\x1b."""
+    text = _SPACES.sub(" ", text)
+    return text if text.isprintable() else "".join(c if _shows(c) else _escaped(c) for c in text)
+
+
+def _shows(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _escaped(character: str) -> str:
+    """As Python writes it; joiners inside emoji and scripts are no commands and stay."""
+    return character if character in "\u200c\u200d" else character.encode("unicode_escape").decode()
+
+
+def in_markdown(text: str) -> str:
+    """`visible`, and no code, emphasis, HTML, entity, link or picture. A table's "|" is the table's affair."""
+    text = _MARKUP.sub(lambda found: "\\" + found[0], visible(text))
+    return _HTML.sub(lambda found: "&amp;" if found[0] == "&" else "&lt;", text)
+
+
+def in_csv(text: str) -> str:
+    """As it is, but with an apostrophe before what a spreadsheet would take for a formula."""
+    return "'" + text if text.startswith(_FORMULA) else text
