@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import platform
-from importlib import metadata
-
 VERSION = "0.1.0"
 """Of this package."""
 
 
 def environment() -> dict[str, str]:
     """Versions of Python, this package and the libraries below it, and the kind of machine."""
+    import platform
+    from importlib import metadata  # here, for they take longer than all else of `import noiseprompt`
+
     versions = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     versions["noiseprompt"] = VERSION
     for package in ("torch", "diffusers", "transformers", "numpy"):
