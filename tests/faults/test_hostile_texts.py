@@ -18,7 +18,7 @@ from noiseprompt.core.texts import in_csv, in_markdown, visible
 from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.results.folder import picture_path
-from noiseprompt.results.words import table
+from noiseprompt.results.words import text_table
 from noiseprompt.stages.evaluate.evaluate import evaluate, summarize_run
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
 from noiseprompt.stages.report.report import report
@@ -69,7 +69,7 @@ class Seen(HTMLParser):
 def test_a_cell_of_a_markdown_table_stays_text(text: str) -> None:
     """As a reader of Markdown other than ours understands it."""
     markdown = pytest.importorskip("markdown")
-    written = table(["a", text, "c"], [["1", text, "3"], ["4", text, "6"]])
+    written = text_table(["a", text, "c"], [["1", text, "3"], ["4", text, "6"]])
     assert written.count("\n") == 3
     seen = Seen(markdown.markdown(written, extensions=["tables"]))
     assert seen.tags == {"table", "thead", "tbody", "tr", "th", "td"}

@@ -214,7 +214,7 @@ def sets_rows(summary: Summary) -> list[list[str]]:
     return rows
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Nothing in a cell is markup."""
     return table([in_markdown(title) for title in head], [[in_markdown(c) for c in row] for row in rows], spaced=True)
 
@@ -223,14 +223,14 @@ def markdown(summary: Summary) -> str:
     """The headline and every table."""
     parts = ["\n".join(f"- {in_markdown(line)}" for line in headline(summary)), power_sentence(summary)]
     for metric in summary.metrics:
-        parts += [f"### {in_markdown(metric_name(metric, summary))}", _table(HEAD, metric_rows(metric, summary))]
+        parts += [f"### {in_markdown(metric_name(metric, summary))}", text_table(HEAD, metric_rows(metric, summary))]
     if summary.kinds:
         title = f"### By category of prompt: {in_markdown(metric_name(summary.main_metric, summary))}"
-        parts += [title, _table(kind_head(summary), kind_rows(summary)), KIND_NOTE]
+        parts += [title, text_table(kind_head(summary), kind_rows(summary)), KIND_NOTE]
     if summary.sets:
         parts += [
             "### Distance and diversity",
-            _table(SETS_HEAD, sets_rows(summary)),
+            text_table(SETS_HEAD, sets_rows(summary)),
             in_markdown(sets_reading(summary.sets)),
         ]
     parts.append(f"{summary.prompts} prompts, {summary.images} images. {reading(summary)}")
