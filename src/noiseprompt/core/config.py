@@ -35,6 +35,16 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
     return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
 
 
+def check_whole(name: str, value: Any, lowest: int, highest: int) -> None:
+    """Refuse what is not a whole number from `lowest` to `highest`; true and 2.0 are none.
+
+    Raises:
+        ConfigError: with the name and the value.
+    """
+    if type(value) is not int or not lowest <= value <= highest:
+        raise ConfigError(f"{name} {value!r:.60}", f"a whole number from {lowest:,} to {highest:,}")
+
+
 def fingerprint(config: Any) -> str:
     """12 hexadecimal digits that change when any setting does."""
     text = json.dumps(to_dict(config), sort_keys=True, ensure_ascii=False)

@@ -20,14 +20,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseprompt.core.config import from_dict, to_dict
+from noiseprompt.core.config import check_whole, from_dict, to_dict
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.weights import load_network
 from noiseprompt.npnet import disk
 from noiseprompt.npnet.table import NETWORKS
 
 ARCHITECTURES = ("paper", "published", "tokens")
 BRANCHES = ("singular", "residual", "text")
+
+DEEPEST, STAGES, WIDEST, LARGEST = 128, 8, 65_536, 10_000
+"""Bounds of a configuration: blocks in a row, stages of Swin, every other size, and numbers that are no sizes. The
+networks of the paper have 12, 4, 3,072 and 2."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class NPNetConfig:
         width, depth, heads, mlp_ratio, patch, gain: of "tokens"; gain is the initial scale of the perturbation.
 
     Raises:
-        ConfigError: unknown architecture, or numbers that are not sizes.
+        ConfigError: unknown architecture, or values of another type or out of bounds.
     """
 
     architecture: str = "paper"
@@ -84,27 +89,35 @@ class NPNetConfig:
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
             raise ConfigError(f"architecture {self.architecture!r}", f"one of {', '.join(ARCHITECTURES)}")
-        if not _sizes(self.latent_shape) or len(self.latent_shape) != 3:
-            raise ConfigError(f"latent_shape {self.latent_shape!r}", "three positive integers (C, H, W)")
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int" and not _sizes((value,), lowest=0 if field.name == "swin_image" else 1):
-                raise ConfigError(f"{field.name} {value!r}", "a positive integer")
-            if field.type == "tuple[int, ...]" and not _sizes(value):
-                raise ConfigError(f"{field.name} {value!r}", "a list of positive integers")
-            if field.type == "float" and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise ConfigError(f"{field.name} {value!r}", "a number")
+            _check_field(field.name, str(field.type), getattr(self, field.name))
         if len(self.swin_depths) != len(self.swin_heads):
             raise ConfigError(f"swin_depths {self.swin_depths} and swin_heads {self.swin_heads}", "lists of one length")
-        unknown = sorted(set(self.without) - set(BRANCHES))
+        unknown = sorted({str(name) for name in self.without} - set(BRANCHES))
         if unknown:
-            raise ConfigError(f"without {', '.join(map(str, unknown))}", f"some of {', '.join(BRANCHES)}")
+            raise ConfigError(f"without {', '.join(unknown)}", f"some of {', '.join(BRANCHES)}")
 
 
-def _sizes(values: Any, lowest: int = 1) -> bool:
-    if not isinstance(values, tuple):
-        return False
-    return bool(values) and all(isinstance(v, int) and not isinstance(v, bool) and v >= lowest for v in values)
+def _check_field(name: str, kind: str, value: Any) -> None:
+    highest = DEEPEST if name in ("depth", "swin_depths") else WIDEST
+    if kind == "int":
+        check_whole(name, value, 0 if name == "swin_image" else 1, highest)
+    if kind.startswith("tuple[int"):
+        expected = "three whole numbers (C, H, W)" if name == "latent_shape" else f"1 to {STAGES} whole numbers"
+        if not isinstance(value, tuple) or not (
+            len(value) == 3 if name == "latent_shape" else 0 < len(value) <= STAGES
+        ):
+            raise ConfigError(f"{name} {value!r:.60}", expected)
+        for one in value:
+            check_whole(name, one, 1, highest)
+    if kind == "float" and not _is_number(value):
+        raise ConfigError(f"{name} {value!r:.60}", f"a number from -{LARGEST} to {LARGEST}")
+    if (kind == "bool" and type(value) is not bool) or (kind == "str" and not isinstance(value, str)):
+        raise ConfigError(f"{name} {value!r:.60}", "true or false" if kind == "bool" else "a text")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 class NPNet(nn.Module):
@@ -204,7 +217,8 @@ class NPNet(nn.Module):
         """
         folder = Path(source) if Path(source).exists() else disk.download(str(source), revision)
         try:
-            net = build(from_dict(NPNetConfig, disk.read_settings(folder)))
+            config = from_dict(NPNetConfig, disk.read_settings(folder))
+            net = load_network(folder / disk.WEIGHTS_FILE, lambda: build(config), disk.FIX)
         except (ConfigError, TypeError) as error:
             path = folder / disk.CONFIG_FILE
             raise ModelLoadError(f"{path} describes no NPNet: {error}", disk.LAYOUT, disk.FIX) from error
@@ -212,7 +226,6 @@ class NPNet(nn.Module):
             raise ModelLoadError(
                 f"{folder} holds a {type(net).__name__}", f"a {cls.__name__}", "use NPNet.from_pretrained"
             )
-        disk.read_weights(net, folder / disk.WEIGHTS_FILE)
         return net.to(device=device, dtype=dtype).eval()
 
     def push_to_hub(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.files import make_folder, replace, replacing
@@ -72,45 +72,3 @@ def read_settings(folder: Path) -> dict[str, Any]:
         fix = "use the noiseprompt that wrote it"
         raise ModelLoadError(f"{path} has format version {version!r}", f"version {FORMAT_VERSION}", fix)
     return {name: value for name, value in data.items() if name not in ("format", "format_version")}
-
-
-def read_weights(net: nn.Module, path: Path) -> None:
-    """Fill a network from a safetensors file, every tensor exactly; the network takes the file's dtype.
-
-    Raises:
-        ModelLoadError: unreadable, or other tensors than the network has.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelLoadError(f"cannot read {path}: {error}", LAYOUT, FIX) from error
-    problems = differences(state, net.state_dict())
-    if problems:
-        raise ModelLoadError(f"{path} does not fit its configuration: {problems}", LAYOUT, FIX)
-    dtypes = {value.dtype for value in state.values() if value.is_floating_point()}
-    if len(dtypes) == 1:
-        net.to(dtypes.pop())
-    net.load_state_dict(state)
-
-
-def differences(came: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """ "" where names and shapes agree, else which are missing, unexpected or of another shape, some of each named."""
-    both = sorted(set(came) & set(expected))
-    shapes = [
-        f"{name} {tuple(came[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in both
-        if came[name].shape != expected[name].shape
-    ]
-    groups = {
-        "missing": sorted(set(expected) - set(came)),
-        "unexpected": sorted(set(came) - set(expected)),
-        "of another shape": shapes,
-    }
-    return "; ".join(_some(label, names) for label, names in groups.items() if names)
-
-
-def _some(label: str, names: Sequence[str], most: int = 4) -> str:
-    return f"{len(names)} {label} ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseprompt.core.errors import ConfigError, ModelLoadError
-from noiseprompt.npnet import disk
+from noiseprompt.core.weights import check_finite, differences, read_checkpoint, shapes_of
 from noiseprompt.npnet.base import NPNet, NPNetConfig
 from noiseprompt.npnet.paper import TextModulation, build_swin
 from noiseprompt.npnet.svd import SingularBranch
@@ -141,9 +141,10 @@ def import_published(
     guess = made_for(width, path.name)
     config = published_config(width, guess[0] if family is None else family, guess[1] if denoiser is None else denoiser)
     with torch.device("meta"):
-        problems = disk.differences(state, PublishedNPNet(config).state_dict())
+        problems = differences(shapes_of(state), shapes_of(PublishedNPNet(config).state_dict()))
     if problems:
         raise ModelLoadError(f"{path} is not in the published layout: {problems}", _EXPECTED, _FIX)
+    check_finite(path, state)
     net = PublishedNPNet(config)
     net.load_state_dict(state)
     net.save_pretrained(out)
@@ -179,15 +180,7 @@ _UNUSED = ("unet_svd.bn.",)
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelLoadError(f"there is no file {path}", "a published .pth or .safetensors file", "download it first")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds for a damaged file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelLoadError(f"cannot read {path}: {reason}", "a checkpoint of tensors only", _FIX) from error
+    data = read_checkpoint(path)
     if not isinstance(data, Mapping):
         raise ModelLoadError(f"{path} holds a {type(data).__name__}", f"a mapping with {_EXPECTED}", _FIX)
     return dict(data)

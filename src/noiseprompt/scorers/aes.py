@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from noiseprompt.scorers.loading import check_keys, find_file, pretrained, read_state
+from noiseprompt.core.weights import read_state
+from noiseprompt.scorers.loading import check_keys, find_file, pretrained
 from noiseprompt.scorers.model import ModelScorer
 from noiseprompt.scorers.preprocess import clip_pixels, crop_tensor
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from noiseprompt.core.weights import read_state
 from noiseprompt.scorers.clip import VIT_H, ClipScorer, clip_from_state, clip_tokenizer, from_open_clip
-from noiseprompt.scorers.loading import find_file, read_state
+from noiseprompt.scorers.loading import find_file
 from noiseprompt.scorers.preprocess import pad_tensor, to_tensor
 
 REPO = "xswu/HPSv2"

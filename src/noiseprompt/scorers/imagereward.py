@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from noiseprompt.core.weights import read_state
 from noiseprompt.scorers.aes import check_width, linear_head
-from noiseprompt.scorers.loading import build, check_keys, find_file, infer, load_tokenizer, read_state
+from noiseprompt.scorers.loading import build, check_keys, find_file, infer, load_tokenizer
 from noiseprompt.scorers.model import ModelScorer
 from noiseprompt.scorers.preprocess import clip_pixels, crop_tensor
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,34 +44,6 @@ def _local(scorer: str, path: Path, filename: str) -> Path:
         return found[0]
     came = f"{path} holds {len(found)} files of weights" if path.is_dir() else f"{path} does not exist"
     raise ModelLoadError(f"the scorer {scorer!r}: {came}", f"{filename}", f'name the file: "{scorer}:path=FILE"')
-
-
-def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict of a .safetensors file or a torch checkpoint, on the CPU; {"state_dict": ...} is opened.
-
-    Raises:
-        ModelLoadError: damaged, a pickled module, or something else than named tensors.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelLoadError(
-            f"{path} holds more than tensors, and loading it would execute what it says",
-            "a state dict: names and tensors",
-            "where it comes from a source you trust, save `module.state_dict()` as safetensors and name that file",
-        ) from error
-    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError) as error:
-        raise ModelLoadError(f"cannot read {path}: {_short(error)}", "a .safetensors or torch checkpoint") from error
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelLoadError(f"{path} holds no state dict", "names and tensors")
-    return {str(name): value for name, value in state.items()}
 
 
 def check_keys(what: str, missing: Any, unexpected: Any, mismatched: Any = ()) -> None:

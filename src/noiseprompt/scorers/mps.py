@@ -14,8 +14,9 @@ import torch.nn.functional as F
 
 from noiseprompt.core.errors import ShapeError
 from noiseprompt.core.types import Prompt
+from noiseprompt.core.weights import read_state
 from noiseprompt.scorers.clip import VIT_H, ClipScorer, clip_from_state, clip_tokenizer, encode
-from noiseprompt.scorers.loading import check_keys, find_file, read_state
+from noiseprompt.scorers.loading import check_keys, find_file
 from noiseprompt.scorers.mps_attention import cross_from_state
 from noiseprompt.scorers.preprocess import crop_tensor, transformers_pixels
 

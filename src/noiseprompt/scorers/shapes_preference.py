@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from noiseprompt.core.config import check_whole, from_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.types import Prompt
+from noiseprompt.core.weights import load_network as filled
 from noiseprompt.scorers.base import check_images, world_requests
 from noiseprompt.scorers.model import check_tensor
 from noiseprompt.shapes.preference import PreferenceConfig, PreferenceNet, encode_words
@@ -75,16 +77,13 @@ def load_network(folder: Path) -> PreferenceNet:
     Raises:
         ModelLoadError: files missing, damaged, or of another network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        config = PreferenceConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
-        network = PreferenceNet(config.width, config.blocks)
-        weights = load_file(folder / "model.safetensors")
-        network.load_state_dict({name: value.float() for name, value in weights.items()})
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        config = from_dict(PreferenceConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        check_whole("width", config.width, 8, 4096)
+        check_whole("blocks", config.blocks, 1, 64)
+        network = filled(folder / "model.safetensors", lambda: PreferenceNet(config.width, config.blocks))
+    except (OSError, ValueError, TypeError) as error:
         raise ModelLoadError(
             f"cannot load the preference scorer in {folder}: {error}", "config.json and model.safetensors"
         ) from error
-    return network.eval().requires_grad_(False)
+    return network.float().eval().requires_grad_(False)

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from noiseprompt.core.averages import Average
-from noiseprompt.core.errors import ConfigError, DivergedError
+from noiseprompt.core.errors import ConfigError, DivergedError, ModelLoadError
 from noiseprompt.core.files import append, make_folder, read_record, replace, replacing
 from noiseprompt.core.tables import table
+from noiseprompt.core.weights import read_checkpoint
 
 CONFIG_FILE = "config.json"
 """Of a run folder: its settings."""
@@ -55,7 +56,7 @@ def loop(
     path = folder / f"{stage}.pt"
     start = 0
     if path.exists():
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = _read_stage(path, set(state))
         start = saved.pop("step")
         for name, part in saved.items():
             state[name].load_state_dict(part)
@@ -85,6 +86,20 @@ def average_of(module: torch.nn.Module, decay: float) -> Average:
     return Average({f"average.{i}": value for i, value in enumerate(module.parameters())}, decay)
 
 
+def _read_stage(path: Path, parts: set[str]) -> dict[str, Any]:
+    """A checkpoint of `loop`.
+
+    Raises:
+        ModelLoadError: damaged, or without its step or one of `parts`.
+    """
+    saved = read_checkpoint(path)
+    lacking = sorted({"step", *parts} - set(saved)) if isinstance(saved, dict) else ["everything"]
+    if lacking or type(saved["step"]) is not int:
+        came = f"{path} is no checkpoint of a training: it lacks {', '.join(lacking or ['a step'])}"
+        raise ModelLoadError(came, "what the training wrote", "delete it to train from the start")
+    return saved
+
+
 def optimize(optimizer: torch.optim.Optimizer, ema: Average, loss: torch.Tensor, lr: float, step: int) -> None:
     """One step down the gradient of `loss` at rate `lr`, its norm clipped to 1; the average follows.
 
@@ -111,7 +126,7 @@ def load_average(folder: Path, stage: str, network: torch.nn.Module, ema_decay: 
     path = folder / f"{stage}.pt"
     if not path.exists():
         raise ConfigError(f"{folder} holds no {path.name}", "a folder in which it was trained", "train it first")
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = _read_stage(path, {"ema"})
     ema = average_of(network, ema_decay)
     ema.load_state_dict(saved["ema"])
     ema.apply()

@@ -11,7 +11,7 @@ import torch
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
 from noiseprompt.core.specs import make
-from noiseprompt.scorers.loading import check_keys, read_state
+from noiseprompt.core.weights import load_network
 from noiseprompt.scorers.table import FEATURES
 from noiseprompt.shapes.features import WIDTH, FeatureNet
 from noiseprompt.shapes.scenes import SIZE
@@ -61,13 +61,7 @@ class ShapesFeatures:
         path = (features_folder() if folder is None else Path(folder)) / "model.safetensors"
         if not path.is_file():
             raise ModelLoadError(f"there is no {path}", "weights that `noiseprompt shapes features` wrote")
-        state = read_state(path)
-        network = FeatureNet()
-        wanted = network.state_dict()
-        wrong = [name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape]
-        check_keys(f"the feature network in {path.parent}", wanted.keys() - state, state.keys() - wanted, wrong)
-        network.load_state_dict({name: value.float() for name, value in state.items()})
-        self.network = network.eval().requires_grad_(False).to(self.device)
+        self.network = load_network(path, FeatureNet).float().eval().requires_grad_(False).to(self.device)
 
     @torch.inference_mode()
     def features(self, images: np.ndarray) -> np.ndarray:

@@ -14,8 +14,9 @@ import torch
 
 from noiseprompt.core.averages import Average
 from noiseprompt.core.config import to_dict
-from noiseprompt.core.errors import DivergedError, InputError, NoisepromptError, NoisepromptWarning
+from noiseprompt.core.errors import DivergedError, InputError, ModelLoadError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.files import append, replacing
+from noiseprompt.core.weights import read_checkpoint
 from noiseprompt.npnet import NPNet, build
 from noiseprompt.npnet.transfer import start_from
 from noiseprompt.stages.train.data import PairData
@@ -71,12 +72,17 @@ class _Trainer:
 
     def _resume(self) -> None:
         path = self.out / "state.pt"
-        if path.exists():
-            state = torch.load(path, map_location="cpu", weights_only=True)  # it may come from another device
+        if not path.exists():
+            return
+        state = read_checkpoint(path)
+        try:
             self.raw.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.load_state_dict(state["average"])
-            self.step, self.best = state["step"], state["best"]
+            self.step, self.best = int(state["step"]), float(state["best"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            came = f"{path} is no state of this training: {' '.join(str(error).split())[:200]}"
+            raise ModelLoadError(came, "what the same command wrote", "delete it to train from the start") from error
 
     def _baseline(self, indices: np.ndarray) -> float:
         """MSE of "predict the source unchanged" over at most 2,048 pairs."""

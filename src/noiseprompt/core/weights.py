@@ -1,0 +1,199 @@
+"""Files of weights: their names, shapes and sizes are looked at before anything is built or read; nothing in them runs.
+
+.safetensors             its header alone tells names, types and shapes
+.pth, .pt, .bin, .ckpt   through torch.load(weights_only=True), after the sizes of its parts were added up
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from noiseprompt.core.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    import torch
+
+    Network = TypeVar("Network", bound=torch.nn.Module)
+
+HEADER_BYTES = 16 * 2**20
+"""Longest header of a safetensors file that is read; a hundred thousand tensors fit."""
+
+SHARED = 4
+"""A tensor may stand in a checkpoint under so many names: weights are tied."""
+
+Shapes = Mapping[str, Sequence[int]]
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_AGAIN = "copy or download it again"
+
+
+def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name -> (type, shape) of every tensor of a safetensors file; no tensor is read.
+
+    Raises:
+        ModelLoadError: missing, damaged or cut, or a header longer than `HEADER_BYTES`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with path.open("rb") as start:
+            length = int.from_bytes(start.read(8), "little")
+        if length > HEADER_BYTES:
+            came = f"cannot read {path}: it claims a header of {length:,} bytes"
+            raise ModelLoadError(came, f"at most {HEADER_BYTES:,}", _AGAIN)
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    except (OSError, SafetensorError) as error:
+        raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", _AGAIN) from error
+
+
+def load_network(path: Path, build: Callable[[], Network], fix: str = "") -> Network:
+    """The network of `build` with the tensors of a safetensors file, each exactly; it takes the file's dtype.
+
+    It is built without memory first: names and shapes have to be those of the file's header.
+
+    Raises:
+        ModelLoadError: as `read_header`; tensors of other names, shapes or types; values that are not finite.
+        NoisepromptError: whatever `build` raises.
+    """
+    import torch
+
+    header = read_header(path)
+    try:
+        with torch.device("meta"):
+            expected = shapes_of(build().state_dict())
+    except (RuntimeError, OverflowError) as error:  # more bytes than a number can tell
+        raise ModelLoadError(f"no network has the sizes beside {path}: {_reason(error)}", "", fix) from error
+    problems = differences({name: shape for name, (_, shape) in header.items()}, expected)
+    problems = problems or some("not of floating point", [n for n, (kind, _) in header.items() if kind not in _FLOATS])
+    if problems:
+        raise ModelLoadError(f"{path} does not fit its configuration: {problems}", "each tensor of the network", fix)
+    state = read_state(path)
+    network = build()
+    dtypes = {value.dtype for value in state.values()}
+    if len(dtypes) == 1:
+        network.to(dtypes.pop())
+    network.load_state_dict(state)
+    return network
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .safetensors file or a torch checkpoint, on the CPU; {"state_dict": ...} is opened.
+
+    Raises:
+        ModelLoadError: as `read_checkpoint`; something else than named tensors; values that are not finite.
+    """
+    import torch
+
+    state = read_checkpoint(path)
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelLoadError(f"{path} holds no state dict", "names and tensors")
+    named = {str(name): value for name, value in state.items()}
+    check_finite(path, named)
+    return named
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a .safetensors file or a torch checkpoint holds, on the CPU: tensors and plain values, maybe nested.
+
+    Raises:
+        ModelLoadError: missing or damaged, more than tensors and plain values, or larger than the file itself.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            read_header(path)
+            return load_file(path)
+        _check_archive(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check_sizes(path, state)
+        return state
+    except ModelLoadError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise ModelLoadError(
+            f"cannot read {path}: it holds more than tensors, and loading it would execute what it says",
+            "a state dict: names and tensors",
+            "where it comes from a source you trust, save `module.state_dict()` as safetensors and name that file",
+        ) from error
+    except Exception as error:  # torch raises many kinds for a damaged file
+        expected = "a .safetensors or torch checkpoint of tensors only"
+        raise ModelLoadError(f"cannot read {path}: {_reason(error)}", expected, _AGAIN) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a zip archive whose parts are larger than itself: torch stores them as they are, without compression."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(part.file_size for part in archive.infolist())
+        _refuse_more(path, claimed, 1)
+
+
+def _check_sizes(path: Path, state: Any) -> None:
+    """Refuse tensors that are larger than the file, as one that repeats a few values does, or that hold no values."""
+    import torch
+
+    claimed, waiting, seen = 0, [state], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            if value.is_meta or value.layout != torch.strided or value.is_quantized:
+                raise ModelLoadError(f"{path} holds a tensor without plain values", "dense tensors")
+            claimed += value.numel() * value.element_size()
+        elif isinstance(value, Mapping | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            waiting.extend(value.values() if isinstance(value, Mapping) else value)
+    _refuse_more(path, claimed, SHARED)
+
+
+def _refuse_more(path: Path, claimed: int, times: int) -> None:
+    size = path.stat().st_size
+    if claimed > times * size:
+        raise ModelLoadError(f"{path} claims {claimed:,} bytes of tensors", f"no more than its {size:,} bytes", _AGAIN)
+
+
+def check_finite(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights with NaN or infinity; a mask, which some checkpoints hold, may be infinite.
+
+    Raises:
+        ModelLoadError: with the tensors' names.
+    """
+    bad = [name for name, value in state.items() if not name.endswith("mask") and not bool(value.isfinite().all())]
+    if bad:
+        raise ModelLoadError(f"{path} holds weights that are not finite: {some('of them', bad)}", "numbers", _AGAIN)
+
+
+def shapes_of(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape."""
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def differences(came: Shapes, expected: Shapes) -> str:
+    """ "" where names and shapes agree, else which are missing, unexpected or of another shape, some of each named."""
+    both = sorted(set(came) & set(expected))
+    shapes = [f"{name} {came[name]} instead of {expected[name]}" for name in both if came[name] != expected[name]]
+    groups = {
+        "missing": sorted(set(expected) - set(came)),
+        "unexpected": sorted(set(came) - set(expected)),
+        "of another shape": shapes,
+    }
+    return "; ".join(some(label, names) for label, names in groups.items() if names)
+
+
+def some(label: str, names: Sequence[str], most: int = 4) -> str:
+    """ "7 LABEL (a, b, c, d, ...)"; "" without any."""
+    return f"{len(names)} {label} ({', '.join(names[:most])}{', ...' if len(names) > most else ''})" if names else ""
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
