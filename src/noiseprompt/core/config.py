@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.json_files import read_bytes
 
 T = TypeVar("T")
+
+YAML_BYTES, YAML_VALUES, YAML_LEVELS = 2**18, 10_000, 32
+"""Bounds of a YAML file: its length; texts, numbers, lists and mappings, aliases written out; and their depth."""
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -58,11 +62,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, not YAML, not a mapping, or names a key twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, YAML_BYTES).decode()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "a YAML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read {path}: it is not UTF-8", "a YAML file") from error
+    except ValueError as error:
+        raise ConfigError(f"cannot read {path}: {error}", "a YAML file of settings") from error
     return parse_yaml(text, path)
 
 
@@ -73,7 +79,19 @@ def parse_yaml(text: str, name: Path | str) -> dict[str, Any]:
         name: of the source, for messages.
 
     Raises:
-        ConfigError: not YAML, not a mapping, or a key twice.
+        ConfigError: not YAML, not a mapping, a key twice, or out of bounds (`YAML_VALUES`, `YAML_LEVELS`).
+    """
+    data = parse_value(text, name)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{name} holds no settings", "a YAML mapping of settings")
+    return data
+
+
+def parse_value(text: str, name: Path | str) -> Any:
+    """Any YAML value, as `parse_yaml` reads it.
+
+    Raises:
+        ConfigError: as `parse_yaml`.
     """
     import yaml
 
@@ -83,32 +101,57 @@ def parse_yaml(text: str, name: Path | str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}, line {mark.line + 1}" if mark else str(name)
-        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        what = getattr(error, "problem", None) or " ".join(str(error).split(";")[0].split())
         raise ConfigError(f"cannot read {place}: {what}", "YAML", "the file may be torn") from error
     if loader.twice:
         raise ConfigError(f"{name} gives {', '.join(loader.twice)} twice", "each key once")
-    if not isinstance(data, dict):
-        raise ConfigError(f"{name} holds no settings", "a YAML mapping of settings")
     return data
 
 
 @functools.cache
 def _loader() -> Any:
-    """PyYAML's safe loader with YAML 1.2's numbers, without dates, that notes keys given twice."""
+    """PyYAML's safe loader with YAML 1.2's numbers, without dates, bounded, that notes keys given twice."""
     import yaml
+    from yaml.composer import ComposerError
 
     class Loader(yaml.SafeLoader):
         def __init__(self, stream: str) -> None:
             super().__init__(stream)
             self.twice: list[str] = []
+            self.levels = self.values = 0
+            self.sizes: dict[int, int] = {}
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            """As ever, counting values as if each alias were written out."""
+            event, before = self.peek_event(), self.values
+            self.levels += 1
+            node = super().compose_node(parent, index) if self.levels <= YAML_LEVELS else None
+            self.levels -= 1
+            if isinstance(event, yaml.AliasEvent):
+                self.values += self.sizes.get(id(node), YAML_VALUES)  # unknown while it is inside itself
+            else:
+                self.values += 1
+                self.sizes[id(node)] = self.values - before
+            if node is None or self.values > YAML_VALUES:
+                most = f"{YAML_LEVELS} levels" if node is None else f"{YAML_VALUES:,} values, aliases written out"
+                raise ComposerError(None, None, f"more than {most}", event.start_mark)
+            return node
+
+        def compose_scalar_node(self, anchor: Any) -> Any:
+            event = self.peek_event()
+            if any("\ud800" <= letter <= "\udfff" for letter in event.value):
+                raise ComposerError(None, None, "half a character (a lone surrogate)", event.start_mark)
+            return super().compose_scalar_node(anchor)
 
         def compose_mapping_node(self, anchor: Any) -> Any:
             node = super().compose_mapping_node(anchor)
             seen: set[str] = set()
             for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise ComposerError(None, None, "a key that is no text", key.start_mark)
                 if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                     self.twice.append(f"{key.value} (line {key.start_mark.line + 1})")
-                seen |= {key.value} if isinstance(key.value, str) else set()
+                seen.add(key.value)
             return node
 
     changed = ("tag:yaml.org,2002:timestamp",)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
+from noiseprompt.core.json_files import read_json
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
@@ -191,23 +192,11 @@ def claim(path: Path, settings: Any) -> Iterator[None]:
     here = to_dict(settings)
     with Lock(path.parent):
         if path.exists():
-            there = read_record(path)
+            there = read_json(path, fix="choose a new folder")
             refuse_changes(path.parent, differences(there, here), there, here)
         else:
             replace(path, json.dumps(here, indent=2))
         yield
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Settings as they were written.
-
-    Raises:
-        ConfigError: a damaged file.
-    """
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}", "JSON", "choose a new folder") from error
 
 
 def differences(

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Container, Mapping
 from typing import Any
 
-from noiseprompt.core.config import parse_yaml
+from noiseprompt.core.config import parse_value
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.registry import Registry
 
@@ -116,7 +116,7 @@ def _value(kind: Any, text: str) -> Any:
     if not text or (kind is float and not math.isfinite(float(text))):
         raise ValueError(text)
     if kind is Any:
-        return parse_yaml(f"value: {text}", text)["value"]
+        return parse_value(text, text)
     return float(text) if kind is float else text
 
 

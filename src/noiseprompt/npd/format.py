@@ -33,6 +33,7 @@ import pyarrow as pa
 
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ShapeError, StoreError
+from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.types import ScoredPair
 
 SCHEMA_VERSION = 1
@@ -200,7 +201,7 @@ def read_shard(path: Path) -> Shard:
                 raise StoreError(f"{path} holds {reader.num_record_batches} record batches", "one", fix)
             batch = reader.get_batch(0)
             batch.validate(full=True)
-        settings = json.loads(metadata[_PREFIX + "settings"])
+        settings = parse_json(metadata[_PREFIX + "settings"])
         expected = schema(settings["latent_shape"], settings["scorers"], settings["store_source"])
         if not batch.schema.equals(expected, check_metadata=False):
             raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", fix)

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.config import fingerprint
+from noiseprompt.core.errors import NoisepromptError
 from noiseprompt.core.files import replace
+from noiseprompt.core.json_files import read_json
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import present_shards, shard_path
 from noiseprompt.npd.reader import Npd
@@ -93,8 +95,8 @@ def write_noise_figures(folder: str | Path) -> None:
 
     npd, path = Npd(folder), Path(folder) / NOISE
     usable = npd.select()
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged: made anew
-        if json.loads(path.read_text(encoding="utf-8"))["target noise"]["images"] == len(usable):
+    with contextlib.suppress(NoisepromptError, TypeError, KeyError):  # missing or damaged: made anew
+        if read_json(path)["target noise"]["images"] == len(usable):
             return
     guard = Guard()
     for start in range(0, len(usable), NOISE_BATCH):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.files import make_folder, replace, replacing
+from noiseprompt.core.json_files import read_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -61,11 +62,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         ModelLoadError: no readable configuration of an NPNet.
     """
     path = folder / CONFIG_FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelLoadError(f"cannot read {path}: {error}", LAYOUT, FIX) from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    data = read_json(path, ModelLoadError, LAYOUT, FIX)
+    if data.get("format") != FORMAT:
         raise ModelLoadError(f"{path} is not the configuration of an NPNet", LAYOUT, FIX)
     version = data.get("format_version")
     if version != FORMAT_VERSION:

@@ -67,7 +67,7 @@ def _read_csv(text: str, path: Path) -> list[dict[str, Any]]:
 def _read_json(text: str, path: Path) -> list[Any]:
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise PromptError(f"{path} is not JSON: {error}", "a list of texts or of objects") from error
     if not isinstance(data, list):
         raise PromptError(f"{path} holds {noun(data)}", "a list of texts or of objects")
@@ -80,7 +80,7 @@ def _read_jsonl(text: str, path: Path) -> list[Any]:
         if line.strip():
             try:
                 rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise PromptError(
                     f"line {number} of {path} is not JSON: {error}", "one text or object a line"
                 ) from error

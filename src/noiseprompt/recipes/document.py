@@ -16,11 +16,11 @@ Ours are read from ROOT/tables/NAME.json; a table without that file is "not run 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.json_files import read_json
 from noiseprompt.core.tables import table
 from noiseprompt.recipes.cells import (
     NOT_HERE,
@@ -37,6 +37,8 @@ from noiseprompt.recipes.plan import flatten, read_recipe
 from noiseprompt.shapes import world
 
 Data = dict[str, Any]
+
+_AGAIN = "run the recipe again"
 
 _INTRO = """# The paper's tables and figures, here
 
@@ -100,7 +102,7 @@ def one_table(recipe: Path, on: str, made: Path) -> str:
     """
     flat = flatten(read_recipe(recipe), on)
     path = made / f"{recipe.stem}.json"
-    ours: Data | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    ours: Data | None = read_json(path, fix=_AGAIN, nan=True) if path.is_file() else None
     minutes = f", about {flat['minutes']} minutes" if flat.get("minutes") else ""
     lines = [f"## {recipe.stem.replace('-', ' ').capitalize()}: {flat.get('about', '')}", ""]
     lines += [f"`noiseprompt run {recipe} --on {on}`{minutes}", ""]

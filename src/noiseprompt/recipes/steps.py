@@ -11,6 +11,7 @@ from noiseprompt.cli import commands
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, NoisepromptError, StoreError, StoreLockedError
 from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.json_files import read_json
 from noiseprompt.npd import Npd
 from noiseprompt.prompts import load_prompts
 from noiseprompt.recipes.plan import Plan, Stage
@@ -40,7 +41,7 @@ def run_stages(plan: Plan) -> None:
 def _collect(plan: Plan, stage: Stage) -> None:
     """Make the pairs, or take over a data set of `reuse` that is exactly the one asked for; which, is recorded."""
     record, wanted = _record(plan, stage.folder), planned_ids(stage.options)
-    before = [Path(json.loads(record.read_text(encoding="utf-8"))["folder"])] if record.is_file() else []
+    before = [_taken_over(record)[0]] if record.is_file() else []
     for candidate in () if stage.folder.exists() else dict.fromkeys([*before, *plan.reuse]):
         if _ids(candidate) == wanted and _takes(candidate, stage):
             taken = {"folder": str(candidate), **_facts(Npd(candidate))}
@@ -80,8 +81,7 @@ def npd_folder(plan: Plan, folder: Path) -> Path:
     record = _record(plan, folder)
     if not record.is_file():
         return folder
-    taken = json.loads(record.read_text(encoding="utf-8"))
-    there = Path(taken.pop("folder"))
+    there, taken = _taken_over(record)
     if _facts(Npd(there)) != taken:
         raise StoreError(f"{there} has changed since {folder.name} took it over", "the same pairs", "run it again")
     return there
@@ -90,6 +90,20 @@ def npd_folder(plan: Plan, folder: Path) -> Path:
 def _record(plan: Plan, folder: Path) -> Path:
     """The file that says which data set a collection took over; there is none where it made its own."""
     return plan.root / "reused" / f"{folder.name}.json"
+
+
+def _taken_over(record: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder that a record names, and what it held then.
+
+    Raises:
+        StoreError: damaged.
+    """
+    expected, fix = "a record of the data set taken over", "delete it and run the recipe again"
+    taken = read_json(record, StoreError, expected, fix)
+    folder = taken.pop("folder", None)
+    if not isinstance(folder, str):
+        raise StoreError(f"{record} names no folder", expected, fix)
+    return Path(folder), taken
 
 
 def _facts(npd: Npd) -> dict[str, str]:

@@ -16,6 +16,7 @@ from noiseprompt.core.config import fingerprint
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import ConfigError, InputError, StoreError
 from noiseprompt.core.files import append, differences, make_folder, public_name, refuse_changes, replace
+from noiseprompt.core.json_files import read_json
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.types import EvalResult
 from noiseprompt.results.names import public_spec, slug
@@ -125,28 +126,27 @@ def read_judging(out: Path) -> dict[str, Any]:
     Raises:
         InputError, ConfigError: as `read_settings`.
     """
-    try:
-        return json.loads((out / PATHS).read_text(encoding="utf-8"))
-    except OSError:  # of an earlier release, or copied without hidden files
-        return _read_settings(out)["judging"]
-    except ValueError as error:
-        raise ConfigError(f"{out / PATHS} is damaged: {error}", "JSON", "run the evaluation again") from error
+    if (out / PATHS).is_file():
+        return read_json(out / PATHS, fix="run the evaluation again")
+    return _read_settings(out)["judging"]  # of an earlier release, or copied without hidden files
 
 
 def _read_settings(out: Path) -> dict[str, Any]:
     path = out / "settings.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
-    except OSError as error:
-        raise InputError(
-            f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first"
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}", "JSON", "evaluate into a new folder") from error
+    if not path.is_file():
+        raise InputError(f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first")
+    data = {"judging": {}, "refused": {}, **read_json(path, fix="evaluate into a new folder")}
+    missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
     if missing:
         raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}", "a file written by an evaluation")
-    return {"judging": {}, "refused": {}, **data}
+    objects = {name: data[name] for name in ("settings", "methods", "judging", "refused", "environment")}
+    settings = data["settings"] if isinstance(data["settings"], dict) else {}
+    objects |= {name: settings[name] for name in ("pipeline", "config") if name in settings}
+    other = [name for name, value in objects.items() if not isinstance(value, dict)]
+    if other:
+        came = f"{path} is damaged: {other[0]} is {objects[other[0]]!r:.60}"
+        raise ConfigError(came, "an object", "evaluate into a new folder")
+    return data
 
 
 def resume(out: Path, batches: Sequence[Sequence[Key]]) -> set[tuple[int, str]]:

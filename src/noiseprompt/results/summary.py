@@ -6,7 +6,6 @@ Summary ──summary_dict──> results.json ──read_summary──> Summary
 
 from __future__ import annotations
 
-import json
 import types
 import typing
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.json_files import read_json
 from noiseprompt.shapes.world import CHECKER
 
 BASELINE = "standard"
@@ -217,13 +217,14 @@ def read_summary(folder: Path) -> Summary:
         StoreError: a key that is missing or unknown, or a value of another type.
     """
     path = Path(folder) / "results.json"
+    expected, fix = "what an evaluation of this version writes", "run `noiseprompt report`"
+    if not path.is_file():
+        raise InputError(f"there is no {path}", "a finished evaluation", "run the evaluation to its end")
+    data = read_json(path, StoreError, expected, fix, nan=True)
     try:
-        return _read(Summary, json.loads(path.read_text(encoding="utf-8")), "the summary")
-    except OSError as error:
-        raise InputError(f"there is no {path}", "a finished evaluation", "run the evaluation to its end") from error
+        return _read(Summary, data, "the summary")
     except ValueError as error:
-        came = f"{path} is damaged or of another version: {error}"
-        raise StoreError(came, "what an evaluation of this version writes", "run `noiseprompt report`") from error
+        raise StoreError(f"{path} is damaged or of another version: {error}", expected, fix) from error
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from noiseprompt.core.config import check_whole, from_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.json_files import read_json
 from noiseprompt.core.types import Prompt
 from noiseprompt.core.weights import load_network as filled
 from noiseprompt.scorers.base import check_images, world_requests
@@ -77,8 +77,9 @@ def load_network(folder: Path) -> PreferenceNet:
     Raises:
         ModelLoadError: files missing, damaged, or of another network.
     """
+    settings = read_json(folder / "config.json", ModelLoadError, "a folder that `noiseprompt shapes preference` wrote")
     try:
-        config = from_dict(PreferenceConfig, json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        config = from_dict(PreferenceConfig, settings)
         check_whole("width", config.width, 8, 4096)
         check_whole("blocks", config.blocks, 1, 64)
         network = filled(folder / "model.safetensors", lambda: PreferenceNet(config.width, config.blocks))

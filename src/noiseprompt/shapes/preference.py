@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from noiseprompt.core.files import claim, replace
+from noiseprompt.core.json_files import read_json
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.core.tables import table
 from noiseprompt.shapes import scenes, spoiling
@@ -277,7 +278,7 @@ def export(folder: Path, out: Path) -> None:
 
 def _card(folder: Path, config: PreferenceConfig, parameters: int) -> str:
     path = folder / "validation.json"
-    checked = json.loads(path.read_text()) if path.exists() else {}
+    checked = read_json(path) if path.exists() else {}
     types = table(("negative", "%"), [(name, f"{100 * share:.1f}") for name, share in checked.items()])
     return (
         "# Preference scorer of the shapes world\n\n"

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from noiseprompt.core.averages import Average
+from noiseprompt.core.config import from_dict
 from noiseprompt.core.errors import ConfigError, DivergedError, ModelLoadError
-from noiseprompt.core.files import append, make_folder, read_record, replace, replacing
+from noiseprompt.core.files import append, make_folder, replace, replacing
+from noiseprompt.core.json_files import read_json
 from noiseprompt.core.tables import table
 from noiseprompt.core.weights import read_checkpoint
 
@@ -46,7 +48,7 @@ def read_config(folder: Path, kind: type[Config]) -> Config:
     path = folder / CONFIG_FILE
     if not path.exists():
         raise ConfigError(f"{folder} holds no {path.name}", "a folder in which it was trained", "train it first")
-    return kind(**read_record(path))
+    return from_dict(kind, read_json(path, fix="train in a new folder"))
 
 
 def loop(

@@ -16,7 +16,8 @@ import torch
 
 from noiseprompt.core.devices import DTYPES, resolve_dtype
 from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
-from noiseprompt.core.files import differences, public_name, read_record, refuse_changes, replace, replacing
+from noiseprompt.core.files import differences, public_name, refuse_changes, replace, replacing
+from noiseprompt.core.json_files import read_json
 from noiseprompt.npd import Npd, PairFilter
 from noiseprompt.pipelines.loading import weights_digest
 
@@ -100,7 +101,7 @@ def cache_embeds(npd: Npd, pipeline: Pipeline, path: Path, batch_size: int = 64)
             _encode(texts, pipeline, file, batch_size)
             replace(record, json.dumps(made_from, indent=1) + "\n")  # first: embeddings without it would go unchecked
     elif record.exists():  # those of earlier versions have none
-        old = read_record(record)
+        old = read_json(record, fix=f"delete it and {path.name}, and run again")
         refuse_changes(path, differences(old, made_from), old, made_from)
     embeds = np.load(path, mmap_mode="r")
     if len(embeds) != len(texts):
