@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from noiseprompt.core.json_lines import damaged, read_lines
 
 if TYPE_CHECKING:
     import torch
@@ -68,34 +71,50 @@ def record(method: str, batch: int, figures: dict[str, list[float]]) -> str:
     return json.dumps({"method": method, "batch": batch, **rounded}) + "\n"
 
 
+@dataclass(frozen=True)
+class _Line:
+    """What `record` writes of a batch; None where a figure was no number."""
+
+    method: str
+    batch: int
+    perturbation: list[float | None]
+    std: list[float | None]
+    neighbour: list[float | None]
+    spectrum: list[float | None]
+
+
 def read(folder: Path) -> dict[str, dict[str, Any]]:
     """method -> {"images", "perturbation": [mean, 5 %, 95 %], "std", "neighbour", "spectrum"}; {} without a file.
 
-    A line that a killed run left unfinished is passed over.
+    A line that a killed run left unfinished at the end is passed over.
+
+    Raises:
+        StoreError: another line that `record` did not write.
     """
-    lines: dict[tuple[str, int], dict[str, Any]] = {}
-    path = Path(folder) / FILE
-    for line in path.read_bytes().split(b"\n") if path.is_file() else []:
-        try:
-            data = json.loads(line)
-            lines[data["method"], data["batch"]] = data
-        except (ValueError, KeyError, TypeError):
-            continue
-    methods: dict[str, list[dict[str, Any]]] = {}
-    for (method, _), data in lines.items():
-        methods.setdefault(method, []).append(data)
+    lines: dict[tuple[str, int], _Line] = {}
+    path, fix = Path(folder) / FILE, "delete that line: the noise of its batch is then told nowhere"
+    for number, line in read_lines(path, _Line, fix):
+        sizes = {len(line.perturbation), len(line.std), len(line.neighbour)}
+        if len(sizes) > 1 or 0 in sizes or len(line.spectrum) != len(BANDS):
+            raise damaged(path, number, "its lists do not belong together", fix)
+        lines[line.method, line.batch] = line
+    methods: dict[str, list[_Line]] = {}
+    for (method, _), line in lines.items():
+        methods.setdefault(method, []).append(line)
     return {method: _together(parts) for method, parts in methods.items()}
 
 
-def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    joined = {name: np.concatenate([p[name] for p in parts]) for name in ("perturbation", "std", "neighbour")}
-    sizes = [len(p["perturbation"]) for p in parts]
-    bands = np.array([[np.nan if v is None else v for v in p["spectrum"]] for p in parts], np.float64)
-    moved = joined["perturbation"]
+def _together(parts: Sequence[_Line]) -> dict[str, Any]:
+    moved, std, neighbour = (
+        np.array([value for part in parts for value in getattr(part, name)], np.float64)
+        for name in ("perturbation", "std", "neighbour")
+    )
+    sizes = [len(part.perturbation) for part in parts]
+    bands = np.array([part.spectrum for part in parts], np.float64)
     return {
         "images": len(moved),
         "perturbation": [float(moved.mean()), *map(float, np.quantile(moved, [0.05, 0.95]))],
-        "std": float(joined["std"].mean()),
-        "neighbour": float(joined["neighbour"].mean()),
+        "std": float(std.mean()),
+        "neighbour": float(neighbour.mean()),
         "spectrum": [None if v != v else float(v) for v in np.average(bands, axis=0, weights=sizes)],
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.json_lines import read_lines
 from noiseprompt.npd import Npd, PairFilter
 from noiseprompt.recipes.plan import Cell, Plan
 from noiseprompt.recipes.steps import npd_folder
@@ -109,8 +110,12 @@ def training(plan: Plan, cell: Cell) -> dict[str, Any] | None:
     npd = Npd(npd_folder(plan, cell.npd))
     chosen = PairFilter(tuple(settings.filter_scorers), settings.margin, settings.combine)
     usable, kept = int(npd.usable().sum()), len(npd.select(chosen))
-    lines = (cell.npnet / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    last = json.loads(lines[-1])
+    metrics, fix = cell.npnet / "metrics.jsonl", "delete the folder and run the recipe again"
+    rows = [row for _, row in read_lines(metrics, dict, fix)]
+    last: dict[str, Any] = rows[-1] if rows else {}
+    lacks = [name for name in ("step", "best") if type(last.get(name)) not in (int, float)]
+    if lacks:
+        raise StoreError(f"the last line of {metrics} tells no {', '.join(lacks)}", "a finished training", fix)
     return {
         "filter_scorers": list(settings.filter_scorers),
         "margin": settings.margin,

@@ -17,6 +17,7 @@ from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import ConfigError, InputError, StoreError
 from noiseprompt.core.files import append, differences, make_folder, public_name, refuse_changes, replace
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.json_lines import damaged, read_lines
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.types import EvalResult
 from noiseprompt.results.names import public_spec, slug
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 PATHS = ".judging.json"
 """The judging as it was given; settings.json tells it without paths."""
+
+_NEW = "evaluate into a new folder"
 
 Key = tuple[str, int]
 """(prompt id, seed): one image of every method."""
@@ -135,7 +138,7 @@ def _read_settings(out: Path) -> dict[str, Any]:
     path = out / "settings.json"
     if not path.is_file():
         raise InputError(f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first")
-    data = {"judging": {}, "refused": {}, **read_json(path, fix="evaluate into a new folder")}
+    data = {"judging": {}, "refused": {}, **read_json(path, fix=_NEW)}
     missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
     if missing:
         raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}", "a file written by an evaluation")
@@ -145,7 +148,7 @@ def _read_settings(out: Path) -> dict[str, Any]:
     other = [name for name, value in objects.items() if not isinstance(value, dict)]
     if other:
         came = f"{path} is damaged: {other[0]} is {objects[other[0]]!r:.60}"
-        raise ConfigError(came, "an object", "evaluate into a new folder")
+        raise ConfigError(came, "an object", _NEW)
     return data
 
 
@@ -180,21 +183,15 @@ def iter_results(folder: Path) -> Iterator[EvalResult]:
     """Every image of `folder`/results.jsonl, one at a time; a torn last line, left by a killed run, is dropped.
 
     Raises:
-        StoreError: a damaged line before the last.
+        StoreError: a damaged line before the last, or one that tells of the same method, prompt and seed as another.
     """
-    path = Path(folder) / "results.jsonl"
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                if line.strip():
-                    yield EvalResult(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                if line.endswith(b"\n"):  # a whole line
-                    raise StoreError(
-                        f"line {number} of {path} is damaged", "one JSON object a line", "evaluate into a new folder"
-                    ) from error
+    path, seen = Path(folder) / "results.jsonl", dict[tuple[str, str, int], int]()
+    for number, result in read_lines(path, EvalResult, _NEW):
+        key = (result.method, result.prompt_id, result.seed)
+        if key in seen:
+            raise damaged(path, number, f"it tells of the same image as line {seen[key]}", _NEW)
+        seen[key] = number
+        yield result
 
 
 def iter_counted(folder: Path) -> Iterator[EvalResult]:

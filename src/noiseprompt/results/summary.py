@@ -6,15 +6,14 @@ Summary ──summary_dict──> results.json ──read_summary──> Summary
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.records import read_value
 from noiseprompt.shapes.world import CHECKER
 
 BASELINE = "standard"
@@ -222,41 +221,15 @@ def read_summary(folder: Path) -> Summary:
         raise InputError(f"there is no {path}", "a finished evaluation", "run the evaluation to its end")
     data = read_json(path, StoreError, expected, fix, nan=True)
     try:
-        return _read(Summary, data, "the summary")
+        return read_value(Summary, data, "the summary", _with_against)
     except ValueError as error:
         raise StoreError(f"{path} is damaged or of another version: {error}", expected, fix) from error
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """A value of an annotated type from JSON data.
-
-    Raises:
-        ValueError: it is of another type.
-    """
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):  # always with None here
-        return None if value is None else _read(inner[0], value, where)
-    if is_dataclass(kind) and isinstance(value, dict):
-        return _record(kind, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_read(inner[0], one, where) for one in value)
-    if origin is Mapping and isinstance(value, dict):
-        return {key: _read(inner[1], one, f"{where} / {key}") for key, one in value.items()}
-    if type(value) is kind or (kind is float and type(value) is int):
-        return value
-    raise ValueError(f"{where} is {value!r:.40}")
-
-
-def _record(kind: Any, value: dict[str, Any], where: str) -> Any:
-    """A record from an object; what a comparison says stands beside what its row says, as `row_dict` writes it."""
-    known, data = {field.name: field for field in fields(kind)}, dict(value)
-    if "against" in known and (found := {f.name: data.pop(f.name) for f in fields(Comparison) if f.name in data}):
-        data["against"] = found
-    missing = [name for name, field in known.items() if field.default is MISSING and name not in data]
-    unknown = [name for name in data if name not in known]
-    if missing or unknown:
-        lacks = [f"{where} lacks {', '.join(missing)}"] * bool(missing)
-        raise ValueError("; ".join([*lacks, *[f"{where} has {', '.join(unknown)}"] * bool(unknown)]))
-    hints = typing.get_type_hints(kind)
-    places = {name: where if name == "against" else f"{where} / {name}" for name in data}
-    return kind(**{name: _read(hints[name], one, places[name]) for name, one in data.items()})
+def _with_against(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """What a comparison says stands beside what its row says, as `row_dict` writes it; here it is a record again."""
+    if all(field.name != "against" for field in fields(kind)):
+        return data
+    told = [field.name for field in fields(Comparison) if field.name in data]
+    rest = {name: value for name, value in data.items() if name not in told}
+    return {**rest, "against": {name: data[name] for name in told}} if told else rest

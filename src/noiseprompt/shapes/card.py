@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from dataclasses import asdict
@@ -11,12 +10,12 @@ from typing import Any
 
 from noiseprompt.core.files import replace
 from noiseprompt.core.tables import table
+from noiseprompt.shapes.training import read_metrics
 
 
 def write_card(run: Path, config: Any, out: Path) -> None:
     """README.md in `out`: what it is, the command, settings and hardware that made it, the training curve of `run`."""
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    curve = {(r["stage"], r["step"]): r["loss"] for r in records}
+    curve = {(r.stage, r.step): r.loss for r in read_metrics(run)}
     rows = [(stage, step, f"{loss:.4f}") for (stage, step), loss in curve.items() if step % 250 == 0]
     flat = {name: value for name, value in asdict(config).items() if name != "phases"}
     for number, phase in enumerate(asdict(config)["phases"], 1):

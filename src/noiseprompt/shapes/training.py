@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from noiseprompt.core.config import from_dict
 from noiseprompt.core.errors import ConfigError, DivergedError, ModelLoadError
 from noiseprompt.core.files import append, make_folder, replace, replacing
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.json_lines import mend, read_lines
 from noiseprompt.core.tables import table
 from noiseprompt.core.weights import read_checkpoint
 
@@ -56,6 +57,7 @@ def loop(
 ) -> Iterator[dict]:
     """Run `step_fn(step)` to `steps`, with a checkpoint of `state` (objects with state_dict) every `every` seconds."""
     path = folder / f"{stage}.pt"
+    mend(folder / "metrics.jsonl")
     start = 0
     if path.exists():
         saved = _read_stage(path, set(state))
@@ -148,7 +150,32 @@ def save_network(network: torch.nn.Module, config: Any, card: str, out: Path) ->
 
 def curve(folder: Path) -> str:
     """About ten rows of a run's metrics, step and loss, for a model card; none without metrics."""
-    path = folder / "metrics.jsonl"
-    records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    records = read_metrics(folder)
     some = records[:: max(len(records) // 10, 1)]
-    return table(("step", "loss"), [(record["step"], f"{record['loss']:.4f}") for record in some])
+    return table(("step", "loss"), [(record.step, f"{record.loss:.4f}") for record in some])
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What `loop` tells every 50 steps.
+
+    Fields:
+        stage: of the training.
+        step: from 1.
+        loss: mean of the steps since the last record.
+        seconds: since the training was started or continued.
+    """
+
+    stage: str
+    step: int
+    loss: float
+    seconds: float
+
+
+def read_metrics(folder: Path) -> list[Metrics]:
+    """Those of a run folder, [] without any.
+
+    Raises:
+        StoreError: a damaged line before the last.
+    """
+    return [record for _, record in read_lines(folder / "metrics.jsonl", Metrics, "delete that line")]

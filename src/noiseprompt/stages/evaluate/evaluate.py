@@ -29,6 +29,7 @@ import torch
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import NoiseError, NoisepromptError
 from noiseprompt.core.files import Lock, append, replace
+from noiseprompt.core.json_lines import mend
 from noiseprompt.core.types import EvalResult, Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
@@ -178,6 +179,7 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec]) -> It
     size, out = run.config.batch_size, run.out
     batches = [items[i : i + size] for i in range(0, len(items), size)]
     finished = resume(out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches])
+    mend(out / diagnostics.FILE)
     drawn: Counter[str] = Counter()
     for number, label in finished:
         drawn[label] += len(batches[number])

@@ -16,6 +16,7 @@ from noiseprompt.core.averages import Average
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import DivergedError, InputError, ModelLoadError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.files import append, replacing
+from noiseprompt.core.json_lines import mend
 from noiseprompt.core.weights import read_checkpoint
 from noiseprompt.npnet import NPNet, build
 from noiseprompt.npnet.transfer import start_from
@@ -71,6 +72,7 @@ class _Trainer:
         self._baseline(validation)
 
     def _resume(self) -> None:
+        mend(self.out / "metrics.jsonl")
         path = self.out / "state.pt"
         if not path.exists():
             return

@@ -1,0 +1,80 @@
+"""Files of one JSON object a line that grow while a run goes on; a killed run leaves at most its last line torn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from noiseprompt.core.errors import StoreError
+from noiseprompt.core.json_files import parse_json
+from noiseprompt.core.records import read_value
+
+T = TypeVar("T")
+
+LONGEST = 16 * 2**20
+"""Bytes of a line."""
+
+
+def read_lines(path: Path, kind: type[T], fix: str) -> Iterator[tuple[int, T]]:
+    """Line number, from 1, and record of every line; none where there is no file. A torn last line is left out.
+
+    Args:
+        kind: a dataclass, or dict for any object.
+        fix: what to do about a damaged line.
+
+    Raises:
+        StoreError: any other line that is not a record of that kind, with its number and the field.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST), b""), 1):
+                if len(line) == LONGEST:
+                    raise damaged(path, number, f"it is longer than {LONGEST:,} bytes", fix)
+                try:
+                    if line.strip():
+                        yield number, _read(kind, line)
+                except ValueError as error:
+                    if line.endswith(b"\n"):  # a whole line
+                        raise damaged(path, number, str(error), fix) from error
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}", "a file of JSON lines", fix) from error
+
+
+def _read(kind: Any, line: bytes) -> Any:
+    data: Any = parse_json(line)
+    if not isinstance(data, dict):
+        raise ValueError("it is no object")
+    return data if kind is dict else read_value(kind, data, "the row")
+
+
+def damaged(path: Path, number: int, why: str, fix: str) -> StoreError:
+    """What is said of a line."""
+    return StoreError(f"line {number} of {path} is damaged: {why}", "one JSON object a line, as it was written", fix)
+
+
+def mend(path: Path) -> None:
+    """Cut off a torn last line, before others are added; whatever it told is made again.
+
+    Raises:
+        StoreError: the file cannot be changed.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open("rb+") as file:
+            end = place = file.seek(0, 2)
+            while place:
+                start = max(0, place - (1 << 16))
+                file.seek(start)
+                found = file.read(place - start).rfind(b"\n")
+                if found >= 0:
+                    place = start + found + 1
+                    break
+                place = start
+            if place < end:
+                file.truncate(place)
+    except OSError as error:
+        raise StoreError(f"cannot mend {path}: {error.strerror or error}", "a file that can be written") from error
