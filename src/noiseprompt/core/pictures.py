@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import replacing
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """Of pictures."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+"""That are read, whatever a file is called: readers of others start programs."""
+
+PIXELS = 2**26
+"""Of a picture, 8,192 x 8,192: a fifth of a gigabyte in memory."""
 
 
 def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
@@ -33,18 +44,47 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) of a file; transparency is dropped.
+    """uint8 (H, W, 3) of a file, as `open_picture` reads it.
 
     Raises:
-        InputError: the file is no picture, or is not there.
+        InputError: as `open_picture`.
     """
-    from PIL import Image, UnidentifiedImageError
+    return np.asarray(open_picture(path))
+
+
+def open_picture(path: Path) -> Image:
+    """An RGB picture of a file; its size is looked at before anything is decoded.
+
+    Transparency is dropped; of an animation the first picture is read, of 16 bits the upper 8.
+
+    Raises:
+        InputError: the file is no picture, is not there, or has more than `PIXELS`.
+    """
+    from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a readable picture: {error}", "PNG, JPEG, WebP or BMP") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # above our own limit
+            opened = Image.open(path, formats=FORMATS)
+        with opened as image:
+            _check_size(path, *image.size)
+            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow's own conversion cuts at 255
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            return image.convert("RGB")
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        came = f"{path} is too large a picture: {str(error).partition(',')[0]}"
+        raise InputError(came, f"at most {PIXELS:,} pixels", "make it smaller") from error
+    except Exception as error:  # Pillow raises many kinds for a damaged file
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path} is no readable picture: {why}", "PNG, JPEG, WebP or BMP") from error
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > PIXELS:
+        came = f"{path} is too large a picture: {width:,} x {height:,} pixels"
+        raise InputError(came, f"at most {PIXELS:,} pixels", "make it smaller")
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

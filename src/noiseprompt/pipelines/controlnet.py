@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.errors import ModelLoadError, ModelMismatchError
+from noiseprompt.core.errors import InputError, ModelLoadError, ModelMismatchError
+from noiseprompt.core.pictures import open_picture
 from noiseprompt.pipelines.families.controlnet import CLASSES
 from noiseprompt.pipelines.loading import weights_in
 from noiseprompt.pipelines.soundness import check_finite, complete
@@ -72,12 +73,9 @@ def set_control_image(pipe: Any, image: str | Path | Any) -> None:
     Raises:
         ModelLoadError: no readable picture there.
     """
-    from PIL import Image
-
     if isinstance(image, str | Path):
         try:
-            with Image.open(Path(image).expanduser()) as opened:
-                image = opened.convert("RGB")
-        except OSError as error:
-            raise ModelLoadError(f"{image} is no readable picture: {error}", "a png or jpeg file") from error
+            image = open_picture(Path(image).expanduser())
+        except InputError as error:
+            raise ModelLoadError(error.came, error.expected, error.fix) from error
     pipe.control_image = image

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from noiseprompt.core.pictures import open_picture
 from noiseprompt.core.types import EvalResult
 from noiseprompt.results.folder import Key, picture_path
 from noiseprompt.results.names import control_of
@@ -109,12 +110,10 @@ def _row(album: Album, key: Key, names: Mapping[str, str]) -> str:
 
 def _data_uri(path: Path) -> str:
     """PNG as it is where small, else a JPEG of at most `EDGE` pixels."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        if max(image.size) <= EDGE // 2:
-            return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-        image.thumbnail((EDGE, EDGE))
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "JPEG", quality=88)
+    image = open_picture(path)
+    if max(image.size) <= EDGE // 2:
+        return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    image.thumbnail((EDGE, EDGE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
