@@ -78,7 +78,7 @@ def open_picture(path: Path) -> Image:
         raise InputError(came, f"at most {PIXELS:,} pixels", "make it smaller") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path} is no readable picture: {why}", "PNG, JPEG, WebP or BMP") from error
+        raise InputError(f"{path} is not a readable picture: {why}", "PNG, JPEG, WebP or BMP") from error
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

@@ -138,7 +138,7 @@ def test_what_does_not_fit_is_refused(folders, pipeline, tmp_path):
     with pytest.raises(ModelMismatchError, match="control image"):
         Pipeline.load(folders.base, control_image=folders.image)
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ModelLoadError, match="no readable picture"):
+    with pytest.raises(ModelLoadError, match="not a readable picture"):
         set_control_image(pipeline.pipe, tmp_path / "text.png")
     other = next(kind for kind in KINDS if kind != folders.kind)
     pipe = getattr(tiny, other)()
