@@ -7,6 +7,7 @@ Features are kept on disk, so that a run that was killed here, or a summary made
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
     for label, files in images.items():
         keys = sorted(files)
         pictures = (read_picture(picture_path(out, files[k])) for k in keys)
-        found = _cached(out / "features" / f"{slug(label)}.npz", network, _of_files(network, keys), pictures)
+        found = _cached(out / "features" / f"{slug(label)}.npz", network, _of_files(network, keys), pictures, len(keys))
         enough = min(len(target), len(found)) > NEIGHBOURS
         near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
         figures[label] = SetFigures(len(keys), fid(found, target) if enough else None, *near)
@@ -115,16 +116,32 @@ def _of_files(network: _Extractor, keys: Sequence[Any]) -> dict[str, Any]:
     return {"extractor": network.name, "weights": network.weights, "keys": [list(map(str, key)) for key in keys]}
 
 
-def _cached(path: Path, network: _Extractor, of: dict[str, Any], images: Iterable[np.ndarray]) -> np.ndarray:
-    """Features from `path` where it holds those `of` the same, else computed and written there at once."""
+def _cached(
+    path: Path, network: _Extractor, of: dict[str, Any], images: Iterable[np.ndarray], count: int
+) -> np.ndarray:
+    """Features from `path` where it holds those `of` the same `count` images, else computed and written there."""
     mark = fingerprint(of)
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as data:
-            if str(data["mark"]) == mark:
-                return data["features"]
-    found = network(images)
-    _write(path, mark, found)
+    found = _kept(path, mark, count) if path.is_file() else None
+    if found is None:
+        found = network(images)
+        _write(path, mark, found)
     return found
+
+
+def _kept(path: Path, mark: str, count: int) -> np.ndarray | None:
+    """Features that `_write` wrote; None for those of other images, and where the file is not what it says."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+                return None  # compressed: not written here, and of any size in memory
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["mark"]) != mark:
+                return None
+            found = data["features"]
+    except Exception:  # zip, zlib and numpy raise many kinds for a damaged file, and features can be made again
+        return None
+    whole = found.dtype == np.float32 and found.ndim == 2 and len(found) == count and bool(np.isfinite(found).all())
+    return found if whole else None
 
 
 def _write(path: Path, mark: str, features: np.ndarray) -> None:
@@ -139,11 +156,11 @@ def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]
         files = find_pictures(Path(folder), below=True)
         keys = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
         path = out / "features" / "of-reference.npz"
-        found = _cached(path, network, _of_files(network, keys), map(read_picture, files))
+        found = _cached(path, network, _of_files(network, keys), map(read_picture, files), len(files))
         return found, f"the pictures in {public_name(folder)}"
     if not texts or not all(map(is_sentence, texts)):
         return np.zeros((0, 1), np.float32), ""
     each = -(-REFERENCE_SCENES // len(texts))
     of = {"e": network.name, "w": network.weights, "each": each, "texts": texts}
-    found = _cached(out / "features" / "of-scenes.npz", network, of, reference_scenes(texts, each))
+    found = _cached(out / "features" / "of-scenes.npz", network, of, reference_scenes(texts, each), each * len(texts))
     return found, f"rendered scenes, {each} for each of {len(texts)} prompts"

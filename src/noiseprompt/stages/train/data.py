@@ -38,6 +38,10 @@ class PairData:
         target = torch.from_numpy(np.ascontiguousarray(self.npd.targets(indices))).float()
         source = torch.from_numpy(self.npd.sources(indices))
         embeds = torch.from_numpy(np.ascontiguousarray(self.embeds[self.rows[indices]])).float()
+        if not bool(embeds.isfinite().all()):
+            raise InputError(
+                "the text embeddings of a batch are not finite", "numbers", "delete embeds.npy and run again"
+            )
         return source, target, embeds
 
 
@@ -103,12 +107,28 @@ def cache_embeds(npd: Npd, pipeline: Pipeline, path: Path, batch_size: int = 64)
     elif record.exists():  # those of earlier versions have none
         old = read_json(record, fix=f"delete it and {path.name}, and run again")
         refuse_changes(path, differences(old, made_from), old, made_from)
-    embeds = np.load(path, mmap_mode="r")
-    if len(embeds) != len(texts):
-        raise ConfigError(
-            f"{path} holds {len(embeds)} prompts", f"the {len(texts)} of the data set", "delete it and run again"
-        )
-    return embeds, rows
+    return _read_embeds(path, len(texts), npd.settings.get("text_embeds")), rows
+
+
+def _read_embeds(path: Path, count: int, shape: Any) -> np.ndarray:
+    """(P, L, D) float16 of a file, memory-mapped.
+
+    Raises:
+        ConfigError: damaged, or not of `count` prompts of that shape (L, D), where it is known.
+    """
+    again = "delete it and run again"
+    try:
+        embeds = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
+        raise ConfigError(f"cannot read {path}: {error}", "embeddings that a training wrote", again) from error
+    if not isinstance(embeds, np.ndarray) or embeds.dtype != np.float16 or embeds.ndim != 3:
+        what = f"{embeds.dtype} of shape {embeds.shape}" if isinstance(embeds, np.ndarray) else "several arrays"
+        raise ConfigError(f"{path} holds {what}", "float16 of shape (prompts, length, width)", again)
+    if len(embeds) != count:
+        raise ConfigError(f"{path} holds {len(embeds)} prompts", f"the {count} of the data set", again)
+    if shape and list(embeds.shape[1:]) != list(shape):
+        raise ConfigError(f"{path} holds texts of shape {embeds.shape[1:]}", f"{tuple(shape)}", again)
+    return embeds
 
 
 def _made_from(pipeline: Pipeline, texts: Sequence[str]) -> dict[str, Any]:
