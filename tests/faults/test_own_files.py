@@ -22,12 +22,15 @@ from noiseprompt.scorers.shapes_preference import load_network
 from noiseprompt.shapes.preference import PreferenceConfig
 from noiseprompt.shapes.training import read_config
 
+SECONDS = 10
+"""Of the processor: most refusals take milliseconds, and what is not refused would take hours or all memory."""
+
 
 def refuse(read: Callable[[], Any], *says: str, kind: type[NoisepromptError] = NoisepromptError) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(kind) as caught:
         read()
-    assert time.perf_counter() - start < 1.5  # most take milliseconds; the machine may be busy
+    assert time.process_time() - start < SECONDS
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
     for part in says:
         assert part in str(caught.value)

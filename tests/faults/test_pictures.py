@@ -77,12 +77,16 @@ NONE = {
 }
 
 
+SECONDS = 10
+"""Of the processor: most refusals take milliseconds, and what is not refused would take hours or all memory."""
+
+
 def refuse(read: Callable[[], object], *says: str, kind: type[Exception] = InputError) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with warnings.catch_warnings(), pytest.raises(kind) as caught:
         warnings.simplefilter("error")
         read()
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < SECONDS
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
     for part in says:
         assert part in str(caught.value)
