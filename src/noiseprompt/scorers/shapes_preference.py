@@ -77,14 +77,13 @@ def load_network(folder: Path) -> PreferenceNet:
     Raises:
         ModelLoadError: files missing, damaged, or of another network.
     """
-    settings = read_json(folder / "config.json", ModelLoadError, "a folder that `noiseprompt shapes preference` wrote")
+    expected = "config.json and model.safetensors, as `noiseprompt shapes preference` writes them"
+    settings = read_json(folder / "config.json", ModelLoadError, expected)
     try:
         config = from_dict(PreferenceConfig, settings)
         check_whole("width", config.width, 8, 4096)
         check_whole("blocks", config.blocks, 1, 64)
         network = filled(folder / "model.safetensors", lambda: PreferenceNet(config.width, config.blocks))
     except (OSError, ValueError, TypeError) as error:
-        raise ModelLoadError(
-            f"cannot load the preference scorer in {folder}: {error}", "config.json and model.safetensors"
-        ) from error
+        raise ModelLoadError(f"cannot load the preference scorer in {folder}: {error}", expected) from error
     return network.float().eval().requires_grad_(False)
