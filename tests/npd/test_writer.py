@@ -35,8 +35,8 @@ def test_other_settings_are_refused_with_both_fingerprints(tmp_path):
     with pytest.raises(ConfigError) as caught:
         NpdWriter(tmp_path, {**SETTINGS, "guidance": 3.0, "new": 1}, SHAPE, shard_size=4)
     message = str(caught.value)
-    assert "guidance: 5.5 there, 3.0 now" in message
-    assert "new: None there, 1 now" in message
+    assert "guidance: 5.5 there, 3.0 here" in message
+    assert "new: None there, 1 here" in message
     assert "scorers:" not in message
     assert len(set(re.findall(r"\b[0-9a-f]{12}\b", message))) == 2
     with NpdWriter(tmp_path, SETTINGS, SHAPE, shard_size=4) as writer:  # the refused writer holds no lock

@@ -13,12 +13,14 @@ import torch
 from diffusers.schedulers import AysSchedules
 
 from noiseprompt.core.errors import InputError, UnknownNameError
-from noiseprompt.core.types import Prompt
+from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.samplers import make_scheduler, schedule_arguments
+from noiseprompt.stages.collect.collect import find_teacher
 from noiseprompt.stages.collect.pairs import PairMaker
+from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.generate.winning import winning_noise
 from tests import tiny
 from tests.evaluation_fakes import FakeScorer
@@ -90,13 +92,17 @@ def test_collection_moves_on_the_ddim_grid_whatever_draws_the_images(pipeline: P
 
 def test_pairs_keep_their_targets_and_change_their_scores(pipeline: Pipeline) -> None:
     items = [(Prompt(text), seed) for text, seed in zip(PROMPTS, SEEDS, strict=True)]
-    grid: dict[str, Any] = {"num_inference_steps": 4}
-    down, up = {"guidance_scale": 5.5, **grid}, {"guidance_scale": 1.0, **grid}
+    config = CollectConfig(
+        denoise_guidance_scale=5.5,
+        invert_guidance_scale=1.0,
+        redenoise_steps=4,
+        guidance_scale=3.0,
+        num_inference_steps=4,
+    )
 
     def make() -> list[Any]:
-        return PairMaker(pipeline, [FakeScorer()], down=down, up=up, sampling={"guidance_scale": 3.0, **grid}).make(
-            items
-        )
+        teacher = find_teacher(pipeline, config)
+        return PairMaker(pipeline, [FakeScorer()], teacher, Sampling.of(config)).make(items)
 
     plain = make()
     pipeline.pipe.scheduler = make_scheduler(pipeline.pipe, "euler-ancestral")

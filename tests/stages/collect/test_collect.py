@@ -227,8 +227,8 @@ def test_a_data_set_records_what_it_always_did(tmp_path, change, recorded):
 def test_the_command_of_before_does_not_continue_with_another_sampler(tmp_path):
     """It said `num_inference_steps` for the grid of re-denoise, and `sampling_steps` for the sampler's."""
     run(tmp_path, PROMPTS[:2], dataclasses.replace(CONFIG, redenoise_steps=4, num_inference_steps=10))
-    told = r"redenoise_steps \(recorded as num_inference_steps\): 4 there, 10 now; "
-    told += r"num_inference_steps \(recorded as sampling_steps\): 10 there, 4 now"
+    told = r"redenoise_steps \(recorded as num_inference_steps\): 4 there, 10 here; "
+    told += r"num_inference_steps \(recorded as sampling_steps\): 10 there, 4 here"
     with pytest.raises(ConfigError, match=told):
         run(tmp_path, config=dataclasses.replace(CONFIG, num_inference_steps=4))
 
