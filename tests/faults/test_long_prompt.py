@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noiseprompt.cli.entry import main
+from noiseprompt.cli import main
 from noiseprompt.core.types import Prompt
 from noiseprompt.npd import Npd
 from noiseprompt.prompts import load_prompts

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,14 @@ from noiseprompt.cli.progress import Stopped, stopping
 from noiseprompt.recipes import steps
 
 BOTH = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """A suite that was started in the background ignores SIGINT, and so would the processes it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def one_line(capfd: pytest.CaptureFixture[str]) -> str:

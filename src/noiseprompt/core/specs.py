@@ -116,7 +116,10 @@ def _value(kind: Any, text: str) -> Any:
     if not text or (kind is float and not math.isfinite(float(text))):
         raise ValueError(text)
     if kind is Any:
-        return parse_value(text, text)
+        value = parse_value(text, text)
+        if isinstance(value, dict):
+            raise ValueError(text)
+        return value
     return float(text) if kind is float else text
 
 
