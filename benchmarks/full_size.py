@@ -230,7 +230,7 @@ def collection(pipeline: Pipeline, size: int, steps: int, largest: int) -> dict[
         items = [(Prompt(f"prompt {i}"), i) for i in range(batch)]
         try:
             rates[str(batch)] = round(
-                batch / measured(lambda i=items: maker.make(i, first=True), str(pipeline.device), 1)["seconds"], 4
+                batch / measured(lambda i=items: maker.make(i), str(pipeline.device), 1)["seconds"], 4
             )
         except Exception as error:  # out of memory, as the pair maker words it
             rates[f"{batch} failed: {type(error).__name__}"] = 0.0

@@ -45,3 +45,13 @@ def resolve_dtype(dtype: str) -> torch.dtype:
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r}", f"one of {', '.join(DTYPES)}")
     return getattr(torch, dtype)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is full, the accelerator's or not; not every device has a type for it."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

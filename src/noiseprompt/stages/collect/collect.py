@@ -7,16 +7,17 @@ moment and continued gives the same bytes as one that was not.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npd import NpdWriter
+from noiseprompt.stages.collect.failures import MANY, Held
 from noiseprompt.stages.collect.pairs import Item, PairMaker, Teacher, pair_id
 from noiseprompt.stages.collect.settings import CollectConfig, method_of, run_settings
 
@@ -65,10 +66,11 @@ def collect(
         should_stop: asked after each batch; when true, what was made is committed and the generator ends.
         guard: watches the target noise and keeps its figures.
 
-    A prompt that fails, or noise that is not finite, becomes a rejected pair with the reason; the run goes on. If
-    everything fails from the start the first error is raised instead and nothing is recorded.
+    A prompt that fails, or noise that is not finite, becomes a rejected pair with the reason; the run goes on. What
+    fails for a reason outside the pair, or with all of its batch, is raised and not recorded: it is tried again.
 
     Raises:
+        NoisepromptError: a scorer or file fails, memory is full, four pairs in a row fail, or none is usable.
         InputError: no prompts, settings out of range, no guidance gap between the two steps, or a method that does
             not fit.
         ConfigError: `out` was made with other settings.
@@ -92,19 +94,43 @@ def collect(
         todo = [item for item in items if pair_id(item) not in writer.done]
         before, begun = len(items) - len(todo), time.perf_counter()
         committed, position = begun, 0
+        held = Held()
         yield _progress(writer, before, len(items), 0, 0.0)
         while position < len(todo):
-            batch = todo[position : position + min(config.batch_size, writer.room)]
-            for pair in maker.make(batch, first=not writer.done):
-                writer.add(pair)
+            room = (writer.room - len(held.pairs) - 1) % config.shard_size + 1
+            batch = todo[position : position + min(config.batch_size, room)]
             position += len(batch)
+            try:
+                ready = held.take(maker.make(batch))
+                if position == len(todo) and held.pairs and _works(maker, items, writer.done):
+                    ready = held.rest()
+            except StoreError:
+                writer.flush()  # a file of a scorer or model: after one of its own the writer commits nothing
+                raise
+            for pair in ready:
+                writer.add(pair)
             now = time.perf_counter()
             if now - committed > COMMIT_SECONDS:
                 writer.flush()
                 committed = now
-            yield _progress(writer, before + position, len(items), position, now - begun)
+            yield _progress(writer, before + position - len(held.pairs), len(items), position, now - begun)
             if should_stop is not None and should_stop():
                 return
+        _check_usable(writer, held)
+
+
+def _works(maker: PairMaker, items: Sequence[Item], done: Collection[str]) -> bool:
+    """Whether one of the latest pairs can be made again: the last ones failed, and no later pair tells why."""
+    made = [item for item in items if pair_id(item) in done]
+    return any(not maker.make([item])[0].rejected for item in reversed(made[-MANY:]))
+
+
+def _check_usable(writer: NpdWriter, held: Held) -> None:
+    if held.pairs:
+        raise held.error()
+    if writer.rejected == len(writer.done):
+        came = f"all {writer.rejected} pairs in {writer.folder} were rejected"
+        raise StoreError(came, "one that is usable", "look at the reasons with noiseprompt npd info")
 
 
 def _progress(writer: NpdWriter, done: int, total: int, made: int, seconds: float) -> CollectProgress:

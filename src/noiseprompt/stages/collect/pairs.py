@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from noiseprompt.core.errors import MissingDependencyError, NoisepromptError
 from noiseprompt.core.types import Prompt, Sampling, ScoredPair
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, at_strength
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.scorers.base import judge
+from noiseprompt.stages.collect.failures import NotEncodedError, is_own, is_shared, reason, stopping_error
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -58,34 +58,26 @@ class PairMaker:
         self.sampling, self.guard = sampling.resolve(pipeline.family), guard or Guard()
         self.shape = pipeline.latent_shape(sampling.height, sampling.width)
 
-    def make(self, items: Sequence[Item], *, first: bool = False) -> list[ScoredPair]:
-        """The pairs of a batch, in order. What fails together is tried one by one; what fails alone is rejected.
+    def make(self, items: Sequence[Item]) -> list[ScoredPair]:
+        """The pairs of a batch, in order. What fails together is tried one by one; a pair that fails alone, for a
+        reason of its own, is rejected.
 
         Raises:
-            NoisepromptError: the accelerator's memory is full, or `first` (nothing was ever made here) and four pairs
-                or more all fail.
+            NoisepromptError: a failure for any other reason: a scorer, a file, memory, an option.
         """
         try:
             return self._make(items)
-        except (MissingDependencyError, MemoryError):
-            raise
-        except torch.cuda.OutOfMemoryError as error:
-            message = f"{len(items)} pairs at a time do not fit the memory of {self.pipeline.device}"
-            raise NoisepromptError(message, "", "lower batch_size and run the same command again") from error
         except Exception as error:
-            if len(items) == 1:
-                return [self._rejected(items[0], f"{type(error).__name__}: {error}")]
-            pairs = [pair for item in items for pair in self.make([item])]
-            if first and len(items) >= 4 and all(pair.rejected for pair in pairs):
-                raise NoisepromptError(
-                    f"all of the first {len(items)} pairs fail, the first with {pairs[0].rejected}",
-                    "prompts and settings that the model can draw",
-                    "nothing was recorded",
-                ) from error
-            return pairs
+            alone = len(items) == 1
+            if alone and is_own(error):
+                return [self._rejected(items[0], reason(error))]
+            if alone or is_shared(error):
+                told = stopping_error(error, [pair_id(item) for item in items], str(self.pipeline.device))
+                raise told from (None if told is error else error)
+            return [pair for item in items for pair in self.make([item])]
 
     def _make(self, items: Sequence[Item]) -> list[ScoredPair]:
-        embeds = self.pipeline.encode([prompt.text for prompt, _ in items])
+        embeds = self._encode(items)
         source = batch_noise([seed for _, seed in items], self.shape)
         target, lower = self._target(embeds, source)
         target = target.float().cpu().half().float()  # the images are those of the noise that is stored
@@ -100,6 +92,12 @@ class PairMaker:
         scores = self._scores([items[i] for i in good], kept, start, target[good], shared)
         scored = dict(zip(good, scores, strict=True))
         return [self._pair(item, source[i], target[i], scored.get(i)) for i, item in enumerate(items)]
+
+    def _encode(self, items: Sequence[Item]) -> TextEmbeds:
+        try:
+            return self.pipeline.encode([prompt.text for prompt, _ in items])
+        except Exception as error:
+            raise NotEncodedError from error
 
     def _target(self, embeds: TextEmbeds, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The target noise, and the source after the first step of its drawing where the method made that too."""

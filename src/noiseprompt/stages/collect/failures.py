@@ -1,0 +1,115 @@
+"""Which failures are a pair's own and recorded with it, which stop the collection, and when too many fail in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from noiseprompt.core.devices import is_out_of_memory
+from noiseprompt.core.errors import (
+    ConfigError,
+    InputError,
+    ModelLoadError,
+    ModelMismatchError,
+    NoiseError,
+    NoisepromptError,
+    ScorerError,
+    ShapeError,
+    StoreError,
+    UnknownNameError,
+)
+from noiseprompt.core.types import ScoredPair
+
+MANY = 4
+"""So many pairs in a row that all fail are no accident of theirs."""
+
+_OPTIONS = (ModelMismatchError, ConfigError, UnknownNameError, ShapeError)
+_SURROUNDINGS = (ScorerError, StoreError, ModelLoadError, ImportError, OSError)
+
+
+class NotEncodedError(Exception):
+    """The text encoder fails at a prompt; `__cause__` says how."""
+
+
+def is_own(error: Exception) -> bool:
+    """Whether a failure of one pair made alone says something of this pair: its prompt or its noise is not usable.
+
+    Anything else (a scorer, a file, memory, an option, what nobody foresaw) may be well the next time.
+    """
+    if any(isinstance(e, _SURROUNDINGS) or is_out_of_memory(e) for e in _chain(error)):
+        return False
+    return isinstance(error, (NotEncodedError, InputError, NoiseError)) and not isinstance(error, _OPTIONS)
+
+
+def is_shared(error: Exception) -> bool:
+    """Whether a batch that fails with it is given up, rather than tried pair by pair."""
+    return any(isinstance(e, (*_SURROUNDINGS, *_OPTIONS)) or is_out_of_memory(e) for e in _chain(error))
+
+
+def reason(error: Exception) -> str:
+    """What is recorded with a pair that failed."""
+    error = _told(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def stopping_error(error: Exception, ids: Sequence[str], device: str) -> NoisepromptError:
+    """What the collection ends with after a failure that is not the pair's own.
+
+    Args:
+        ids: of the pairs that were being made.
+        device: they were made on.
+    """
+    error = _told(error)
+    if any(map(is_out_of_memory, _chain(error))):
+        fix = "lower batch_size and run the same command again"
+        return NoisepromptError(f"{len(ids)} pairs at a time do not fit the memory of {device}", "", fix)
+    if isinstance(error, NoisepromptError):
+        return error
+    came = f"pair {ids[0]} fails ({type(error).__name__}: {' '.join(str(error).split())[:500]})"
+    return NoisepromptError(came, "", "it was not recorded: mend the cause and run the same command again")
+
+
+def _told(error: Exception) -> Exception:
+    cause = error.__cause__
+    return cause if isinstance(error, NotEncodedError) and isinstance(cause, Exception) else error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+class Held:
+    """Pairs of batches that failed as a whole; they wait until a later pair shows that model and scorers work.
+
+    Attributes:
+        pairs: that wait, in order.
+    """
+
+    def __init__(self) -> None:
+        self.pairs: list[ScoredPair] = []
+
+    def take(self, batch: Sequence[ScoredPair]) -> list[ScoredPair]:
+        """The pairs to record now, in order.
+
+        Raises:
+            NoisepromptError: `MANY` or more in a row failed; none of them is to be recorded.
+        """
+        self.pairs += batch
+        if all(pair.rejected for pair in batch):
+            if len(self.pairs) >= MANY:
+                raise self.error()
+            return []
+        return self.rest()
+
+    def rest(self) -> list[ScoredPair]:
+        """Those that wait, which wait no longer."""
+        ready, self.pairs = self.pairs, []
+        return ready
+
+    def error(self) -> NoisepromptError:
+        """That all of those that wait failed."""
+        n, first = len(self.pairs), self.pairs[0]
+        came = f"all of {n} pairs in a row fail" if n > 1 else "the only pair fails"
+        told = f"{came}, the first (prompt {first.prompt.text[:80]!r}, seed {first.seed}) with {first.rejected}"
+        return NoisepromptError(told, "prompts and settings that the model can draw", "none of them was recorded")
