@@ -178,19 +178,40 @@ class Lock:
 
 
 @contextmanager
-def claim(path: Path, settings: Any) -> Iterator[None]:
+def withdrawn(written: Sequence[Path], begun: Sequence[Path]) -> Iterator[None]:
+    """While it lasts, a failure takes back what was written for a run that made nothing yet: a command that is refused
+    late leaves no settings that would refuse the corrected one.
+
+    Args:
+        written: files that go again, unless they were there before.
+        begun: files of which one shows that the run made something; then all stay.
+    """
+    new = [path for path in written if not path.exists()]
+    try:
+        yield
+    except Exception:
+        if not any(path.exists() for path in begun):
+            for path in new:
+                path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def claim(path: Path, settings: Any, begun: Sequence[str] = ()) -> Iterator[None]:
     """Hold the folder of `path`, made if missing, for one run; it records its settings or was made with the same ones.
 
     Args:
         path: the file of the settings, JSON.
         settings: a dataclass or a mapping, as plain data.
+        begun: names of files of which one shows that the run made something; a run that fails before that leaves no
+            settings. They stay whatever happens if there are no such names.
 
     Raises:
         ConfigError: the folder was made with other settings, or their file is damaged.
         StoreLockedError: another process holds the folder.
     """
     here = to_dict(settings)
-    with Lock(path.parent):
+    with Lock(path.parent), withdrawn([path] if begun else [], [path.with_name(name) for name in begun]):
         if path.exists():
             there = read_json(path, fix="choose a new folder")
             refuse_changes(path.parent, differences(there, here), there, here)

@@ -19,6 +19,16 @@ PAPER_SEEDS = (0, 1024)
 """The paper's range of training seeds, both ends included (section 4)."""
 
 
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed of a noise.
+
+    Raises:
+        InputError: the seed is out of range.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed {seed}", "an integer from 0 to 2**63 - 1")
+
+
 def initial_noise(
     seed: int, shape: Sequence[int], *, dtype: torch.dtype | None = None, device: str = "cpu"
 ) -> torch.Tensor:
@@ -34,8 +44,7 @@ def initial_noise(
     """
     import torch
 
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed {seed}", "an integer from 0 to 2**63 - 1")
+    check_seed(seed)
     generator = torch.Generator("cpu").manual_seed(seed)
     noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
     return noise.to(device=device, dtype=dtype or torch.float32)

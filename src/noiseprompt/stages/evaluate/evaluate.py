@@ -28,14 +28,15 @@ import torch
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import NoiseError, NoisepromptError
-from noiseprompt.core.files import Lock, append, replace
+from noiseprompt.core.files import Lock, append, replace, withdrawn
 from noiseprompt.core.json_lines import mend
 from noiseprompt.core.types import EvalResult, Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.noise.guard import Guard
-from noiseprompt.noise.seeds import batch_noise, sampler_generators
+from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
 from noiseprompt.results.folder import (
+    PATHS,
     append_results,
     iter_results,
     note_refused,
@@ -123,7 +124,8 @@ def evaluate(
         one record a batch and method, after its results are on disk.
 
     Raises:
-        InputError: nothing to evaluate, a method twice, or a control without a second prompt.
+        InputError: nothing to evaluate, a method twice, a control without a second prompt, or a seed out of range.
+        ShapeError: a size that the pipeline cannot draw.
         ConfigError: `out` was made with other settings.
         StoreLockedError: another process evaluates into `out`.
         NoiseError: a method gave noise, or a scorer a score, that is not finite.
@@ -136,6 +138,9 @@ def evaluate(
     }
     methods = [spec for spec in methods if spec.label not in refused]
     items = plan(prompts, config, pipeline, any(spec.swap for spec in methods))
+    pipeline.latent_shape(config.height, config.width)  # a size that cannot be drawn, and
+    for item in items:
+        check_seed(item.seed)  # a wrong seed, are told before anything is written
     run = _Run(pipeline, scorers, {}, optional, refused, config, out, guard or Guard())
     _prepare(run, methods)
     extractor = extractor_name(config, pipeline.name)
@@ -143,7 +148,8 @@ def evaluate(
         from noiseprompt.scorers.sets.extractors import load_features
 
         load_features(extractor)  # a wrong name or missing weights are told before anything is drawn
-    with Lock(out):
+    written, begun = (out / "settings.json", out / PATHS), (out / "results.jsonl", out / diagnostics.FILE)
+    with Lock(out), withdrawn(written, begun):
         judging = {name: to_dict(config)[name] for name in JUDGING}
         judging["features"] = extractor
         judging |= {"world": True} if is_world(pipeline.name) else {}

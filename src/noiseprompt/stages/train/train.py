@@ -41,7 +41,7 @@ def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Itera
     if not config.init:
         network_config(config, **facts)  # a wrong size is told before anything is written
     settings = {**to_dict(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings)}
-    with claim(out / "settings.json", settings):
+    with claim(out / "settings.json", settings, begun=("metrics.jsonl", "state.pt")):
         embeds, rows = cache_embeds(npd, pipeline, out / "embeds.npy")
         yield from _Trainer(PairData(npd, embeds, rows), pipeline, facts, config, out, training, validation).run()
 
