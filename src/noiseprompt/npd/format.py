@@ -40,6 +40,7 @@ SCHEMA_VERSION = 1
 Row = dict[str, Any]
 _NAME = re.compile(r"shard-(\d{6,})\.arrow")
 _PREFIX = "noiseprompt."
+_RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,21 @@ class Shard:
     batch: pa.RecordBatch
     settings: dict[str, Any]
     checksum: str
+
+    def rows(self) -> list[Row]:
+        """Every row, exactly as it was written.
+
+        Raises:
+            StoreError: bytes were changed since.
+        """
+        try:
+            rows = self.batch.to_pylist()
+        except (ValueError, OSError) as error:
+            raise StoreError(f"the rows of {self.path} cannot be read: {error}", "whole rows", _RESTORE) from error
+        if checksum(rows) != self.checksum:
+            came = f"the checksum of {self.path} does not match: bytes were changed after writing"
+            raise StoreError(came, "its rows as they were written", f"see `noiseprompt npd verify`; {_RESTORE}")
+        return rows
 
     def noises(self, column: str, shape: Sequence[int]) -> np.ndarray | None:
         """(rows, *shape) float16 view of "source" or "target" without a copy; None for a column without values.
@@ -188,7 +204,6 @@ def read_shard(path: Path) -> Shard:
     Raises:
         StoreError: the file is not a whole shard of this format.
     """
-    fix = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
     try:
         with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
             metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
@@ -198,13 +213,13 @@ def read_shard(path: Path) -> Shard:
                     f"{path} has NPD version {version}", f"version {SCHEMA_VERSION}", "use the release that wrote it"
                 )
             if reader.num_record_batches != 1:
-                raise StoreError(f"{path} holds {reader.num_record_batches} record batches", "one", fix)
+                raise StoreError(f"{path} holds {reader.num_record_batches} record batches", "one", _RESTORE)
             batch = reader.get_batch(0)
             batch.validate(full=True)
         settings = parse_json(metadata[_PREFIX + "settings"])
         expected = schema(settings["latent_shape"], settings["scorers"], settings["store_source"])
         if not batch.schema.equals(expected, check_metadata=False):
-            raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", fix)
+            raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", _RESTORE)
         return Shard(path, batch, settings, metadata[_PREFIX + "checksum"])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", fix) from error
+        raise StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", _RESTORE) from error
