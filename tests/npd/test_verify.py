@@ -29,12 +29,18 @@ def test_verify_names_every_wrong_row(tmp_path):
     rows = shard.batch.to_pylist()
     rows[0]["source_digest"] = "0" * 16
     rows[1]["target"] = np.full(SHAPE, np.nan, np.float16).tobytes()
-    rows[2]["id"] = rows[3]["id"]
+    own, rows[2]["id"] = rows[2]["id"], rows[3]["id"]
     rows[3]["score_target.b"] = None
     data = npd_format.shard_bytes(rows, shard.batch.schema, shard.settings)
     (tmp_path / "shard-000000.arrow").write_bytes(data)
     problems = "\n".join(verify(tmp_path))
     for expected in ("noise of its seed", "target is not finite", "does not belong", "is in", "score is missing"):
         assert expected in problems
+    with pytest.raises(StoreError, match=r"pair .* is in shard-000000\.arrow and in shard-000000\.arrow"):
+        Npd(tmp_path)
+    rows[2]["id"] = own
+    (tmp_path / "shard-000000.arrow").write_bytes(npd_format.shard_bytes(rows, shard.batch.schema, shard.settings))
     with pytest.raises(StoreError, match="torch release"):
         Npd(tmp_path)[0]
+    with pytest.raises(StoreError, match=r"target of pair 1 .* is not finite"):
+        Npd(tmp_path).targets([0, 1])

@@ -33,7 +33,9 @@ def export(folder: str | Path, file: str | Path, pair_filter: PairFilter | None 
     options = {"compression": "none", "use_dictionary": False}  # noise does not compress
     with replacing(file) as sink, pq.ParquetWriter(sink, first, **options) as writer:
         for number in present_shards(npd.folder):
-            batch = read_shard(shard_path(npd.folder, number)).batch.replace_schema_metadata(first.metadata)
+            shard = read_shard(shard_path(npd.folder, number))
+            shard.rows()  # refuses one that was changed after writing
+            batch = shard.batch.replace_schema_metadata(first.metadata)
             rows = chosen[start : start + batch.num_rows]
             writer.write_batch(batch.filter(pa.array(rows)))
             start += batch.num_rows

@@ -5,13 +5,14 @@ Every candidate is stored with all its scores; what is kept for training is a vi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import digest, present_shards, read_shard, shard_path
@@ -26,12 +27,15 @@ class Npd:
         latent_shape: (C, H, W) of one noise.
 
     Raises:
-        StoreError: no data set there, or a damaged shard.
+        StoreError: no data set there, a damaged shard, or a pair twice. Checksums are compared when the first noise of
+            a shard is read.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._shards = [read_shard(shard_path(self.folder, number)) for number in present_shards(self.folder)]
+        numbers = present_shards(self.folder)
+        _warn_missing(self.folder, numbers)
+        self._shards = [read_shard(shard_path(self.folder, number)) for number in numbers]
         self.settings = self._shards[0].settings
         for shard in self._shards:
             if shard.settings != self.settings:
@@ -47,6 +51,19 @@ class Npd:
         self._seeds = self._table.column("seed").to_numpy()
         self._usable = np.array([not reason for reason in self._table.column("rejected").to_pylist()], bool)
         self._checked = np.zeros(len(self), bool)
+        self._whole = np.zeros(len(self._shards), bool)
+        self._refuse_twice()
+
+    def _refuse_twice(self) -> None:
+        """Refuse a pair that is there twice, as in a shard that was copied under another number."""
+        seen: dict[str, int] = {}
+        for index, key in enumerate(self._table.column("id").to_pylist()):
+            first = seen.setdefault(key, index)
+            if first != index:
+                places = np.searchsorted(self._starts, [first, index], side="right") - 1
+                one, other = (self._shards[shard].path.name for shard in places)
+                came = f"pair {key} is in {one} and in {other} of {self.folder}"
+                raise StoreError(came, "each pair once", "see `noiseprompt npd verify`, and take the copied shard away")
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -87,6 +104,7 @@ class Npd:
 
         Raises:
             InputError: an index out of range, or of a rejected pair.
+            StoreError: the shard of a pair was changed after writing, or a target is not finite.
         """
         rows = self._rows(indices)
         if not self._usable[rows].all():
@@ -98,6 +116,10 @@ class Npd:
         result = np.empty((len(rows), *self.latent_shape), np.float16)
         for i, (shard, row) in enumerate(self._places(rows)):
             result[i] = self._targets[shard][row]  # type: ignore[index]
+        finite = np.isfinite(result).reshape(len(rows), -1).all(1)
+        if not finite.all():
+            came = f"the target of pair {rows[finite.argmin()]} of {self.folder} is not finite"
+            raise StoreError(came, "numbers", "see `noiseprompt npd verify`")
         return result
 
     def sources(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -105,7 +127,8 @@ class Npd:
 
         Raises:
             InputError: an index out of range.
-            StoreError: the noise of a seed is not the one the data set was made with.
+            StoreError: the shard of a pair was changed after writing, or the noise of a seed is not the one it was made
+                with.
         """
         rows = self._rows(indices)
         result = np.empty((len(rows), *self.latent_shape), np.float32)
@@ -140,7 +163,11 @@ class Npd:
         return np.where(rows < 0, rows + len(self), rows)
 
     def _places(self, rows: np.ndarray) -> list[tuple[int, int]]:
+        """Shard and row of each pair; a shard is checked against its checksum once."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
+        for shard in np.unique(shards[~self._whole[shards]]):
+            self._shards[shard].rows()
+            self._whole[shard] = True
         return list(zip(shards.tolist(), (rows - self._starts[shards]).tolist(), strict=True))
 
     def _regenerate(self, index: int) -> np.ndarray:
@@ -157,3 +184,12 @@ class Npd:
                 )
             self._checked[index] = True
         return noise
+
+
+def _warn_missing(folder: Path, numbers: Sequence[int]) -> None:
+    missing = sorted({*range(numbers[-1])} - {*numbers})
+    if missing:
+        names = ", ".join(shard_path(folder, number).name for number in missing[:3])
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        told = f"{folder} lacks {names}{more}: its pairs are left out. The same collect command makes them again"
+        warnings.warn(told, NoisepromptWarning, stacklevel=3)
