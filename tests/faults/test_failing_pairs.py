@@ -90,6 +90,8 @@ def test_what_is_no_fault_of_the_pairs_is_tried_again(where: str, kind: str, bat
 def test_full_memory_is_told_as_such(kind: str, tmp_path: Path) -> None:
     with pytest.raises(NoisepromptError, match=r"do not fit the memory of cpu. Lower batch_size"):
         run(tmp_path, Breaking("sample", ERRORS[kind], 0))
+    with pytest.raises(NoisepromptError, match=r"pair .* does not fit the memory of cpu\. Free memory"):
+        run(tmp_path, Breaking("sample", ERRORS[kind], 0), batch_size=1)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 8])

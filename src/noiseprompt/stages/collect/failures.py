@@ -22,6 +22,7 @@ from noiseprompt.core.types import ScoredPair
 MANY = 4
 """So many pairs in a row that all fail are no accident of theirs."""
 
+_SMALLER = "free memory, or load the model in a smaller dtype or with offload; then run the command again"
 _OPTIONS = (ModelMismatchError, ConfigError, UnknownNameError, ShapeError)
 _SURROUNDINGS = (ScorerError, StoreError, ModelLoadError, ImportError, OSError)
 
@@ -61,6 +62,8 @@ def stopping_error(error: Exception, ids: Sequence[str], device: str) -> Noisepr
     error = _told(error)
     if any(map(is_out_of_memory, _chain(error))):
         fix = "lower batch_size and run the same command again"
+        if len(ids) == 1:
+            return NoisepromptError(f"pair {ids[0]} does not fit the memory of {device}", "", _SMALLER)
         return NoisepromptError(f"{len(ids)} pairs at a time do not fit the memory of {device}", "", fix)
     if isinstance(error, NoisepromptError):
         return error
