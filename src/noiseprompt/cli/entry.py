@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from noiseprompt.cli.options import OptionsFile, option_types, register_records, spelled_words, wanted
+from noiseprompt.cli.options import OptionsFile, add_record, option_types, register_records, spelled_words, wanted
 from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
 from noiseprompt.core.errors import NoisepromptError, NoisepromptWarning
@@ -82,7 +82,7 @@ def _add_options(parser: Any, command: Command) -> None:
         parser.add_argument(*short, f"--{name}", action="store_true", help=_FLAGS.get(name, ""))
     for cls in records(command).values():
         register_records(cls)
-        parser.add_class_arguments(cls, None)
+        add_record(parser, cls)
 
 
 def records(command: Command) -> dict[str, Any]:

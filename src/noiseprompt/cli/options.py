@@ -23,6 +23,7 @@ from jsonargparse.typing import register_type
 
 from noiseprompt.core.config import parse_yaml, read_yaml
 from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.ranges import ANY, limits_of, misfit
 from noiseprompt.core.specs import split_specs
 
 _RENAMED = {
@@ -61,6 +62,7 @@ def read_options(
         the typed values, and a text for each mistake.
     """
     known, given, mistakes = option_types(parser), {}, []
+    limits = {action.dest: getattr(action, "limits", ANY) for action in parser._actions}
     for key, value in data.items():
         if key in (reserved or {}):
             mistakes.append(f"{where}{key}: {reserved[key]}")  # type: ignore[index]
@@ -71,7 +73,12 @@ def read_options(
             mistakes.append(f"{where}no option {key}" + (f" (did you mean {close[0]}?)" if close else ""))
         elif value is not None or type(None) in typing.get_args(known[key]):
             try:
-                given[key] = _typed(parser, key, known[key], value)
+                typed = _typed(parser, key, known[key], value)
+                if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
+                    raise InputError("[]", "at least one")
+                if expected := misfit(known[key], typed, limits[key]):
+                    raise InputError(_shown(value), expected)
+                given[key] = typed
             except InputError as error:
                 mistakes.append(f"{where}{key}: {error.came} (expected {error.expected})")
         elif parser.get_default(key) is not None:
@@ -213,8 +220,17 @@ def _record(kind: Any, data: Mapping[str, Any], where: str = "") -> tuple[Any, l
 def record_parser(kind: Any) -> ArgumentParser:
     """A parser of the fields of a dataclass."""
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, None)
+    add_record(parser, kind)
     return parser
+
+
+def add_record(parser: Any, cls: Any) -> None:
+    """The fields of a settings record as options, each with its limits."""
+    parser.add_class_arguments(cls, None)
+    limits = limits_of(cls)
+    for action in parser._actions:
+        if action.dest in limits:
+            action.limits = limits[action.dest]
 
 
 def register_records(cls: Any) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import unicodedata
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import COUNT, check, setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,19 +50,16 @@ class Sampling:
         height, width: in pixels; `Pipeline.latent_shape` knows which a model can draw.
 
     Raises:
-        InputError: fewer than one step, or a guidance scale that is not finite.
+        ConfigError: fewer than one step or pixel, or a guidance scale that is not finite.
     """
 
     guidance_scale: float | None = None
-    num_inference_steps: int | None = None
-    height: int | None = None
-    width: int | None = None
+    num_inference_steps: int | None = setting(None, COUNT)
+    height: int | None = setting(None, COUNT)
+    width: int | None = setting(None, COUNT)
 
     def __post_init__(self) -> None:
-        if self.num_inference_steps is not None and self.num_inference_steps < 1:
-            raise InputError(f"num_inference_steps {self.num_inference_steps}", "1 or more")
-        if self.guidance_scale is not None and not math.isfinite(self.guidance_scale):
-            raise InputError(f"guidance_scale {self.guidance_scale}", "a finite number")
+        check(self)
 
     @classmethod
     def of(cls, settings: Any) -> Sampling:
@@ -89,12 +85,18 @@ class Redenoising:
         denoise_guidance_scale, invert_guidance_scale: of the step down and of the step up.
         steps: of the grid whose first step is taken.
         invert_at: timestep of the inverting prediction.
+
+    Raises:
+        ConfigError: fewer than one step, or a guidance scale that is not finite.
     """
 
     denoise_guidance_scale: float | None = None
     invert_guidance_scale: float | None = None
-    steps: int | None = None
+    steps: int | None = setting(None, COUNT)
     invert_at: InvertAt = "paper"
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def resolve(self, family: Any) -> Any:
         """This Redenoising with the family's values where None."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import Limits, check, setting
 from noiseprompt.core.specs import option_types, spec_options, split_spec
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.table import METHODS
@@ -81,6 +81,18 @@ _GENERIC = {"strength": float, "renormalize": bool, "swap": bool, "shuffle": boo
 """Options of every method."""
 
 
+STRENGTH = Limits(least=-1_000_000, most=1_000_000)
+
+
+def check_options(method: NoiseMethod) -> None:
+    """Hold the fields of a method that is a dataclass to their annotations and limits.
+
+    Raises:
+        ConfigError: those that do not fit, all of them at once.
+    """
+    check(method, f"{method.name}:{{}}={{}}")
+
+
 @dataclass(frozen=True)
 class MethodSpec:
     """A method with its options, as typed by a user.
@@ -90,7 +102,7 @@ class MethodSpec:
             shuffle where given.
         name: in `table.py`.
         options: of the method's constructor, converted.
-        strength: s of source + s (target - source); any finite number, 0 is exactly the source.
+        strength: s of source + s (target - source); from -1,000,000 to 1,000,000, 0 is exactly the source.
         swap: whether the noise is made for a wrong prompt (the control: a text-blind gain would survive it).
         shuffle: whether the perturbation is that of another source noise (the control: a gain that does not depend on
             the noise it was made for would survive it).
@@ -98,21 +110,20 @@ class MethodSpec:
         named: the options that the user wrote, those of no effect too ("strength=1" is not in the label).
 
     Raises:
-        InputError: a strength that is not finite.
+        ConfigError: a strength out of its range.
     """
 
     label: str
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    strength: float = 1.0
+    strength: float = setting(1.0, STRENGTH)
     swap: bool = False
     shuffle: bool = False
     renormalize: bool = False
     named: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.strength):
-            raise InputError(f"strength {self.strength}", "a finite number")
+        check(self)
 
     @classmethod
     def parse(cls, text: str) -> MethodSpec:
@@ -137,7 +148,7 @@ class MethodSpec:
         """This spec with `defaults` for the options it does not name itself; what its method does not take is left out.
 
         Raises:
-            InputError: a strength that is not finite.
+            InputError: a value out of its range.
         """
         taken = {*(option_types(METHODS.get(self.name)) or ()), *_GENERIC} - self.named
         return self._with({key: value for key, value in defaults.items() if key in taken})

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError, NoiseError
+from noiseprompt.core.ranges import COUNT, setting
 from noiseprompt.core.types import Sampling
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.judging import load_judge, prompts_of
 from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.scorers.base import judge
@@ -35,14 +36,13 @@ class BestOfN(NoiseMethod):
     name = "best_of_n"
     teaches = False
 
-    n: int = 4
+    n: int = setting(4, COUNT)
     scorer: str | None = None
     judge: Any = field(default=None, init=False, repr=False)
     sampling: Sampling = field(default=Sampling(), init=False)
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise InputError(f"best_of_n:n={self.n}", "1 or more")
+        check_options(self)
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Load the scorer.

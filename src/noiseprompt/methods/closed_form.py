@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import COUNT, setting
 from noiseprompt.core.types import Redenoising, Sampling
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.gap import guidance_gap, levels_of, require_guidance
 from noiseprompt.noise.moves import closed_form
 
@@ -35,11 +35,10 @@ class ClosedForm(NoiseMethod):
 
     denoise_guidance_scale: float | None = None
     invert_guidance_scale: float | None = None
-    steps: int | None = None
+    steps: int | None = setting(None, COUNT)
 
     def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"closed_form:steps={self.steps}", "1 or more")
+        check_options(self)
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Refuse a pipeline without guidance.

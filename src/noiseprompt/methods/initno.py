@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.attention import attention_losses, recorded_attention
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.judging import prompts_of
 from noiseprompt.methods.subjects import Subject, find_subjects
 from noiseprompt.noise.fresh import fresh_noise
@@ -50,25 +50,18 @@ class InitNO(NoiseMethod):
     name = "initno"
 
     tokens: str = ""
-    rounds: int = 5
-    iterations: int = 10
-    final_iterations: int = 50
-    lr: float = 0.01
+    rounds: int = setting(5, COUNT)
+    iterations: int = setting(10, COUNT)
+    final_iterations: int = setting(50, NOT_NEGATIVE)
+    lr: float = setting(0.01, POSITIVE)
     response_limit: float = 0.2
     conflict_limit: float = 0.3
-    kl_limit: float = 0.001
-    kl_weight: float = 500.0
+    kl_limit: float = setting(0.001, NOT_NEGATIVE)
+    kl_weight: float = setting(500.0, NOT_NEGATIVE)
     sampling: Sampling = field(default=Sampling(), init=False)
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or self.iterations < 1 or self.final_iterations < 0:
-            came = (
-                f"initno:rounds={self.rounds}, iterations={self.iterations}, final_iterations={self.final_iterations}"
-            )
-            raise InputError(came, "1 or more rounds and iterations, 0 or more final ones")
-        if self.lr <= 0 or self.kl_weight < 0 or self.kl_limit < 0:
-            came = f"initno:lr={self.lr}, kl_limit={self.kl_limit}, kl_weight={self.kl_weight}"
-            raise InputError(came, "lr above 0, the others 0 or more")
+        check_options(self)
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Refuse what has no U-Net with cross-attention.

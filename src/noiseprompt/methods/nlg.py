@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import COUNT, POSITIVE, setting
 from noiseprompt.core.types import Sampling
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.gap import guidance_gap, require_guidance
 
 if TYPE_CHECKING:
@@ -34,18 +34,14 @@ class Nlg(NoiseMethod):
 
     name = "nlg"
 
-    rounds: int = 20
-    step: float = 1.0
-    max_move: float = 0.004
-    num_inference_steps: int | None = None
+    rounds: int = setting(20, COUNT)
+    step: float = setting(1.0, POSITIVE)
+    max_move: float = setting(0.004, POSITIVE)
+    num_inference_steps: int | None = setting(None, COUNT)
     sampling: Sampling = field(default=Sampling(), init=False)
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or (self.num_inference_steps is not None and self.num_inference_steps < 1):
-            came = f"nlg:rounds={self.rounds}, num_inference_steps={self.num_inference_steps}"
-            raise InputError(came, "1 or more")
-        if self.step <= 0 or self.max_move <= 0:
-            raise InputError(f"nlg:step={self.step}, max_move={self.max_move}", "numbers above 0")
+        check_options(self)
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Remember the run's grid; refuse a pipeline without guidance.

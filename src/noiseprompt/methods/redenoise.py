@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import COUNT, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, check_options
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -31,15 +31,12 @@ class Redenoise(NoiseMethod):
 
     denoise_guidance_scale: float | None = None
     invert_guidance_scale: float | None = None
-    steps: int | None = None
+    steps: int | None = setting(None, COUNT)
     invert_at: InvertAt = "paper"
-    rounds: int = 1
+    rounds: int = setting(1, COUNT)
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise InputError(f"redenoise:rounds={self.rounds}", "1 or more")
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"redenoise:steps={self.steps}", "1 or more")
+        check_options(self)
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Refuse two guidance scales without a gap between them, or a pipeline without guidance.

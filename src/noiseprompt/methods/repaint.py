@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import COUNT, setting
 from noiseprompt.core.types import Redenoising, Sampling
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.gap import levels_of
 from noiseprompt.noise.fresh import fresh_noise
 
@@ -37,14 +38,11 @@ class Repaint(NoiseMethod):
     renamed = {"num_inference_steps": "steps"}
 
     guidance_scale: float | None = None
-    steps: int | None = None
-    rounds: int = 1
+    steps: int | None = setting(None, COUNT)
+    rounds: int = setting(1, COUNT)
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise InputError(f"repaint:rounds={self.rounds}", "1 or more")
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"repaint:steps={self.steps}", "1 or more")
+        check_options(self)
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Refuse flow models and schedules that end at alpha-bar 0: nothing of the source would survive fresh noise.

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Limits, setting
 from noiseprompt.core.types import Sampling
-from noiseprompt.methods.base import NoiseMethod
+from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.judging import load_judge, prompts_of
 from noiseprompt.pipelines.gradients import UnetCall, chunks, draw, record_call, require_unet
 
@@ -50,23 +51,18 @@ class RewardGradient(NoiseMethod):
     name = "reward_gradient"
 
     scorer: str | None = None
-    iterations: int = 20
-    num_inference_steps: int = 4
+    iterations: int = setting(20, COUNT)
+    num_inference_steps: int = setting(4, COUNT)
     guidance_scale: float | None = None
-    lr: float = 5.0
-    momentum: float = 0.9
-    grad_clip: float = 0.1
-    norm_weight: float = 0.01
+    lr: float = setting(5.0, POSITIVE)
+    momentum: float = setting(0.9, Limits(above=0, below=1))
+    grad_clip: float = setting(0.1, POSITIVE)
+    norm_weight: float = setting(0.01, NOT_NEGATIVE)
     judge: Any = field(default=None, init=False, repr=False)
     sampling: Sampling = field(default=Sampling(), init=False)
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.num_inference_steps < 1:
-            came = f"reward_gradient:iterations={self.iterations}, num_inference_steps={self.num_inference_steps}"
-            raise InputError(came, "1 or more")
-        if self.lr <= 0 or self.grad_clip <= 0 or self.norm_weight < 0 or not 0 < self.momentum < 1:
-            came = f"reward_gradient:lr={self.lr}, momentum={self.momentum}, grad_clip={self.grad_clip}"
-            raise InputError(came, "lr and grad_clip above 0, momentum between 0 and 1, norm_weight 0 or more")
+        check_options(self)
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Load the scorer; refuse what gives no gradient.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from noiseprompt.core.errors import InputError, UnknownNameError
+from noiseprompt.core.errors import UnknownNameError
+from noiseprompt.core.ranges import check
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class PairFilter:
         combine: "all" or "any" of the scorers, or the "mean" of their scores, unweighted.
 
     Raises:
-        InputError: a margin that is not finite, or another combination.
+        ConfigError: a margin that is not finite, or another combination.
     """
 
     scorers: tuple[str, ...] = ()
@@ -29,10 +29,7 @@ class PairFilter:
     combine: Literal["all", "any", "mean"] = "all"
 
     def __post_init__(self) -> None:
-        if self.combine not in ("all", "any", "mean"):
-            raise InputError(f"combine {self.combine!r}", "all, any or mean")
-        if isinstance(self.margin, str) or not math.isfinite(self.margin):
-            raise InputError(f"margin {self.margin!r}", "a finite number")
+        check(self)
 
     def mask(self, scores: dict[str, np.ndarray], usable: np.ndarray) -> np.ndarray:
         """(N,) bool: which pairs pass.

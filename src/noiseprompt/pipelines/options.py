@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.devices import resolve_device, resolve_dtype
+from noiseprompt.core.devices import DTYPES, resolve_device, resolve_dtype
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.ranges import Limits, check, setting
 from noiseprompt.pipelines.adapters import load_loras, lora_record, parse_lora, replace_unet
 from noiseprompt.pipelines.controlnet import with_controlnet
 from noiseprompt.pipelines.families import find_family
@@ -44,22 +45,26 @@ class ModelOptions:
         dtype: float32, float16 or bfloat16.
         device: auto (cuda, then mps, then cpu), cpu, cuda, cuda:1, mps.
         offload: "model" or "sequential": weights stay in main memory and move to the device when they are needed.
+
+    Raises:
+        ConfigError: a value that is no text, or none of those listed; all of them at once.
     """
 
     scheduler: str | None = None
-    schedule: str | None = None
+    schedule: str | None = setting(None, Limits(words=tuple(SCHEDULES)))
     unet: str | None = None
     lora: str | tuple[str, ...] | None = None
     controlnet: str | None = None
     control_image: str | None = None
-    long_prompts: str = "truncate"
+    long_prompts: str = setting("truncate", Limits(words=LONG_PROMPTS))
     revision: str | None = None
     variant: str | None = None
-    dtype: str = "float32"
+    dtype: str = setting("float32", Limits(words=tuple(DTYPES)))
     device: str = "auto"
-    offload: str | None = None
+    offload: str | None = setting(None, Limits(words=OFFLOADS))
 
     def __post_init__(self) -> None:
+        check(self)
         parts = self.lora.split(",") if isinstance(self.lora, str) else self.lora or ()
         object.__setattr__(self, "lora", tuple(part.strip() for part in parts if part.strip()) or None)
 
@@ -85,14 +90,11 @@ class ModelOptions:
 
         Raises:
             UnknownNameError: no such scheduler.
-            InputError: another value that is not one of those listed, or a ControlNet without a picture.
+            InputError: a LoRA without a name, or a ControlNet without a picture.
             ModelLoadError: a file that is not there.
         """
         if self.scheduler is not None:
             parse_scheduler(self.scheduler)
-        _one_of("schedule", self.schedule, tuple(SCHEDULES))
-        _one_of("offload", self.offload, OFFLOADS)
-        _one_of("long_prompts", self.long_prompts, LONG_PROMPTS)
         for text in self.loras:
             parse_lora(text)
         if self.controlnet is not None and self.control_image is None:
@@ -122,11 +124,6 @@ class ModelOptions:
     def names(self) -> tuple[str, ...]:
         """Of what is put into the model: some families tell their checkpoints' defaults by name."""
         return tuple(filter(None, (self.unet, *(parse_lora(text)[0] for text in self.loras))))
-
-
-def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
-    if value is not None and value not in known:
-        raise InputError(f"{name} {value!r}", f"one of {', '.join(known)}")
 
 
 def apply_options(pipe: Any, options: ModelOptions, dtype: Any, name: str) -> tuple[Any, Family]:

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from noiseprompt.core.files import claim
+from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.core.tables import table
 from noiseprompt.shapes import scenes, spoiling
@@ -73,14 +74,20 @@ class FeatureConfig:
         lr: learning rate.
         ema_decay: of the weights that are shipped.
         checkpoint_seconds: between checkpoints.
+
+    Raises:
+        ConfigError: settings out of range, all of them at once.
     """
 
-    seed: int = 0
-    steps: int = 2_000
-    batch_size: int = 48
-    lr: float = 2e-3
-    ema_decay: float = 0.998
-    checkpoint_seconds: float = 60.0
+    seed: int = setting(0, SEED)
+    steps: int = setting(2_000, COUNT)
+    batch_size: int = setting(48, COUNT)
+    lr: float = setting(2e-3, POSITIVE)
+    ema_decay: float = setting(0.998, DECAY)
+    checkpoint_seconds: float = setting(60.0, NOT_NEGATIVE)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 class FeatureNet(nn.Module):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes.captions import CaptionNoise
 
@@ -25,18 +26,24 @@ class Phase:
         decay_steps: of the half cosine where it is longer than the phase, else 0.
         layout_weight: of the text encoder's second loss, see `Layout`.
         layout_only: of the steps, the first with that loss alone.
+
+    Raises:
+        ConfigError: numbers out of range, all of them at once.
     """
 
-    steps: int
-    lr: float
-    warmup: int
-    clean_share: float
-    unrelated: float
-    altered: float
-    snr_floor: float = 0.0
-    decay_steps: int = 0
-    layout_weight: float = 0.0
-    layout_only: int = 0
+    steps: int = setting(limits=COUNT)
+    lr: float = setting(limits=POSITIVE)
+    warmup: int = setting(limits=NOT_NEGATIVE)
+    clean_share: float = setting(limits=SHARE)
+    unrelated: float = setting(limits=SHARE)
+    altered: float = setting(limits=SHARE)
+    snr_floor: float = setting(0.0, NOT_NEGATIVE)
+    decay_steps: int = setting(0, NOT_NEGATIVE)
+    layout_weight: float = setting(0.0, NOT_NEGATIVE)
+    layout_only: int = setting(0, NOT_NEGATIVE)
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def rate(self, step: int) -> float:
         """Learning rate at a step of this phase."""

@@ -23,6 +23,7 @@ from torch import nn
 
 from noiseprompt.core.files import claim, replace
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.core.tables import table
 from noiseprompt.shapes import scenes, spoiling
@@ -59,16 +60,22 @@ class PreferenceConfig:
         blocks: of the text tower.
         ema_decay: of the weights that are shipped.
         checkpoint_seconds: between checkpoints.
+
+    Raises:
+        ConfigError: settings out of range, all of them at once.
     """
 
-    seed: int = 0
-    steps: int = 1_400
-    batch_size: int = 32
-    lr: float = 1.5e-3
-    width: int = 96
-    blocks: int = 3
-    ema_decay: float = 0.998
-    checkpoint_seconds: float = 60.0
+    seed: int = setting(0, SEED)
+    steps: int = setting(1_400, COUNT)
+    batch_size: int = setting(32, COUNT)
+    lr: float = setting(1.5e-3, POSITIVE)
+    width: int = setting(96, Limits(least=8, most=4096))
+    blocks: int = setting(3, Limits(least=1, most=64))
+    ema_decay: float = setting(0.998, DECAY)
+    checkpoint_seconds: float = setting(60.0, NOT_NEGATIVE)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 # ---------------------------------------------------------------------------------------------------------- network

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from noiseprompt.core.config import from_dict
 from noiseprompt.core.files import claim, replacing
+from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, SHARE, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
@@ -38,22 +40,27 @@ class WorldConfig:
         empty: share of empty captions throughout, in [0, 1].
         ema_decay: of the weights that are shipped.
         checkpoint_seconds: between checkpoints.
+
+    Raises:
+        ConfigError: settings out of range, all of them at once.
     """
 
-    seed: int = 0
-    num_scenes: int = 80_000
-    vae_steps: int = 1_000
-    vae_batch_size: int = 32
-    vae_lr: float = 2e-3
-    batch_size: int = 64
-    phases: tuple[Phase, ...] = PHASES
-    empty: float = 0.10
-    ema_decay: float = 0.999
-    checkpoint_seconds: float = 120.0
+    seed: int = setting(0, SEED)
+    num_scenes: int = setting(80_000, COUNT)
+    vae_steps: int = setting(1_000, COUNT)
+    vae_batch_size: int = setting(32, COUNT)
+    vae_lr: float = setting(2e-3, POSITIVE)
+    batch_size: int = setting(64, COUNT)
+    phases: tuple[Phase, ...] = setting(PHASES, Limits(some=True))
+    empty: float = setting(0.10, SHARE)
+    ema_decay: float = setting(0.999, DECAY)
+    checkpoint_seconds: float = setting(120.0, NOT_NEGATIVE)
 
     def __post_init__(self) -> None:
-        phases = tuple(Phase(**p) if isinstance(p, dict) else p for p in self.phases)  # dicts: from a file of settings
-        object.__setattr__(self, "phases", phases)
+        if isinstance(self.phases, list | tuple):  # of dicts: from a file of settings
+            phases = tuple(from_dict(Phase, p) if isinstance(p, dict) else p for p in self.phases)
+            object.__setattr__(self, "phases", phases)
+        check(self)
 
 
 def draw_scenes(seed: int, count: int) -> tuple[list[scenes.Request], list[scenes.Scene]]:

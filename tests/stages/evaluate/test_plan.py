@@ -22,14 +22,15 @@ from tests.evaluation_runs import PROMPTS, run
         ({"prompts": []}, InputError, "0 prompts"),
         ({"prompts": PROMPTS[:1]}, InputError, "two different prompts"),
         ({"prompts": [*PROMPTS, PROMPTS[0]]}, InputError, "repeat another"),
-        ({"config": EvaluateConfig(batch_size=0)}, ConfigError, "batch_size 0"),
-        ({"config": EvaluateConfig(save_images="some")}, ConfigError, "save_images"),
-        ({"config": EvaluateConfig(num_seeds=3, seed_range=(1, 2))}, ConfigError, "seed_range 1-2"),
+        ({"config": {"batch_size": 0}}, ConfigError, "batch_size 0"),
+        ({"config": {"save_images": "some"}}, ConfigError, "save_images"),
+        ({"config": {"num_seeds": 3, "seed_range": (1, 2)}}, ConfigError, "seed_range 1-2"),
     ],
 )
 def test_bad_input(tmp_path: Path, change: dict, error: type[Exception], words: str) -> None:
     with pytest.raises(error) as caught:
-        list(run(tmp_path / "new", **change))
+        given = {key: EvaluateConfig(**value) if key == "config" else value for key, value in change.items()}
+        list(run(tmp_path / "new", **given))
     assert words in str(caught.value)
     assert not (tmp_path / "new").exists()
 

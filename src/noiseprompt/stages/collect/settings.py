@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, check, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS
@@ -51,29 +52,35 @@ class CollectConfig:
         store_source: keep the source noise too; doubles the size on disk.
         height: of the images in pixels.
         width: of the images in pixels.
+
+    Raises:
+        ConfigError: settings out of range, all of them at once.
     """
 
     method: str = REDENOISE
-    redenoise_steps: int | None = None
+    redenoise_steps: int | None = setting(None, COUNT)
     denoise_guidance_scale: float | None = None
     invert_guidance_scale: float | None = None
     invert_at: InvertAt = "paper"
-    num_inference_steps: int | None = None
+    num_inference_steps: int | None = setting(None, COUNT)
     guidance_scale: float | None = None
-    seed: int = 0
-    seed_range: tuple[int, int] = PAPER_SEEDS
-    seeds_per_prompt: int = 1
-    batch_size: int = 32
-    shard_size: int = 64
+    seed: int = setting(0, SEED)
+    seed_range: tuple[int, int] = setting(PAPER_SEEDS, SEED_RANGE)
+    seeds_per_prompt: int = setting(1, COUNT)
+    batch_size: int = setting(32, COUNT)
+    shard_size: int = setting(64, COUNT)
     store_source: bool = False
-    height: int | None = None
-    width: int | None = None
+    height: int | None = setting(None, COUNT)
+    width: int | None = setting(None, COUNT)
 
     recorded: ClassVar[Mapping[str, str]] = {
         "redenoise_steps": "num_inference_steps",
         "num_inference_steps": "sampling_steps",
     }
     """Setting -> its name of before, which data sets (and the names of folders) keep."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def method_of(config: CollectConfig) -> MethodSpec:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, setting
+from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
@@ -50,21 +52,27 @@ class EvaluateConfig:
             "inception:path=FILE", or "none"; the world's own for the embedded world where None, else none.
         reference: a folder of pictures that the set metrics compare with; for the embedded world rendered scenes of the
             prompts unless given. Without it diversity alone is measured.
+
+    Raises:
+        ConfigError: settings out of range, all of them at once.
     """
 
-    seeds: tuple[int, ...] = ()
-    num_seeds: int = 1
-    seed: int = 0
-    seed_range: tuple[int, int] = PAPER_SEEDS
+    seeds: tuple[int, ...] = setting((), SEED)
+    num_seeds: int = setting(1, COUNT)
+    seed: int = setting(0, SEED)
+    seed_range: tuple[int, int] = setting(PAPER_SEEDS, SEED_RANGE)
     guidance_scale: float | None = None
-    num_inference_steps: int | None = None
-    height: int | None = None
-    width: int | None = None
-    batch_size: int = 16
-    save_images: int | str = "auto"
+    num_inference_steps: int | None = setting(None, COUNT)
+    height: int | None = setting(None, COUNT)
+    width: int | None = setting(None, COUNT)
+    batch_size: int = setting(16, COUNT)
+    save_images: int | str = setting("auto", Limits(least=0, words=("auto", "all", "none")))
     filter_scorers: tuple[str, ...] = ()
     features: str | None = None
     reference: str = ""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 CONTROLLED = ("redenoise", "npnet")
@@ -91,7 +99,7 @@ def check(
 
     Raises:
         InputError: nothing to evaluate, a method twice, or no baseline.
-        ConfigError: a setting out of its range.
+        ConfigError: more seeds than their range holds.
     """
     if not prompts or not scorers:
         raise InputError(f"{len(prompts)} prompts and {len(scorers)} scorers", "at least one of each")
@@ -101,10 +109,6 @@ def check(
             f"methods {', '.join(labels) or '(none)'}",
             f"different methods, {BASELINE!r} among them: gains are paired with it",
         )
-    if config.batch_size < 1 or config.num_seeds < 1:
-        raise ConfigError(f"batch_size {config.batch_size}, num_seeds {config.num_seeds}", "1 or more")
-    if isinstance(config.save_images, str) and config.save_images not in ("auto", "all", "none"):
-        raise ConfigError(f"save_images {config.save_images!r}", '"auto", "all", "none" or a number of prompts')
     low, high = config.seed_range
     if not config.seeds and high - low + 1 < config.num_seeds:
         raise ConfigError(

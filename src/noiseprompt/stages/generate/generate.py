@@ -18,6 +18,8 @@ from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import write_picture
+from noiseprompt.core.ranges import COUNT, setting
+from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.noise.guard import Guard
@@ -47,19 +49,18 @@ class GenerateConfig:
         batch_size: images drawn at once.
 
     Raises:
-        InputError: a setting out of its range; which sizes a model can draw is seen before the first picture.
+        ConfigError: settings out of range, all of them at once; which sizes a model can draw is seen before the first
+            picture.
     """
 
     guidance_scale: float | None = None
-    num_inference_steps: int | None = None
-    height: int | None = None
-    width: int | None = None
-    batch_size: int = 16
+    num_inference_steps: int | None = setting(None, COUNT)
+    height: int | None = setting(None, COUNT)
+    width: int | None = setting(None, COUNT)
+    batch_size: int = setting(16, COUNT)
 
     def __post_init__(self) -> None:
-        Sampling.of(self)  # refuses what no sampler takes
-        if self.batch_size < 1:
-            raise InputError(f"batch_size {self.batch_size}", "1 or more")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.npd import PairFilter
 from noiseprompt.npnet import NPNetConfig, small_config, tokens_config
@@ -46,29 +45,29 @@ class TrainConfig:
         ConfigError: numbers or words out of range, all of them at once.
     """
 
-    architecture: str = "paper"
+    architecture: str = setting("paper", Limits(words=ARCHITECTURES))
     sizes: dict[str, bool | int | float | list[int] | list[str]] = field(default_factory=dict)
     filter_scorers: tuple[str, ...] = ()
     margin: float = 0.0
-    combine: str = "all"
-    epochs: int = 30
-    batch_size: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 50
-    grad_clip: float = 1.0
-    ema_decay: float = 0.995
-    validation_share: float = 0.05
-    checkpoint_every: int = 200
-    validate_every: int = 200
-    mixed_precision: str = "no"
-    max_pairs: int = 0
-    seed: int = 0
+    combine: str = setting("all", Limits(words=("all", "any", "mean")))
+    epochs: int = setting(30, COUNT)
+    batch_size: int = setting(64, COUNT)
+    lr: float = setting(1e-3, POSITIVE)
+    weight_decay: float = setting(0.01, NOT_NEGATIVE)
+    warmup_steps: int = setting(50, NOT_NEGATIVE)
+    grad_clip: float = setting(1.0, POSITIVE)
+    ema_decay: float = setting(0.995, DECAY)
+    validation_share: float = setting(0.05, Limits(above=0, below=1))
+    checkpoint_every: int = setting(200, COUNT)
+    validate_every: int = setting(200, COUNT)
+    mixed_precision: str = setting("no", Limits(words=("no", "bf16")))
+    max_pairs: int = setting(0, NOT_NEGATIVE)
+    seed: int = setting(0, Limits(least=0, most=2**32 - 1))
     init: str = ""
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        check(self)
 
     @property
     def pair_filter(self) -> PairFilter:
@@ -127,55 +126,3 @@ def network_config(config: TrainConfig, **facts: Any) -> NPNetConfig:
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     """Linear warm-up, then a half cosine to 1 % of the peak."""
     return config.lr * warm_cosine(step, steps, config.warmup_steps)
-
-
-_LEAST = {
-    "epochs": 1,
-    "batch_size": 1,
-    "checkpoint_every": 1,
-    "validate_every": 1,
-    "warmup_steps": 0,
-    "max_pairs": 0,
-    "seed": 0,
-}
-"""Whole numbers and the least of each."""
-
-_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "lr": ("above 0", lambda x: x > 0),
-    "weight_decay": ("0 or more", lambda x: x >= 0),
-    "grad_clip": ("above 0", lambda x: x > 0),
-    "ema_decay": ("from 0 to below 1", lambda x: 0 <= x < 1),
-    "validation_share": ("between 0 and 1", lambda x: 0 < x < 1),
-}
-_WORDS = {"architecture": ARCHITECTURES, "mixed_precision": ("no", "bf16")}
-
-
-def check_settings(config: TrainConfig) -> None:
-    """Refuse settings with which no training can go well; all mistakes are told at once.
-
-    Raises:
-        ConfigError: one or more are out of range.
-        InputError: a filter that `PairFilter` refuses.
-    """
-    wrong: dict[str, str] = {}
-    for name, least in _LEAST.items():
-        value = getattr(config, name)
-        if type(value) is not int or value < least:
-            wrong[name] = f"a whole number, {least} or more"
-    if "seed" not in wrong and config.seed >= 2**32:  # numpy's global generator takes no more
-        wrong["seed"] = "a whole number below 2**32"
-    for name, (words, fits) in _RANGES.items():
-        value = getattr(config, name)
-        if not _is_number(value) or not fits(value):
-            wrong[name] = f"a number {words}"
-    for name, known in _WORDS.items():
-        if getattr(config, name) not in known:
-            wrong[name] = f"one of {', '.join(known)}"
-    if wrong:
-        came = ", ".join(f"{name} {getattr(config, name)!r}" for name in wrong)
-        raise ConfigError(came, ", ".join(f"{name}: {expected}" for name, expected in wrong.items()))
-    _ = config.pair_filter
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

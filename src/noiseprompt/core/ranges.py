@@ -1,0 +1,176 @@
+"""What a setting may be: its annotation tells the type, `setting` beside its default the limits.
+
+Settings records hold themselves to both with `check`; the options of commands, files and recipes ask `misfit`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from typing import Any
+
+from noiseprompt.core.errors import ConfigError
+
+_LARGEST = sys.float_info.max
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one setting; where it is a list, of each entry. Numbers are finite whatever the limits.
+
+    Fields:
+        least, most: of a number, themselves allowed.
+        above, below: of a number, themselves not allowed.
+        words: the texts there are; () for any.
+        rising: whether no entry of a list is below the one before.
+        some: whether a list has at least one entry.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    words: tuple[str, ...] = ()
+    rising: bool = False
+    some: bool = False
+
+    def hold(self, number: float) -> bool:
+        """Whether a number is within; NaN and infinities never are."""
+        return (
+            abs(number) <= _LARGEST
+            and (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+        )
+
+    def told(self, noun: str) -> str:
+        """ "a whole number, 1 or more"."""
+        low = self.least if self.above is None else self.above
+        high = self.most if self.below is None else self.below
+        if low is not None and high is not None:
+            open_low, open_high = self.above is not None, self.below is not None
+            if open_low and open_high:
+                return f"{noun} between {_number(low)} and {_number(high)}"
+            return f"{noun} {'above' if open_low else 'from'} {_number(low)} to {'below ' * open_high}{_number(high)}"
+        if low is not None:
+            return f"{noun} above {_number(low)}" if self.above is not None else f"{noun}, {_number(low)} or more"
+        if high is not None:
+            return f"{noun} below {_number(high)}" if self.below is not None else f"{noun}, {_number(high)} or less"
+        return noun
+
+
+ANY = Limits()
+COUNT = Limits(least=1)
+NOT_NEGATIVE = Limits(least=0)
+POSITIVE = Limits(above=0)
+SHARE = Limits(least=0, most=1)
+DECAY = Limits(least=0, below=1)
+SEED = Limits(least=0, most=2**63 - 1)
+SEED_RANGE = dataclasses.replace(SEED, rising=True)
+
+
+def setting(default: Any = MISSING, limits: Limits = ANY) -> Any:
+    """A field of a dataclass with limits."""
+    return dataclasses.field(default=default, metadata={"limits": limits})
+
+
+def limits_of(cls: Any) -> dict[str, Limits]:
+    """Field -> its limits."""
+    return {field.name: field.metadata.get("limits", ANY) for field in dataclasses.fields(cls)}
+
+
+def check(record: Any, written: str = "{} {}") -> None:
+    """Hold the fields of a dataclass that its constructor takes to their annotations and limits.
+
+    Args:
+        written: how a field and its value are shown.
+
+    Raises:
+        ConfigError: those that do not fit, all of them at once.
+    """
+    hints, limits = _hints(type(record)), limits_of(type(record))
+    wrong = {name: misfit(hints[name], getattr(record, name), limits[name]) for name in hints}
+    wrong = {name: expected for name, expected in wrong.items() if expected}
+    if wrong:
+        came = ", ".join(written.format(name, shown(getattr(record, name))) for name in wrong)
+        several = len(wrong) > 1
+        raise ConfigError(came, ", ".join(f"{name}: {text}" if several else text for name, text in wrong.items()))
+
+
+def misfit(annotation: Any, value: Any, limits: Limits = ANY) -> str:
+    """What was expected instead of a value, "" where it fits. True is no number, and 2.0 no whole one."""
+    return "" if _fits(annotation, value, limits) else _wanted(annotation, value, limits)
+
+
+def shown(value: Any) -> str:
+    """A value as a file of settings has it, at most 60 letters."""
+    plain = {None: "null", True: "true", False: "false"}
+    text = plain[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls.__init__)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+
+
+def _fits(kind: Any, value: Any, limits: Limits) -> bool:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(one, value, limits) for one in inner)
+    if origin is typing.Literal:
+        return isinstance(value, str) and value in inner
+    if origin in (tuple, list):
+        return isinstance(value, tuple | list) and _entries_fit(inner, value, limits)
+    if origin is dict:
+        return isinstance(value, Mapping) and all(
+            isinstance(key, str) and _fits(inner[1], one, limits) for key, one in value.items()
+        )
+    if kind is int:
+        return type(value) is int and limits.hold(value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and limits.hold(value)
+    if kind is str:
+        return isinstance(value, str) and (not limits.words or value in limits.words)
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _entries_fit(inner: Sequence[Any], value: Sequence[Any], limits: Limits) -> bool:
+    fixed = len(inner) > 1 and Ellipsis not in inner
+    if (fixed and len(value) != len(inner)) or (limits.some and not value):
+        return False
+    return all(_fits(inner[0], one, limits) for one in value) and not (limits.rising and list(value) != sorted(value))
+
+
+def _wanted(kind: Any, value: Any, limits: Limits) -> str:
+    """What a setting takes, in words; null is not mentioned."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return ", or ".join(_wanted(one, value, limits) for one in inner if one is not type(None))
+    if origin is typing.Literal or (kind is str and limits.words):
+        return f"one of {', '.join(map(str, inner or limits.words))}"
+    if origin in (tuple, list):
+        number = "" if len(inner) == 1 or Ellipsis in inner else f" of {len(inner)}"
+        head = f"a list{' of at least one' if limits.some else number}"
+        return f"{head}, each {_wanted(inner[0], None, limits)}{', the lowest first' * limits.rising}"
+    if origin is dict:
+        return "a mapping of names to values"
+    if kind is float:
+        endless = isinstance(value, float) and not abs(value) <= _LARGEST
+        return limits.told("a finite number" if endless or limits == ANY else "a number")
+    if dataclasses.is_dataclass(kind):
+        return f"a mapping of {', '.join(field.name for field in dataclasses.fields(kind))}"
+    words = {int: limits.told("a whole number"), bool: "true or false", str: "a text"}
+    return words.get(kind, "another value")
+
+
+def _number(value: float) -> str:
+    bits = value.bit_length() if isinstance(value, int) else 0
+    return f"2**{bits} - 1" if bits > 30 and value == 2**bits - 1 else f"{value:,}"
