@@ -100,13 +100,11 @@ def _scorers(given: list[str] | None, model: str, *of_the_world: str) -> list[st
     """The scorers to use: those given, or the world's own.
 
     Raises:
-        InputError: an empty list, or none given and another model.
+        InputError: none given, and another model.
     """
-    if given == []:
-        raise InputError("scorers []", "at least one name")
     if given is None and not world.is_world(model):
         raise InputError("no scorers", "names of scorers", "pass for example --scorers NAME")
-    return given or list(of_the_world)
+    return list(of_the_world) if given is None else given
 
 
 def train(

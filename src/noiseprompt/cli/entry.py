@@ -21,7 +21,7 @@ from typing import Any
 from noiseprompt.cli.options import OptionsFile, add_record, option_types, register_records, spelled_words, wanted
 from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
-from noiseprompt.core.errors import NoisepromptError, NoisepromptWarning
+from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning
 
 
 def build_parser(words: list[str]) -> Any:
@@ -95,7 +95,11 @@ def records(command: Command) -> dict[str, Any]:
 
 def run_command(parser: Any, arguments: list[str]) -> int:
     """Parse and run."""
-    parsed = parser.parse_args(arguments)
+    try:
+        parsed = parser.parse_args(arguments)
+    except OverflowError as error:
+        long = max(arguments, key=len)
+        raise InputError(f"{long[:57]}...", "a number of at most 308 digits") from error
     command: Any = COMMANDS
     level = parsed
     key = "command"
@@ -109,6 +113,10 @@ def run_command(parser: Any, arguments: list[str]) -> int:
     return int(resolve(command.function)(**options) or 0)
 
 
+_WRITTEN = {"True": "true", "False": "false", "None": "null"}
+"""The parser's word for a value -> what was written."""
+
+
 def _in_one_line(message: str, words: list[str]) -> str:
     """The parser's message about an option in words, without its account of types, and where the options are listed."""
     found = _named(words)
@@ -120,7 +128,8 @@ def _in_one_line(message: str, words: list[str]) -> str:
     if given:
         name = given[1].rpartition(".")[2]
         value = re.search(r"(?:Given|Got) value: (.*)", message, re.DOTALL)
-        came = f" {value[1].strip()!r}" if value else ""
+        word = value[1].strip() if value else ""
+        came = f" {_WRITTEN.get(word, word)!r}" if value else ""
         message = f"{_dashed(name, bare)}{came}. Expected {wanted(known.get(name))}"
     elif missing:
         names = [name.rpartition(".")[2] for name in missing[1].split(", ")]

@@ -267,7 +267,7 @@ def _typed(parser: Any, key: str, annotation: Any, value: Any) -> Any:
         raise problem
     try:
         found = parser.parse_object({key: spelled(annotation, value)}, defaults=False, _skip_required=True)
-    except argparse.ArgumentError as error:
+    except (argparse.ArgumentError, OverflowError) as error:  # a whole number that is no float
         raise problem from error
     return found[key]
 

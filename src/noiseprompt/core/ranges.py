@@ -103,6 +103,16 @@ def check(record: Any, written: str = "{} {}") -> None:
         raise ConfigError(came, ", ".join(f"{name}: {text}" if several else text for name, text in wrong.items()))
 
 
+def check_value(name: str, annotation: Any, value: Any, limits: Limits = ANY) -> None:
+    """Hold one argument to its annotation and limits.
+
+    Raises:
+        ConfigError: it does not fit.
+    """
+    if expected := misfit(annotation, value, limits):
+        raise ConfigError(f"{name} {shown(value)}", expected)
+
+
 def misfit(annotation: Any, value: Any, limits: Limits = ANY) -> str:
     """What was expected instead of a value, "" where it fits. True is no number, and 2.0 no whole one."""
     return "" if _fits(annotation, value, limits) else _wanted(annotation, value, limits)

@@ -132,7 +132,7 @@ class MethodSpec:
         Raises:
             UnknownNameError: no such method.
             InputError: an option the method does not have (the message lists those it has), or a value that does not
-                convert.
+                convert or is out of its range.
         """
         name, parts = split_spec(text)
         method = METHODS.get(name)
@@ -157,6 +157,7 @@ class MethodSpec:
         own = {key: value for key, value in given.items() if key not in _GENERIC}
         options = dict(sorted({**self.options, **own}.items()))
         spec = replace(self, options=options, **{key: given[key] for key in _GENERIC if key in given})
+        spec.build()  # refuses options out of range before anything is loaded
         return replace(spec, label=spec._written(options))
 
     def _written(self, options: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
+from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.specs import make, split_spec
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.table import SCORERS
@@ -40,10 +41,11 @@ def load_scorers(names: Sequence[str]) -> list[Scorer]:
 
     Raises:
         UnknownNameError: a name that no scorer has.
-        InputError: an option that the scorer does not have, or two scorers under one name.
+        InputError: no names, an option that the scorer does not have, or two scorers under one name.
         ModelLoadError: a scorer whose weights are not there.
         ScorerError: one of another package that cannot be imported or built.
     """
+    check_value("scorers", list[str], names, Limits(some=True))
     return [_load(spec) for spec in check_scorers(names)]
 
 

@@ -143,13 +143,11 @@ def plan(prompts: Sequence[Prompt] | PromptList, config: CollectConfig) -> list[
     """Every pair of a run, in order, none twice.
 
     Raises:
-        InputError: no prompts, a batch or count below 1, or fewer seeds in the range than wanted per prompt.
+        InputError: no prompts, or fewer seeds in the range than wanted per prompt.
     """
     texts: Sequence[Prompt] = getattr(prompts, "prompts", prompts)  # type: ignore[assignment]
     if not texts:
         raise InputError("no prompts", "at least one")
-    if config.batch_size < 1:
-        raise InputError(f"batch_size {config.batch_size}", "at least 1")
     items: dict[str, Item] = {}
     for prompt in texts:
         for seed in pair_seeds(prompt, config):

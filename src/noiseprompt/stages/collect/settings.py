@@ -55,6 +55,7 @@ class CollectConfig:
 
     Raises:
         ConfigError: settings out of range, all of them at once.
+        InputError: as `method_of`.
     """
 
     method: str = REDENOISE
@@ -81,13 +82,14 @@ class CollectConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        method_of(self)  # refuses what no method takes before anything is loaded
 
 
 def method_of(config: CollectConfig) -> MethodSpec:
     """The method of a collection, re-denoise with the options that the settings give it.
 
     Raises:
-        InputError: settings of re-denoise with another method.
+        InputError: settings of re-denoise with another method, or an option out of its range.
         UnknownNameError: no such method.
     """
     spec = MethodSpec.parse(config.method)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noiseprompt.core.errors import InputError, ShapeError
-from noiseprompt.methods.base import renormalized
+from noiseprompt.core.ranges import check_value
+from noiseprompt.methods.base import STRENGTH, renormalized
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet.transfer import without_text
@@ -61,7 +62,8 @@ def winning_noise(
 
     Raises:
         InputError: both or neither of prompt and prompt_embeds, both or the wrong number of generators or seeds, a
-            generator of another device, or `no_text` with an NPNet that has no text term of its own.
+            generator of another device, a strength out of its range, or `no_text` with an NPNet that has no text term
+            of its own.
         ShapeError, ModelMismatchError: NPNet or prompt_embeds do not fit the pipeline or the size.
         NoiseError: the result is not finite.
 
@@ -69,6 +71,7 @@ def winning_noise(
         TextWarning: a prompt is longer than the text encoder reads.
         NoiseWarning: the result is not like unit Gaussian noise.
     """
+    check_value("strength", float, strength, STRENGTH)
     pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
     embeds = _embeds(pipeline, prompt, prompt_embeds, num_images_per_prompt, long_prompts)
     shape = pipeline.latent_shape(height, width)
