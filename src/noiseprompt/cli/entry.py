@@ -127,7 +127,7 @@ def _in_one_line(message: str, words: list[str]) -> str:
     missing = re.search(r"arguments are required: (.*)", message)
     if given:
         name = given[1].rpartition(".")[2]
-        value = re.search(r"(?:Given|Got) value: (.*)", message, re.DOTALL)
+        value = re.search(r".*(?:Given|Got) value: (.*)", message, re.DOTALL)  # the last, of several types
         word = value[1].strip() if value else ""
         came = f" {_WRITTEN.get(word, word)!r}" if value else ""
         message = f"{_dashed(name, bare)}{came}. Expected {wanted(known.get(name))}"

@@ -120,8 +120,14 @@ def misfit(annotation: Any, value: Any, limits: Limits = ANY) -> str:
 
 def shown(value: Any) -> str:
     """A value as a file of settings has it, at most 60 letters."""
-    plain = {None: "null", True: "true", False: "false"}
-    text = plain[value] if value is None or isinstance(value, bool) else repr(value)
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
+    elif isinstance(value, list | tuple):
+        text = f"[{', '.join(map(shown, value[:60]))}]"
+    elif isinstance(value, dict):
+        text = f"{{{', '.join(f'{shown(key)}: {shown(one)}' for key, one in list(value.items())[:60])}}}"
+    else:
+        text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
