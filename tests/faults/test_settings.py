@@ -15,8 +15,10 @@ from noiseprompt.cli.table import COMMANDS, Command, resolve
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.ranges import limits_of, shown
 from noiseprompt.core.types import Redenoising, Sampling
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.npd import PairFilter
 from noiseprompt.pipelines.options import ModelOptions
+from noiseprompt.scorers.base import load_scorers
 from noiseprompt.shapes.features import FeatureConfig
 from noiseprompt.shapes.phases import Phase
 from noiseprompt.shapes.preference import PreferenceConfig
@@ -217,3 +219,51 @@ def test_an_option_refuses(cls: Any, name: str, value: Any, capfd: pytest.Captur
         error = capfd.readouterr().err.strip()
         refused(error, name)
         assert "\n" not in error
+
+
+METHOD_OPTIONS = [
+    *[f"best_of_n:n={n}" for n in (0, -1)],
+    *["nlg:rounds=0", "nlg:step=0", "nlg:max_move=-1", "nlg:num_inference_steps=0"],
+    *["redenoise:steps=0", "redenoise:rounds=-3", "closed_form:steps=0", "repaint:steps=-1", "repaint:rounds=0"],
+    *["initno:rounds=0", "initno:iterations=0", "initno:final_iterations=-1", "initno:lr=0", "initno:kl_limit=-1"],
+    *["initno:kl_weight=-1", "reward_gradient:iterations=0", "reward_gradient:num_inference_steps=0"],
+    *["reward_gradient:lr=0", "reward_gradient:momentum=1", "reward_gradient:momentum=0"],
+    *["reward_gradient:grad_clip=0", "reward_gradient:norm_weight=-1"],
+]
+
+
+@pytest.mark.parametrize("spec", METHOD_OPTIONS)
+def test_an_option_of_a_method_is_refused_when_it_is_read(spec: str, capfd: pytest.CaptureFixture[str]) -> None:
+    name, _, given = spec.partition(":")
+    with pytest.raises(ConfigError) as caught:
+        MethodSpec.parse(spec)
+    refused(str(caught.value), name, given.partition("=")[0], "Expected")
+    assert main(["generate", "a cat", "--out=o", f"--methods={spec}"]) == 2
+    refused(capfd.readouterr().err.strip(), str(caught.value))
+
+
+@pytest.mark.parametrize("strength", ["1e39", "-1000001", "1e7"])
+def test_a_strength_that_no_noise_survives_is_refused(strength: str, capfd: pytest.CaptureFixture[str]) -> None:
+    for words in ([f"--methods=redenoise:strength={strength}"], [f"--strength={strength}", "--methods=redenoise"]):
+        assert main(["generate", "a cat", "--out=o", *words]) == 2
+        refused(capfd.readouterr().err.strip(), "strength", "from -1,000,000 to 1,000,000")
+
+
+@pytest.mark.parametrize("names", [[], "aes", [3], None])
+def test_scorers_are_a_list_of_names(names: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_scorers(names)
+    refused(str(caught.value), f"scorers {shown(names)}", "a list of at least one")
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("o.yaml").write_text("epochs: 2.0\nlr: .nan\ncheckpoint_every: -1\nema_decay: 2\n")
+    assert main(["train", "--npd=n", "--out=o", "--config=o.yaml"]) == 2
+    error = capfd.readouterr().err.strip()
+    refused(
+        error,
+        "epochs: 2.0",
+        "lr: NaN (",
+        "checkpoint_every: -1 (",
+        "ema_decay: 2 (expected a number from 0 to below 1)",
+    )

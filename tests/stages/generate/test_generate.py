@@ -177,7 +177,14 @@ def test_nothing_to_draw_or_the_same_twice_is_refused(pipe, tmp_path, prompts, s
 
 @pytest.mark.parametrize(
     "setting",
-    [{"batch_size": 0}, {"num_inference_steps": 0}, {"guidance_scale": math.nan}, {"guidance_scale": math.inf}],
+    [
+        {"batch_size": 0},
+        {"num_inference_steps": 0},
+        {"guidance_scale": math.nan},
+        {"guidance_scale": math.inf},
+        {"height": 0},
+        {"width": -8},
+    ],
 )
 def test_settings_out_of_range_are_refused_before_anything_is_loaded(setting) -> None:
     [(name, value)] = setting.items()
@@ -185,7 +192,7 @@ def test_settings_out_of_range_are_refused_before_anything_is_loaded(setting) ->
         GenerateConfig(**setting)
 
 
-@pytest.mark.parametrize("size", [{"height": 0}, {"width": -8}, {"height": 100}])
+@pytest.mark.parametrize("size", [{"height": 100}, {"width": 4}])
 def test_sizes_no_model_draws_are_refused_before_anything_is_drawn(pipe, tmp_path, size) -> None:
     out = tmp_path / "out"
     with pytest.raises(ShapeError, match="multiples of 8"):
