@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,20 +35,20 @@ class Sized(FakePipeline):
         return super().sample(embeds, latents, **kwargs)
 
 
-REFUSED = {
-    "size": (replace(CONFIG, height=100), ShapeError),
-    "width": (replace(CONFIG, width=1), ShapeError),
-    "seeds": (replace(CONFIG, seeds=(0, -1)), InputError),
-    "large": (replace(CONFIG, seeds=(2**63,)), InputError),
-    "steps": (replace(CONFIG, num_inference_steps=5000), ValueError),
+REFUSED: dict[str, tuple[dict[str, Any], type[Exception]]] = {
+    "size": ({"height": 100}, ShapeError),
+    "width": ({"width": 1}, ShapeError),
+    "seeds": ({"seeds": (0, -1)}, InputError),
+    "large": ({"seeds": (2**63,)}, InputError),
+    "steps": ({"num_inference_steps": 5000}, ValueError),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_evaluate_again_after_a_refusal(kind: str, tmp_path: Path) -> None:
-    config, error = REFUSED[kind]
+    changes, error = REFUSED[kind]
     with pytest.raises(error):
-        list(run(tmp_path / "out", Sized(), config, ("standard",)))
+        list(run(tmp_path / "out", Sized(), replace(CONFIG, **changes), ("standard",)))
     assert not (tmp_path / "out" / "settings.json").exists()
     list(run(tmp_path / "out", Sized(), CONFIG, ("standard",)))
     assert len(read_results(tmp_path / "out")) == 2 * len(PROMPTS)

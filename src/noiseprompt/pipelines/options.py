@@ -64,6 +64,9 @@ class ModelOptions:
     offload: str | None = setting(None, Limits(words=OFFLOADS))
 
     def __post_init__(self) -> None:
+        for name in ("unet", "controlnet", "control_image"):
+            if isinstance(value := getattr(self, name), Path):
+                object.__setattr__(self, name, str(value))
         check(self)
         parts = self.lora.split(",") if isinstance(self.lora, str) else self.lora or ()
         object.__setattr__(self, "lora", tuple(part.strip() for part in parts if part.strip()) or None)

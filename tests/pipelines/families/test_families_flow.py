@@ -200,7 +200,7 @@ def test_the_pipeline_is_as_before(pipeline):
 def test_steps_out_of_range_are_refused(pipeline):
     embeds, x = pipeline.encode(PROMPTS), noise(pipeline)
     for steps in (0, 1001):
-        with pytest.raises(InputError, match=f"num_inference_steps {steps}"):
+        with pytest.raises(InputError, match=f"steps {steps}"):
             pipeline.redenoise(embeds, x, num_inference_steps=steps, denoise_guidance_scale=2.0)
         with pytest.raises(InputError, match=f"num_inference_steps {steps}"):
             pipeline.levels(steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import warnings
@@ -303,8 +304,11 @@ def test_noise_out_of_the_band_is_warned_about(pipe, npnet) -> None:
 
 
 def test_noise_that_is_not_finite_is_an_error(pipe, npnet) -> None:
+    broken = copy.deepcopy(npnet)
+    for parameter in broken.parameters():
+        torch.nn.init.constant_(parameter, float("inf"))
     with pytest.raises(NoiseError, match="not finite"):
-        winning_noise(pipe, npnet, "a red circle", seeds=[1], strength=1e39)
+        winning_noise(pipe, broken, "a red circle", seeds=[1])
 
 
 def test_the_control_draws_for_the_prompt_half_the_list_away(pipe, tmp_path: Path) -> None:
