@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
 from noiseprompt.pipelines.families.base import Family
@@ -76,10 +77,10 @@ def call(
     try:
         with counted(loaded.denoiser, loaded.count), borrowed(pipe, scheduler):
             return pipe(latents=x, height=height, width=width, **given)
-    except (GridKnown, NoisepromptError, MemoryError, torch.cuda.OutOfMemoryError):
+    except (GridKnown, NoisepromptError):
         raise
     except Exception as error:
-        if not family.generic:
+        if not family.generic or is_out_of_memory(error):
             raise
         came = f"a {type(pipe).__name__}, which is of no known family, fails ({type(error).__name__}: {error})"
         expected = "a pipeline that takes prompts as text and latents (B, C, H, W)"

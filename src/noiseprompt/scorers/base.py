@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
 from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.specs import make, split_spec
@@ -87,10 +88,10 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
     try:
         given = scorer.score(images, prompts)
         scores = np.asarray(given, np.float64) if given is not None else np.empty(0)
-    except (NoisepromptError, MemoryError):
+    except NoisepromptError:
         raise
     except Exception as error:
-        if package == "noiseprompt" or type(error).__name__ == "OutOfMemoryError":  # ours; torch's: lower batch_size
+        if package == "noiseprompt" or is_out_of_memory(error):  # ours; the caller says to lower batch_size
             raise
         raise _failed(scorer.name, package, error) from error
     if scores.shape != (len(images),):
