@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import torch
 
-from noiseprompt.core.errors import ConfigError, ShapeError
-from noiseprompt.npnet import build, tokens_config
+from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError, ShapeError
+from noiseprompt.core.types import StartLevel
+from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.npnet.tokens import positions
 
 CONFIG = tokens_config((4, 16, 16), 12, 128, "stable-diffusion", "shapes")
@@ -87,3 +89,57 @@ def test_sizes_that_do_not_divide_are_refused():
         build(dataclasses.replace(SMALL, patch=3))
     with pytest.raises(ConfigError, match="heads"):
         build(dataclasses.replace(SMALL, heads=5))
+
+
+PICTURE = dataclasses.replace(
+    tokens_config((4, 16, 16), 12, 128, "stable-diffusion", "shapes", predicts="picture"), width=32, depth=2, heads=4
+)
+LEVEL = StartLevel(noise=0.98, signal=0.2)
+
+
+def test_a_picture_is_carried_at_the_level_that_is_given():
+    noise, embeds = torch.randn(2, 4, 16, 16), torch.randn(2, 12, 128)
+    assert torch.equal(build(PICTURE).picture(noise, embeds), torch.zeros_like(noise))
+    net = filled(PICTURE)
+    picture = net.picture(noise, embeds)
+    assert picture.std() > 0.1
+    assert torch.allclose(net(noise, embeds, LEVEL), 0.98 * noise + 0.2 * picture, atol=1e-6)
+    same = build(dataclasses.replace(PICTURE, predicts="noise")).eval()
+    same.load_state_dict(net.state_dict())
+    assert torch.allclose(same(noise, embeds), noise + picture, atol=1e-6)
+    half = noise.to(torch.bfloat16)
+    assert net.picture(half, embeds).dtype == net(half, embeds, LEVEL).dtype == torch.bfloat16
+
+
+def test_a_picture_reaches_the_weights_with_a_gradient():
+    net = filled(PICTURE)
+    net(torch.randn(2, 4, 16, 16), torch.randn(2, 12, 128), LEVEL).square().mean().backward()
+    assert net.head.weight.grad.abs().max() > 0 and net.gain.grad != 0
+
+
+def test_a_network_of_one_kind_is_not_used_as_the_other():
+    noise, embeds = torch.randn(1, 4, 16, 16), torch.randn(1, 12, 128)
+    with pytest.raises(InputError, match=r"predicts a picture, without the level.*start_level"):
+        filled(PICTURE)(noise, embeds)
+    with pytest.raises(ModelMismatchError, match="predicts noise"):
+        filled().picture(noise, embeds)
+    assert torch.equal(filled()(noise, embeds, LEVEL), filled()(noise, embeds))
+    for changes in ({"predicts": "video"}, {"architecture": "paper"}):
+        with pytest.raises(ConfigError, match=next(iter(changes.values()))):
+            dataclasses.replace(PICTURE, **changes)
+
+
+def test_a_saved_network_keeps_what_it_predicts_and_its_card_tells(tmp_path):
+    net = filled(PICTURE)
+    loaded = NPNet.from_pretrained(net.save_pretrained(tmp_path))
+    assert loaded.config.predicts == "picture"
+    assert torch.equal(
+        loaded.picture(torch.ones(1, 4, 16, 16), torch.ones(1, 12, 128)),
+        net.picture(torch.ones(1, 4, 16, 16), torch.ones(1, 12, 128)),
+    )
+    card = (tmp_path / "README.md").read_text()
+    assert "predicts | the latents of a picture" in card and "net(noise, prompt_embeds, level)" in card
+    data = json.loads((tmp_path / "config.json").read_text())
+    del data["predicts"]  # as networks were saved before
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    assert NPNet.from_pretrained(tmp_path).config.predicts == "noise"

@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from noiseprompt.core.ranges import COUNT, check, setting
+from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, check, setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,28 @@ class Redenoising:
 def _filled(record: T, **defaults: Any) -> T:
     """A frozen record with `defaults` for those of its fields that are None."""
     return replace(record, **{name: value for name, value in defaults.items() if getattr(record, name) is None})  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class StartLevel:
+    """The level at which a sampler begins, in the latents that a user hands to the pipeline.
+
+    Noise that carries a picture as the forward process makes it there is noise x_T + signal h, with h in the scale of
+    x_0: the latents that the pipeline's autoencoder encodes a picture to, shifted and scaled as the denoiser saw them.
+
+    Fields:
+        noise: factor of the unit Gaussian noise.
+        signal: factor of the picture; 0 where sampling begins at pure noise.
+
+    Raises:
+        ConfigError: noise that is not positive, a signal below 0, or numbers that are not finite.
+    """
+
+    noise: float = setting(limits=POSITIVE)
+    signal: float = setting(limits=NOT_NEGATIVE)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)

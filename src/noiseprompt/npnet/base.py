@@ -5,6 +5,7 @@ On disk: config.json, model.safetensors and README.md in one folder. Tensor name
 Shapes:
     noise           (B, C, H, W) unit Gaussian x_T
     prompt_embeds   (B, L, D) of the denoiser's own text encoder
+    picture         (B, C, H, W) predicted latents of a picture h, in the scale of x_0
     result          (B, C, H, W) predicted target noise x'_T
 """
 
@@ -23,12 +24,15 @@ from torch import Tensor, nn
 from noiseprompt.core.config import check_whole, from_dict, to_dict
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.types import StartLevel
 from noiseprompt.core.weights import load_network
 from noiseprompt.npnet import disk
+from noiseprompt.npnet.card import model_card
 from noiseprompt.npnet.table import NETWORKS
 
 ARCHITECTURES = ("paper", "published", "tokens")
 BRANCHES = ("singular", "residual", "text")
+PREDICTS = ("noise", "picture")
 
 DEEPEST, STAGES, WIDEST, LARGEST = 128, 8, 65_536, 10_000
 """Bounds of a configuration: blocks in a row, stages of Swin, every other size, and numbers that are no sizes. The
@@ -43,6 +47,8 @@ class NPNetConfig:
         architecture: "paper", "published" or "tokens".
         family: of the pipelines it fits, e.g. "stable-diffusion-xl"; "" fits any.
         denoiser: hub id or name of the model whose noise it learned, for the record; no path, for it is published.
+        predicts: "noise", the target noise itself, or "picture" ("tokens" only): the latents of a picture of the
+            prompt, which the noise then carries at the level where the sampler begins, whichever sampler that is.
         latent_shape: (C, H, W) of the noise.
         text_length, text_width: L and D of the prompt embedding.
         any_size: other H and W are allowed too ("tokens" only).
@@ -52,7 +58,8 @@ class NPNetConfig:
         swin_image, swin_channels, swin_patch, swin_window, swin_width, swin_depths, swin_heads, swin_drop_path: of the
             Swin transformer. swin_image is the side its input is resized to; 0 keeps the latents' own size.
         alpha_init, beta_init: of eq. 9.
-        width, depth, heads, mlp_ratio, patch, gain: of "tokens"; gain is the initial scale of the perturbation.
+        width, depth, heads, mlp_ratio, patch, gain: of "tokens"; gain is the initial scale of the perturbation (of the
+            picture).
 
     Raises:
         ConfigError: unknown architecture, or values of another type or out of bounds.
@@ -61,6 +68,7 @@ class NPNetConfig:
     architecture: str = "paper"
     family: str = ""
     denoiser: str = ""
+    predicts: str = "noise"
     latent_shape: tuple[int, int, int] = (4, 128, 128)
     text_length: int = 77
     text_width: int = 2048
@@ -96,6 +104,10 @@ class NPNetConfig:
         unknown = sorted({str(name) for name in self.without} - set(BRANCHES))
         if unknown:
             raise ConfigError(f"without {', '.join(unknown)}", f"some of {', '.join(BRANCHES)}")
+        if self.predicts not in PREDICTS:
+            raise ConfigError(f"predicts {self.predicts!r:.60}", f"one of {', '.join(PREDICTS)}")
+        if self.predicts == "picture" and self.architecture != "tokens":
+            raise ConfigError(f"architecture {self.architecture!r} that predicts a picture", 'architecture "tokens"')
 
 
 def _check_field(name: str, kind: str, value: Any) -> None:
@@ -131,22 +143,52 @@ class NPNet(nn.Module):
         super().__init__()
         self.config = config
 
-    def forward(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
+    def forward(self, noise: Tensor, prompt_embeds: Tensor, level: StartLevel | None = None) -> Tensor:
         """(B, C, H, W) predicted target noise, of noise's dtype and computed at least at float32 outside the layers.
+
+        Args:
+            level: where the sampler that will run begins, from `Pipeline.start_level`; a network that predicts a
+                picture gives level.noise x_T + level.signal h and needs it, one that predicts noise takes no notice.
 
         Raises:
             ShapeError: shapes the network was not made for.
+            InputError: a network that predicts a picture, without a level.
         """
+        if self.config.predicts == "picture":
+            if level is None:
+                came = "an NPNet that predicts a picture, without the level at which the sampler begins"
+                raise InputError(came, "a StartLevel", "pass level=pipeline.start_level(num_inference_steps)")
+            carried = level.noise * noise.float() + level.signal * self.picture(noise, prompt_embeds).float()
+            return carried.to(noise.dtype)
+        self._check_batch(noise, prompt_embeds)
+        return self.predict(noise.float(), prompt_embeds.to(self.dtype)).to(noise.dtype)
+
+    def picture(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """(B, C, H, W) predicted latents h of a picture of the prompt, in the scale of x_0 and of noise's dtype.
+
+        Raises:
+            ShapeError: shapes the network was not made for.
+            ModelMismatchError: a network that predicts noise.
+        """
+        if self.config.predicts != "picture":
+            fix = "call it for its target noise"
+            raise ModelMismatchError("the picture of an NPNet that predicts noise", 'predicts "picture"', fix)
+        self._check_batch(noise, prompt_embeds)
+        return self.predict(noise.float(), prompt_embeds.to(self.dtype)).to(noise.dtype)
+
+    def _check_batch(self, noise: Tensor, prompt_embeds: Tensor) -> None:
         if noise.ndim != 4 or prompt_embeds.ndim != 3 or len(noise) != len(prompt_embeds):
             raise ShapeError(
                 f"noise of shape {tuple(noise.shape)} with prompt embeddings of shape {tuple(prompt_embeds.shape)}",
                 "(B, C, H, W) with (B, L, D), the same B",
             )
         self.check(noise.shape[1:], prompt_embeds.shape[1:])
-        return self.predict(noise.float(), prompt_embeds.to(self.dtype)).to(noise.dtype)
 
     def predict(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """`forward` on float32 noise and embeddings of the weights' dtype, shapes checked; float32."""
+        """What the configuration `predicts` from float32 noise and embeddings of the weights' dtype, shapes checked.
+
+        float32: the target noise x'_T, or a picture's latents.
+        """
         raise NotImplementedError
 
     @property
@@ -198,7 +240,8 @@ class NPNet(nn.Module):
             StoreError: the folder cannot be written, or the disk is full.
         """
         settings = {**to_dict(self.config), "denoiser": public_name(self.config.denoiser)}
-        disk.write(Path(folder), settings, self.state_dict(), model_card(self))
+        card = model_card(settings, sum(p.numel() for p in self.parameters()))
+        disk.write(Path(folder), settings, self.state_dict(), card)
         return Path(folder)
 
     @classmethod
@@ -269,38 +312,3 @@ def build(config: NPNetConfig) -> NPNet:
         ConfigError: sizes that do not fit together.
     """
     return NETWORKS.get(config.architecture)(config)
-
-
-def model_card(net: NPNet) -> str:
-    """README.md of a saved network, in the hub's layout."""
-    config, denoiser = net.config, public_name(net.config.denoiser)
-    parameters = sum(p.numel() for p in net.parameters()) / 1e6
-    base = f"base_model: {denoiser}\n" if denoiser.count("/") == 1 else ""
-    return f"""---
-library_name: noiseprompt
-tags:
-- noise-prompt
-- npnet
-{base}---
-
-# NPNet for {denoiser or config.family or "a diffusion model"}
-
-A noise prompt network: it turns the random initial noise of a text-to-image diffusion model into noise that suits the
-prompt, before sampling starts.
-
-| | |
-|---|---|
-| architecture | {config.architecture}, {parameters:.2f} M parameters |
-| pipeline family | {config.family or "any"} |
-| latents (C, H, W) | {config.latent_shape} |
-| prompt embedding (L, D) | {(config.text_length, config.text_width)} |
-
-```python
-from noiseprompt.npnet import NPNet
-
-net = NPNet.from_pretrained("path/to/this/folder")
-target_noise = net(noise, prompt_embeds)  # then pass it to the pipeline as `latents`
-```
-
-Method: "Golden Noise for Diffusion Models: A Learning Framework" (arXiv 2411.09502).
-"""

@@ -1,7 +1,7 @@
-"""A transformer over noise patches and prompt tokens that predicts the perturbation itself.
+"""A transformer over noise patches and prompt tokens that predicts the perturbation itself, or a picture's latents.
 
 Unlike the paper's network each patch sees the words: the target perturbation is a guided prediction of the denoiser,
-which depends on both. A fresh network returns its input.
+which depends on both. A fresh network returns its input, or the picture 0.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Block(nn.Module):
 
 
 class TokensNPNet(NPNet):
-    """x'_T = x_T + gain * head(transformer([noise patches; prompt tokens])).
+    """x'_T = x_T + gain * head(transformer([noise patches; prompt tokens])), or a picture h = gain * head(...).
 
     Raises:
         ConfigError: a patch that does not divide the latents, or heads that do not divide the width.
@@ -92,7 +92,8 @@ class TokensNPNet(NPNet):
             x = block(x)
         change = self.head(self.norm(x[:, : rows * columns])).float() * self.gain.float()
         change = change.view(batch, rows, columns, channels, patch, patch).permute(0, 3, 1, 4, 2, 5)
-        return noise + change.reshape(noise.shape)
+        change = change.reshape(noise.shape)
+        return change if self.config.predicts == "picture" else noise + change
 
 
 def tokens_config(
@@ -103,6 +104,7 @@ def tokens_config(
     denoiser: str = "",
     *,
     any_size: bool = False,
+    predicts: str = "noise",
 ) -> NPNetConfig:
     """The defaults of this architecture, 1.06 M parameters, and the smallest patch of 2, 4, 8... with <= 256 patches.
 
@@ -121,6 +123,8 @@ def tokens_config(
         latent_shape=latent_shape,
         text_length=text_length,
         text_width=text_width,
+        predicts=predicts,
         any_size=any_size,
         patch=patch,
+        gain=1.0 if predicts == "picture" else 0.1,
     )
