@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import InvertAt, Redenoising, Sampling
+from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import calls
 from noiseprompt.pipelines.drivers import WithoutFirstStep
@@ -37,6 +37,7 @@ from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions, load
 from noiseprompt.pipelines.samplers import schedule_arguments
 from noiseprompt.pipelines.soundness import check_drawn
+from noiseprompt.pipelines.start import start_level
 
 
 class Pipeline:
@@ -149,6 +150,29 @@ class Pipeline:
         """
         known = calls.levels(self._loaded, num_inference_steps, (height, width), lambda: self.empty)
         return known.t_from, known.t_to, known.alpha_from, known.alpha_to
+
+    def start_level(
+        self, num_inference_steps: int | None = None, height: int | None = None, width: int | None = None
+    ) -> StartLevel:
+        """Where `sample` begins with these arguments, read off the pipeline's own scheduler and schedule.
+
+        level.noise * x_T + level.signal * h are latents that carry a picture h as the forward process makes it there:
+        what the denoiser is shown first is then sqrt(1 - a) x_T + sqrt(a) h at the alpha-bar a of its timestep, and
+        sigma x_T + (1 - sigma) h for flow.
+
+        Args:
+            num_inference_steps: the family's default where None.
+            height, width: in pixels; the grid of some flow pipelines depends on the size.
+
+        Raises:
+            InputError: sampling begins at pure noise (flow at sigma 1, zero terminal SNR), where there is no room for a
+                picture; or a number of steps that the scheduler cannot do.
+            ConfigError: as `Sampling`.
+            ShapeError: a size the pipeline cannot draw.
+        """
+        how = Sampling(None, num_inference_steps, height, width).resolve(self.family)
+        steps, size = how.num_inference_steps, (how.height, how.width)
+        return start_level(self._loaded, self.schedule, steps, size, lambda: self.empty)
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> TextEmbeds:
