@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.core.types import Prompt, Sampling, StartLevel
 from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise import figures
@@ -146,6 +146,7 @@ def test_controls_keep_the_device_of_the_noise(controls: str, npnet: Path, on_de
 NETWORKS: dict[str, NPNetConfig] = {
     "paper": replace(small_config(SHAPE, *TEXT), swin_width=16),
     "tokens": replace(tokens_config(SHAPE, *TEXT), width=16, heads=2, depth=2),
+    "pictures": replace(tokens_config(SHAPE, *TEXT, predicts="picture"), width=16, heads=2, depth=2),
     "published": published_config(32),
 }
 
@@ -157,13 +158,14 @@ def test_a_network_computes_on_its_device(name: str) -> None:
     net = lively(build(config))
     noise, embeds = batch_noise([1, 2], config.latent_shape), torch.randn(2, config.text_length, config.text_width)
     with torch.no_grad():
-        expected = net(noise, embeds)
+        level = StartLevel(0.97, 0.24)
+        expected = net(noise, embeds, level)
         with accelerator():
             net.to(DEVICE)
-            made = net(noise.to(DEVICE), embeds.to(DEVICE))
+            made = net(noise.to(DEVICE), embeds.to(DEVICE), level)
             assert made.device == DEVICE
             torch.testing.assert_close(made.cpu(), expected, atol=1e-4, rtol=1e-3)
-            if name != "tokens":
+            if config.architecture != "tokens":
                 assert without_text(net)(noise.to(DEVICE), embeds.to(DEVICE)).device == DEVICE
 
 
@@ -238,6 +240,23 @@ def test_winning_noise_goes_to_the_network_and_back(device, npnet: Path, on_devi
     embeds = pipe.encode(TEXTS).prompt_embeds.cpu()
     drawn = winning_noise(pipe, net, prompt_embeds=embeds, generator=Generator().manual_seed(1))
     assert drawn.device == DEVICE
+
+
+def test_noise_carries_a_picture_wherever_the_network_and_the_pipeline_are(tmp_path: Path) -> None:
+    folder = lively(build(NETWORKS["pictures"])).save_pretrained(tmp_path)
+    text, steps = f"npnet:path={folder}", {"num_inference_steps": SAMPLING.num_inference_steps}
+    expected = made_by(text, pipeline("cpu"), NOISE)
+    made = winning_noise(pipeline("cpu"), NPNet.from_pretrained(folder), TEXTS, seeds=[1, 2], **steps)
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-5)
+    with accelerator():
+        pipe = pipeline()
+        pipe.sample(pipe.encode(TEXTS), NOISE, **steps)  # its scheduler holds tensors of the device now
+        for device in ("cpu", DEVICE):
+            assert made_by(text, pipe, NOISE.to(device)).device == torch.device(device)
+            net = NPNet.from_pretrained(folder).to(device)
+            made = winning_noise(pipe, net, TEXTS, seeds=[1, 2], **steps)
+            assert made.device == DEVICE
+            torch.testing.assert_close(made.cpu(), expected, atol=1e-3, rtol=1e-3)
 
 
 def test_a_generator_of_a_third_device_is_refused(npnet: Path, on_device) -> None:

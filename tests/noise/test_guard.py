@@ -89,6 +89,19 @@ def test_a_perturbation_of_five_per_cent_is_inside() -> None:
     assert inspect_noise(x + 0.05 * direction, x).perturbation == pytest.approx(0.05, abs=1e-3)
 
 
+def test_a_picture_that_is_carried_on_purpose_is_inside_and_twice_as_much_is_not() -> None:
+    """A picture of unit size, smooth and with channels that are not centred, as at 4 steps of SDXL's schedule."""
+    x = batch_noise(range(4), SDXL)
+    smooth = torch.nn.functional.interpolate(batch_noise(range(9, 13), (4, 8, 8)), size=x.shape[2:], mode="bicubic")
+    h = (smooth / smooth.std() + 0.5) / 1.25**0.5
+    made = 0.97 * x + 0.24 * h
+    assert inspect_noise(made, x).problems and not inspect_noise(made, x, 0.24).problems
+    assert inspect_noise(x + 1.5 * h, x, 0.24).problems
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Guard().watch("a picture", made, x, 0.24)
+
+
 def test_a_guard_refuses_warns_once_and_keeps_figures() -> None:
     guard, x = Guard(), batch_noise(range(6), SHAPES)
     with warnings.catch_warnings():

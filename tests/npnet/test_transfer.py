@@ -73,6 +73,23 @@ def test_tokens_keep_their_blocks():
     assert "blocks.1.qkv" in what.taken and "text_positions" in what.taken and "gain" in what.taken
 
 
+def test_a_head_for_noises_is_no_start_for_pictures_nor_the_other_way_round():
+    source = filled(dataclasses.replace(tokens_config((4, 8, 8), 6, 64), width=16, depth=2, heads=2))
+    facts = {**HUNYUAN, "text_width": 64}
+    net, what = start_from(source, {}, **facts, predicts="picture")
+    assert what.fresh == ("gain", "head") and (net.config.predicts, net.config.gain) == ("picture", 1.0)
+    assert torch.equal(net.blocks[1].qkv.weight, source.blocks[1].qkv.weight)
+    x, embeds = noise(), torch.randn(2, 6, 64)
+    assert torch.equal(net.picture(x, embeds), torch.zeros_like(x))
+    trained = filled(net.config)
+    again, what = start_from(trained, {}, **facts)
+    assert what.fresh == () and torch.equal(again.eval().picture(x, embeds), trained.picture(x, embeds))
+    back, what = start_from(trained, {}, **facts, predicts="noise")
+    assert what.fresh == ("gain", "head") and back.config.gain == 0.1 and torch.equal(back(x, embeds), x)
+    with pytest.raises(ConfigError, match="predicts a picture"):
+        start_from(filled(SDXL), {}, **facts, predicts="picture")
+
+
 def test_a_published_network_stays_one():
     source = published_config(2048, "stable-diffusion-xl", "xl")
     facts = {**HUNYUAN, "latent_shape": (4, 128, 128), "text_length": 77, "text_width": 1024}

@@ -49,6 +49,10 @@ class NoiseMethod(ABC):
         """What the label does not tell but the result depends on, after `prepare`: plain JSON data."""
         return {}
 
+    def signal(self, pipeline: Pipeline) -> float:
+        """Factor of a picture that the noise carries on purpose at full strength; 0 where it stays unit Gaussian."""
+        return 0.0
+
     @abstractmethod
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
         """The target noise at full strength.

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import Sampling
+from noiseprompt.core.types import Sampling, StartLevel
 from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.shapes import world
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class NpnetMethod(NoiseMethod):
-    """A trained NPNet.
+    """A trained NPNet. One that predicts a picture has the noise carry it at the level where this run's sampler begins.
 
     Args:
         path: a folder or hub id; the shipped network where None and the pipeline is the embedded world.
@@ -31,13 +31,15 @@ class NpnetMethod(NoiseMethod):
     def __init__(self, path: str | None = None, no_text: bool = False) -> None:
         self.path, self.no_text = path, no_text
         self.net: NPNet | None = None
+        self.sampling = Sampling()
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Load the network onto the pipeline's device, once, and see that it fits.
 
         Raises:
             ShapeError, ModelMismatchError: it was made for another pipeline, size or text encoder.
-            InputError: no path, and the pipeline has no shipped network; or no text term to leave out.
+            InputError: no path, and the pipeline has no shipped network; no text term to leave out; or a network that
+                predicts a picture where sampling begins at pure noise.
             ModelLoadError: nothing to load there.
         """
         if self.net is None:
@@ -49,16 +51,27 @@ class NpnetMethod(NoiseMethod):
         text = tuple(pipeline.encode([""]).prompt_embeds.shape[1:])
         shape = pipeline.latent_shape(sampling.height, sampling.width)
         self.net.check(shape, embeds_shape=text, family=pipeline.family.name)
+        self.sampling = sampling
+        level_for(self.net, pipeline, sampling)
 
     def describe(self) -> dict[str, Any]:
-        """The first 12 digits of a hash of the weights: a network trained again under the same path is another one."""
+        """The first 12 digits of a hash of the weights: a network trained again under the same path is another one.
+
+        And that it predicts a picture, where it does.
+        """
         if self.net is None:
             return {}
         digest = hashlib.sha256()
         for name, tensor in sorted(self.net.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-        return {"weights": digest.hexdigest()[:12]}
+        kind = {"predicts": "picture"} if self.net.config.predicts == "picture" else {}
+        return {"weights": digest.hexdigest()[:12], **kind}
+
+    def signal(self, pipeline: Pipeline) -> float:
+        """Of the level where this run's sampler begins, of a network that predicts a picture."""
+        level = level_for(self.net, pipeline, self.sampling) if self.net else None
+        return level.signal if level else 0.0
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
         """The predicted target noise; noise and text go to the network and the result comes back.
@@ -75,9 +88,20 @@ class NpnetMethod(NoiseMethod):
         prompt_embeds = embeds.prompt_embeds
         shape, text = tuple(noise.shape[1:]), tuple(prompt_embeds.shape[1:])
         net.check(shape, embeds_shape=text, family=pipeline.family.name)
-        device = next(net.parameters()).device
+        device, level = next(net.parameters()).device, level_for(net, pipeline, self.sampling)
         with torch.inference_mode():
-            return net(noise.to(device, torch.float32), prompt_embeds.to(device, net.dtype)).to(noise)
+            return net(noise.to(device, torch.float32), prompt_embeds.to(device, net.dtype), level).to(noise)
+
+
+def level_for(net: NPNet, pipeline: Pipeline, sampling: Sampling) -> StartLevel | None:
+    """Where the sampling that follows begins, for a network that predicts a picture; None for one that needs no level.
+
+    Raises:
+        InputError: as `Pipeline.start_level`.
+    """
+    if net.config.predicts != "picture":
+        return None
+    return pipeline.start_level(sampling.num_inference_steps, sampling.height, sampling.width)
 
 
 def _shipped(pipeline: Pipeline) -> str:

@@ -25,7 +25,10 @@ ALLOWANCE = {"mean": 0.1, "std": 0.1, "correlation": 0.05}
 """What re-denoise may add on purpose, beyond chance. Over the first 1,000 pairs of the shapes world's data set (10
 collection steps, perturbation 4.6 % of the norm on average and 15.9 % at most) it moved a channel's mean by at most
 0.069 (root mean square 0.017), its standard deviation by at most 0.044 (0.006) and the neighbour correlation by at most
-0.033 (0.007). Resampled noise, with correlations of 0.16 to 0.34 and a standard deviation of 0.66, stays outside."""
+0.033 (0.007). Resampled noise, with correlations of 0.16 to 0.34 and a standard deviation of 0.66, stays outside.
+
+Noise that carries a picture is, on purpose, the forward process at the sampler's first level: latents of unit size can
+move each figure by about the factor that they are carried with, so that much more is allowed."""
 
 
 class NoiseWarning(NoisepromptWarning):
@@ -63,7 +66,7 @@ class NoiseReport:
         return ", ".join(figures) if self.finite else "not finite"
 
 
-def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None) -> NoiseReport:
+def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None, signal: float = 0.0) -> NoiseReport:
     """Figures of latents, judged one image at a time and all together.
 
     The band around what pure noise has is 5 standard errors plus `ALLOWANCE`. For n values a channel and p pairs of
@@ -74,6 +77,7 @@ def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None) -> 
     Args:
         latents: (B, C, H, W).
         source: the noise they were made from, the same shape.
+        signal: factor of a picture that they carry on purpose; widens the band by as much.
 
     Raises:
         ShapeError: other shapes.
@@ -91,11 +95,13 @@ def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None) -> 
     horizontal = _correlation(scaled[..., :, :-1], scaled[..., :, 1:])
     vertical = _correlation(scaled[..., :-1, :], scaled[..., 1:, :])
     whole = x.mean(dim=(0, 2, 3)), x.std(dim=(0, 2, 3), correction=0)
-    problems = _problems(tuple(x.shape), mean, std, horizontal, vertical)
+    problems = _problems(tuple(x.shape), mean, std, horizontal, vertical, signal=signal)
     if len(x) > 1 and not problems:
         n, c, h, w = x.shape
         together = tuple(value[None] for value in (*whole, horizontal.mean(), vertical.mean()))
-        problems = _problems((1, c, n * h, w), *together)  # as if one tall image: n times the values and pairs
+        problems = _problems(
+            (1, c, n * h, w), *together, signal=signal
+        )  # as if one tall image: n times the values and pairs
     moved = None
     if source is not None:
         flat = source.detach().to(x.device).float().flatten(1)
@@ -115,6 +121,8 @@ def _problems(
     std: torch.Tensor,
     horizontal: torch.Tensor,
     vertical: torch.Tensor,
+    *,
+    signal: float,
 ) -> list[str]:
     """One phrase a figure whose farthest value lies outside the band."""
     _, channels, height, width = shape
@@ -128,7 +136,7 @@ def _problems(
     )
     found = []
     for name, value, wanted, error, kind in checks:
-        allowed = STANDARD_ERRORS * error + ALLOWANCE[kind]
+        allowed = STANDARD_ERRORS * error + ALLOWANCE[kind] + signal
         flat = (value - wanted).flatten()
         worst = float(flat[int(flat.abs().argmax())])
         if abs(worst) > allowed:
@@ -146,12 +154,15 @@ class Guard:
     def __init__(self) -> None:
         self._reports: dict[str, list[NoiseReport]] = {}
 
-    def watch(self, label: str, latents: torch.Tensor, source: torch.Tensor | None = None) -> NoiseReport:
+    def watch(
+        self, label: str, latents: torch.Tensor, source: torch.Tensor | None = None, signal: float = 0.0
+    ) -> NoiseReport:
         """`inspect_noise`, with consequences.
 
         Args:
             label: what made the noise, e.g. a method's label.
             latents, source: (B, C, H, W).
+            signal: as of `inspect_noise`.
 
         Raises:
             NoiseError: values that are not finite.
@@ -161,7 +172,7 @@ class Guard:
             NoiseWarning: outside the Gaussian band, the first time for a label.
         """
         check_noise(latents, f"the noise of {label!r}")
-        report = inspect_noise(latents, source)
+        report = inspect_noise(latents, source, signal)
         if report.problems and not any(before.problems for before in self._reports.get(label, ())):
             warnings.warn(
                 f"the noise of {label!r} is not like unit Gaussian noise: {'; '.join(report.problems)}. A lower "

@@ -13,6 +13,12 @@ from torch.nn.functional import scaled_dot_product_attention
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.npnet.base import NPNet, NPNetConfig
 
+GAINS = {"noise": 0.1, "picture": 1.0}
+"""Initial scale of what the head gives: perturbations are a few per cent of the noise, pictures as large as it."""
+
+LAST_LAYERS = ("head", "gain")
+"""Of which the meaning depends on what is predicted."""
+
 
 def positions(height: int, width: int, depth: int) -> Tensor:
     """(height * width, depth) sinusoidal: a quarter of the depth each for sin, cos of the row and of the column."""
@@ -126,5 +132,5 @@ def tokens_config(
         predicts=predicts,
         any_size=any_size,
         patch=patch,
-        gain=1.0 if predicts == "picture" else 0.1,
+        gain=GAINS.get(predicts, 0.1),
     )

@@ -3,7 +3,8 @@
 What fits is taken over a layer at a time: a layer of which one tensor has another shape starts fresh as a whole, since
 a bias that was learned beside other weights means nothing beside new ones. The singular value branch and the residual
 branch depend on the latents alone; the text branch on the text encoder's width and length (paper, table 2: Hunyuan-DiT,
-fine-tuned from the network of SDXL).
+fine-tuned from the network of SDXL). What a head learned of noises means nothing for pictures, nor the other way round:
+between networks that predict different things the last layer and its scale start fresh.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.npnet.base import NPNet, NPNetConfig, build
+from noiseprompt.npnet.tokens import GAINS, LAST_LAYERS
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,21 @@ class Transfer:
 
 
 def transfer_config(source: NPNetConfig, sizes: Mapping[str, Any], **facts: Any) -> NPNetConfig:
-    """The configuration of `source` for other latents, another text encoder or another family.
+    """The configuration of `source` for other latents, another text encoder or family, or to predict something else.
 
     Args:
         sizes: further fields to change.
-        facts: latent_shape, text_length, text_width, family, denoiser.
+        facts: latent_shape, text_length, text_width, family, denoiser, predicts.
 
     Raises:
         ConfigError: an unknown field.
     """
     changed = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
+    wanted = {**facts, **changed}
+    if wanted.get("predicts", source.predicts) != source.predicts:
+        wanted = {"gain": GAINS.get(wanted["predicts"], source.gain), **wanted}
     try:
-        return dataclasses.replace(source, **{**facts, **changed})
+        return dataclasses.replace(source, **wanted)
     except TypeError as error:
         known = ", ".join(field.name for field in dataclasses.fields(source))
         raise ConfigError(f"sizes {changed}", f"some of {known}") from error
@@ -62,6 +67,8 @@ def transfer(source: NPNet, net: NPNet) -> Transfer:
     """Give `net` the values of every layer that both networks have with the same shapes; the rest is left as it is."""
     theirs, ours = source.state_dict(), net.state_dict()
     fits: dict[str, bool] = {}
+    if source.config.predicts != net.config.predicts:
+        fits = dict.fromkeys(LAST_LAYERS, False)
     for name, value in ours.items():
         layer = _layer(name)
         fits[layer] = fits.get(layer, True) and name in theirs and theirs[name].shape == value.shape

@@ -256,7 +256,7 @@ def _batch(
         generators = sampler_generators([item.seed for item in batch])
         images = pipeline.sample(embeds, latents, **vars(Sampling.of(config)), generator=generators)
         end = _now(pipeline)
-        run.guard.watch(spec.label, latents, noise)
+        run.guard.watch(spec.label, latents, noise, abs(spec.strength) * run.methods[spec.label].signal(pipeline))
         n = len(batch)
         spent = ((pipeline.denoiser_calls - calls) / n, (middle - start) / n, (end - middle) / n)
         results = _judge(run, spec.label, batch, images, spent)

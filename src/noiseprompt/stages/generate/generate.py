@@ -162,7 +162,7 @@ def generate(
             swapped = pipeline.encode([wrong[i] for i, _, _ in batch]) if spec.swap else None
             source = batch_noise([seed for _, _, seed in batch], shape)
             noise = make_noise(spec, method, pipeline, embeds, swapped, source)
-            guard.watch(spec.label, noise, source)
+            guard.watch(spec.label, noise, source, abs(spec.strength) * method.signal(pipeline))
             generators = sampler_generators([seed for _, _, seed in batch])
             images = pipeline.sample(embeds, noise, **vars(sampling), generator=generators)
             pictures = [_save(out, i, p, s, spec.label, image) for (i, p, s), image in zip(batch, images, strict=True)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from noiseprompt.core.errors import InputError, ShapeError
-from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranges import COUNT, check_value
+from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import STRENGTH, renormalized
+from noiseprompt.methods.npnet import level_for
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet.transfer import without_text
@@ -37,6 +40,7 @@ def winning_noise(
     long_prompts: str | None = None,
     height: int | None = None,
     width: int | None = None,
+    num_inference_steps: int | None = None,
 ) -> torch.Tensor:
     """The `latents` to hand to an unmodified diffusers pipeline: source noise moved by NPNet towards a winning ticket.
 
@@ -56,14 +60,19 @@ def winning_noise(
         long_prompts: what NPNet sees of prompts over the text encoder's limit: "truncate" or "average" (the mean over
             the embeddings of their chunks); the pipeline's own setting unless given.
         height, width: pixels; the pipeline's own default unless given.
+        num_inference_steps: that the pipeline will be called with; the default of its call (of the family, where `pipe`
+            is a `noiseprompt.Pipeline`) unless given. Only a network that predicts a picture asks: its noise carries
+            the picture at the level where those steps begin on the pipeline's own scheduler. Timesteps or sigmas that
+            the call is given itself are not known here.
 
     Returns:
-        (B * num_images_per_prompt, C, H, W) unit Gaussian latents in the pipeline's dtype and on its device.
+        (B * num_images_per_prompt, C, H, W) latents in the pipeline's dtype and on its device: unit Gaussian
+            noise, or noise that carries a picture.
 
     Raises:
         InputError: both or neither of prompt and prompt_embeds, both or the wrong number of generators or seeds, a
-            generator of another device, a strength out of its range, or `no_text` with an NPNet that has no text term
-            of its own.
+            generator of another device, a strength or number of steps out of its range, `no_text` with an NPNet that
+            has no text term of its own, or one that predicts a picture where sampling begins at pure noise.
         ShapeError, ModelMismatchError: NPNet or prompt_embeds do not fit the pipeline or the size.
         NoiseError: the result is not finite.
 
@@ -72,6 +81,7 @@ def winning_noise(
         NoiseWarning: the result is not like unit Gaussian noise.
     """
     check_value("strength", float, strength, STRENGTH)
+    check_value("num_inference_steps", int | None, num_inference_steps, COUNT)
     pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
     embeds = _embeds(pipeline, prompt, prompt_embeds, num_images_per_prompt, long_prompts)
     shape = pipeline.latent_shape(height, width)
@@ -79,17 +89,27 @@ def winning_noise(
     if no_text:
         npnet = without_text(npnet)
     npnet.check(shape, embeds_shape=tuple(embeds.shape[1:]), family=pipeline.family.name)
-    latents = source
+    latents, signal = source, 0.0
     if strength != 0:
         parameter = next(iter(npnet.parameters()))
         seen = embeds.to(parameter.device, torch.float32)
-        predicted = npnet(source.to(parameter.device), seen).to(source)
+        steps = call_steps(pipe) if num_inference_steps is None else num_inference_steps
+        level = level_for(npnet, pipeline, Sampling(None, steps, height, width))
+        signal = level.signal if level else 0.0
+        predicted = npnet(source.to(parameter.device), seen, level).to(source)
         latents = source + strength * (predicted - source)
         if renormalize:
             latents = renormalized(latents, source)
     latents = latents.to(pipeline.device, pipeline.dtype)
-    Guard().watch(f"NPNet at strength {strength:g}", latents, source)
+    Guard().watch(f"NPNet at strength {strength:g}", latents, source, abs(strength) * signal)
     return latents
+
+
+def call_steps(pipe: Any) -> int | None:
+    """Steps of the pipeline's own call without num_inference_steps; None, the family's, of a `noiseprompt.Pipeline`."""
+    known = {} if isinstance(pipe, Pipeline) else inspect.signature(type(pipe).__call__).parameters
+    default = known["num_inference_steps"].default if "num_inference_steps" in known else None
+    return default if isinstance(default, int) else None
 
 
 def _embeds(
