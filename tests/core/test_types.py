@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.types import Sampling
+from noiseprompt.core.types import Sampling, StartLevel
 
 FAMILY = SimpleNamespace(guidance_scale=5.5, num_inference_steps=50)
 
@@ -35,3 +35,12 @@ def test_a_stage_s_settings_hold_a_sampling() -> None:
 def test_what_no_sampler_takes_is_refused(given: dict) -> None:
     with pytest.raises(InputError, match=next(iter(given))):
         Sampling(**given)
+
+
+@pytest.mark.parametrize(
+    "given", [(0.0, 0.1), (-1.0, 0.1), (1.0, -0.1), (float("inf"), 0.1), (1.0, float("nan")), ("1", 0.1)]
+)
+def test_what_is_no_level_is_refused(given: tuple) -> None:
+    assert StartLevel(1, 0).signal == 0  # pure noise
+    with pytest.raises(InputError, match=r"noise|signal"):
+        StartLevel(*given)

@@ -80,7 +80,7 @@ def test_other_sizes_only_where_the_configuration_says_so():
     net = filled(dataclasses.replace(SMALL, any_size=True))
     assert net(noise, embeds).shape == noise.shape
     for bad in ((4, 15, 16), (3, 16, 16)):
-        with pytest.raises(ShapeError):
+        with pytest.raises(ShapeError, match=r"\(4, 16, 16\).*multiples of 2"):
             net.check(bad, (12, 128))
 
 
@@ -143,3 +143,23 @@ def test_a_saved_network_keeps_what_it_predicts_and_its_card_tells(tmp_path):
     del data["predicts"]  # as networks were saved before
     (tmp_path / "config.json").write_text(json.dumps(data))
     assert NPNet.from_pretrained(tmp_path).config.predicts == "noise"
+
+
+def test_one_network_learns_and_predicts_pictures_of_several_shapes():
+    """Two shapes in turn, neither of them square, as a mixture trains; a third is predicted as well."""
+    net = filled(dataclasses.replace(PICTURE, any_size=True, latent_shape=(4, 8, 12))).train()
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    generator, embeds = torch.Generator().manual_seed(0), torch.randn(16, 12, 128)
+
+    def loss(height, width):
+        noise = torch.randn(16, 4, height, width, generator=generator)
+        low = torch.nn.functional.avg_pool2d(noise, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        return (net.picture(noise, embeds) - 2 * low).square().mean()  # in each patch its own mean
+
+    before = float(loss(12, 8))
+    for step in range(120):
+        optimizer.zero_grad()
+        loss(*((8, 12), (16, 4))[step % 2]).backward()
+        optimizer.step()
+    assert float(loss(12, 8)) < 0.3 * before
+    assert net.picture(torch.randn(1, 4, 12, 20), embeds[:1]).shape == (1, 4, 12, 20)

@@ -218,9 +218,10 @@ class NPNet(nn.Module):
             )
         came, made = tuple(latent_shape), tuple(config.latent_shape)
         if came != made and not self._takes_size(came):
+            free = f", or other sides that are multiples of {config.patch}" if config.any_size else ""
             raise ShapeError(
                 f"latents of shape {came}",
-                f"{made}, the shape this NPNet was made for",
+                f"{made}, the shape this NPNet was made for{free}",
                 "ask for images of that size, use re-denoise, or an NPNet trained for this one; noise is never resized",
             )
         if "text" not in config.without and tuple(embeds_shape) != (config.text_length, config.text_width):

@@ -19,6 +19,14 @@ level = noiseprompt.Pipeline(pipe).start_level(num_inference_steps)  # of the sa
 target_noise = net(noise, prompt_embeds, level)  # level.noise * noise + level.signal * picture: the `latents`""",
 }
 
+_SOURCES = {
+    "noise": """Method: "Golden Noise for Diffusion Models: A Learning Framework" (arXiv 2411.09502).""",
+    "picture": """\
+Noise that carries a picture is what the denoiser was trained on: its schedule leaves a trace of the picture in the
+noisiest level, which plain noise lacks (Lin et al., arXiv 2305.08891; Everaert et al., arXiv 2309.15842; WACV 2024).
+Learned noise for a prompt: "Golden Noise for Diffusion Models: A Learning Framework" (arXiv 2411.09502).""",
+}
+
 
 def model_card(settings: Mapping[str, Any], parameters: int) -> str:
     """The card.
@@ -57,5 +65,5 @@ net = NPNet.from_pretrained("path/to/this/folder")
 {_USES[predicts]}
 ```
 
-Method: "Golden Noise for Diffusion Models: A Learning Framework" (arXiv 2411.09502).
+{_SOURCES[predicts]}
 """

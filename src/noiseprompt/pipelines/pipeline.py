@@ -154,20 +154,10 @@ class Pipeline:
     def start_level(
         self, num_inference_steps: int | None = None, height: int | None = None, width: int | None = None
     ) -> StartLevel:
-        """Where `sample` begins with these arguments, read off the pipeline's own scheduler and schedule.
-
-        level.noise * x_T + level.signal * h are latents that carry a picture h as the forward process makes it there:
-        what the denoiser is shown first is then sqrt(1 - a) x_T + sqrt(a) h at the alpha-bar a of its timestep, and
-        sigma x_T + (1 - sigma) h for flow.
-
-        Args:
-            num_inference_steps: the family's default where None.
-            height, width: in pixels; the grid of some flow pipelines depends on the size.
+        """Where `sample` begins with these arguments, on the pipeline's own scheduler and schedule (see `start.py`).
 
         Raises:
-            InputError: sampling begins at pure noise (flow at sigma 1, zero terminal SNR), where there is no room for a
-                picture; or a number of steps that the scheduler cannot do.
-            ConfigError: as `Sampling`.
+            InputError: it begins at pure noise, which has no room for a picture; or steps the scheduler cannot do.
             ShapeError: a size the pipeline cannot draw.
         """
         how = Sampling(None, num_inference_steps, height, width).resolve(self.family)

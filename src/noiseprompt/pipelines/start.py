@@ -1,4 +1,9 @@
-"""The level at which a sampler begins, and how a picture is carried there: read off the pipeline's own scheduler."""
+"""The level at which a sampler begins, and how a picture is carried there: read off the pipeline's own scheduler.
+
+level.noise x_T + level.signal h are latents that carry a picture h as the forward process makes it at that level: what
+the denoiser is shown first is then sqrt(1 - a) x_T + sqrt(a) h at the alpha-bar a of its timestep, and
+sigma x_T + (1 - sigma) h for flow matching. Samplers that begin at pure noise have no room for a picture.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +39,7 @@ def start_level(
 
     Args:
         schedule: a published timestep schedule, or None.
-        size: in pixels; the grid of some flow pipelines depends on it.
+        size: in pixels, the model's own where None; the grid of some flow pipelines depends on it.
         empty: encodes one empty prompt; flow pipelines are asked with it.
 
     Raises:

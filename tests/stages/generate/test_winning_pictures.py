@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from noiseprompt.cli import main
 from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec, make_noise
@@ -22,6 +23,7 @@ from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.samplers import make_scheduler
+from noiseprompt.results.folder import read_results
 from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.stages.evaluate.evaluate import evaluate
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
@@ -219,3 +221,11 @@ def test_an_evaluation_at_other_steps_or_with_another_kind_of_network_is_another
 def test_a_network_of_another_family_is_refused_as_ever(pipe, npnet) -> None:
     with pytest.raises(ModelMismatchError):
         npnet.check((4, 16, 16), (12, 128), "stable-diffusion-xl")
+
+
+def test_from_the_command_line_on_the_world(folder, tmp_path: Path) -> None:
+    out, method = tmp_path / "e", f"npnet:path={folder}"
+    words = ["--prompts", "test", "--n", "2", "--scheduler", "kdpm2-ancestral", "--num_inference_steps", "2"]
+    words += ["--scorers", "shapes-checker", "--features", "none", "--out", str(out)]
+    assert main(["evaluate", "--model", "shapes", "--methods", f"standard,{method}", *words]) == 0
+    assert {result.method for result in read_results(out)} == {"standard", method}
