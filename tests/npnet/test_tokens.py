@@ -156,10 +156,10 @@ def test_one_network_learns_and_predicts_pictures_of_several_shapes():
         low = torch.nn.functional.avg_pool2d(noise, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
         return (net.picture(noise, embeds) - 2 * low).square().mean()  # in each patch its own mean
 
-    before = float(loss(12, 8))
+    before = loss(12, 8).item()
     for step in range(120):
         optimizer.zero_grad()
         loss(*((8, 12), (16, 4))[step % 2]).backward()
         optimizer.step()
-    assert float(loss(12, 8)) < 0.3 * before
+    assert loss(12, 8).item() < 0.3 * before
     assert net.picture(torch.randn(1, 4, 12, 20), embeds[:1]).shape == (1, 4, 12, 20)

@@ -216,3 +216,14 @@ def test_the_scheduler_is_left_as_it_was() -> None:
     before = own.timesteps.clone()
     pipeline.start_level(3)
     assert pipeline.pipe.scheduler is own and torch.equal(own.timesteps, before)
+
+
+def test_other_schedulers_are_read_or_refused() -> None:
+    """EDM's state is x_0 + sigma eps as Euler's, whatever it shows its denoiser; VQ diffusion has no such level."""
+    pipeline = with_scheduler("ddim")
+    pipeline.pipe.scheduler = diffusers.EDMEulerScheduler()
+    level = pipeline.start_level(4)
+    assert (level.noise, level.signal) == pytest.approx((80 / 6401**0.5, 1 / 6401**0.5), rel=1e-4)
+    pipeline.pipe.scheduler = diffusers.VQDiffusionScheduler(num_vec_classes=7)
+    with pytest.raises(InputError, match="VQDiffusionScheduler, of which the first noise level cannot be read"):
+        pipeline.start_level(4)

@@ -69,24 +69,27 @@ def diffusion_level(scheduler: Any, num_inference_steps: int, timesteps: dict[st
         timesteps: {"timesteps": [...]} in place of an even grid, or {}.
 
     Raises:
-        InputError: a number of steps that it cannot do.
+        InputError: a number of steps that it cannot do, or a scheduler whose first level cannot be read.
     """
-    grid = copy.deepcopy(scheduler)
-    longest = int(grid.config.num_train_timesteps)
+    grid, name = copy.deepcopy(scheduler), type(scheduler).__name__
+    longest = int(grid.config.get("num_train_timesteps", num_inference_steps))
     if not 1 <= num_inference_steps <= longest:
         raise InputError(f"num_inference_steps {num_inference_steps}", f"1 to {longest}")
     try:
         grid.set_timesteps(**(timesteps or {"num_inference_steps": num_inference_steps}))
         first = grid.timesteps[0]
-        alpha = _alpha(grid, first)
+        alpha, scale = _alpha(grid, first), float(grid.init_noise_sigma)
+        one = torch.ones(1, 1, 1, 1)
+        scaled = not torch.equal(grid.scale_model_input(one, first), one)
+    except AttributeError as error:
+        came = f"{name}, of which the first noise level cannot be read ({error})"
+        raise InputError(came, "a scheduler with alphas_cumprod or sigmas") from error
     except (ValueError, IndexError) as error:
-        came = f"num_inference_steps {num_inference_steps} with a {type(grid).__name__}: {error}"
+        came = f"num_inference_steps {num_inference_steps} with a {name}: {error}"
         raise InputError(came, "a number of steps that it can do", "use fewer steps") from error
     noise, signal = math.sqrt(1 - alpha), math.sqrt(alpha)
-    one = torch.ones(1, 1, 1, 1)
-    if not torch.equal(grid.scale_model_input(one, first), one):
+    if scaled:
         noise, signal = noise / signal, 1.0
-    scale = float(grid.init_noise_sigma)
     return StartLevel(noise / scale, signal / scale)
 
 
