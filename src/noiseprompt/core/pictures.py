@@ -1,4 +1,4 @@
-"""Pictures on disk: which files are some, how one is read and written, batches of one size."""
+"""Pictures on disk: which files are some, how one is read, brought to a size and written, batches of one size."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """That are read, whatever a file is called: readers of others start programs."""
+
+FITS = ("crop", "stretch", "exact")
+"""How a picture is brought to a size: scaled until it covers it and cut around its middle; scaled, whatever becomes of its
+proportions; or refused unless it has that size."""
 
 PIXELS = 2**26
 """Of a picture, 8,192 x 8,192: a fifth of a gigabyte in memory."""
@@ -79,6 +83,28 @@ def open_picture(path: Path) -> Image:
     except Exception as error:  # Pillow raises many kinds for a damaged file
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path} is not a readable picture: {why}", "PNG, JPEG, WebP or BMP") from error
+
+
+def fitted(image: Image, height: int, width: int, fit: str = "crop") -> np.ndarray:
+    """uint8 (height, width, 3) of a picture, by Lanczos filtering where it is scaled; smaller ones are enlarged.
+
+    Args:
+        image: RGB.
+        fit: one of `FITS`.
+
+    Raises:
+        InputError: another size with "exact".
+    """
+    from PIL import Image, ImageOps
+
+    if image.size == (width, height):
+        return np.asarray(image)
+    if fit == "exact":
+        came = f"a picture of {image.height} x {image.width} pixels"
+        raise InputError(came, f"{height} x {width} pixels", "let it be scaled: --fit crop or stretch")
+    if fit == "stretch":
+        return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

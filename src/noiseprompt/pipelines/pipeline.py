@@ -27,7 +27,7 @@ import torch
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel
 from noiseprompt.noise.seeds import check_noise
-from noiseprompt.pipelines import calls
+from noiseprompt.pipelines import autoencoder, calls
 from noiseprompt.pipelines.drivers import WithoutFirstStep
 from noiseprompt.pipelines.families import find_family
 from noiseprompt.pipelines.families.base import Family
@@ -179,6 +179,16 @@ class Pipeline:
             seen = average_chunks(self.text_limits, encode, texts, embeds.prompt_embeds)
             embeds = replace(embeds, prompt_embeds=seen)
         return embeds
+
+    def encode_images(self, images: np.ndarray) -> torch.Tensor:
+        """(B, C, H, W) float32 latents of pictures, uint8 (B, height, width, 3), in the scale of x_0.
+
+        What the pipeline's own autoencoder makes of them, its mean, shifted and scaled as the family does.
+
+        Raises:
+            ShapeError, InputError: as `autoencoder.encode_images`.
+        """
+        return autoencoder.encode_images(self._loaded, images)
 
     @property
     def text_limits(self) -> Limits:

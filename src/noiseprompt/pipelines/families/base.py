@@ -102,6 +102,7 @@ class Family:
         default_size: (height, width) in pixels the model was made for.
         pack: (B, C, H, W) -> the pipeline's own latents; None where they are the same.
         unpack: (packed, H, W) -> (B, C, H, W).
+        frames: the autoencoder takes a picture as a film of one frame, (B, C, 1, H, W).
         guidance_argument: of the pipeline call.
         guidance_offset: the pipeline's own scale is ours plus this.
         guided_only: arguments of the pipeline call that are left out where the guidance scale is 1; some pipelines warn
@@ -141,6 +142,7 @@ class Family:
     default_size: Callable[[Any], tuple[int, int]] = unet_size
     pack: Callable[[torch.Tensor], torch.Tensor] | None = None
     unpack: Callable[[torch.Tensor, int, int], torch.Tensor] | None = None
+    frames: bool = False
     guidance_argument: Literal["guidance_scale", "true_cfg_scale"] = "guidance_scale"
     guidance_offset: float = 0.0
     guided_only: tuple[str, ...] = ()

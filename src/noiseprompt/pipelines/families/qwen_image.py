@@ -45,6 +45,7 @@ FAMILY = Family(
     default_size=square,
     pack=pack,
     unpack=unpack,
+    frames=True,
     guidance_argument="true_cfg_scale",
     guided_only=("negative_prompt_embeds", "negative_prompt_embeds_mask"),
     token_limits={"tokenizer": TOKENS},
