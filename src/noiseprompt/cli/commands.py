@@ -52,8 +52,8 @@ def _tell(guard: Guard, verbose: bool) -> None:
 
 
 def collect(
-    prompts: str,
     out: Path,
+    prompts: str | None = None,
     model: str = world.NAME,
     settings: Any = None,
     scorers: list[str] | None = None,
@@ -62,35 +62,43 @@ def collect(
     verbose: bool = False,
     loading: ModelOptions | None = None,
 ) -> None:
-    """Collect a noise prompt data set (stage I): pairs of source and target noise with the scores of both images.
+    """Collect a noise prompt data set (stage I): pairs of source and target noise with the scores of both images; or
+    pictures to aim at (--pictures).
 
     Args:
-        prompts: a txt, csv, json, jsonl or parquet file, or "shapes:train".
         out: folder of the data set; the same command continues an interrupted one.
+        prompts: a txt, csv, json, jsonl or parquet file, or "shapes:train"; pictures with captions bring their own.
         model: folder or hub id of a diffusers pipeline, or "shapes".
-        scorers: names; "shapes-preference" for the shapes world unless given.
+        scorers: names; "shapes-preference" for the shapes world unless given. Pictures that are not the model's own
+            need none.
         column: of a csv, json or parquet file.
         n: take the first n prompts.
     """
+    from functools import partial
+
     from noiseprompt.noise.guard import Guard
     from noiseprompt.npd.info import write_noise_figures
     from noiseprompt.pipelines.long_prompts import warn_cut
-    from noiseprompt.prompts import load_prompts
     from noiseprompt.scorers.base import load_scorers
-    from noiseprompt.stages.collect.collect import collect as run
-    from noiseprompt.stages.collect.settings import CollectConfig
+    from noiseprompt.stages.collect.collect import collect as collect_pairs
+    from noiseprompt.stages.collect.pictures import collect_pictures
+    from noiseprompt.stages.collect.settings import DRAWN, CollectConfig
+    from noiseprompt.stages.collect.sources import read_source, texts_of
 
-    listed = load_prompts(prompts, column=column, limit=n, model=model)
-    if listed.duplicates:
-        print(f"{listed.duplicates} duplicate prompts left out")
-    judges = load_scorers(_scorers(scorers, model, world.PREFERENCE))
-    pipeline = _load(model, loading)
-    warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     config, guard = settings or CollectConfig(), Guard()
-    with stopping() as should_stop, Bar("collect", "pair") as bar:
-        for progress in run(pipeline, listed.prompts, judges, config, out, should_stop=should_stop, guard=guard):
+    listed = read_source(prompts, config, column=column, n=n, model=model)
+    if duplicates := getattr(listed, "duplicates", 0):
+        print(f"{duplicates} duplicate prompts left out")
+    bare = config.pictures not in ("", DRAWN) and not scorers
+    judges = [] if bare else load_scorers(_scorers(scorers, model, world.PREFERENCE))
+    pipeline = _load(model, loading)
+    warn_cut(pipeline.text_limits, texts_of(listed))
+    run = collect_pictures if config.pictures else partial(collect_pairs, guard=guard)
+    with stopping() as should_stop, Bar("collect", "picture" if config.pictures else "pair") as bar:
+        for progress in run(pipeline, listed, judges, config, out, should_stop=should_stop):
             share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
-            bar.show(progress.done, progress.total, kept=share, rejected=progress.rejected)
+            kept = {} if config.pictures else {"kept": share}
+            bar.show(progress.done, progress.total, **kept, rejected=progress.rejected)
         write_noise_figures(out)  # also of what was made until it was stopped
     _tell(guard, verbose)
     print(f"noise prompt data set in {out}")

@@ -26,6 +26,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(data, default=str))
 
 
+def recorded(config: Any) -> dict[str, Any]:
+    """`to_dict` of settings, less those that came later (`later` of the class) at their defaults: what was recorded
+    before they came stays the same settings."""
+    later = {field.name for field in dataclasses.fields(config) if field.name in getattr(config, "later", ())}
+    unchanged = {name for name in later if getattr(config, name) == getattr(type(config), name)}
+    return {name: value for name, value in to_dict(config).items() if name not in unchanged}
+
+
 def from_dict(cls: type[T], data: dict[str, Any]) -> T:
     """The dataclass `cls` from plain data; lists become tuples where the default is one.
 

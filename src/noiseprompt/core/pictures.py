@@ -22,8 +22,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """That are read, whatever a file is called: readers of others start programs."""
 
 FITS = ("crop", "stretch", "exact")
-"""How a picture is brought to a size: scaled until it covers it and cut around its middle; scaled, whatever becomes of its
-proportions; or refused unless it has that size."""
+"""How a picture is brought to a size: scaled until it covers it and cut around its middle; scaled, whatever becomes of
+its proportions; or refused unless it has that size."""
 
 PIXELS = 2**26
 """Of a picture, 8,192 x 8,192: a fifth of a gigabyte in memory."""

@@ -143,9 +143,11 @@ class ScoredPair:
         id: "{prompt.id}-{seed}".
         prompt: the text's record.
         seed: of the source noise.
-        source: (C, H, W) float32, the unit Gaussian noise x_T.
-        target: (C, H, W) float32 (stored as float16), the re-denoised noise x'_T; None where rejected.
-        scores: scorer name -> (score of the image drawn from source, score of the image drawn from target).
+        source: (C, H, W) float32, the unit Gaussian noise x_T; None of a picture.
+        target: (C, H, W) float32 (stored as float16), the re-denoised noise x'_T or a picture's latents; None where
+            rejected.
+        scores: scorer name -> (score of the image drawn from source, score of the image drawn from target); of a
+            picture (NaN, its score).
         rejected: "" or why there is no usable target.
     """
 

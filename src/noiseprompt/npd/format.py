@@ -12,6 +12,10 @@ One shard is one file and one record batch of up to `shard_size` rows. Columns:
     score_target.NAME     float64, of the image drawn from the target
     rejected              "" or the reason
 
+Where targets are pictures (`settings["targets"]` is "pictures") `target` holds a picture's latents in the scale of x_0;
+there is no source: `source` and `score_source.NAME` are null and `source_digest` is "". `seed` is that of the noise a
+picture was drawn from where the model drew it, of its scene or else of its file's name.
+
 Schema metadata: `noiseprompt.version`, `.settings` (JSON), `.fingerprint` (of the settings), `.checksum` (of the rows).
 `datasets`, pandas, polars and Ray read the files as they are.
 """
@@ -23,7 +27,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +41,9 @@ from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.types import ScoredPair
 
 SCHEMA_VERSION = 1
+PICTURES = "pictures"
+"""What `settings["targets"]` says where targets are pictures; absent where they are noises."""
+
 Row = dict[str, Any]
 _NAME = re.compile(r"shard-(\d{6,})\.arrow")
 _PREFIX = "noiseprompt."
@@ -142,14 +149,26 @@ def schema(latent_shape: Sequence[int], scorers: Sequence[str], store_source: bo
     return pa.schema(fields)
 
 
-def pair_to_row(pair: ScoredPair, latent_shape: Sequence[int], scorers: Sequence[str], store_source: bool) -> Row:
+def holds_pictures(settings: Mapping[str, Any]) -> bool:
+    """Whether the targets of a data set with these settings are pictures."""
+    return settings.get("targets") == PICTURES
+
+
+def pair_to_row(pair: ScoredPair, settings: Mapping[str, Any]) -> Row:
     """The row of a pair.
 
+    Args:
+        settings: of the data set: `latent_shape`, `scorers`, `store_source` and `targets`.
+
     Raises:
-        StoreError: no source, a usable pair without target or scores, or values that float16 cannot hold.
+        StoreError: no source (where targets are noises), a usable pair without target or scores, or values that float16
+            cannot hold.
         ShapeError: noise of another shape.
     """
-    if pair.source is None or (not pair.rejected and (pair.target is None or set(pair.scores) != set(scorers))):
+    latent_shape, scorers = settings["latent_shape"], settings["scorers"]
+    store_source = settings["store_source"]
+    lacks_source = pair.source is None and not holds_pictures(settings)
+    if lacks_source or (not pair.rejected and (pair.target is None or set(pair.scores) != set(scorers))):
         raise StoreError(
             f"pair {pair.id} has scores of {sorted(pair.scores)} and {'a' if pair.target is not None else 'no'} target",
             f"a source and, unless it is rejected, a target and scores of {sorted(scorers)}",
@@ -160,13 +179,13 @@ def pair_to_row(pair: ScoredPair, latent_shape: Sequence[int], scorers: Sequence
         "prompt": pair.prompt.text,
         "kind": pair.prompt.kind,
         "seed": pair.seed,
-        "source_digest": digest(pair.source),
-        "source": _half(pair.id, pair.source, latent_shape) if store_source else None,
+        "source_digest": "" if pair.source is None else digest(pair.source),
+        "source": None if pair.source is None or not store_source else _half(pair.id, pair.source, latent_shape),
         "target": target,
     }
     for name in scorers:
         before, after = pair.scores[name] if not pair.rejected else (None, None)
-        row[f"score_source.{name}"] = None if before is None else float(before)
+        row[f"score_source.{name}"] = None if before is None or math.isnan(before) else float(before)
         row[f"score_target.{name}"] = None if after is None else float(after)
     row["rejected"] = pair.rejected
     return row

@@ -26,7 +26,8 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
     """Counts, means and filter rates, as plain data.
 
     Keys: folder, fingerprint, settings, latent_shape, shards, bytes, pairs, prompts, usable, rejected (reason ->
-    pairs), scores (scorer -> means over usable pairs: source, target, gain; empty without any) and filter_rates.
+    pairs), scores (scorer -> means over usable pairs: source, target, gain, of pictures the target alone; empty without
+    any) and filter_rates.
 
     Raises:
         StoreError: no data set there, or a damaged shard.
@@ -39,7 +40,8 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
     for name, values in npd.scores().items():
         if usable.any():
             source, target = (float(mean) for mean in values[usable].mean(axis=0))
-            scores[name] = {"source": source, "target": target, "gain": target - source}
+            pair = {"source": source, "target": target, "gain": target - source}
+            scores[name] = {"target": target} if npd.pictures else pair
     return {
         "folder": str(npd.folder),
         "fingerprint": fingerprint(npd.settings),
@@ -86,6 +88,8 @@ def write_noise_figures(folder: str | Path) -> None:
 
     Read from the shards, so that a run that was killed loses none; a file that tells of as many pairs is left alone.
 
+    A data set of pictures has no noise to tell of.
+
     Raises:
         StoreError: no data set there, a source that cannot be made again, or the file cannot be written.
     """
@@ -95,6 +99,8 @@ def write_noise_figures(folder: str | Path) -> None:
 
     npd, path = Npd(folder), Path(folder) / NOISE
     usable = npd.select()
+    if npd.pictures:
+        return
     with contextlib.suppress(NoisepromptError, TypeError, KeyError):  # missing or damaged: made anew
         if read_json(path)["target noise"]["images"] == len(usable):
             return

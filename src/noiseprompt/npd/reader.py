@@ -5,6 +5,7 @@ Every candidate is stored with all its scores; what is kept for training is a vi
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow as pa
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
-from noiseprompt.npd.format import digest, present_shards, read_shard, shard_path
+from noiseprompt.npd.format import digest, holds_pictures, present_shards, read_shard, shard_path
 
 
 class Npd:
@@ -86,7 +87,10 @@ class Npd:
         return self._usable
 
     def scores(self) -> dict[str, np.ndarray]:
-        """Scorer name -> (N, 2) float64: score of the source's and of the target's image, NaN where rejected."""
+        """Scorer name -> (N, 2) float64: score of the source's and of the target's image, NaN where rejected.
+
+        That of the source is NaN throughout where targets are pictures.
+        """
         sides = ("source", "target")
         return {
             name: np.stack(
@@ -97,10 +101,21 @@ class Npd:
 
     def select(self, pair_filter: PairFilter | None = None) -> np.ndarray:
         """Ascending indices of the pairs that pass the filter; every usable pair without one."""
-        return np.flatnonzero((pair_filter or PairFilter()).mask(self.scores(), self._usable))
+        return np.flatnonzero((pair_filter or PairFilter()).mask(self.scores(), self._usable, self.prompt_rows()))
+
+    def prompt_rows(self) -> np.ndarray:
+        """(N,) int64: the prompt of every pair as a number, those that occur first counted first."""
+        order: dict[str, int] = {}
+        texts = self._table.column("prompt").to_pylist()
+        return np.array([order.setdefault(text, len(order)) for text in texts], np.int64)
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the targets are pictures' latents, in the scale of x_0, rather than noises."""
+        return holds_pictures(self.settings)
 
     def targets(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """(n, C, H, W) float16 target noises.
+        """(n, C, H, W) float16 target noises, or pictures' latents.
 
         Raises:
             InputError: an index out of range, or of a rejected pair.
@@ -126,10 +141,12 @@ class Npd:
         """(n, C, H, W) float32 source noises, from the store or from their seeds; a seed's noise is checked once.
 
         Raises:
-            InputError: an index out of range.
+            InputError: an index out of range, or pictures, which have no source.
             StoreError: the shard of a pair was changed after writing, or the noise of a seed is not the one it was made
                 with.
         """
+        if self.pictures:
+            raise InputError(f"the sources of {self.folder}, which holds pictures", "a data set of pairs of noises")
         rows = self._rows(indices)
         result = np.empty((len(rows), *self.latent_shape), np.float32)
         for i, (shard, row) in enumerate(self._places(rows)):
@@ -150,9 +167,9 @@ class Npd:
             id=row["id"],
             prompt=Prompt(row["prompt"], row["kind"]),
             seed=row["seed"],
-            source=self.sources([index])[0],
+            source=None if self.pictures else self.sources([index])[0],
             target=self.targets([index])[0].astype(np.float32) if usable else None,
-            scores={name: (row[f"score_source.{name}"], row[f"score_target.{name}"]) for name in names},
+            scores={name: (_number(row[f"score_source.{name}"]), row[f"score_target.{name}"]) for name in names},
             rejected=row["rejected"],
         )
 
@@ -184,6 +201,10 @@ class Npd:
                 )
             self._checked[index] = True
         return noise
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _warn_missing(folder: Path, numbers: Sequence[int]) -> None:

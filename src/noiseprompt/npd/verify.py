@@ -10,14 +10,14 @@ import numpy as np
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.types import Prompt
-from noiseprompt.npd.format import Shard, checksum, digest, present_shards, read_shard, shard_path
+from noiseprompt.npd.format import Shard, checksum, digest, holds_pictures, present_shards, read_shard, shard_path
 
 
 def verify(folder: str | Path) -> list[str]:
     """Read everything and check it; an empty list means the data set is whole.
 
     Checks: every shard readable and of one run, checksums, no missing shard numbers, no pair twice, ids, sources equal
-    to what their seeds give, targets and scores finite.
+    to what their seeds give (pictures have none), targets and scores finite.
 
     Returns:
         One line a problem.
@@ -65,8 +65,12 @@ def _row_problems(row: dict[str, Any], settings: dict[str, Any]) -> list[str]:
     problems = []
     if row["id"] != f"{Prompt(row['prompt']).id}-{row['seed']}":
         problems.append("its id does not belong to its prompt and seed")
+    pictures = holds_pictures(settings)
     try:
-        if digest(initial_noise(row["seed"], settings["latent_shape"]).numpy()) != row["source_digest"]:
+        if (
+            not pictures
+            and digest(initial_noise(row["seed"], settings["latent_shape"]).numpy()) != row["source_digest"]
+        ):
             problems.append("the noise of its seed is not the source it was made with")
     except InputError as error:
         problems.append(str(error))
@@ -76,7 +80,8 @@ def _row_problems(row: dict[str, Any], settings: dict[str, Any]) -> list[str]:
         return [*problems, "it has neither a target nor a reason"]
     if not np.isfinite(np.frombuffer(row["target"], np.float16)).all():
         problems.append("its target is not finite")
-    values = [row[f"score_{side}.{name}"] for name in settings["scorers"] for side in ("source", "target")]
+    sides = ("target",) if pictures else ("source", "target")
+    values = [row[f"score_{side}.{name}"] for name in settings["scorers"] for side in sides]
     if not all(value is not None and np.isfinite(value) for value in values):
         problems.append("a score is missing or not finite")
     return problems

@@ -15,6 +15,7 @@ from noiseprompt.npd.format import (
     SCHEMA_VERSION,
     Row,
     Shard,
+    holds_pictures,
     pair_to_row,
     read_shard,
     schema,
@@ -59,6 +60,8 @@ class NpdWriter:
     ) -> None:
         if shard_size < 1:
             raise InputError(f"shard_size {shard_size}", "at least 1")
+        if store_source and holds_pictures(settings):
+            raise InputError("store_source with pictures", "pairs of noises: a picture has no source noise")
         self.folder = Path(folder)
         self.latent_shape = tuple(latent_shape)
         self.shard_size = shard_size
@@ -69,7 +72,7 @@ class NpdWriter:
         self.done: set[str] = set()
         """Ids of the pairs added, those committed earlier included."""
         self.kept: Counter[str] = Counter(dict.fromkeys(self.settings["scorers"], 0))
-        """Scorer -> number of pairs whose target scores higher."""
+        """Scorer -> number of pairs whose target scores higher than their source."""
         self.rejected = 0
         self._lock = Lock(self.folder)
         self._lock.take()
@@ -104,7 +107,7 @@ class NpdWriter:
         """
         if pair.id in self.done:
             raise StoreError(f"pair {pair.id} is in {self.folder} already", "a new pair")
-        row = pair_to_row(pair, self.latent_shape, self.settings["scorers"], self.settings["store_source"])
+        row = pair_to_row(pair, self.settings)
         self._rows.append(row)
         self._note(row)
         self._dirty = True

@@ -166,7 +166,7 @@ def _from_rows(rows: list[Any], path: Path, column: str | None) -> list[Prompt]:
             )
         name = ""
     else:
-        name = _text_column(columns, path, column)
+        name = text_column(columns, path, column)
     prompts = []
     for number, row in enumerate(rows, 1):
         prompt = _prompt(row, name, f"entry {number} of {path}")
@@ -175,7 +175,12 @@ def _from_rows(rows: list[Any], path: Path, column: str | None) -> list[Prompt]:
     return prompts
 
 
-def _text_column(columns: list[str], path: Path, column: str | None) -> str:
+def text_column(columns: list[str], path: Path, column: str | None) -> str:
+    """The column of the text: `column`, the first of `TEXT_COLUMNS` that is there, or the only one.
+
+    Raises:
+        PromptError: there is none.
+    """
     if column is None:
         known = [name for name in TEXT_COLUMNS if name in columns]
         if known or len(columns) == 1:

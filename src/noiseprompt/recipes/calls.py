@@ -13,6 +13,7 @@ from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.scorers.base import check_scorers
+from noiseprompt.stages.collect.settings import OF_PROMPTS
 
 _NET = re.compile(r"\{npnet(:[^}]+)?\}")
 _WHERE = "folders come from the recipe's `out` or from --out: leave it out"
@@ -66,7 +67,10 @@ def needed_mistakes(stage: str, given: Mapping[str, Any], where: str = "") -> li
     """Options that the command requires and that neither a recipe nor its folders give."""
     parser = _parser(stage)
     needed = [a.dest for a in parser._actions if a.required and a.dest not in FOLDERS[stage]]
-    return [f"{where}{stage}: {name} is missing" for name in needed if given.get(name) is None]
+    missing = [name for name in needed if given.get(name) is None]
+    if stage == "collect" and given.get("prompts") is None and given.get("pictures") in (None, "", *OF_PROMPTS):
+        missing.append("prompts")
+    return [f"{where}{stage}: {name} is missing" for name in missing]
 
 
 def stage_call(stage: str, options: Any, model: str, name: str = "recipe") -> dict[str, Any]:

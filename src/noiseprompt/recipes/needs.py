@@ -1,4 +1,4 @@
-"""What a plan needs that is not at hand: weights, prompts. Said in one message before anything runs."""
+"""What a plan needs that is not at hand: weights, pictures, prompts. Said in one message before anything runs."""
 
 from __future__ import annotations
 
@@ -34,13 +34,15 @@ def check_needs(plan: Plan) -> None:
 
 
 def find_missing(plan: Plan) -> list[str]:
-    """What is not at hand, each once: models, scorers, prompts."""
+    """What is not at hand, each once: models, scorers, pictures, prompts."""
     options = [stage.options for stage in plan.stages.values()]
     models = _distinct(name for o in options for name in _model_names(o))
     missing = [f"model {name}" for name in models if not _model_at_hand(name)]
     scorers = _distinct(name for o in options for name in o.get("scorers") or ())
     missing += [f"scorer {name}" for name in scorers if not _scorer_at_hand(name, offline=bool(missing))]
     prompts = _distinct((str(o["prompts"]), str(o.get("model", ""))) for o in options if o.get("prompts"))
+    of_files = (o["settings"] for o in options if getattr(o.get("settings"), "of_files", False))
+    missing += _distinct(f"pictures {one.pictures}" for one in of_files if not Path(one.pictures).exists())
     return missing + _distinct(f"prompts {source}" for source, model in prompts if not _prompts_at_hand(source, model))
 
 

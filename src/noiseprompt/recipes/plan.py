@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.config import fingerprint, read_yaml, to_dict
+from noiseprompt.core.config import fingerprint, read_yaml, recorded
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.recipes.calls import stage_call
@@ -259,10 +259,11 @@ class _Maker:
 def _as_written(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration as plain data, a number with the digits of the recipe: 5 and 5.0 name folders of their own.
 
-    Settings that have been renamed keep the names of before, and so do the folders.
+    Settings that have been renamed keep the names of before, and those that came later are left out at their defaults:
+    so folders keep their names.
     """
-    names = getattr(config, "recorded", {})
-    written = {key: options[key] if key in options and options[key] == v else v for key, v in to_dict(config).items()}
+    names, plain = getattr(config, "recorded", {}), recorded(config)
+    written = {key: options[key] if key in options and options[key] == v else v for key, v in plain.items()}
     return {names.get(key, key): value for key, value in written.items()}
 
 

@@ -13,10 +13,10 @@ from noiseprompt.core.errors import ConfigError, NoisepromptError, StoreError, S
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.json_files import read_json
 from noiseprompt.npd import Npd
-from noiseprompt.prompts import load_prompts
 from noiseprompt.recipes.plan import Plan, Stage
 from noiseprompt.stages.collect.collect import plan as planned_pairs
 from noiseprompt.stages.collect.pairs import pair_id
+from noiseprompt.stages.collect.sources import read_source
 
 
 def run_stages(plan: Plan) -> None:
@@ -120,6 +120,6 @@ def _ids(folder: Path) -> set[str]:
 
 def planned_ids(options: dict[str, Any]) -> set[str]:
     """Of the pairs that a collection will have."""
-    source, column = options["prompts"], options.get("column")
-    listed = load_prompts(source, column=column, limit=options.get("n"), model=options["model"])
-    return {pair_id(item) for item in planned_pairs(listed.prompts, options["settings"])}
+    asked = {name: options.get(name) for name in ("column", "n")}
+    listed = read_source(options.get("prompts"), options["settings"], model=options["model"], **asked)
+    return {pair_id(item) for item in planned_pairs(listed, options["settings"])}

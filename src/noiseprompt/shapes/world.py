@@ -125,12 +125,25 @@ def reference_scenes(texts: Sequence[str], each: int) -> Iterator[np.ndarray]:
     Raises:
         ValueError: a prompt that is no sentence of the world.
     """
+    for text in texts:
+        yield from _scenes(f"reference/{text}", text, each)
+
+
+def scene_of(text: str, seed: int) -> np.ndarray:
+    """uint8 (64, 64, 3): a scene that shows the prompt, a function of both; none of the reference scenes.
+
+    Raises:
+        ValueError: the prompt is no sentence of the world.
+    """
+    return next(_scenes(f"scene/{seed}/{text}", text, 1))
+
+
+def _scenes(key: str, text: str, each: int) -> Iterator[np.ndarray]:
     import numpy as np
 
     from noiseprompt.shapes.scenes import parse, random_scene, render
 
-    for text in texts:
-        rng = np.random.default_rng(list(hashlib.sha256(f"reference/{text}".encode()).digest()[:16]))
-        request = parse(text)
-        for _ in range(each):
-            yield (render(random_scene(rng, request)) * 255).round().astype(np.uint8)
+    rng = np.random.default_rng(list(hashlib.sha256(key.encode()).digest()[:16]))
+    request = parse(text)
+    for _ in range(each):
+        yield (render(random_scene(rng, request)) * 255).round().astype(np.uint8)

@@ -10,16 +10,18 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from noiseprompt.core.errors import InputError, StoreError
-from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.core.types import Prompt, Sampling, ScoredPair
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npd import NpdWriter
+from noiseprompt.prompts.captions import Captioned
 from noiseprompt.stages.collect.failures import MANY, Held
 from noiseprompt.stages.collect.pairs import Item, PairMaker, Teacher, pair_id
 from noiseprompt.stages.collect.settings import CollectConfig, method_of, run_settings
+from noiseprompt.stages.collect.sources import file_seed
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -48,6 +50,14 @@ class CollectProgress:
     rejected: int
     pairs_per_second: float
     eta_seconds: float | None
+
+
+class Maker(Protocol):
+    """Makes pairs (or pictures) of a data set."""
+
+    def make(self, items: Sequence[Item]) -> list[ScoredPair]:
+        """Those of a batch, in order; one that cannot be made is rejected."""
+        ...
 
 
 def collect(
@@ -91,35 +101,50 @@ def collect(
         recorded=config.recorded,
     )
     with stored as writer:
-        todo = [item for item in items if pair_id(item) not in writer.done]
-        before, begun = len(items) - len(todo), time.perf_counter()
-        committed, position = begun, 0
-        held = Held()
-        yield _progress(writer, before, len(items), 0, 0.0)
-        while position < len(todo):
-            room = (writer.room - len(held.pairs) - 1) % config.shard_size + 1
-            batch = todo[position : position + min(config.batch_size, room)]
-            position += len(batch)
-            try:
-                ready = held.take(maker.make(batch))
-                if position == len(todo) and held.pairs and _works(maker, items, writer.done):
-                    ready = held.rest()
-            except StoreError:
-                writer.flush()  # a file of a scorer or model: after one of its own the writer commits nothing
-                raise
-            for pair in ready:
-                writer.add(pair)
-            now = time.perf_counter()
-            if now - committed > COMMIT_SECONDS:
-                writer.flush()
-                committed = now
-            yield _progress(writer, before + position - len(held.pairs), len(items), position, now - begun)
-            if should_stop is not None and should_stop():
-                return
-        _check_usable(writer, held)
+        yield from fill(writer, items, maker, config, should_stop)
 
 
-def _works(maker: PairMaker, items: Sequence[Item], done: Collection[str]) -> bool:
+def fill(
+    writer: NpdWriter,
+    items: Sequence[Item],
+    maker: Maker,
+    config: CollectConfig,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[CollectProgress]:
+    """Make what an open data set lacks, in order, and commit it shard by shard; yields after each batch.
+
+    Raises:
+        NoisepromptError: as `collect`.
+    """
+    todo = [item for item in items if pair_id(item) not in writer.done]
+    before, begun = len(items) - len(todo), time.perf_counter()
+    committed, position = begun, 0
+    held = Held()
+    yield _progress(writer, before, len(items), 0, 0.0)
+    while position < len(todo):
+        room = (writer.room - len(held.pairs) - 1) % config.shard_size + 1
+        batch = todo[position : position + min(config.batch_size, room)]
+        position += len(batch)
+        try:
+            ready = held.take(maker.make(batch))
+            if position == len(todo) and held.pairs and _works(maker, items, writer.done):
+                ready = held.rest()
+        except StoreError:
+            writer.flush()  # a file of a scorer or model: after one of its own the writer commits nothing
+            raise
+        for pair in ready:
+            writer.add(pair)
+        now = time.perf_counter()
+        if now - committed > COMMIT_SECONDS:
+            writer.flush()
+            committed = now
+        yield _progress(writer, before + position - len(held.pairs), len(items), position, now - begun)
+        if should_stop is not None and should_stop():
+            return
+    _check_usable(writer, held)
+
+
+def _works(maker: Maker, items: Sequence[Item], done: Collection[str]) -> bool:
     """Whether one of the latest pairs can be made again: the last ones failed, and no later pair tells why."""
     made = [item for item in items if pair_id(item) in done]
     return any(not maker.make([item])[0].rejected for item in reversed(made[-MANY:]))
@@ -139,18 +164,20 @@ def _progress(writer: NpdWriter, done: int, total: int, made: int, seconds: floa
     return CollectProgress(done, total, dict(writer.kept), writer.rejected, rate, eta)
 
 
-def plan(prompts: Sequence[Prompt] | PromptList, config: CollectConfig) -> list[Item]:
-    """Every pair of a run, in order, none twice.
+def plan(listed: Sequence[Prompt] | PromptList | Sequence[Captioned], config: CollectConfig) -> list[Item]:
+    """Every pair (or picture) of a run, in order, none twice.
 
     Raises:
         InputError: no prompts, or fewer seeds in the range than wanted per prompt.
     """
-    texts: Sequence[Prompt] = getattr(prompts, "prompts", prompts)  # type: ignore[assignment]
+    texts: Sequence[Prompt | Captioned] = getattr(listed, "prompts", listed)  # type: ignore[assignment]
     if not texts:
         raise InputError("no prompts", "at least one")
     items: dict[str, Item] = {}
-    for prompt in texts:
-        for seed in pair_seeds(prompt, config):
+    for one in texts:
+        named = isinstance(one, Captioned)
+        prompt, seeds = (one.prompt, [file_seed(one.name)]) if named else (one, pair_seeds(one, config))
+        for seed in seeds:
             items.setdefault(pair_id((prompt, seed)), (prompt, seed))
     return list(items.values())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import (
@@ -18,6 +19,8 @@ from noiseprompt.core.errors import (
     UnknownNameError,
 )
 from noiseprompt.core.types import ScoredPair
+
+T = TypeVar("T")
 
 MANY = 4
 """So many pairs in a row that all fail are no accident of theirs."""
@@ -80,6 +83,36 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
+
+
+def attempt(
+    items: Sequence[T],
+    make: Callable[[Sequence[T]], list[ScoredPair]],
+    rejected: Callable[[T, str], ScoredPair],
+    name: Callable[[T], str],
+    device: str,
+) -> list[ScoredPair]:
+    """What `make` makes of a batch, in order. What fails together is tried one by one; an item that fails alone, for a
+    reason of its own, is rejected.
+
+    Args:
+        rejected: an item and the reason -> its pair.
+        name: of an item, for messages.
+        device: it is made on.
+
+    Raises:
+        NoisepromptError: a failure for any other reason: a scorer, a file, memory, an option.
+    """
+    try:
+        return make(items)
+    except Exception as error:
+        alone = len(items) == 1
+        if alone and is_own(error):
+            return [rejected(items[0], reason(error))]
+        if alone or is_shared(error):
+            told = stopping_error(error, [name(item) for item in items], device)
+            raise told from (None if told is error else error)
+    return [pair for item in items for pair in attempt([item], make, rejected, name, device)]
 
 
 class Held:

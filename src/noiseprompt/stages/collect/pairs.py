@@ -14,7 +14,7 @@ from noiseprompt.methods.base import MethodSpec, NoiseMethod, at_strength
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.scorers.base import judge
-from noiseprompt.stages.collect.failures import NotEncodedError, is_own, is_shared, reason, stopping_error
+from noiseprompt.stages.collect.failures import NotEncodedError, attempt
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -65,16 +65,7 @@ class PairMaker:
         Raises:
             NoisepromptError: a failure for any other reason: a scorer, a file, memory, an option.
         """
-        try:
-            return self._make(items)
-        except Exception as error:
-            alone = len(items) == 1
-            if alone and is_own(error):
-                return [self._rejected(items[0], reason(error))]
-            if alone or is_shared(error):
-                told = stopping_error(error, [pair_id(item) for item in items], str(self.pipeline.device))
-                raise told from (None if told is error else error)
-            return [pair for item in items for pair in self.make([item])]
+        return attempt(items, self._make, self._rejected, pair_id, str(self.pipeline.device))
 
     def _make(self, items: Sequence[Item]) -> list[ScoredPair]:
         embeds = self._encode(items)

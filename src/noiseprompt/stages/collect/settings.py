@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.config import to_dict
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, check, setting
+from noiseprompt.core.pictures import FITS
+from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, check, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS
 from noiseprompt.pipelines.loading import weights_digest
+from noiseprompt.shapes import world
 from noiseprompt.stages.collect.pairs import Teacher
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     from noiseprompt.scorers.base import Scorer
 
 REDENOISE = "redenoise"
+DRAWN = "drawn"
+"""The source of pictures that the model draws itself."""
+
+OF_PROMPTS = (DRAWN, world.NAME)
+"""Sources of pictures that are made for prompts; all others are files with captions."""
+
 _OF_REDENOISE = {
     "redenoise_steps": "steps",
     "denoise_guidance_scale": "denoise_guidance_scale",
@@ -52,6 +60,12 @@ class CollectConfig:
         store_source: keep the source noise too; doubles the size on disk.
         height: of the images in pixels.
         width: of the images in pixels.
+        pictures: what the targets are, where they are not noises: pictures, for `train --objective picture`. A folder
+            of pictures with captions (metadata.jsonl, .csv or .parquet with file_name and text, or NAME.txt beside
+            NAME.png), a table of paths and captions, "drawn" for the model's own pictures of the prompts,
+            seeds_per_prompt of each, or "shapes" for as many scenes of each in the embedded world.
+        fit: how a picture is brought to the size: "crop" (scaled, then cut around its middle), "stretch", or "exact":
+            those of another size are rejected.
 
     Raises:
         ConfigError: settings out of range, all of them at once.
@@ -73,6 +87,8 @@ class CollectConfig:
     store_source: bool = False
     height: int | None = setting(None, COUNT)
     width: int | None = setting(None, COUNT)
+    pictures: str = ""
+    fit: str = setting("crop", Limits(words=FITS))
 
     recorded: ClassVar[Mapping[str, str]] = {
         "redenoise_steps": "num_inference_steps",
@@ -80,8 +96,17 @@ class CollectConfig:
     }
     """Setting -> its name of before, which data sets (and the names of folders) keep."""
 
+    later: ClassVar[tuple[str, ...]] = ("pictures", "fit")
+    """Settings that came later: at their defaults they are no part of records, nor of the names of folders."""
+
+    @property
+    def of_files(self) -> bool:
+        """Whether the targets are pictures on disk, which bring their captions."""
+        return self.pictures not in ("", *OF_PROMPTS)
+
     def __post_init__(self) -> None:
         check(self)
+        _check_pictures(self)
         method_of(self)  # refuses what no method takes before anything is loaded
 
 
@@ -102,6 +127,23 @@ def method_of(config: CollectConfig) -> MethodSpec:
     return spec
 
 
+def _check_pictures(config: CollectConfig) -> None:
+    """Refuse settings that have no effect on pictures.
+
+    Raises:
+        ConfigError: there are.
+    """
+    if not config.pictures:
+        return
+    idle = ["method", *_OF_REDENOISE, "store_source"]
+    idle += [] if config.pictures == DRAWN else ["guidance_scale", "num_inference_steps"]
+    idle += ["seed", "seed_range", "seeds_per_prompt"] if config.of_files else []
+    idle += ["fit"] if config.pictures == DRAWN else []
+    given = [name for name in idle if getattr(config, name) != getattr(CollectConfig, name)]
+    if given:
+        raise ConfigError(f"{', '.join(given)} with pictures {config.pictures!r}", "settings that pictures take")
+
+
 def run_settings(
     pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig, teacher: Teacher
 ) -> dict[str, Any]:
@@ -110,20 +152,34 @@ def run_settings(
     Raises:
         InputError: the same scorer twice.
     """
-    names = [scorer.name for scorer in scorers]
-    if len(set(names)) != len(names):
-        raise InputError(f"scorers {', '.join(names)}", "each scorer once")
-    name = public_name(pipeline.name)
     drawn = Sampling.of(config).resolve(pipeline.family, pipeline.default_size)
-    unsaid = ("batch_size", "method", *_OF_REDENOISE)
+    unsaid = ("batch_size", "method", *_OF_REDENOISE, *config.later)
     own = {key: value for key, value in to_dict(config).items() if key not in unsaid}
     own = {**own, **vars(drawn), **_method_settings(pipeline, config, teacher)}
     return {
         **{CollectConfig.recorded.get(key, key): value for key, value in own.items()},
+        **model_settings(pipeline, scorers),
+    }
+
+
+def model_settings(pipeline: Pipeline, scorers: Sequence[Scorer], *, weights: bool = True) -> dict[str, Any]:
+    """What a data set records of the model and of the scorers, whatever its targets.
+
+    Args:
+        weights: whether the denoiser's count.
+
+    Raises:
+        InputError: the same scorer twice.
+    """
+    names = [scorer.name for scorer in scorers]
+    if len(set(names)) != len(names):
+        raise InputError(f"scorers {', '.join(names)}", "each scorer once")
+    name = public_name(pipeline.name)
+    return {
         "pipeline": Path(pipeline.name).name,
         "family": pipeline.family.name,
         "dtype": str(pipeline.dtype).removeprefix("torch."),
-        "weights": weights_digest(pipeline.denoiser),
+        **({"weights": weights_digest(pipeline.denoiser)} if weights else {}),
         "text_embeds": list(pipeline.encode([""]).prompt_embeds.shape[1:]),
         "scorers": names,
         **({"model": name} if "/" in name else {}),  # a hub id, by which `train` finds the model again

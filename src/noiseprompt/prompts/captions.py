@@ -1,0 +1,132 @@
+"""Pictures with captions: a folder as `datasets` reads one (its imagefolder), texts beside pictures, or a table of paths.
+
+    FOLDER/metadata.jsonl (.csv, .parquet)   columns `file_name` and the caption; every picture below FOLDER is named
+    FOLDER/NAME.png with FOLDER/NAME.txt     the text is the caption
+    FILE.jsonl (.json, .csv, .parquet)       columns `file_name` (or `path`, `image`), relative to the file, and the
+                                             caption; what else lies beside the pictures does not matter
+
+The caption's column is the first of `TEXT_COLUMNS` that is there, unless named; `kind` or `category` may follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.pictures import find_pictures
+from noiseprompt.core.types import Prompt
+from noiseprompt.prompts.files import decode, read_rows
+from noiseprompt.prompts.load import TEXT_COLUMNS, text_column
+
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+FILE_COLUMNS = ("file_name", "path", "image")
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A picture and what it shows.
+
+    Fields:
+        prompt: its caption.
+        path: of its file.
+        name: of its file as its source names it; two pictures of one source have two names.
+    """
+
+    prompt: Prompt
+    path: Path
+    name: str
+
+
+def load_captioned(source: str | Path, *, column: str | None = None, limit: int | None = None) -> list[Captioned]:
+    """Pictures with captions, in the order of their source; every file is there, whether or not it can be read.
+
+    Args:
+        source: a folder or a table, as above.
+        column: of the caption.
+        limit: pictures of the first so many captions.
+
+    Raises:
+        InputError: no pictures, pictures without a caption, or captions without a picture; with the first of them.
+        PromptError: a table that cannot be read or lacks a column, or a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise PromptError(f"limit {limit}", "a number of captions above 0")
+    source = Path(source)
+    found = _from_folder(source, column) if source.is_dir() else _from_table(source, column)
+    if not found:
+        raise InputError(f"{source} names no picture", "a row for each picture")
+    absent = [one.name for one in found if not one.path.is_file()]
+    if absent:
+        raise InputError(f"captions without a picture in {source}: {_some(absent)}", "the file of each caption")
+    return found if limit is None else _first(found, limit)
+
+
+def _from_folder(folder: Path, column: str | None) -> list[Captioned]:
+    tables = [folder / name for name in METADATA if (folder / name).is_file()]
+    if len(tables) > 1:
+        raise InputError(f"{folder} holds {' and '.join(table.name for table in tables)}", "one table of captions")
+    pictures = find_pictures(folder, below=True)
+    found = _from_table(tables[0], column) if tables else _from_texts(folder, pictures)
+    named = {one.path.resolve() for one in found}
+    bare = [path.relative_to(folder).as_posix() for path in pictures if path.resolve() not in named]
+    if bare:
+        expected = f"a row of {tables[0].name} for each" if tables else "NAME.txt beside NAME.png, or metadata.jsonl"
+        raise InputError(f"pictures without a caption in {folder}: {_some(bare)}", expected)
+    return found
+
+
+def _from_texts(folder: Path, pictures: Iterable[Path]) -> list[Captioned]:
+    """Pictures that have a text beside them; a text without a picture is refused."""
+    found, texts = [], {path for path in folder.rglob("*.txt") if path.is_file()}
+    for path in pictures:
+        beside = path.with_suffix(".txt")
+        if beside in texts:
+            text = " ".join(decode(beside).split())
+            if not text:
+                raise InputError(f"{beside} is empty", "the caption of the picture beside it")
+            found.append(Captioned(Prompt(text), path, path.relative_to(folder).as_posix()))
+    left = sorted(texts - {one.path.with_suffix(".txt") for one in found})
+    if found and left:
+        names = [path.relative_to(folder).as_posix() for path in left]
+        raise InputError(f"captions without a picture in {folder}: {_some(names)}", "NAME.png beside each NAME.txt")
+    return found
+
+
+def _from_table(path: Path, column: str | None) -> list[Captioned]:
+    if path.suffix.lower() == ".txt":
+        expected = "a folder of pictures with captions, or a .jsonl, .json, .csv or .parquet file of paths and captions"
+        raise PromptError(f"{path} is no source of pictures", expected)
+    wanted = (*FILE_COLUMNS, *TEXT_COLUMNS, *([column.lower()] if column else []), "kind", "category")
+    rows = read_rows(path, columns=wanted)
+    columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
+    file_column = next((name for name in FILE_COLUMNS if name in columns), None)
+    if file_column is None:
+        came = f"{path} has the columns {', '.join(columns) or '(none)'}"
+        raise PromptError(came, f"one of {', '.join(FILE_COLUMNS)} for the picture's path", "name it file_name")
+    text = text_column([name for name in columns if name != file_column], path, column)
+    return [_captioned(row, file_column, text, path, number) for number, row in enumerate(rows, 1)]
+
+
+def _captioned(row: Any, file_column: str, column: str, path: Path, number: int) -> Captioned:
+    cells = row if isinstance(row, dict) else {}
+    name, text = cells.get(file_column), cells.get(column)
+    if not isinstance(name, str) or not name.strip():
+        raise PromptError(f"entry {number} of {path} names no picture in {file_column!r}", "the path of a file")
+    if not isinstance(text, str) or not text.strip():
+        raise PromptError(f"entry {number} of {path} ({name:.80}) has no caption in {column!r}", "a text")
+    kind = next((cells[key] for key in ("kind", "category") if cells.get(key) not in (None, "")), "")
+    return Captioned(Prompt(text.strip(), str(kind).strip()), path.parent / name, name)
+
+
+def _first(found: list[Captioned], limit: int) -> list[Captioned]:
+    texts = list(dict.fromkeys(one.prompt.id for one in found))[:limit]
+    kept = set(texts)
+    return [one for one in found if one.prompt.id in kept]
+
+
+def _some(names: Collection[str]) -> str:
+    shown = list(names)[:3]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,146 @@
+"""Pictures as targets: captioned ones, scenes of the embedded world, or the model's own -> a data set of latents.
+
+No pair of noises is made, and only the model's own pictures ask the denoiser. Every picture is kept with its scores;
+which of them are worth aiming at is chosen when the data set is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from noiseprompt.core.config import to_dict
+from noiseprompt.core.types import Prompt, Sampling, ScoredPair
+from noiseprompt.npd import NpdWriter
+from noiseprompt.npd.format import PICTURES
+from noiseprompt.pipelines.loading import weights_digest
+from noiseprompt.scorers.base import judge
+from noiseprompt.stages.collect.collect import CollectProgress, fill, plan
+from noiseprompt.stages.collect.failures import attempt
+from noiseprompt.stages.collect.pairs import Item, pair_id
+from noiseprompt.stages.collect.settings import DRAWN, CollectConfig, model_settings
+from noiseprompt.stages.collect.sources import Pictures, find_pictures
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.prompts.captions import Captioned
+    from noiseprompt.prompts.load import PromptList
+    from noiseprompt.scorers.base import Scorer
+
+
+def collect_pictures(
+    pipeline: Pipeline,
+    listed: Sequence[Prompt] | PromptList | Sequence[Captioned],
+    scorers: Sequence[Scorer],
+    config: CollectConfig,
+    out: str | Path,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[CollectProgress]:
+    """Find, encode and score every picture that `out` does not hold yet; yields after each batch.
+
+    A picture that cannot be read, or is of another size where it must have the model's, becomes a rejected row with the
+    reason; the run goes on.
+
+    Args:
+        listed: as `read_source` gives it: prompts, or pictures with captions where `config.pictures` names files.
+        scorers: judge each picture; none at all will do.
+        should_stop: as of `collect`.
+
+    Raises:
+        NoisepromptError: as `collect`; all of the first pictures, or four in a row, cannot be used.
+        InputError: nothing to collect, prompts that the source has no pictures of, or an autoencoder whose latents the
+            denoiser does not take.
+    """
+    items = plan(listed, config)
+    size = pipeline.default_size
+    size = (config.height or size[0], config.width or size[1])
+    source = find_pictures(pipeline, getattr(listed, "prompts", listed), config, size)
+    shape = tuple(pipeline.encode_images(np.zeros((1, *size, 3), np.uint8)).shape[1:])  # refuses what cannot fit
+    maker = PictureMaker(pipeline, scorers, source)
+    stored = NpdWriter(
+        out, picture_settings(pipeline, scorers, config, size), shape, shard_size=config.shard_size,
+        recorded=config.recorded,
+    )  # fmt: skip
+    with stored as writer:
+        yield from fill(writer, items, maker, config, should_stop)
+
+
+class PictureMaker:
+    """Makes batches of rows: a picture of each item, its latents, all scores."""
+
+    def __init__(self, pipeline: Pipeline, scorers: Sequence[Scorer], pictures: Pictures) -> None:
+        self.pipeline, self.scorers, self.pictures = pipeline, scorers, pictures
+
+    def make(self, items: Sequence[Item]) -> list[ScoredPair]:
+        """The rows of a batch, in order; as `PairMaker.make`.
+
+        Raises:
+            NoisepromptError: a failure that is not of a picture alone.
+        """
+        return attempt(items, self._make, _rejected, pair_id, str(self.pipeline.device))
+
+    def _make(self, items: Sequence[Item]) -> list[ScoredPair]:
+        found = self.pictures(items)
+        rows = {i: _rejected(items[i], why) for i, why in enumerate(found) if isinstance(why, str)}
+        good = [(i, picture) for i, picture in enumerate(found) if not isinstance(picture, str)]
+        if good:
+            images = np.stack([picture for _, picture in good])
+            chosen = [items[i] for i, _ in good]
+            rows |= zip((i for i, _ in good), self._scored(chosen, images), strict=True)
+        return [rows[i] for i in range(len(items))]
+
+    def _scored(self, items: Sequence[Item], images: np.ndarray) -> list[ScoredPair]:
+        latents = self.pipeline.encode_images(images).cpu().half().float()
+        prompts = [prompt for prompt, _ in items]
+        scores = {scorer.name: judge(scorer, images, prompts) for scorer in self.scorers}
+        return [
+            _row(item, latents[i], {name: float(values[i]) for name, values in scores.items()})
+            for i, item in enumerate(items)
+        ]
+
+
+def _row(item: Item, latents: torch.Tensor, scores: dict[str, float]) -> ScoredPair:
+    bad = [name for name, score in scores.items() if not np.isfinite(score)]
+    if bad:
+        return _rejected(item, f"score of {', '.join(bad)} is not finite")
+    if not bool(latents.isfinite().all()):
+        return _rejected(item, "its latents are not finite")
+    both = {name: (float("nan"), score) for name, score in scores.items()}
+    return ScoredPair(pair_id(item), *item, None, latents.numpy(), both)
+
+
+def _rejected(item: Item, why: str) -> ScoredPair:
+    return ScoredPair(pair_id(item), *item, None, None, {}, " ".join(why.split())[:500])
+
+
+def picture_settings(
+    pipeline: Pipeline, scorers: Sequence[Scorer], config: CollectConfig, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Everything that decides what the rows are, as recorded in each shard: of files neither names nor folders.
+
+    The denoiser's weights count only where it drew the pictures.
+
+    Raises:
+        InputError: the same scorer twice.
+    """
+    drawn = config.pictures == DRAWN
+    seeds = () if config.of_files else ("seed", "seed_range", "seeds_per_prompt")
+    plain = to_dict(config)
+    own = {key: plain[key] for key in ("shard_size", *seeds, *(() if drawn else ("fit",)))}
+    if drawn:
+        how = Sampling.of(config).resolve(pipeline.family, size)
+        own |= {"guidance_scale": how.guidance_scale, "sampling_steps": how.num_inference_steps}
+    return {
+        "targets": PICTURES,
+        "pictures": "files" if config.of_files else config.pictures,
+        **own,
+        "height": size[0],
+        "width": size[1],
+        **model_settings(pipeline, scorers, weights=drawn),
+        "autoencoder": weights_digest(pipeline.pipe.vae),
+    }

@@ -1,0 +1,102 @@
+"""Pictures with captions: the layouts there are, as `datasets` and pandas read them, and what does not match."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.prompts.captions import load_captioned
+
+ROWS = [("b.png", "a cat, sitting"), ("sub/a.jpg", "a dog"), ("c.png", "a cat, sitting")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files that look like pictures; nothing opens them here."""
+    (tmp_path / "sub").mkdir()
+    for name, _ in ROWS:
+        (tmp_path / name).write_bytes(b"picture")
+    return tmp_path
+
+
+def write(path: Path, rows: list[tuple[str, str]] = ROWS, names: tuple[str, str] = ("file_name", "text")) -> Path:
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({**columns, "pixels": [b"x"] * len(rows)}), path)
+    elif path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([names, *rows])
+    else:
+        path.write_text("".join(f'{{"{names[0]}": "{a}", "{names[1]}": "{b}"}}\n' for a, b in rows))
+    return path
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv", "metadata.parquet"])
+def test_a_folder_with_a_table_is_read_in_its_order(folder: Path, name: str) -> None:
+    write(folder / name)
+    found = load_captioned(folder)
+    assert [(one.name, one.prompt.text) for one in found] == ROWS
+    assert [one.path for one in found] == [folder / name for name, _ in ROWS]
+    assert [one.name for one in load_captioned(folder, limit=1)] == ["b.png", "c.png"]  # every picture of a caption
+
+
+def test_texts_beside_pictures(folder: Path) -> None:
+    for name, text in ROWS:
+        (folder / name).with_suffix(".txt").write_text(f"{text}\n")
+    assert [(one.name, one.prompt.text) for one in load_captioned(folder)] == sorted(ROWS)
+
+
+@pytest.mark.parametrize("name", ["list.jsonl", "list.csv", "list.parquet"])
+def test_a_table_of_paths_needs_not_name_every_picture(folder: Path, name: str) -> None:
+    write(folder / name, ROWS[:2], ("path", "caption"))
+    assert [one.path for one in load_captioned(folder / name)] == [folder / "b.png", folder / "sub" / "a.jpg"]
+    assert load_captioned(folder / name, column="caption")[0].prompt.text == "a cat, sitting"
+
+
+def test_pictures_without_captions_and_captions_without_pictures_are_told(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"pictures without a caption in .*: b\.png, c\.png, sub/a\.jpg.*NAME\.txt"):
+        load_captioned(folder)
+    (folder / "b.txt").write_text("a cat")
+    with pytest.raises(InputError, match=r"pictures without a caption in .*: c\.png, sub/a\.jpg"):
+        load_captioned(folder)
+    for name in ("c", "sub/a", "lonely"):
+        (folder / f"{name}.txt").write_text("a text")
+    with pytest.raises(InputError, match=r"captions without a picture in .*: lonely\.txt"):
+        load_captioned(folder)
+    write(folder / "metadata.csv", [*ROWS, ("gone.png", "nothing")])
+    with pytest.raises(InputError, match=r"captions without a picture in .*: gone\.png"):
+        load_captioned(folder)
+    write(folder / "metadata.csv", ROWS[1:])
+    with pytest.raises(InputError, match=r"pictures without a caption in .*: b\.png.*metadata\.csv"):
+        load_captioned(folder)
+
+
+def test_what_cannot_be_read_as_captions_is_refused(folder: Path) -> None:
+    cases = [
+        (write(folder / "a.csv", names=("title", "text")), r"columns title, text.*file_name"),
+        (write(folder / "b.csv", names=("file_name", "words")), None),  # the only other column
+        (write(folder / "c.csv", [("b.png", " ")]), r"entry 1 of .* \(b\.png\) has no caption"),
+        (write(folder / "d.csv", [("", "a cat")]), "entry 1 of .* names no picture"),
+        (folder / "none.jsonl", "no file"),
+        (folder / "notes.txt", "no source of pictures"),
+    ]
+    for path, match in cases:
+        if match is None:
+            assert len(load_captioned(path)) == 3
+            continue
+        with pytest.raises(PromptError, match=match):
+            load_captioned(path)
+    with pytest.raises(PromptError, match="no column 'words'"):
+        load_captioned(write(folder / "e.csv"), column="words")
+    write(folder / "metadata.csv")
+    write(folder / "metadata.jsonl")
+    with pytest.raises(InputError, match=r"metadata\.jsonl and metadata\.csv"):
+        load_captioned(folder)
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match="no picture in"):
+        load_captioned(folder / "empty")
