@@ -1,4 +1,4 @@
-"""Pictures as latents: undone by each pipeline's own decoding, and what diffusers' image-to-image pipelines start from."""
+"""Pictures as latents: undone by each pipeline's decoding, and what diffusers' image-to-image pipelines start from."""
 
 from __future__ import annotations
 

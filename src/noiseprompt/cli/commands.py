@@ -93,7 +93,7 @@ def collect(
     judges = [] if bare else load_scorers(_scorers(scorers, model, world.PREFERENCE))
     pipeline = _load(model, loading)
     warn_cut(pipeline.text_limits, texts_of(listed))
-    run = collect_pictures if config.pictures else partial(collect_pairs, guard=guard)
+    run: Any = collect_pictures if config.pictures else partial(collect_pairs, guard=guard)
     with stopping() as should_stop, Bar("collect", "picture" if config.pictures else "pair") as bar:
         for progress in run(pipeline, listed, judges, config, out, should_stop=should_stop):
             share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}

@@ -32,7 +32,7 @@ def encode_images(loaded: Loaded, images: np.ndarray) -> torch.Tensor:
         raise ShapeError(f"pictures {images.dtype} of shape {images.shape}", "uint8 (B, height, width, 3)")
     pipe, family = loaded.pipe, loaded.family
     shape = family.latent_shape(pipe, *images.shape[1:3])
-    vae = getattr(pipe, "vae", None)
+    vae: Any = getattr(pipe, "vae", None)
     if not hasattr(vae, "encode") or getattr(pipe, "image_processor", None) is None:
         raise InputError(f"a {type(pipe).__name__} without an autoencoder for pictures", "a pipeline with a `vae`")
     pixels = pipe.image_processor.preprocess(images.astype(np.float32) / 255)
@@ -54,7 +54,7 @@ def _mean(encoded: Any) -> torch.Tensor:
 
 
 def scaled(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """The autoencoder's latents (B, C, H, W) in the scale of x_0: (z - mean) scaling_factor / std, or less its shift."""
+    """The autoencoder's latents (B, C, H, W) in the scale of x_0: less mean or shift, times the factor, by std."""
     config = vae.config
     factor = config.get("scaling_factor") or 1.0
     if config.get("latents_mean") is not None and config.get("latents_std") is not None:

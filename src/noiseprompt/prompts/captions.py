@@ -1,4 +1,4 @@
-"""Pictures with captions: a folder as `datasets` reads one (its imagefolder), texts beside pictures, or a table of paths.
+"""Pictures with captions: a folder as `datasets` reads one (imagefolder), texts beside pictures, or a table of paths.
 
     FOLDER/metadata.jsonl (.csv, .parquet)   columns `file_name` and the caption; every picture below FOLDER is named
     FOLDER/NAME.png with FOLDER/NAME.txt     the text is the caption

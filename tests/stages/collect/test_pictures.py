@@ -131,7 +131,7 @@ def test_scenes_of_the_world_show_their_prompts_each_another_way(tmp_path: Path)
     assert len(np.unique(targets, axis=0)) == 12
     reference = means(np.stack(list(reference_scenes(texts, 6)))[:, ::2, ::2]).reshape(12, -1)
     assert np.abs(targets[:, None] - reference[None]).max(-1).min() > 1e-2
-    with pytest.raises(InputError, match="scenes of 'a photo of a dog'.*shapes:train"):
+    with pytest.raises(InputError, match=r"scenes of 'a photo of a dog'.*shapes:train"):
         run("shapes", tmp_path / "other", listed=[Prompt("a photo of a dog")])
 
 

@@ -21,7 +21,7 @@ from noiseprompt.prompts.captions import Captioned
 from noiseprompt.stages.collect.failures import MANY, Held
 from noiseprompt.stages.collect.pairs import Item, PairMaker, Teacher, pair_id
 from noiseprompt.stages.collect.settings import CollectConfig, method_of, run_settings
-from noiseprompt.stages.collect.sources import file_seed
+from noiseprompt.stages.collect.sources import Listed, file_seed, rows_of
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -164,17 +164,17 @@ def _progress(writer: NpdWriter, done: int, total: int, made: int, seconds: floa
     return CollectProgress(done, total, dict(writer.kept), writer.rejected, rate, eta)
 
 
-def plan(listed: Sequence[Prompt] | PromptList | Sequence[Captioned], config: CollectConfig) -> list[Item]:
+def plan(listed: Listed, config: CollectConfig) -> list[Item]:
     """Every pair (or picture) of a run, in order, none twice.
 
     Raises:
         InputError: no prompts, or fewer seeds in the range than wanted per prompt.
     """
-    texts: Sequence[Prompt | Captioned] = getattr(listed, "prompts", listed)  # type: ignore[assignment]
-    if not texts:
+    rows = rows_of(listed)
+    if not rows:
         raise InputError("no prompts", "at least one")
     items: dict[str, Item] = {}
-    for one in texts:
+    for one in rows:
         named = isinstance(one, Captioned)
         prompt, seeds = (one.prompt, [file_seed(one.name)]) if named else (one, pair_seeds(one, config))
         for seed in seeds:

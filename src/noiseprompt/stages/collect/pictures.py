@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.config import to_dict
-from noiseprompt.core.types import Prompt, Sampling, ScoredPair
+from noiseprompt.core.types import Sampling, ScoredPair
 from noiseprompt.npd import NpdWriter
 from noiseprompt.npd.format import PICTURES
 from noiseprompt.pipelines.loading import weights_digest
@@ -23,18 +23,16 @@ from noiseprompt.stages.collect.collect import CollectProgress, fill, plan
 from noiseprompt.stages.collect.failures import attempt
 from noiseprompt.stages.collect.pairs import Item, pair_id
 from noiseprompt.stages.collect.settings import DRAWN, CollectConfig, model_settings
-from noiseprompt.stages.collect.sources import Pictures, find_pictures
+from noiseprompt.stages.collect.sources import Listed, Pictures, find_pictures
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
-    from noiseprompt.prompts.captions import Captioned
-    from noiseprompt.prompts.load import PromptList
     from noiseprompt.scorers.base import Scorer
 
 
 def collect_pictures(
     pipeline: Pipeline,
-    listed: Sequence[Prompt] | PromptList | Sequence[Captioned],
+    listed: Listed,
     scorers: Sequence[Scorer],
     config: CollectConfig,
     out: str | Path,
@@ -59,7 +57,7 @@ def collect_pictures(
     items = plan(listed, config)
     size = pipeline.default_size
     size = (config.height or size[0], config.width or size[1])
-    source = find_pictures(pipeline, getattr(listed, "prompts", listed), config, size)
+    source = find_pictures(pipeline, listed, config, size)
     shape = tuple(pipeline.encode_images(np.zeros((1, *size, 3), np.uint8)).shape[1:])  # refuses what cannot fit
     maker = PictureMaker(pipeline, scorers, source)
     stored = NpdWriter(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.prompts.load import PromptList
 
+Listed: TypeAlias = "Sequence[Prompt] | PromptList | Sequence[Captioned]"
+"""What a collection is made of: prompts, or pictures that bring their captions."""
+
 Pictures = Callable[[Sequence[Item]], "list[np.ndarray | str]"]
 """Items -> of each its picture, uint8 (height, width, 3), or why there is none."""
 
@@ -34,7 +37,7 @@ Pictures = Callable[[Sequence[Item]], "list[np.ndarray | str]"]
 def read_source(
     prompts: str | None, config: CollectConfig, *, column: str | None = None, n: int | None = None, model: str = ""
 ) -> PromptList | list[Captioned]:
-    """What a collection is made of: prompts, or pictures that bring their captions.
+    """What a collection with these settings is made of.
 
     Args:
         prompts, column, n, model: as of `load_prompts`; `column` is that of the captions, `n` counts captions.
@@ -52,10 +55,14 @@ def read_source(
     return load_captioned(config.pictures, column=column, limit=n)
 
 
-def texts_of(listed: Sequence[Prompt] | PromptList | Sequence[Captioned]) -> list[str]:
+def rows_of(listed: Listed) -> Sequence[Prompt | Captioned]:
+    """The prompts or captioned pictures themselves."""
+    return getattr(listed, "prompts", listed)  # type: ignore[return-value]
+
+
+def texts_of(listed: Listed) -> list[str]:
     """The prompts or captions, as texts."""
-    rows: Sequence[Prompt | Captioned] = getattr(listed, "prompts", listed)  # type: ignore[assignment]
-    return [one.prompt.text if isinstance(one, Captioned) else one.text for one in rows]
+    return [one.prompt.text if isinstance(one, Captioned) else one.text for one in rows_of(listed)]
 
 
 def file_seed(name: str) -> int:
@@ -63,9 +70,7 @@ def file_seed(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
 
-def find_pictures(
-    pipeline: Pipeline, listed: Sequence[Prompt] | Sequence[Captioned], config: CollectConfig, size: tuple[int, int]
-) -> Pictures:
+def find_pictures(pipeline: Pipeline, listed: Listed, config: CollectConfig, size: tuple[int, int]) -> Pictures:
     """The source that a collection asks for.
 
     Args:
@@ -82,7 +87,7 @@ def find_pictures(
             came = f"scenes of {strange[0]!r}"
             raise InputError(came, "prompts of the shapes world", f'take for example --prompts "{world.NAME}:train"')
         return _Scenes(size, config.fit)
-    captioned = [one for one in listed if isinstance(one, Captioned)]
+    captioned = [one for one in rows_of(listed) if isinstance(one, Captioned)]
     paths = {pair_id((one.prompt, file_seed(one.name))): one.path for one in captioned}
     return _Files(paths, size, config.fit)
 
