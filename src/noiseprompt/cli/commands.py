@@ -136,12 +136,14 @@ def train(
 
     data = Npd(npd)
     pipeline = _load_recorded(data, loading) if model is None else _load(model, loading)
+    config = settings or TrainConfig()
+    whole = "the pictures" if config.objective == "picture" else "the perturbation"
     with Bar("train", "step") as bar:
-        for progress in run(data, pipeline, settings or TrainConfig(), out):
+        for progress in run(data, pipeline, config, out):
             explained = f"{progress.best:.1%}" if progress.best > -1e9 else "?"
             bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", explained=explained)
             if progress.explained is not None:
-                bar.say(f"step {progress.step}: {progress.explained:.1%} of the perturbation explained (unchanged: 0)")
+                bar.say(f"step {progress.step}: {progress.explained:.1%} of {whole} explained (nothing learned: 0)")
     print(f"NPNet in {out / 'best'}")
 
 

@@ -37,12 +37,20 @@ class PairData:
     def batch(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         target = torch.from_numpy(np.ascontiguousarray(self.npd.targets(indices))).float()
         source = torch.from_numpy(self.npd.sources(indices))
+        return source, target, self.text(indices)
+
+    def text(self, indices: np.ndarray) -> torch.Tensor:
+        """(B, L, D) float32 prompt embeddings of pairs.
+
+        Raises:
+            InputError: not finite.
+        """
         embeds = torch.from_numpy(np.ascontiguousarray(self.embeds[self.rows[indices]])).float()
         if not bool(embeds.isfinite().all()):
             raise InputError(
                 "the text embeddings of a batch are not finite", "numbers", "delete embeds.npy and run again"
             )
-        return source, target, embeds
+        return embeds
 
 
 def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
@@ -61,8 +69,10 @@ def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
         raise InputError(came, "a family of noiseprompt.pipelines.families", "add one, or use re-denoise")
     here: dict[str, Any] = {"family": family, "text_embeds": list(shape)}
     if "weights" in made:
-        here["weights"] = _weights_as(pipeline, made.get("dtype"))
-    other = [name for name in ("family", "weights", "text_embeds") if name in made and made[name] != here[name]]
+        here["weights"] = _weights_as(pipeline, pipeline.denoiser, made.get("dtype"))
+    if "autoencoder" in made:
+        here["autoencoder"] = _weights_as(pipeline, pipeline.pipe.vae, made.get("dtype"))
+    other = [name for name in (*here, "text_embeds") if name in made and made[name] != here[name]]
     if other:
         with_these = f", changed by {made['changes']}" if made.get("changes") else ""
         raise ModelMismatchError(
@@ -74,11 +84,12 @@ def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
     return shape  # type: ignore[return-value]
 
 
-def _weights_as(pipeline: Pipeline, dtype: str | None) -> str:
-    """The digest that a collection in `dtype` records; that of other weights where it cannot be told from these."""
+def _weights_as(pipeline: Pipeline, network: Any, dtype: str | None) -> str:
+    """The digest that a collection in `dtype` records of a network; that of other weights where it cannot be told from
+    these."""
     made_in = resolve_dtype(dtype) if dtype in DTYPES else pipeline.dtype
     rounded = None if made_in == pipeline.dtype else made_in
-    return weights_digest(pipeline.denoiser, rounded)
+    return weights_digest(network, rounded)
 
 
 def collected_with(npd: Npd) -> str:
@@ -163,14 +174,23 @@ def split_by_prompt(npd: Npd, kept: np.ndarray, share: float) -> tuple[np.ndarra
 
 
 def select_pairs(
-    npd: Npd, pair_filter: PairFilter, validation_share: float, max_pairs: int = 0
+    npd: Npd, pair_filter: PairFilter, validation_share: float, max_pairs: int = 0, per_prompt: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Training (at most `max_pairs` if that is not 0) and validation indices of the kept pairs.
+
+    Args:
+        per_prompt: at most so many of each prompt, the first ones, if that is not 0.
 
     Raises:
         InputError: too few pairs are kept to train or to validate.
     """
-    training, validation = split_by_prompt(npd, npd.select(pair_filter), validation_share)
+    kept = npd.select(pair_filter)
+    if per_prompt:
+        prompts = npd.prompt_rows()[kept]
+        order = np.argsort(prompts, kind="stable")
+        _, first, counts = np.unique(prompts[order], return_index=True, return_counts=True)
+        kept = np.sort(kept[order][np.arange(len(kept)) - np.repeat(first, counts) < per_prompt])
+    training, validation = split_by_prompt(npd, kept, validation_share)
     if max_pairs:
         training = training[:max_pairs]
     if len(training) < 2 or len(validation) < 1:

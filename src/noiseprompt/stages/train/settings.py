@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.npd import PairFilter
+from noiseprompt.npd.filter import BEST_SHARE
 from noiseprompt.npnet import NPNetConfig, small_config, tokens_config
 from noiseprompt.npnet.base import ARCHITECTURES
+from noiseprompt.stages.train.coupling import COUPLINGS
+
+OBJECTIVES = ("noise", "picture")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,16 @@ class TrainConfig:
         init: folder or hub id of an NPNet to fine-tune from, of this model or of another, or "". Its architecture and
             sizes are kept, except for what `sizes` overrides; layers of other shapes start fresh and are listed.
         tensorboard: also write TensorBoard files.
+        objective: "noise" (the target noise of each pair, as in the paper) or "picture" (the latents of a picture of
+            the prompt, of a data set of pictures; the architecture is then "tokens").
+        coupling: which of a prompt's pictures a noise aims at: "correlation" (the one whose low-pass latents go best
+            with those of the noise), "any" (for comparison) or "nearest" (of several noises the one whose prediction is
+            nearest to the picture).
+        low_pass: of the coupling "correlation": side of the squares of latents whose means are compared.
+        nearest_noises: of the coupling "nearest": how many noises a picture is offered.
+        pictures_per_prompt: the first n kept pictures of each prompt; 0 for all.
+        best_share: in place of a margin, the filter keeps this share of each prompt's pairs, the best by its scorers.
+        least_score: in place of a margin, the filter keeps pairs whose target scores at least this.
 
     Raises:
         ConfigError: numbers or words out of range, all of them at once.
@@ -65,14 +79,46 @@ class TrainConfig:
     seed: int = setting(0, Limits(least=0, most=2**32 - 1))
     init: str = ""
     tensorboard: bool = False
+    objective: str = setting("noise", Limits(words=OBJECTIVES))
+    coupling: str = setting("correlation", Limits(words=COUPLINGS))
+    low_pass: int = setting(2, COUNT)
+    nearest_noises: int = setting(4, Limits(least=2))
+    pictures_per_prompt: int = setting(0, NOT_NEGATIVE)
+    best_share: float | None = setting(None, BEST_SHARE)
+    least_score: float | None = None
+
+    later: ClassVar[tuple[str, ...]] = (
+        "objective", "coupling", "low_pass", "nearest_noises", "pictures_per_prompt", "best_share", "least_score",
+    )  # fmt: skip
+    """Settings that came later: at their defaults they are no part of records, nor of the names of folders."""
 
     def __post_init__(self) -> None:
         check(self)
+        _check_objective(self)
+        _ = self.pair_filter  # refuses rules that contradict each other
 
     @property
     def pair_filter(self) -> PairFilter:
         """Which pairs are kept."""
-        return PairFilter(tuple(self.filter_scorers), self.margin, self.combine)  # type: ignore[arg-type]
+        rules = {"best_share": self.best_share, "least_score": self.least_score}
+        return PairFilter(tuple(self.filter_scorers), self.margin, self.combine, **rules)  # type: ignore[arg-type]
+
+
+def _check_objective(config: TrainConfig) -> None:
+    """Refuse an architecture that cannot predict pictures, and settings of the picture objective without it.
+
+    Raises:
+        ConfigError: there are.
+    """
+    if config.objective == "picture":
+        if config.architecture != "tokens" and not config.init:
+            came = f"objective picture with architecture {config.architecture!r}"
+            raise ConfigError(came, 'architecture "tokens"', "pass --architecture tokens")
+        return
+    of_pictures = ("coupling", "low_pass", "nearest_noises", "pictures_per_prompt")
+    given = [name for name in of_pictures if getattr(config, name) != getattr(TrainConfig, name)]
+    if given:
+        raise ConfigError(f"{', '.join(given)} with objective {config.objective!r}", "settings of objective picture")
 
 
 @dataclass(frozen=True)
@@ -82,9 +128,10 @@ class TrainProgress:
     Args:
         step, steps: this one (from 1) and all.
         epoch: from 0.
-        loss: MSE relative to the unchanged source, of the batch.
+        loss: MSE of the batch relative to that of nothing learned (the unchanged source, or no picture).
         lr: learning rate of the step.
-        explained: share of the validation perturbation explained by the averaged weights, or None between validations.
+        explained: share of the validation perturbation (or of the pictures' power) explained by the averaged weights,
+            or None between validations.
         best: the highest `explained` so far, minus infinity before the first.
     """
 
@@ -111,7 +158,7 @@ def network_config(config: TrainConfig, **facts: Any) -> NPNetConfig:
         ConfigError: an unknown architecture or size.
     """
     if config.architecture == "tokens":
-        base = tokens_config(**facts)
+        base = tokens_config(**facts, predicts=config.objective)
     elif config.architecture == "paper" and max(facts["latent_shape"][1:]) <= SMALL_SIDE:
         base = small_config(**facts)
     else:

@@ -14,13 +14,13 @@ import torch
 
 from noiseprompt.core.averages import Average
 from noiseprompt.core.config import to_dict
-from noiseprompt.core.errors import DivergedError, InputError, ModelLoadError, NoisepromptError, NoisepromptWarning
+from noiseprompt.core.errors import DivergedError, ModelLoadError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.files import append, replacing
 from noiseprompt.core.json_lines import mend
 from noiseprompt.core.weights import read_checkpoint
 from noiseprompt.npnet import NPNet, build
 from noiseprompt.npnet.transfer import start_from
-from noiseprompt.stages.train.data import PairData
+from noiseprompt.stages.train.objective import Batch, Objective
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, learning_rate, network_config
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _CALMER = "train in a new folder with a lower lr, more warmup_steps, or mixed_pr
 class _Trainer:
     def __init__(
         self,
-        data: PairData,
+        objective: Objective,
         pipeline: Pipeline,
         facts: dict[str, Any],
         config: TrainConfig,
@@ -44,7 +44,7 @@ class _Trainer:
         from accelerate import Accelerator
         from accelerate.utils import set_seed
 
-        self.data, self.config, self.out = data, config, out
+        self.objective, self.config, self.out = objective, config, out
         self.training, self.validation = training, validation
         set_seed(config.seed)
         self.accelerator = Accelerator(
@@ -68,8 +68,6 @@ class _Trainer:
         self.steps = self.batches * config.epochs
         self.step, self.best = 0, -math.inf
         self._resume()
-        self.baseline = self._baseline(training)
-        self._baseline(validation)
 
     def _resume(self) -> None:
         mend(self.out / "metrics.jsonl")
@@ -85,20 +83,6 @@ class _Trainer:
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             came = f"{path} is no state of this training: {' '.join(str(error).split())[:200]}"
             raise ModelLoadError(came, "what the same command wrote", "delete it to train from the start") from error
-
-    def _baseline(self, indices: np.ndarray) -> float:
-        """MSE of "predict the source unchanged" over at most 2,048 pairs."""
-        total = 0.0
-        some = indices[:2048]
-        for start in range(0, len(some), 256):
-            source, target, _ = self.data.batch(some[start : start + 256])
-            total += float((source - target).square().mean((1, 2, 3)).sum())
-        baseline = total / len(some)
-        if baseline == 0:
-            raise InputError(
-                "every target equals its source", "pairs with a perturbation", "collect with a guidance gap"
-            )
-        return baseline
 
     def run(self) -> Iterator[TrainProgress]:
         while self.step < self.steps:
@@ -132,19 +116,18 @@ class _Trainer:
         if not math.isfinite(self.best):
             raise NoisepromptError(f"the training in {self.out} learned nothing", "a network that improved", _CALMER)
         if self.best <= 0:
-            share = f"{self.best:.1%} of the perturbation"
-            came = f"the NPNet in {self.out / 'best'} explains {share}: it is no better than the noise unchanged"
+            share = f"{self.best:.1%} of {self.objective.whole}"
+            came = f"the NPNet in {self.out / 'best'} explains {share}: it is no better than {self.objective.nothing}"
             warnings.warn(NoisepromptWarning(f"{came}. Train longer, or on more pairs"), stacklevel=2)
 
     def _update(self, indices: np.ndarray, lr: float) -> float:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        source, target, embeds = (x.to(self.accelerator.device) for x in self.data.batch(indices[rank::world]))
+        batch = self._batch(indices[rank::world], self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.net.train()
         with self.accelerator.autocast():
-            predicted = self.net(source, embeds)
-        loss = (predicted.float() - target).square().mean() / self.baseline
+            loss = self.objective.loss(self.net, batch)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
@@ -157,19 +140,19 @@ class _Trainer:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """1 - MSE(predicted, target) / MSE(source, target) of the averaged weights on the validation pairs."""
+        """1 - error of the averaged weights / error of nothing, on the validation rows."""
         kept = {name: value.detach().clone() for name, value in self.raw.state_dict().items()}
         self.average.apply()
         self.raw.eval()
         error = unchanged = 0.0
         for start in range(0, len(self.validation), 64):
-            source, target, embeds = (
-                x.to(self.accelerator.device) for x in self.data.batch(self.validation[start : start + 64])
-            )
-            error += float((self.raw(source, embeds) - target).square().sum())
-            unchanged += float((source - target).square().sum())
+            mine, nothing = self.objective.error(self.raw, self._batch(self.validation[start : start + 64], None))
+            error, unchanged = error + mine, unchanged + nothing
         self.raw.load_state_dict(kept)
         return 1 - error / unchanged
+
+    def _batch(self, rows: np.ndarray, step: int | None) -> Batch:
+        return {name: x.to(self.accelerator.device) for name, x in self.objective.batch(rows, step).items()}
 
     def _save_net(self, name: str) -> None:
         if self.accelerator.is_main_process:

@@ -1,0 +1,122 @@
+"""Pictures as targets: from noise and prompt the latents of a picture of the prompt, by plain regression.
+
+No pair of noises, no denoiser and no scorer is asked. The noise is fresh at every step; which of the prompt's pictures
+it aims at is the coupling's choice. The network's noise then carries its picture at the level where a sampler begins,
+as the forward process would have made it: what the denoiser was trained on, and what sampling from pure noise lacks
+(signal leak: Everaert et al., WACV 2024; Lin et al., WACV 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.types import StartLevel
+from noiseprompt.noise.seeds import batch_noise, prompt_seed
+from noiseprompt.stages.train.coupling import best_correlated, nearest
+from noiseprompt.stages.train.data import PairData
+from noiseprompt.stages.train.objective import Batch
+from noiseprompt.stages.train.settings import TrainConfig
+
+_SEEDS = (0, 2**63 - 1)
+_LEVEL = StartLevel(noise=1.0, signal=1.0)
+"""At which a network's forward pass gives noise + picture."""
+
+
+class PictureObjective:
+    """MSE to the latents of the picture that a noise aims at, divided by the pictures' power: "no picture" is 1.
+
+    A step's rows are pictures. With the couplings "any" and "nearest" each is aimed at itself; with "correlation" it
+    stands for its prompt.
+
+    Raises:
+        InputError: too few pictures of a prompt for the coupling, or pictures without power.
+    """
+
+    whole = "the pictures"
+    nothing = "no picture"
+
+    def __init__(self, config: TrainConfig, data: PairData, training: np.ndarray, validation: np.ndarray) -> None:
+        self.config, self.data = config, data
+        self.ids = data.npd.table().column("id").to_pylist()
+        self.pools = pools(data.rows, np.concatenate([training, validation]))
+        check_pools(config.coupling, [len(self.pools[prompt]) for prompt in np.unique(data.rows[training])])
+        self.noises = config.nearest_noises if config.coupling == "nearest" else 1
+        some = data.npd.targets(training[:2048]).astype(np.float32)
+        self.power = float(np.square(some).mean())
+        if self.power == 0:
+            raise InputError("every picture's latents are 0", "pictures", "see `noiseprompt npd info`")
+
+    def batch(self, rows: np.ndarray, step: int | None) -> Batch:
+        shape = self.data.npd.latent_shape
+        noise = batch_noise(self._seeds(rows, step), shape).view(len(rows), self.noises, *shape)
+        correlated = self.config.coupling == "correlation"
+        target = self._best(rows, noise[:, 0]) if correlated else self._latents(rows)
+        return {"noise": noise, "target": target, "prompt_embeds": self.data.text(rows)}
+
+    def loss(self, net: nn.Module, batch: Batch) -> Tensor:
+        def predict(noise: Tensor, embeds: Tensor) -> Tensor:
+            return net(noise, embeds, _LEVEL).float() - noise  # by the forward pass, which gradients are gathered from
+
+        target, embeds = batch["target"], batch["prompt_embeds"]
+        noise = self._chosen(predict, batch)
+        return (predict(noise, embeds) - target).square().mean() / self.power
+
+    def error(self, net: Any, batch: Batch) -> tuple[float, float]:
+        target = batch["target"]
+        noise = self._chosen(net.picture, batch)
+        error = (net.picture(noise, batch["prompt_embeds"]) - target).square().sum()
+        return float(error), float(target.square().sum())
+
+    def _chosen(self, predict: Any, batch: Batch) -> Tensor:
+        noises = batch["noise"]
+        if noises.shape[1] == 1:
+            return noises[:, 0]
+        return nearest(predict, noises, batch["prompt_embeds"], batch["target"])
+
+    def _seeds(self, rows: np.ndarray, step: int | None) -> list[int]:
+        """Of the noises of each row, a function of row and step."""
+        when = "validation" if step is None else f"step {step}"
+        seed = 0 if step is None else self.config.seed
+        names = [f"{when}/{self.ids[row]}/{k}" for row in rows for k in range(self.noises)]
+        return [prompt_seed(seed, name, _SEEDS) for name in names]
+
+    def _best(self, rows: np.ndarray, noise: Tensor) -> Tensor:
+        candidates = [self.pools[prompt] for prompt in self.data.rows[rows]]
+        pictures = self._latents(np.concatenate(candidates))
+        return pictures[best_correlated(noise, pictures, [len(one) for one in candidates], self.config.low_pass)]
+
+    def _latents(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(self.data.npd.targets(rows)).float()
+
+
+def pools(prompts: np.ndarray, rows: np.ndarray) -> dict[int, np.ndarray]:
+    """Prompt -> those of `rows` that are its pictures, ascending.
+
+    Args:
+        prompts: (N,) the prompt of every row of the data set, as a number.
+    """
+    rows = np.sort(rows)
+    order = np.argsort(prompts[rows], kind="stable")
+    found, starts = np.unique(prompts[rows][order], return_index=True)
+    return dict(zip(found.tolist(), np.split(rows[order], starts[1:]), strict=True))
+
+
+def check_pools(coupling: str, sizes: Sequence[int]) -> None:
+    """Refuse a choice among pictures where there is hardly any.
+
+    Args:
+        sizes: how many pictures each prompt has.
+
+    Raises:
+        InputError: fewer than two a prompt on average, with the coupling "correlation".
+    """
+    if coupling == "correlation" and sum(sizes) < 2 * len(sizes):
+        came = f"coupling correlation with {sum(sizes)} pictures of {len(sizes)} prompts"
+        fix = "collect more of each prompt, keep more (best_share), or train with --coupling any or nearest"
+        raise InputError(came, "two of a prompt or more, on average, for a noise to choose from", fix)
