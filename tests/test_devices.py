@@ -28,6 +28,7 @@ from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.long_prompts import TextWarning
 from noiseprompt.scorers.table import SCORERS
 from noiseprompt.stages.collect.collect import collect
+from noiseprompt.stages.collect.pictures import collect_pictures
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.evaluate import evaluate
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
@@ -201,6 +202,23 @@ def test_pairs_are_collected_and_trained_on(method: str, tmp_path: Path, on_devi
     records = list(train(npd, pipe, training, tmp_path / "run"))  # goes on from the checkpoint
     assert first.step == 1 and records[0].step == 2 and np.isfinite(records[-1].loss)
     assert NPNet.from_pretrained(tmp_path / "run" / "last").dtype == torch.float32
+
+
+@pytest.mark.parametrize("coupling", ["correlation", "nearest"])
+def test_pictures_are_drawn_encoded_and_trained_on(coupling: str, tmp_path: Path, on_device, monkeypatch) -> None:
+    prompts = [Prompt(f"a red cat {i}") for i in range(6)]
+    config = CollectConfig(pictures="drawn", seeds_per_prompt=2, num_inference_steps=2, batch_size=6)
+    pipe = pipeline()
+    list(collect_pictures(pipe, prompts, [Brightness()], config, tmp_path / "npd"))
+    npd = Npd(tmp_path / "npd")
+    assert len(npd) == 12 and np.isfinite(npd.targets(np.arange(12))).all()
+    monkeypatch.setattr(accelerate.Accelerator, "device", property(lambda self: DEVICE))
+    training = TrainConfig(
+        architecture="tokens", sizes={"width": 16, "depth": 1, "heads": 2}, epochs=1, batch_size=4,
+        validation_share=0.3, validate_every=1, objective="picture", coupling=coupling,
+    )  # fmt: skip
+    records = list(train(npd, pipe, training, tmp_path / "run"))
+    assert np.isfinite(records[-1].loss) and np.isfinite(records[-1].best)
 
 
 def test_figures_of_noise_on_both_devices(on_device) -> None:

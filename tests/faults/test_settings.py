@@ -54,7 +54,13 @@ RECORDS: dict[Any, dict[str, list[Any]]] = {
         "steps": MAYBE_COUNT,
         "invert_at": [*WORD, None],
     },
-    PairFilter: {"scorers": NAMES, "margin": [*NUMBER, None], "combine": [*WORD, None]},
+    PairFilter: {
+        "scorers": NAMES,
+        "margin": [*NUMBER, None],
+        "combine": [*WORD, None],
+        "best_share": [*NUMBER, 0, -0.1, 1.1],
+        "least_score": NUMBER,
+    },
     GenerateConfig: {**SAMPLING, "batch_size": COUNT},
     CollectConfig: {
         **SAMPLING,
@@ -69,6 +75,8 @@ RECORDS: dict[Any, dict[str, list[Any]]] = {
         "batch_size": COUNT,
         "shard_size": COUNT,
         "store_source": FLAG,
+        "pictures": [*TEXT, None],
+        "fit": [*WORD, None],
     },
     EvaluateConfig: {
         **SAMPLING,
@@ -103,6 +111,13 @@ RECORDS: dict[Any, dict[str, list[Any]]] = {
         "seed": [*SEED, 2**32],
         "init": [*TEXT, None],
         "tensorboard": FLAG,
+        "objective": [*WORD, None],
+        "coupling": [*WORD, None],
+        "low_pass": COUNT,
+        "nearest_noises": [*COUNT, 1],
+        "pictures_per_prompt": NATURAL,
+        "best_share": [*NUMBER, 0, -0.1, 1.1],
+        "least_score": NUMBER,
     },
     WorldConfig: {
         **WORLD_TRAINING,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from noiseprompt.core.errors import InputError, UnknownNameError
+from noiseprompt.core.errors import ConfigError, InputError, UnknownNameError
 from noiseprompt.npd import Npd, PairFilter
 from tests.npd_fakes import write
 
@@ -26,6 +27,36 @@ from tests.npd_fakes import write
 )
 def test_filters_against_hand_computation(tmp_path, margin, combine, scorers, expected):
     assert Npd(write(tmp_path)).select(PairFilter(scorers, margin, combine)).tolist() == expected
+
+
+SCORES = [3.0, 1.0, 2.0, 5.0, 5.0, 4.0, 9.0]
+"""Of one scorer: pictures 0 to 2 are of one prompt, 3 to 5 of another, 6 (rejected) of the first."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({}, [0, 3, 4]),  # above their prompt's mean of 2 and 4.67
+        ({"margin": 0.5}, [0]),
+        ({"margin": -0.5}, [0, 2, 3, 4]),
+        ({"best_share": 0.34}, [0, 2, 3, 4]),  # of three 1.02, rounded up
+        ({"best_share": 1 / 3}, [0, 3]),  # at equal scores the earlier one
+        ({"best_share": 1.0}, [0, 1, 2, 3, 4, 5]),
+        ({"least_score": 3.0}, [0, 3, 4, 5]),
+    ],
+)
+def test_pictures_are_compared_with_those_of_their_prompt(rule, expected):
+    scores = {"a": np.stack([np.full(7, np.nan), SCORES], 1)}
+    usable, prompts = np.arange(7) < 6, np.array([0, 0, 0, 1, 1, 1, 0])
+    assert np.flatnonzero(PairFilter(("a",), **rule).mask(scores, usable, prompts)).tolist() == expected
+
+
+def test_rules_that_contradict_each_other_are_refused():
+    for wrong in ({"margin": 0.1, "best_share": 0.5}, {"best_share": 0.5, "least_score": 1.0}):
+        with pytest.raises(ConfigError, match="one of the three rules"):
+            PairFilter(("a",), **wrong)
+    with pytest.raises(ConfigError, match=r"best_share 0\.5 and no scorers"):
+        PairFilter(best_share=0.5)
 
 
 def test_bad_filters(tmp_path):

@@ -11,6 +11,10 @@ import yaml
 from noiseprompt.cli import main
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.npd import Npd
+from noiseprompt.recipes.plan import read_recipe
+from noiseprompt.recipes.run import story_calls
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def recipe(model: str) -> dict:
@@ -59,6 +63,35 @@ def test_a_recipe_runs_collect_train_and_evaluate(model: str, tmp_path: Path) ->
     before = (tmp_path / "run" / "npnet" / "best" / "model.safetensors").stat().st_mtime_ns
     assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 0  # complete: passed over
     assert (tmp_path / "run" / "npnet" / "best" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_recipe_of_pictures_runs_to_a_network(model: str, tmp_path: Path) -> None:
+    data = recipe(model)
+    data["collect"] = {"prompts": "shapes:train", "n": 8, "pictures": "shapes", "seeds_per_prompt": 3, "shard_size": 8}
+    data["train"] |= {"objective": "picture", "validation_share": 0.4}
+    del data["evaluate"]
+    path = tmp_path / "pictures.yaml"
+    path.write_text(yaml.safe_dump(data))
+    assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 0
+    npd = Npd(tmp_path / "run" / "npd")
+    assert len(npd) == 24 and npd.pictures and npd.settings["pictures"] == "shapes"
+    config = json.loads((tmp_path / "run" / "npnet" / "best" / "config.json").read_text())
+    assert config["predicts"] == "picture" and config["gain"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["shapes-pictures", "sdxl-pictures"])
+def test_the_recipes_of_pictures_are_read(name: str, tmp_path: Path) -> None:
+    path = RECIPES / f"{name}.yaml"
+    calls = dict(story_calls(path, read_recipe(path), tmp_path))
+    assert list(calls) == ["collect", "train", "evaluate"]
+    assert calls["collect"]["settings"].pictures and calls["train"]["settings"].objective == "picture"
+    assert f"npnet:path={tmp_path / 'npnet' / 'best'}" in calls["evaluate"]["methods"]
+
+
+def test_pictures_made_for_prompts_need_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="collect: prompts is missing"):
+        story_calls(tmp_path / "a.yaml", {"collect": {"pictures": "drawn"}}, tmp_path)
+    assert story_calls(tmp_path / "a.yaml", {"collect": {"pictures": "folder"}}, tmp_path)
 
 
 def test_a_recipe_with_an_unknown_option_is_refused_before_anything_runs(
