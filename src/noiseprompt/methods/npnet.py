@@ -57,7 +57,7 @@ class NpnetMethod(NoiseMethod):
     def describe(self) -> dict[str, Any]:
         """The first 12 digits of a hash of the weights: a network trained again under the same path is another one.
 
-        And that it predicts a picture, where it does.
+        And that it predicts a picture, and its scale, where it does.
         """
         if self.net is None:
             return {}
@@ -65,8 +65,9 @@ class NpnetMethod(NoiseMethod):
         for name, tensor in sorted(self.net.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-        kind = {"predicts": "picture"} if self.net.config.predicts == "picture" else {}
-        return {"weights": digest.hexdigest()[:12], **kind}
+        config = self.net.config
+        scaled = {"predicts": "picture", "picture_scale": config.picture_scale}
+        return {"weights": digest.hexdigest()[:12], **(scaled if config.predicts == "picture" else {})}
 
     def signal(self, pipeline: Pipeline) -> float:
         """Of the level where this run's sampler begins, of a network that predicts a picture."""

@@ -129,8 +129,10 @@ class Npd:
                 "take the indices of select()",
             )
         result = np.empty((len(rows), *self.latent_shape), np.float16)
-        for i, (shard, row) in enumerate(self._places(rows)):
-            result[i] = self._targets[shard][row]  # type: ignore[index]
+        shards, places = self._places(rows)
+        for shard in np.unique(shards):
+            mine = shards == shard
+            result[mine] = self._targets[shard][places[mine]]  # type: ignore[index]
         finite = np.isfinite(result).reshape(len(rows), -1).all(1)
         if not finite.all():
             came = f"the target of pair {rows[finite.argmin()]} of {self.folder} is not finite"
@@ -149,7 +151,7 @@ class Npd:
             raise InputError(f"the sources of {self.folder}, which holds pictures", "a data set of pairs of noises")
         rows = self._rows(indices)
         result = np.empty((len(rows), *self.latent_shape), np.float32)
-        for i, (shard, row) in enumerate(self._places(rows)):
+        for i, (shard, row) in enumerate(zip(*self._places(rows), strict=True)):
             stored = self._sources[shard]
             result[i] = stored[row] if stored is not None else self._regenerate(int(rows[i]))
         return result
@@ -159,7 +161,7 @@ class Npd:
 
     def __getitem__(self, index: int) -> ScoredPair:
         index = int(self._rows([index])[0])
-        shard, position = self._places(np.array([index]))[0]
+        shard, position = (int(found[0]) for found in self._places(np.array([index])))
         row = self._shards[shard].batch.slice(position, 1).drop_columns(["source", "target"]).to_pylist()[0]
         usable = not row["rejected"]
         names = self.settings["scorers"] if usable else ()
@@ -179,13 +181,13 @@ class Npd:
             raise InputError(f"pair index {rows.min()} to {rows.max()}", f"-{len(self)} to {len(self) - 1}")
         return np.where(rows < 0, rows + len(self), rows)
 
-    def _places(self, rows: np.ndarray) -> list[tuple[int, int]]:
-        """Shard and row of each pair; a shard is checked against its checksum once."""
+    def _places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Shard of each pair and its row there; a shard is checked against its checksum once."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         for shard in np.unique(shards[~self._whole[shards]]):
             self._shards[shard].rows()
             self._whole[shard] = True
-        return list(zip(shards.tolist(), (rows - self._starts[shards]).tolist(), strict=True))
+        return shards, rows - self._starts[shards]
 
     def _regenerate(self, index: int) -> np.ndarray:
         from noiseprompt.noise import initial_noise

@@ -49,6 +49,8 @@ class NPNetConfig:
         denoiser: hub id or name of the model whose noise it learned, for the record; no path, for it is published.
         predicts: "noise", the target noise itself, or "picture" ("tokens" only): the latents of a picture of the
             prompt, which the noise then carries at the level where the sampler begins, whichever sampler that is.
+        picture_scale: factor of a predicted picture, above 0: a prediction is blurred, so it has less power than a
+            picture.
         latent_shape: (C, H, W) of the noise.
         text_length, text_width: L and D of the prompt embedding.
         any_size: other H and W are allowed too ("tokens" only).
@@ -69,6 +71,7 @@ class NPNetConfig:
     family: str = ""
     denoiser: str = ""
     predicts: str = "noise"
+    picture_scale: float = 1.0
     latent_shape: tuple[int, int, int] = (4, 128, 128)
     text_length: int = 77
     text_width: int = 2048
@@ -108,6 +111,8 @@ class NPNetConfig:
             raise ConfigError(f"predicts {self.predicts!r:.60}", f"one of {', '.join(PREDICTS)}")
         if self.predicts == "picture" and self.architecture != "tokens":
             raise ConfigError(f"architecture {self.architecture!r} that predicts a picture", 'architecture "tokens"')
+        if self.picture_scale <= 0:
+            raise ConfigError(f"picture_scale {self.picture_scale}", "a number above 0")
 
 
 def _check_field(name: str, kind: str, value: Any) -> None:
@@ -174,7 +179,8 @@ class NPNet(nn.Module):
             fix = "call it for its target noise"
             raise ModelMismatchError("the picture of an NPNet that predicts noise", 'predicts "picture"', fix)
         self._check_batch(noise, prompt_embeds)
-        return self.predict(noise.float(), prompt_embeds.to(self.dtype)).to(noise.dtype)
+        predicted = self.predict(noise.float(), prompt_embeds.to(self.dtype))
+        return (self.config.picture_scale * predicted).to(noise.dtype)
 
     def _check_batch(self, noise: Tensor, prompt_embeds: Tensor) -> None:
         if noise.ndim != 4 or prompt_embeds.ndim != 3 or len(noise) != len(prompt_embeds):

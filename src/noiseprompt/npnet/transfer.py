@@ -53,7 +53,7 @@ def transfer_config(source: NPNetConfig, sizes: Mapping[str, Any], **facts: Any)
         ConfigError: an unknown field.
     """
     changed = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
-    wanted = {**facts, **changed}
+    wanted = {"picture_scale": 1.0, **facts, **changed}
     if wanted.get("predicts", source.predicts) != source.predicts:
         wanted = {"gain": GAINS.get(wanted["predicts"], source.gain), **wanted}
     try:

@@ -200,3 +200,8 @@ def select_pairs(
             "lower the margin, choose another scorer, or collect more",
         )
     return training, validation
+
+
+def spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of some rows, evenly spread over them."""
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(np.int64)]

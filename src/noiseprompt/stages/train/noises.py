@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.npnet import NPNetConfig
 from noiseprompt.stages.train.data import PairData
-from noiseprompt.stages.train.objective import Batch
+from noiseprompt.stages.train.objective import Batch, Judged
 from noiseprompt.stages.train.settings import TrainConfig
 
 
@@ -36,10 +37,14 @@ class NoiseObjective:
         predicted = net(batch["source"], batch["prompt_embeds"])
         return (predicted.float() - batch["target"]).square().mean() / self.baseline
 
-    def error(self, net: Any, batch: Batch) -> tuple[float, float]:
+    def error(self, net: Any, batch: Batch) -> Judged:
         source, target = batch["source"], batch["target"]
-        error = (net(source, batch["prompt_embeds"]) - target).square().sum()
-        return float(error), float((source - target).square().sum())
+        predicted = net(source, batch["prompt_embeds"])
+        error, nothing = (predicted - target).square().sum(), (source - target).square().sum()
+        return Judged(float(error), float(nothing), float(predicted.square().mean(dim=(1, 2, 3)).sum()), len(target))
+
+    def saved(self, config: NPNetConfig, power: float) -> NPNetConfig:
+        return config
 
     def _baseline(self, rows: np.ndarray) -> float:
         """MSE of "predict the source unchanged" over at most 2,048 pairs."""

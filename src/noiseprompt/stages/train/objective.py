@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
+from noiseprompt.npnet import NPNetConfig
 from noiseprompt.stages.train.data import PairData
 from noiseprompt.stages.train.settings import TrainConfig
 
 Batch = dict[str, Tensor]
 """Tensors by name, batch first; the loop moves them to the device."""
+
+
+class Judged(NamedTuple):
+    """Figures of a batch, each a sum: of a network's squared errors, of nothing's, of the predictions' mean squares, and
+    of rows."""
+
+    error: float
+    nothing: float
+    power: float
+    rows: int
 
 
 class Objective(Protocol):
@@ -38,8 +49,17 @@ class Objective(Protocol):
         """A scalar with a gradient; 1.0 means nothing learned, 0.0 everything. The network is called as a module."""
         ...
 
-    def error(self, net: Any, batch: Batch) -> tuple[float, float]:
-        """(error of the network, error of nothing), summed over the batch: their ratio is what validation gives."""
+    def error(self, net: Any, batch: Batch) -> Judged:
+        """What validation adds up."""
+        ...
+
+    def saved(self, config: NPNetConfig, power: float) -> NPNetConfig:
+        """The configuration with which the network is saved.
+
+        Args:
+            config: of the network that is trained.
+            power: mean square of its predictions on the validation rows; 0 before the first validation.
+        """
         ...
 
 

@@ -8,7 +8,9 @@ as the forward process would have made it: what the denoiser was trained on, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,18 +20,28 @@ from torch import Tensor, nn
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import StartLevel
 from noiseprompt.noise.seeds import batch_noise, prompt_seed
-from noiseprompt.stages.train.coupling import best_correlated, nearest
-from noiseprompt.stages.train.data import PairData
-from noiseprompt.stages.train.objective import Batch
+from noiseprompt.npnet import NPNetConfig
+from noiseprompt.stages.train.coupling import correlated, nearest
+from noiseprompt.stages.train.data import PairData, spread
+from noiseprompt.stages.train.objective import Batch, Judged
 from noiseprompt.stages.train.settings import TrainConfig
 
 _SEEDS = (0, 2**63 - 1)
+SOME = 2048
+"""Pictures that stand for all where a figure of all is wanted."""
+
+LARGEST_SCALE = 10.0
+"""Of `picture_scale`: a network that predicts next to nothing has nothing to be scaled up."""
+
 _LEVEL = StartLevel(noise=1.0, signal=1.0)
 """At which a network's forward pass gives noise + picture."""
 
 
 class PictureObjective:
-    """MSE to the latents of the picture that a noise aims at, divided by the pictures' power: "no picture" is 1.
+    """MSE to the latents of the picture that a noise aims at, divided by the targets' power: "no picture" is 1.
+
+    A mean of pictures has less power than a picture, and so has what is learned from it; a network is saved with the
+    factor that makes up for it (`picture_scale`), so that its noise carries as much as the forward process leaves.
 
     A step's rows are pictures. With the couplings "any" and "nearest" each is aimed at itself; with "correlation" it
     stands for its prompt.
@@ -47,16 +59,17 @@ class PictureObjective:
         self.pools = pools(data.rows, np.concatenate([training, validation]))
         check_pools(config.coupling, [len(self.pools[prompt]) for prompt in np.unique(data.rows[training])])
         self.noises = config.nearest_noises if config.coupling == "nearest" else 1
-        some = data.npd.targets(training[:2048]).astype(np.float32)
-        self.power = float(np.square(some).mean())
-        if self.power == 0:
+        some = spread(training, SOME)
+        self.power = float(self._latents(some).square().mean())
+        self.baseline = float(self.batch(some[:: len(some) // 64 or 1], None)["target"].square().mean())
+        if self.power == 0 or self.baseline == 0:
             raise InputError("every picture's latents are 0", "pictures", "see `noiseprompt npd info`")
 
     def batch(self, rows: np.ndarray, step: int | None) -> Batch:
         shape = self.data.npd.latent_shape
         noise = batch_noise(self._seeds(rows, step), shape).view(len(rows), self.noises, *shape)
-        correlated = self.config.coupling == "correlation"
-        target = self._best(rows, noise[:, 0]) if correlated else self._latents(rows)
+        aims = self.config.coupling == "correlation"
+        target = self._aimed_at(rows, noise[:, 0]) if aims else self._latents(rows)
         return {"noise": noise, "target": target, "prompt_embeds": self.data.text(rows)}
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
@@ -65,13 +78,17 @@ class PictureObjective:
 
         target, embeds = batch["target"], batch["prompt_embeds"]
         noise = self._chosen(predict, batch)
-        return (predict(noise, embeds) - target).square().mean() / self.power
+        return (predict(noise, embeds) - target).square().mean() / self.baseline
 
-    def error(self, net: Any, batch: Batch) -> tuple[float, float]:
-        target = batch["target"]
-        noise = self._chosen(net.picture, batch)
-        error = (net.picture(noise, batch["prompt_embeds"]) - target).square().sum()
-        return float(error), float(target.square().sum())
+    def error(self, net: Any, batch: Batch) -> Judged:
+        target, noise = batch["target"], self._chosen(net.picture, batch)
+        predicted = net.picture(noise, batch["prompt_embeds"])
+        error, nothing = (predicted - target).square().sum(), target.square().sum()
+        return Judged(float(error), float(nothing), float(predicted.square().mean(dim=(1, 2, 3)).sum()), len(target))
+
+    def saved(self, config: NPNetConfig, power: float) -> NPNetConfig:
+        scale = math.sqrt(self.power / power) if power else 1.0
+        return replace(config, picture_scale=min(scale, LARGEST_SCALE))
 
     def _chosen(self, predict: Any, batch: Batch) -> Tensor:
         noises = batch["noise"]
@@ -86,10 +103,10 @@ class PictureObjective:
         names = [f"{when}/{self.ids[row]}/{k}" for row in rows for k in range(self.noises)]
         return [prompt_seed(seed, name, _SEEDS) for name in names]
 
-    def _best(self, rows: np.ndarray, noise: Tensor) -> Tensor:
+    def _aimed_at(self, rows: np.ndarray, noise: Tensor) -> Tensor:
         candidates = [self.pools[prompt] for prompt in self.data.rows[rows]]
-        pictures = self._latents(np.concatenate(candidates))
-        return pictures[best_correlated(noise, pictures, [len(one) for one in candidates], self.config.low_pass)]
+        pictures, counts = self._latents(np.concatenate(candidates)), [len(one) for one in candidates]
+        return correlated(noise, pictures, counts, self.config.low_pass, self.config.coupling_sharpness)
 
     def _latents(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(self.data.npd.targets(rows)).float()

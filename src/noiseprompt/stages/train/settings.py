@@ -46,9 +46,11 @@ class TrainConfig:
         tensorboard: also write TensorBoard files.
         objective: "noise" (the target noise of each pair, as in the paper) or "picture" (the latents of a picture of
             the prompt, of a data set of pictures; the architecture is then "tokens").
-        coupling: which of a prompt's pictures a noise aims at: "correlation" (the one whose low-pass latents go best
-            with those of the noise), "any" (for comparison) or "nearest" (of several noises the one whose prediction is
-            nearest to the picture).
+        coupling: which of a prompt's pictures a noise aims at: "correlation" (a mean of them, weighted by how well the
+            low-pass latents of each go with those of the noise), "any" (for comparison) or "nearest" (of several noises
+            the one whose prediction is nearest to the picture).
+        coupling_sharpness: of the coupling "correlation": 0 is the plain mean, the larger the nearer to the one picture
+            that goes best.
         low_pass: of the coupling "correlation": side of the squares of latents whose means are compared.
         nearest_noises: of the coupling "nearest": how many noises a picture is offered.
         pictures_per_prompt: the first n kept pictures of each prompt; 0 for all.
@@ -81,6 +83,7 @@ class TrainConfig:
     tensorboard: bool = False
     objective: str = setting("noise", Limits(words=OBJECTIVES))
     coupling: str = setting("correlation", Limits(words=COUPLINGS))
+    coupling_sharpness: float = setting(1.0, NOT_NEGATIVE)
     low_pass: int = setting(2, COUNT)
     nearest_noises: int = setting(4, Limits(least=2))
     pictures_per_prompt: int = setting(0, NOT_NEGATIVE)
@@ -88,7 +91,8 @@ class TrainConfig:
     least_score: float | None = None
 
     later: ClassVar[tuple[str, ...]] = (
-        "objective", "coupling", "low_pass", "nearest_noises", "pictures_per_prompt", "best_share", "least_score",
+        "objective", "coupling", "coupling_sharpness", "low_pass", "nearest_noises", "pictures_per_prompt",
+        "best_share", "least_score",
     )  # fmt: skip
     """Settings that came later: at their defaults they are no part of records, nor of the names of folders."""
 
@@ -115,7 +119,7 @@ def _check_objective(config: TrainConfig) -> None:
             came = f"objective picture with architecture {config.architecture!r}"
             raise ConfigError(came, 'architecture "tokens"', "pass --architecture tokens")
         return
-    of_pictures = ("coupling", "low_pass", "nearest_noises", "pictures_per_prompt")
+    of_pictures = ("coupling", "coupling_sharpness", "low_pass", "nearest_noises", "pictures_per_prompt")
     given = [name for name in of_pictures if getattr(config, name) != getattr(TrainConfig, name)]
     if given:
         raise ConfigError(f"{', '.join(given)} with objective {config.objective!r}", "settings of objective picture")

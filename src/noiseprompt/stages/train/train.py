@@ -22,9 +22,9 @@ from noiseprompt.core.errors import InputError, ModelMismatchError
 from noiseprompt.core.files import claim, public_name
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
-from noiseprompt.stages.train.data import PairData, cache_embeds, check_model, select_pairs
+from noiseprompt.stages.train.data import PairData, cache_embeds, check_model, select_pairs, spread
 from noiseprompt.stages.train.objective import make_objective
-from noiseprompt.stages.train.pictures import check_pools
+from noiseprompt.stages.train.pictures import SOME, check_pools
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
 from noiseprompt.stages.train.trainer import _Trainer
 
@@ -50,6 +50,7 @@ def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Itera
     if not config.init:
         network_config(config, **facts)  # a wrong size is told before anything is written
     if config.objective == "picture":
+        validation = spread(validation, SOME)
         check_pools(config.coupling, np.unique(npd.prompt_rows()[training], return_counts=True)[1].tolist())
     settings = {**recorded(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings)}
     with claim(out / "settings.json", settings, begun=("metrics.jsonl", "state.pt")):

@@ -66,7 +66,7 @@ class _Trainer:
         self.average = Average(net.state_dict(), config.ema_decay)
         self.batches = max(1, len(training) // config.batch_size)
         self.steps = self.batches * config.epochs
-        self.step, self.best = 0, -math.inf
+        self.step, self.best, self.power = 0, -math.inf, 0.0
         self._resume()
 
     def _resume(self) -> None:
@@ -79,7 +79,7 @@ class _Trainer:
             self.raw.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.load_state_dict(state["average"])
-            self.step, self.best = int(state["step"]), float(state["best"])
+            self.step, self.best, self.power = int(state["step"]), float(state["best"]), float(state.get("power", 0))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             came = f"{path} is no state of this training: {' '.join(str(error).split())[:200]}"
             raise ModelLoadError(came, "what the same command wrote", "delete it to train from the start") from error
@@ -144,19 +144,21 @@ class _Trainer:
         kept = {name: value.detach().clone() for name, value in self.raw.state_dict().items()}
         self.average.apply()
         self.raw.eval()
-        error = unchanged = 0.0
+        judged = []
         for start in range(0, len(self.validation), 64):
-            mine, nothing = self.objective.error(self.raw, self._batch(self.validation[start : start + 64], None))
-            error, unchanged = error + mine, unchanged + nothing
+            batch = self._batch(self.validation[start : start + 64], None)
+            judged.append(self.objective.error(self.raw, batch))
         self.raw.load_state_dict(kept)
-        return 1 - error / unchanged
+        error, nothing, power, rows = (sum(figures) for figures in zip(*judged, strict=True))
+        self.power = power / rows
+        return 1 - error / nothing
 
     def _batch(self, rows: np.ndarray, step: int | None) -> Batch:
         return {name: x.to(self.accelerator.device) for name, x in self.objective.batch(rows, step).items()}
 
     def _save_net(self, name: str) -> None:
         if self.accelerator.is_main_process:
-            net = build(self.raw.config)
+            net = build(self.objective.saved(self.raw.config, self.power))
             net.load_state_dict(self.average.state_dict())
             net.save_pretrained(self.out / name)
 
@@ -170,6 +172,7 @@ class _Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "best": self.best,
+            "power": self.power,
         }
         with replacing(self.out / "state.pt") as file:
             torch.save(state, file)
