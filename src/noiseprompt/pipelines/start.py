@@ -88,7 +88,7 @@ def diffusion_level(scheduler: Any, num_inference_steps: int, timesteps: dict[st
         came = f"num_inference_steps {num_inference_steps} with a {name}: {error}"
         raise InputError(came, "a number of steps that it can do", "use fewer steps") from error
     noise, signal = math.sqrt(1 - alpha), math.sqrt(alpha)
-    if scaled:
+    if scaled and signal:
         noise, signal = noise / signal, 1.0
     return StartLevel(noise / scale, signal / scale)
 
