@@ -16,7 +16,7 @@ from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
 from noiseprompt.core.types import Prompt, ScoredPair, StartLevel
 from noiseprompt.npd import Npd, NpdWriter
 from noiseprompt.npnet import NPNet
-from noiseprompt.stages.train.coupling import best_correlated, nearest
+from noiseprompt.stages.train.coupling import correlated, nearest
 from noiseprompt.stages.train.data import PairData, cache_embeds, select_pairs
 from noiseprompt.stages.train.pictures import PictureObjective, pools
 from noiseprompt.stages.train.settings import TrainConfig
@@ -60,17 +60,24 @@ def pooled(latents: np.ndarray, side: int) -> np.ndarray:
     return latents.reshape(c, h // side, side, w // side, side).mean((2, 4)).ravel()
 
 
-@pytest.mark.parametrize("side", [1, 2, 4])
-def test_a_noise_aims_at_the_best_correlated_picture_of_its_prompt(pictures: Npd, tmp_path: Path, side: int) -> None:
-    made, training, _ = objective(pictures, tmp_path, low_pass=side)
+@pytest.mark.parametrize(("side", "sharpness"), [(1, 1.0), (2, 0.0), (2, 1.0), (2, 1e6), (4, 3.0)])
+def test_a_noise_aims_at_a_weighted_mean_of_the_pictures_of_its_prompt(
+    pictures: Npd, tmp_path: Path, side: int, sharpness: float
+) -> None:
+    made, training, _ = objective(pictures, tmp_path, low_pass=side, coupling_sharpness=sharpness)
     rows = training[[3, 30, 31, 77]]
     batch = made.batch(rows, 5)
     chosen = set()
     for k, row in enumerate(rows):
         mine = [i for i, prompt in enumerate(pictures.prompts()) if prompt == pictures.prompts()[row]]
         latents = pictures.targets(mine).astype(np.float64)
-        products = [pooled(x, side) @ pooled(batch["noise"][k, 0].double().numpy(), side) for x in latents]
-        np.testing.assert_array_equal(batch["target"][k], latents[int(np.argmax(products))])
+        products = np.array([pooled(x, side) @ pooled(batch["noise"][k, 0].double().numpy(), side) for x in latents])
+        weights = np.exp(sharpness * ((products - products.mean()) / products.std() - 10))
+        if sharpness == 1e6:
+            weights = (products == products.max()).astype(float)
+        np.testing.assert_allclose(
+            batch["target"][k], np.tensordot(weights / weights.sum(), latents, 1), atol=1e-5 if sharpness < 1e6 else 0
+        )
         np.testing.assert_allclose(
             batch["prompt_embeds"][k], embedding(pictures.prompts()[row].text).astype(np.float16), atol=1e-6
         )
@@ -92,7 +99,9 @@ def test_batches_are_functions_of_row_and_step(pictures: Npd, tmp_path: Path) ->
 def test_candidates_of_different_numbers() -> None:
     noise = torch.tensor([[[[1.0]]], [[[-1.0]]]])
     candidates = torch.tensor([-1.0, 2.0, 1.0, 5.0, -3.0]).view(5, 1, 1, 1)
-    assert best_correlated(noise, candidates, [3, 2], 1).tolist() == [1, 4]
+    assert correlated(noise, candidates, [3, 2], 1, 1e6).flatten().tolist() == [2.0, -3.0]
+    torch.testing.assert_close(correlated(noise, candidates, [3, 2], 1, 0).flatten(), torch.tensor([2 / 3, 1.0]))
+    assert correlated(noise, candidates[:2], [1, 1], 1, 1.0).flatten().tolist() == [-1.0, 2.0]
     found = pools(np.array([0, 1, 0, 2, 1]), np.array([4, 0, 1, 2]))
     assert {prompt: rows.tolist() for prompt, rows in found.items()} == {0: [0, 2], 1: [1, 4]}
 
@@ -127,10 +136,13 @@ def test_explained_is_the_share_of_the_power_on_held_out_prompts(pictures: Npd, 
     assert not texts["t"] & texts["v"]
     batch = made.batch(validation, None)
     with torch.no_grad():
-        predicted = net.picture(batch["noise"][:, 0], batch["prompt_embeds"])
+        scaled = net.picture(batch["noise"][:, 0], batch["prompt_embeds"])
         level = StartLevel(noise=0.8, signal=0.6)
         carried = net(batch["noise"][:, 0], batch["prompt_embeds"], level)
-    torch.testing.assert_close(carried, 0.8 * batch["noise"][:, 0] + 0.6 * predicted)
+    torch.testing.assert_close(carried, 0.8 * batch["noise"][:, 0] + 0.6 * scaled)
+    predicted = scaled / net.config.picture_scale
+    power = float(np.square(pictures.targets(training).astype(np.float64)).mean())
+    assert float(scaled.square().mean()) == pytest.approx(power, rel=1e-3)  # as much as a picture has
     left = (predicted - batch["target"]).square().sum() / batch["target"].square().sum()
     assert records[-1].explained == pytest.approx(1 - float(left), abs=1e-5)
 
