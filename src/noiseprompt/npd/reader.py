@@ -5,6 +5,7 @@ Every candidate is stored with all its scores; what is kept for training is a vi
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -67,6 +68,11 @@ class Npd:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @property
+    def checksum(self) -> str:
+        """12 hexadecimal digits of the checksums of its shards: of every value of every pair."""
+        return hashlib.sha256("".join(shard.checksum for shard in self._shards).encode()).hexdigest()[:12]
 
     def table(self) -> pa.Table:
         """Every column but the noises."""

@@ -10,6 +10,7 @@ from typing import Any
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.files import Lock, differences, refuse_changes, replacing
+from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.types import ScoredPair
 from noiseprompt.npd.format import (
     SCHEMA_VERSION,
@@ -148,6 +149,7 @@ class NpdWriter:
         theirs = shard.settings
         names = {name: theirs[name] for name in _NAMES if name in theirs}
         self.settings = {**{key: value for key, value in self.settings.items() if key not in _NAMES}, **names}
+        self.settings = as_recorded(self.settings, theirs)
         told = {there: f"{name} (recorded as {there})" for there, name in self._called.items()}
         refuse_changes(self.folder, differences(theirs, self.settings, told=told), theirs, self.settings)
 

@@ -35,6 +35,7 @@ from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions, load
+from noiseprompt.pipelines.parts import parts_of
 from noiseprompt.pipelines.samplers import schedule_arguments
 from noiseprompt.pipelines.soundness import check_drawn
 
@@ -114,6 +115,13 @@ class Pipeline:
     def is_flow(self) -> bool:
         """Whether this is a flow-matching pipeline: levels are sigmas, the denoiser predicts eps - x_0."""
         return is_flow(self.pipe.scheduler)
+
+    def parts(self) -> dict[str, str]:
+        """Digests of what decides the pictures beside settings, as records keep them (`parts_of`)."""
+        found = parts_of(self.pipe)
+        if self.schedule is not None:
+            found["schedule"] = self.schedule
+        return found if self.long_prompts == "truncate" else {**found, "long_prompts": self.long_prompts}
 
     def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
         """Refuse re-denoise where there is no guidance gap: the same scale twice, or a pipeline without guidance.

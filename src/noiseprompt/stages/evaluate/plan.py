@@ -7,17 +7,19 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.config import fingerprint, to_dict
+from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.parts import PARTS
 from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, setting
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.seeds import PAPER_SEEDS, prompt_seed
-from noiseprompt.pipelines.loading import weights_digest
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.results.summary import BASELINE
+from noiseprompt.scorers.parts import parts_of
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -194,4 +196,5 @@ def run_settings(
         "prompts": {"count": len(prompts), "fingerprint": fingerprint({"prompts": [asdict(p) for p in prompts]})},
         "scorers": [scorer.name for scorer in scorers],
         "config": {**{k: v for k, v in to_dict(config).items() if k not in JUDGING}, **resolved},
+        PARTS: {**pipeline.parts(), **parts_of(scorers)},
     }

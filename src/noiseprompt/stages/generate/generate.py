@@ -17,6 +17,7 @@ from noiseprompt.core.config import to_dict
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.ranges import COUNT, setting
 from noiseprompt.core.ranges import check as check_ranges
@@ -188,6 +189,7 @@ def _record(
     return {
         "model": pipeline.name,
         "changes": pipeline.changes,
+        PARTS: pipeline.parts(),
         "family": family.name,
         "scheduler": type(pipeline.pipe.scheduler).__name__,
         "prompts": [prompt.text for prompt in prompts],

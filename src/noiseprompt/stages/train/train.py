@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.config import fingerprint, to_dict
+from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.files import claim, public_name
+from noiseprompt.core.parts import PARTS
 from noiseprompt.npd import Npd
+from noiseprompt.npnet import NPNet
 from noiseprompt.stages.train.data import PairData, cache_embeds, check_model, select_pairs
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
 from noiseprompt.stages.train.trainer import _Trainer
@@ -40,7 +43,9 @@ def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Itera
     facts = _facts(npd, pipeline)
     if not config.init:
         network_config(config, **facts)  # a wrong size is told before anything is written
-    settings = {**to_dict(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings)}
+    begun = {"init": weights_digest(NPNet.from_pretrained(config.init))} if config.init else {}
+    parts = {PARTS: {"npd": npd.checksum, **begun}}
+    settings = {**to_dict(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings), **parts}
     with claim(out / "settings.json", settings, begun=("metrics.jsonl", "state.pt")):
         embeds, rows = cache_embeds(npd, pipeline, out / "embeds.npy")
         yield from _Trainer(PairData(npd, embeds, rows), pipeline, facts, config, out, training, validation).run()
