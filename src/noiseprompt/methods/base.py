@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import Limits, check, setting
+from noiseprompt.core.ranges import Limits, check, check_value, setting
 from noiseprompt.core.specs import option_types, spec_options, split_spec
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.table import METHODS
@@ -179,7 +179,11 @@ class MethodSpec:
         Raises:
             InputError: an option out of its range.
         """
-        return METHODS.get(self.name)(**self.options)
+        method = METHODS.get(self.name)
+        kinds = option_types(method) or {}
+        for name, value in self.options.items():  # also of a method that does not hold its own
+            check_value(f"{self.name}:{name}", kinds.get(name, Any), value)
+        return method(**self.options)
 
 
 def make_noise(

@@ -87,10 +87,14 @@ def check_noise(latents: torch.Tensor, label: str) -> None:
     """Refuse latents that cannot start a diffusion.
 
     Raises:
+        InputError: no tensor of floating point numbers.
         NoiseError: values that are not finite.
     """
     import torch
 
+    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
+        came = f"{latents.dtype}" if isinstance(latents, torch.Tensor) else f"a {type(latents).__name__}"
+        raise InputError(f"{label}: {came}", "a torch tensor (B, C, H, W) of floating point numbers")
     if not bool(torch.isfinite(latents).all()):
         bad = int((~torch.isfinite(latents)).sum())
         raise NoiseError(

@@ -92,7 +92,14 @@ def check(loaded: Loaded, embeds: TextEmbeds, latents: torch.Tensor, size: Size)
 
     Raises:
         ShapeError: they do not.
+        InputError: they are no latents, or the embeds are none.
     """
+    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
+        raise InputError(
+            f"latents: a {type(latents).__name__}", "a torch tensor (B, C, H, W) of floating point numbers"
+        )
+    if not isinstance(embeds, TextEmbeds):
+        raise InputError(f"embeds: a {type(embeds).__name__}", "TextEmbeds, what Pipeline.encode gives")
     came = f"latents {tuple(latents.shape)}"
     if latents.ndim != 4 or len(latents) != len(embeds):
         raise ShapeError(came, f"({len(embeds)}, C, H, W), one row a prompt")

@@ -13,7 +13,7 @@ import torch
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
-from noiseprompt.pipelines.soundness import check_components, check_finite, complete
+from noiseprompt.pipelines.soundness import check_components, check_configs, check_finite, complete
 from noiseprompt.shapes import world
 
 FIX = (
@@ -60,6 +60,8 @@ def load_diffusers(
     from diffusers import DiffusionPipeline
 
     folder = resolve(model)
+    if isinstance(folder, Path):
+        check_configs(folder)
     try:
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
         check_class(str(config.get("_class_name")))  # before gigabytes are read

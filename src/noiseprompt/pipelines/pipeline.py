@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import calls
@@ -37,7 +38,7 @@ from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions, load
 from noiseprompt.pipelines.parts import parts_of
 from noiseprompt.pipelines.samplers import schedule_arguments
-from noiseprompt.pipelines.soundness import check_drawn
+from noiseprompt.pipelines.soundness import check_drawn, check_embeds
 
 
 class Pipeline:
@@ -163,15 +164,19 @@ class Pipeline:
         """Encode prompts and as many empty ones.
 
         Raises:
-            InputError: no texts, or one str in place of a sequence.
+            InputError: no texts, one str in place of a sequence, or a text with NUL or half a character.
+            NoiseError: embeddings that are not finite.
         """
-        if isinstance(texts, str) or not texts:
-            raise InputError(f"texts {texts!r}", "a list with at least one text")
+        if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
+            raise InputError(f"texts {texts!r:.60}", "a list with at least one text")
+        for text in texts:
+            check_text(text, "a prompt")
         embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
         if self.long_prompts == "average":
             encode = partial(self.family.encode, self.pipe)
             seen = average_chunks(self.text_limits, encode, texts, embeds.prompt_embeds)
             embeds = replace(embeds, prompt_embeds=seen)
+        check_embeds(embeds)
         return embeds
 
     @property
