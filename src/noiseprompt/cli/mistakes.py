@@ -84,8 +84,17 @@ def _of_option(parser: Any, known: dict[str, Any], name: str, value: str | None)
         read_option(parser, name, value)
     except InputError as error:
         own = error.came.strip('"') != value  # more than the value alone
-        return [(f"--{name} {error.came if own else repr(value)}", error.expected)]
+        return [(f"--{name} {error.came if own else _shown(value)}", error.expected)]
     return []
+
+
+def _shown(word: str) -> str:
+    """Numbers as they are, other words in quotes."""
+    try:
+        float(word.replace(".inf", "inf").replace(".nan", "nan"))
+    except ValueError:
+        return repr(word)
+    return word
 
 
 def _pairs(parser: Any, words: Sequence[str]) -> Iterator[tuple[str, str | None]]:

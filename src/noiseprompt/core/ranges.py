@@ -194,8 +194,8 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
         return f"a mapping of {', '.join(field.name for field in dataclasses.fields(kind))}"
     if isinstance(value, str | Path) and (bad := unwritable(str(value))):
         return f"a text without {bad}"
-    words = {int: limits.told("a whole number"), bool: "true or false", str: "a text"}
-    return words.get(kind, "another value")
+    words = {int: limits.told("a whole number"), bool: "true or false", str: "a text", Path: "a path"}
+    return words.get(kind, f"an object of {kind.__name__}" if isinstance(kind, type) else "another value")
 
 
 def _number(value: float) -> str:

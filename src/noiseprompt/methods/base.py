@@ -134,6 +134,7 @@ class MethodSpec:
             InputError: an option the method does not have (the message lists those it has), or a value that does not
                 convert or is out of its range.
         """
+        check_value("a method", str, text)
         name, parts = split_spec(text)
         method = METHODS.get(name)
         for part, key, _ in parts:
@@ -180,7 +181,11 @@ class MethodSpec:
             InputError: an option out of its range.
         """
         method = METHODS.get(self.name)
-        kinds = option_types(method) or {}
+        kinds = option_types(method)
+        kinds = dict.fromkeys(self.options, Any) if kinds is None else kinds
+        if unknown := sorted(set(self.options) - set(kinds)):
+            expected = f"some of {', '.join(kinds)}" if kinds else "no options"
+            raise InputError(f"option {', '.join(unknown)} of method {self.name!r}", expected)
         for name, value in self.options.items():  # also of a method that does not hold its own
             check_value(f"{self.name}:{name}", kinds.get(name, Any), value)
         return method(**self.options)

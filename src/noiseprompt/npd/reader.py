@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
+from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import digest, present_shards, read_shard, shard_path
@@ -33,6 +34,7 @@ class Npd:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        check_value("folder", str | Path, folder)
         self.folder = Path(folder)
         numbers = present_shards(self.folder)
         _warn_missing(self.folder, numbers)

@@ -11,6 +11,7 @@ from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.files import Lock, differences, refuse_changes, replacing
 from noiseprompt.core.parts import as_recorded
+from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.types import ScoredPair
 from noiseprompt.npd.format import (
     SCHEMA_VERSION,
@@ -60,6 +61,8 @@ class NpdWriter:
     ) -> None:
         if shard_size < 1:
             raise InputError(f"shard_size {shard_size}", "at least 1")
+        check_value("folder", str | Path, folder)
+        check_value("latent_shape", tuple[int, ...], latent_shape, COUNT)
         self.folder = Path(folder)
         self.latent_shape = tuple(latent_shape)
         self.shard_size = shard_size

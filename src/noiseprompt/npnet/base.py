@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from noiseprompt.core.config import from_dict, to_dict
+from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.ranges import Limits, check, setting
+from noiseprompt.core.ranges import Limits, check, check_value, setting
 from noiseprompt.core.weights import load_network
 from noiseprompt.npnet import disk
 from noiseprompt.npnet.table import NETWORKS
@@ -110,7 +111,11 @@ class NPNet(nn.Module):
 
         Raises:
             ShapeError: shapes the network was not made for.
+            InputError: no tensors of floating point numbers.
         """
+        for name, value in (("noise", noise), ("prompt embeddings", prompt_embeds)):
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                raise InputError(f"{name}: a {type(value).__name__}", "a tensor of floating point numbers")
         if noise.ndim != 4 or prompt_embeds.ndim != 3 or len(noise) != len(prompt_embeds):
             raise ShapeError(
                 f"noise of shape {tuple(noise.shape)} with prompt embeddings of shape {tuple(prompt_embeds.shape)}",
@@ -189,6 +194,7 @@ class NPNet(nn.Module):
         Raises:
             ModelLoadError: nothing there, or not a saved NPNet.
         """
+        check_value("an NPNet", str | Path, source)
         folder = Path(source) if Path(source).exists() else disk.download(str(source), revision)
         try:
             config = from_dict(NPNetConfig, disk.read_settings(folder))
@@ -200,7 +206,7 @@ class NPNet(nn.Module):
             raise ModelLoadError(
                 f"{folder} holds a {type(net).__name__}", f"a {cls.__name__}", "use NPNet.from_pretrained"
             )
-        return net.to(device=device, dtype=dtype).eval()
+        return net.to(device=resolve_device(str(device)), dtype=dtype).eval()
 
     def push_to_hub(
         self,

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.noise.seeds import check_noise
@@ -52,9 +53,13 @@ class Pipeline:
 
     Raises:
         ModelLoadError: a pipeline class that cannot work.
+        InputError: no pipeline.
     """
 
     def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = (), family: Family | None = None) -> None:
+        if not hasattr(pipe, "config"):
+            came = f"a pipeline that is {pipe!r:.60}"
+            raise InputError(came, "one of diffusers that is loaded", "a folder or hub id is for Pipeline.load")
         self.pipe = pipe
         self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
         self.family = family or find_family(pipe, (*companions, self.name))
@@ -80,6 +85,8 @@ class Pipeline:
             InputError: an unknown option, dtype or device, or a value that an option does not take.
             ModelLoadError: nothing loadable there, or a pipeline that cannot work.
         """
+        check_value("model", str | Path, model)
+        check_value("options", ModelOptions | None, options)
         options = (options or ModelOptions(device="cpu")).but(**changes)
         pipe, family = load(model, options)
         self = cls(pipe, name=str(model), family=family)
@@ -142,7 +149,10 @@ class Pipeline:
 
         Raises:
             ShapeError: a size the pipeline cannot draw.
+            ConfigError: a size that is no whole number.
         """
+        for name, size in (("height", height), ("width", width)):
+            check_value(name, int | None, size)
         return self.family.latent_shape(self.pipe, height, width)
 
     def levels(

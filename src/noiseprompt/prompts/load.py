@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_of, noun, read_rows, seed_of
@@ -65,6 +66,7 @@ def load_prompts(
         UnknownNameError: no such split of the world.
         MissingDependencyError: a parquet file without pyarrow.
     """
+    check_value("limit", int | None, limit)
     if limit is not None and limit < 1:
         raise PromptError(f"limit {limit}", "a number of prompts above 0")
     found = _find(str(source), column, model)

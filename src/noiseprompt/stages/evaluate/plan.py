@@ -11,7 +11,7 @@ from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
-from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, setting
+from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
@@ -19,12 +19,12 @@ from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.seeds import PAPER_SEEDS, prompt_seed
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.results.summary import BASELINE
+from noiseprompt.scorers.base import Scorer
 from noiseprompt.scorers.parts import parts_of
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
-    from noiseprompt.scorers.base import Scorer
 
 SMALL = 128
 """Edge in pixels up to which every image is saved by default: a few kilobytes each."""
@@ -103,6 +103,10 @@ def check(
         InputError: nothing to evaluate, a method twice, or no baseline.
         ConfigError: more seeds than their range holds.
     """
+    check_value("prompts", list[Prompt], prompts)
+    check_value("scorers", list[Scorer], scorers)
+    check_value("methods", list[MethodSpec], methods)
+    check_value("config", EvaluateConfig, config)
     if not prompts or not scorers:
         raise InputError(f"{len(prompts)} prompts and {len(scorers)} scorers", "at least one of each")
     labels = [spec.label for spec in methods]

@@ -72,6 +72,7 @@ def winning_noise(
         NoiseWarning: the result is not like unit Gaussian noise.
     """
     check_value("strength", float, strength, STRENGTH)
+    check_value("npnet", torch.nn.Module, npnet)
     pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
     embeds = _embeds(pipeline, prompt, prompt_embeds, num_images_per_prompt, long_prompts)
     shape = pipeline.latent_shape(height, width)

@@ -18,6 +18,7 @@ from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.files import claim, public_name
 from noiseprompt.core.parts import PARTS
+from noiseprompt.core.ranges import check_value
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
 from noiseprompt.stages.train.data import PairData, cache_embeds, check_model, select_pairs
@@ -39,6 +40,7 @@ def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Itera
         DivergedError: a loss is not finite; `best` and `last` are those before.
         NoisepromptError: nothing was learned.
     """
+    check_value("npd", Npd, npd)
     training, validation = select_pairs(npd, config.pair_filter, config.validation_share, config.max_pairs)
     facts = _facts(npd, pipeline)
     if not config.init:
