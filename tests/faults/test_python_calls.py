@@ -96,6 +96,16 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "latents of another size": (lambda: pipe().sample(embeds(), NOISE, height=128, width=128), "latents (1, 4, 8, 8)"),
     "latents of no size": (lambda: pipe().sample(embeds(), torch.zeros(1, 4, 0, 0)), "0 x 0"),
     "more latents than prompts": (lambda: pipe().sample(embeds(), torch.zeros(2, *SHAPE)), "one row a prompt"),
+    "a generator that is a seed": (lambda: pipe().sample(embeds(), NOISE, generator=3), "generator 3"),  # type: ignore[arg-type]
+    "drawn: with one of diffusers": (
+        lambda: generate(pipe().pipe, ONE, [0], STANDARD, GenerateConfig(), OUT),
+        "pipeline: a StableDiffusionPipeline",
+    ),
+    "compared: with none": (
+        lambda: evaluate(anything, ONE, [FakeScorer()], STANDARD, EvaluateConfig(), OUT),
+        "pipeline: nothing",
+    ),
+    "compared: a scorer twice": (lambda: compared(scorers=[FakeScorer(), FakeScorer()]), "each scorer once"),
     "a winning network": (lambda: winning_noise(pipe(), anything, "a cat"), "npnet null"),
     "a seed of half": (lambda: initial_noise(1.5, SHAPE), "seed 1.5"),  # type: ignore[arg-type]
     "a seed in words": (lambda: initial_noise("1", SHAPE), "seed 1"),  # type: ignore[arg-type]
@@ -131,7 +141,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "collected: a mapping": (lambda: collected(config={}), "config {}"),
     "collected: nowhere": (lambda: collected(out=None), "out null"),
     "trained: a path": (lambda: train("npd", pipe(), TrainConfig(), OUT), "npd 'npd'"),  # type: ignore[arg-type]
-    "images that are none": (lambda: ShapesChecker().score(anything, ONE), "images: a NoneType"),
+    "images that are none": (lambda: ShapesChecker().score(anything, ONE), "images: nothing"),
     "images of a list": (lambda: ShapesChecker().score(IMAGES.tolist(), ONE), "images: a list"),
     "prompts of images": (lambda: ShapesChecker().score(IMAGES, ["a cat"]), "prompts ['a cat']"),  # type: ignore[list-item]
     "a scorer without a name": (lambda: register_scorer(anything, FakeScorer), "the name of a scorer null"),
@@ -141,10 +151,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a data set to write": (lambda: NpdWriter(anything, {}, SHAPE), "folder null"),
     "a shape to write": (lambda: NpdWriter(OUT, {}, (4, -4, 4)), "latent_shape [4, -4, 4]"),
     "a network nowhere": (lambda: NPNet.from_pretrained(anything), "an NPNet null"),
-    "noise that is none": (lambda: NET(anything, TEXT), "noise: a NoneType"),
+    "noise that is none": (lambda: NET(anything, TEXT), "noise: nothing"),
     "noise of numpy": (lambda: NET(NOISE.numpy(), TEXT), "noise: a ndarray"),
     "noise of whole numbers": (lambda: NET(NOISE.long(), TEXT), "noise: a Tensor"),
-    "text that is none": (lambda: NET(NOISE, anything), "prompt embeddings: a NoneType"),
+    "text that is none": (lambda: NET(NOISE, anything), "prompt embeddings: nothing"),
     "a width in words": (lambda: NPNetConfig(width="2"), "width '2'"),  # type: ignore[arg-type]
     "a branch that is a text": (lambda: NPNetConfig(without="text"), "without 'text'"),  # type: ignore[arg-type]
     "a limit in words": (lambda: load_prompts("shapes:test", limit="3"), "limit '3'"),  # type: ignore[arg-type]

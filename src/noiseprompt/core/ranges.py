@@ -122,6 +122,12 @@ def misfit(annotation: Any, value: Any, limits: Limits = ANY) -> str:
     return "" if _fits(annotation, value, limits) else _wanted(annotation, value, limits)
 
 
+def kind_of(value: Any) -> str:
+    """The kind of a value in a word or two, for what cannot be shown itself: "nothing", "a list", "an ndarray"."""
+    name = type(value).__name__
+    return "nothing" if value is None else f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
+
+
 def shown(value: Any) -> str:
     """A value as a file of settings has it, at most 60 letters."""
     if value is None or isinstance(value, bool):

@@ -7,7 +7,8 @@ import unicodedata
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from noiseprompt.core.ranges import COUNT, check, check_value, setting
+from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.ranges import COUNT, check, check_value, kind_of, setting
 from noiseprompt.core.texts import check_text
 
 if TYPE_CHECKING:
@@ -117,6 +118,17 @@ class Redenoising:
             invert_guidance_scale=family.invert_guidance_scale,
             steps=family.collection_steps,
         )
+
+
+def check_pipeline(pipeline: Any) -> None:
+    """Refuse what is no `noiseprompt.Pipeline`, such as one of diffusers.
+
+    Raises:
+        ConfigError: it has none of its methods.
+    """
+    if not hasattr(pipeline, "latent_shape") or not hasattr(pipeline, "encode"):
+        fix = "wrap one of diffusers: noiseprompt.Pipeline(pipe)"
+        raise ConfigError(f"pipeline: {kind_of(pipeline)}", "a noiseprompt.Pipeline", fix)
 
 
 def _filled(record: T, **defaults: Any) -> T:

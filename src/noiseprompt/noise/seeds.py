@@ -12,7 +12,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING
 
 from noiseprompt.core.errors import InputError, NoiseError
-from noiseprompt.core.ranges import COUNT, check_value
+from noiseprompt.core.ranges import COUNT, check_value, kind_of
 
 if TYPE_CHECKING:
     import torch
@@ -103,7 +103,7 @@ def check_noise(latents: torch.Tensor, label: str) -> None:
     import torch
 
     if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
-        came = f"{latents.dtype}" if isinstance(latents, torch.Tensor) else f"a {type(latents).__name__}"
+        came = f"{latents.dtype}" if isinstance(latents, torch.Tensor) else kind_of(latents)
         raise InputError(f"{label}: {came}", "a torch tensor (B, C, H, W) of floating point numbers")
     if not bool(torch.isfinite(latents).all()):
         bad = int((~torch.isfinite(latents)).sum())

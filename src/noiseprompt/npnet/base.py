@@ -22,7 +22,7 @@ from noiseprompt.core.config import from_dict, to_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.ranges import Limits, check, check_value, setting
+from noiseprompt.core.ranges import Limits, check, check_value, kind_of, setting
 from noiseprompt.core.weights import load_network
 from noiseprompt.npnet import disk
 from noiseprompt.npnet.table import NETWORKS
@@ -115,7 +115,7 @@ class NPNet(nn.Module):
         """
         for name, value in (("noise", noise), ("prompt embeddings", prompt_embeds)):
             if not isinstance(value, Tensor) or not value.is_floating_point():
-                raise InputError(f"{name}: a {type(value).__name__}", "a tensor of floating point numbers")
+                raise InputError(f"{name}: {kind_of(value)}", "a tensor of floating point numbers")
         if noise.ndim != 4 or prompt_embeds.ndim != 3 or len(noise) != len(prompt_embeds):
             raise ShapeError(
                 f"noise of shape {tuple(noise.shape)} with prompt embeddings of shape {tuple(prompt_embeds.shape)}",

@@ -10,7 +10,7 @@ import torch
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
-from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranges import check_value, kind_of
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
@@ -96,11 +96,9 @@ def check(loaded: Loaded, embeds: TextEmbeds, latents: torch.Tensor, size: Size)
         InputError: they are no latents, or the embeds are none.
     """
     if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
-        raise InputError(
-            f"latents: a {type(latents).__name__}", "a torch tensor (B, C, H, W) of floating point numbers"
-        )
+        raise InputError(f"latents: {kind_of(latents)}", "a torch tensor (B, C, H, W) of floating point numbers")
     if not isinstance(embeds, TextEmbeds):
-        raise InputError(f"embeds: a {type(embeds).__name__}", "TextEmbeds, what Pipeline.encode gives")
+        raise InputError(f"embeds: {kind_of(embeds)}", "TextEmbeds, what Pipeline.encode gives")
     came = f"latents {tuple(latents.shape)}"
     if latents.ndim != 4 or len(latents) != len(embeds):
         raise ShapeError(came, f"({len(embeds)}, C, H, W), one row a prompt")

@@ -238,6 +238,7 @@ class Pipeline:
             NoiseError: latents or pictures that are not finite.
         """
         check_noise(latents, "the latents to sample from")
+        check_value("generator", torch.Generator | list[torch.Generator] | None, generator)
         how = Sampling(guidance_scale, num_inference_steps, height, width).resolve(self.family)
         own = self.pipe.scheduler
         if after_first_step and not self.can_share_first_step:

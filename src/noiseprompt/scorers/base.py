@@ -11,7 +11,7 @@ import numpy as np
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
-from noiseprompt.core.ranges import Limits, check_value
+from noiseprompt.core.ranges import Limits, check_value, kind_of
 from noiseprompt.core.specs import make, split_spec
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.table import SCORERS
@@ -169,7 +169,7 @@ def check_images(images: np.ndarray, prompts: Sequence[Prompt], size: int | None
         InputError: the values are not uint8.
     """
     if not isinstance(images, np.ndarray):
-        raise InputError(f"images: a {type(images).__name__}", "a numpy array uint8 (N, H, W, 3)")
+        raise InputError(f"images: {kind_of(images)}", "a numpy array uint8 (N, H, W, 3)")
     check_value("prompts", list[Prompt], prompts)
     edge = ("H", "W") if size is None else (size, size)
     if images.ndim != 4 or images.shape[-1] != 3 or (size is not None and images.shape[1:3] != (size, size)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.ranges import check_value
-from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npd import NpdWriter
@@ -78,6 +78,7 @@ def collect(
         StoreLockedError: another process collects into `out`.
         StoreError: the disk is full or a shard is damaged.
     """
+    check_pipeline(pipeline)
     check_value("scorers", list[Scorer], scorers)
     check_value("config", CollectConfig, config)
     check_value("out", str | Path, out)

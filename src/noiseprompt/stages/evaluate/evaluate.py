@@ -31,7 +31,7 @@ from noiseprompt.core.errors import NoiseError, NoisepromptError
 from noiseprompt.core.files import Lock, append, replace, withdrawn
 from noiseprompt.core.json_lines import mend
 from noiseprompt.core.ranges import check_value
-from noiseprompt.core.types import EvalResult, Prompt, Sampling
+from noiseprompt.core.types import EvalResult, Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.noise.guard import Guard
@@ -131,6 +131,7 @@ def evaluate(
         StoreLockedError: another process evaluates into `out`.
         NoiseError: a method gave noise, or a scorer a score, that is not finite.
     """
+    check_pipeline(pipeline)
     check_value("out", str | Path, out)
     out = Path(out)
     check(prompts, scorers, methods, config)

@@ -100,7 +100,7 @@ def check(
     """Refuse what cannot be evaluated, before anything is drawn.
 
     Raises:
-        InputError: nothing to evaluate, a method twice, or no baseline.
+        InputError: nothing to evaluate, a scorer or method twice, or no baseline.
         ConfigError: more seeds than their range holds.
     """
     check_value("prompts", list[Prompt], prompts)
@@ -109,6 +109,9 @@ def check(
     check_value("config", EvaluateConfig, config)
     if not prompts or not scorers:
         raise InputError(f"{len(prompts)} prompts and {len(scorers)} scorers", "at least one of each")
+    names = [scorer.name for scorer in scorers]
+    if len(set(names)) < len(names):
+        raise InputError(f"scorers {', '.join(names)}", "each scorer once")
     labels = [spec.label for spec in methods]
     if BASELINE not in labels or len(set(labels)) < len(labels):
         raise InputError(

@@ -21,7 +21,7 @@ from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.ranges import COUNT, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
-from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
@@ -147,6 +147,7 @@ def generate(
     Warns:
         NoiseWarning: a method's noise is not like unit Gaussian noise.
     """
+    check_pipeline(pipeline)
     check_value("config", GenerateConfig, config)
     check_value("out", str | Path, out)
     out = Path(out)
