@@ -85,6 +85,8 @@ def read_options(
 def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> Any:
     if isinstance(value, str) and (bad := unwritable(value)):
         raise InputError(_shown(value), f"a text without {bad}")
+    if value == "" and Path in (annotation, *typing.get_args(annotation)):
+        raise InputError('""', "a path")  # it would be the folder one is in
     typed = _typed(parser, key, annotation, value)
     if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
         raise InputError("[]", "at least one")
