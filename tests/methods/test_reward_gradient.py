@@ -71,7 +71,7 @@ def test_the_norm_penalty_is_the_density_of_chi() -> None:
 def _ascended(made: Pipeline, options: str) -> torch.Tensor:
     method = MethodSpec.parse(f"reward_gradient:scorer=brightness,{options}").build()
     method.prepare(made, SAMPLING)
-    assert method.describe() == {"scorer": "brightness"}
+    assert method.describe()["scorer"] == "brightness"
     return method.perturb(made, made.encode(TEXTS), NOISE)
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError
 from noiseprompt.pipelines import Pipeline, loading
-from noiseprompt.pipelines.loading import weights_digest
 from tests import tiny
 from tests.pipelines.tiny_pair import PROMPTS, noise
 

@@ -34,8 +34,11 @@ def test_json_of_texts_and_of_objects(tmp_path):
     path = tmp_path / "p.json"
     path.write_text(json.dumps(["a cat", " a dog ", ""]))
     assert texts(path) == ["a cat", "a dog"]
-    path.write_text(json.dumps([{"prompt": "a cat", "kind": "animal", "seed": 3}, {"prompt": None}, {"text": "no"}]))
+    path.write_text(json.dumps([{"prompt": "a cat", "kind": "animal", "seed": 3}, {"prompt": None}]))
     assert load_prompts(str(path)).prompts == (Prompt("a cat", "animal", 3),)
+    path.write_text(json.dumps([{"prompt": "a cat"}, {"text": "lost"}]))
+    with pytest.raises(PromptError, match=r"entry 2 of .* has text and no 'prompt'"):
+        load_prompts(str(path))
 
 
 def test_jsonl_keeps_line_separators_inside_texts(tmp_path):
@@ -75,8 +78,8 @@ def test_wrong_encoding_names_the_offset(tmp_path):
         ("p.jsonl", '"a"\n{', "line 2"),
         ("p.jsonl", '{"prompt": "a", "seed": "x"}', "seed 'x'"),
         ("p.jsonl", '{"prompt": "a", "seed": 1.5}', r"seed 1\.5"),
-        ("p.jsonl", '"b"\n{"prompt": "a", "seed": Infinity}', r"entry 2 of .*p\.jsonl has the seed inf"),
-        ("p.json", '[{"prompt": "a", "seed": -1e999}]', r"entry 1 of .*p\.json has the seed -inf"),
+        ("p.jsonl", '"b"\n{"prompt": "a", "seed": Infinity}', r"line 2 of .*p\.jsonl is not JSON: Infinity"),
+        ("p.json", '[{"prompt": "a", "seed": -1e999}]', r"p\.json is not JSON: -1e999 is too large"),
         (
             "p.csv",
             "prompt,seed\na,1\nb,9223372036854775808\n",

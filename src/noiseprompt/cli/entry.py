@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from noiseprompt.cli.mistakes import refuse_words
 from noiseprompt.cli.options import OptionsFile, add_record, option_types, register_records, spelled_words, wanted
 from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
@@ -108,8 +109,16 @@ def run_command(parser: Any, arguments: list[str]) -> int:
         command, level, key = command[name], level[name], name
     options = {name: value for name, value in level.as_dict().items() if name not in ("config", "__path__")}
     options.pop("print_config", None)
+    mistakes = []
     for parameter, cls in records(command).items():
-        options[parameter] = cls(**{field.name: options.pop(field.name) for field in dataclasses.fields(cls)})
+        try:
+            options[parameter] = cls(**{field.name: options.pop(field.name) for field in dataclasses.fields(cls)})
+        except InputError as error:
+            mistakes.append(error)
+    if len(mistakes) > 1:
+        raise InputError("; ".join(str(error).rstrip(".") for error in mistakes))
+    if mistakes:
+        raise mistakes[0]
     return int(resolve(command.function)(**options) or 0)
 
 
@@ -164,6 +173,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         with _own_warnings_only():
             command = _named(words)
             if command is not None:
+                _refuse_mistakes(command, words)
                 words = spelled_words(words, option_types(option_parser(command)))
             return run_command(build_parser(words), words)
     except (NoisepromptError, argparse.ArgumentError) as error:
@@ -171,6 +181,11 @@ def run(arguments: list[str], debug: bool = False) -> int:
             traceback.print_exception(error)
         say(f"error: {error if isinstance(error, NoisepromptError) else _in_one_line(str(error), words)}")
         return 2
+
+
+def _refuse_mistakes(command: Command, words: list[str]) -> None:
+    names = 2 if isinstance(COMMANDS[words[0]], dict) else 1
+    refuse_words(option_parser(command), words[names:], command.positional, " ".join(words[:names]))
 
 
 @contextmanager

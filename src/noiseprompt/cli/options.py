@@ -25,6 +25,7 @@ from noiseprompt.core.config import parse_yaml, read_yaml
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.ranges import ANY, limits_of, misfit
 from noiseprompt.core.specs import split_specs
+from noiseprompt.core.texts import unwritable
 
 _RENAMED = {
     "sampling_steps": "num_inference_steps (what had that name, the grid of re-denoise, is redenoise_steps)",
@@ -73,17 +74,56 @@ def read_options(
             mistakes.append(f"{where}no option {key}" + (f" (did you mean {close[0]}?)" if close else ""))
         elif value is not None or type(None) in typing.get_args(known[key]):
             try:
-                typed = _typed(parser, key, known[key], value)
-                if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
-                    raise InputError("[]", "at least one")
-                if expected := misfit(known[key], typed, limits[key]):
-                    raise InputError(_shown(value), expected)
-                given[key] = typed
+                given[key] = _held(parser, key, known[key], value, limits[key])
             except InputError as error:
                 mistakes.append(f"{where}{key}: {error.came} (expected {error.expected})")
         elif parser.get_default(key) is not None:
             mistakes.append(f"{where}{key}: nothing (expected {wanted(known[key])})")
     return given, mistakes
+
+
+def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> Any:
+    if isinstance(value, str) and (bad := unwritable(value)):
+        raise InputError(_shown(value), f"a text without {bad}")
+    if value == "" and Path in (annotation, *typing.get_args(annotation)):
+        raise InputError('""', "a path")  # it would be the folder one is in
+    typed = _typed(parser, key, annotation, value)
+    if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
+        raise InputError("[]", "at least one")
+    if expected := misfit(annotation, typed, limits):
+        raise InputError(_shown(value), expected)
+    return typed
+
+
+def read_option(parser: Any, key: str, word: str) -> Any:
+    """The value of one option as a word of the command line.
+
+    Raises:
+        InputError: with the value and what was expected.
+    """
+    annotation = option_types(parser)[key]
+    limits = next(getattr(action, "limits", ANY) for action in parser._actions if action.dest == key)
+    value = {"true": True, "false": False}.get(word.lower(), word) if annotation is bool else word
+    return _held(parser, key, annotation, value, limits)
+
+
+def read_config(parser: Any, source: str) -> tuple[set[str], list[str]]:
+    """The options that a `--config` names, and a text for each mistake in it.
+
+    Args:
+        source: the path of a file, or YAML itself.
+    """
+    try:
+        name, data = _config(source)
+    except InputError as error:
+        return set(), [f"{error.came}{f' (expected {error.expected})' if error.expected else ''}"]
+    return set(map(str, data)), [f"{name}: {text}" for text in read_options(parser, data)[1]]
+
+
+def _config(source: str) -> tuple[str | Path, dict[str, Any]]:
+    inline = any(mark in source for mark in ("{", ": ", "\n"))
+    name = "--config" if inline else Path(source)
+    return name, parse_yaml(source, name) if inline else read_yaml(Path(source))
 
 
 def renamed(key: str, known: Container[str]) -> str:
@@ -281,9 +321,7 @@ class OptionsFile(ActionConfigFile):
     """`--config FILE` (or YAML itself): read strictly, all mistakes told at once, then applied by the parser."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        inline = any(mark in values for mark in ("{", ": ", "\n"))
-        name = "--config" if inline else Path(values)
-        data = parse_yaml(values, name) if inline else read_yaml(Path(values))
+        name, data = _config(values)
         given, mistakes = read_options(parser, data)
         refuse(name, mistakes)
         known = option_types(parser)

@@ -18,6 +18,7 @@ from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.tables import table
 from noiseprompt.core.texts import in_csv, in_markdown
 from noiseprompt.core.types import Prompt
+from noiseprompt.prompts.files import csv_rows, decode
 from noiseprompt.shapes.world import SCORERS
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
@@ -94,28 +95,22 @@ def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:
 def _read(path: Path) -> str:
     if path.suffix.lower() not in (".txt", ".csv"):
         raise PromptError(f"{path} has the suffix {path.suffix!r}", ".txt or .csv", "convert the file")
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise PromptError(f"cannot read {path}: {error.strerror}", "a file of prompts", "check the path") from error
-    except UnicodeDecodeError as error:
-        raise PromptError(f"{path} is not UTF-8", "a UTF-8 file", "save it again as UTF-8") from error
+    return decode(path)
 
 
 def _rows(text: str, path: Path) -> dict[str, str]:
     """File name -> prompt."""
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = list(reader.fieldnames or ())
+    columns = next(csv.reader(io.StringIO(text, newline="")), [])
     wanted = next((name for name in TEXT_COLUMNS if name in columns), None)
     if "file" not in columns or wanted is None:
         raise PromptError(f"{path} has the columns {', '.join(columns)}", "file and prompt", "name the columns so")
     found: dict[str, str] = {}
-    for row in reader:
+    for number, row in csv_rows(text, path):
         name, prompt = (row["file"] or "").strip(), (row[wanted] or "").strip()
         if not name or not prompt:
-            raise PromptError(f"line {reader.line_num} of {path} lacks the file or the prompt", "both")
+            raise PromptError(f"line {number} of {path} lacks the file or the prompt", "both")
         if name in found:
-            raise PromptError(f"line {reader.line_num} of {path} names {name!r} again", "each file once")
+            raise PromptError(f"line {number} of {path} names {name!r} again", "each file once")
         found[name] = prompt
     return found
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.json_files import read_bytes
+from noiseprompt.core.parts import without
 
 T = TypeVar("T")
 
@@ -58,8 +59,8 @@ def check_whole(name: str, value: Any, lowest: int, highest: int) -> None:
 
 
 def fingerprint(config: Any) -> str:
-    """12 hexadecimal digits that change when any setting does."""
-    text = json.dumps(to_dict(config), sort_keys=True, ensure_ascii=False)
+    """12 hexadecimal digits that change when any setting does; digests of parts are none (`core/parts.py`)."""
+    text = json.dumps(without(to_dict(config)), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

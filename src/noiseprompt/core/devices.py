@@ -28,10 +28,16 @@ def resolve_device(device: str) -> torch.device:
     """
     import torch
 
+    expected = "auto, cpu, cuda, cuda:1, mps"
     try:
-        return torch.zeros(0, device=best_device() if device == "auto" else device).device
+        found = torch.zeros(0, device=best_device() if device == "auto" else device).device
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r}: {error}", "auto, cpu, cuda, cuda:1, mps") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        came = f"device {device!r}" + ("" if reason.startswith("Expected one of") else f": {reason}")
+        raise InputError(came, expected) from error
+    if found.type == "meta":
+        raise InputError(f"device {device!r}, on which nothing is computed", expected)
+    return found
 
 
 def resolve_dtype(dtype: str) -> torch.dtype:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.parts import as_recorded
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
@@ -214,6 +215,7 @@ def claim(path: Path, settings: Any, begun: Sequence[str] = ()) -> Iterator[None
     with Lock(path.parent), withdrawn([path] if begun else [], [path.with_name(name) for name in begun]):
         if path.exists():
             there = read_json(path, fix="choose a new folder")
+            here = as_recorded(here, there)
             refuse_changes(path.parent, differences(there, here), there, here)
         else:
             replace(path, json.dumps(here, indent=2))
@@ -228,13 +230,20 @@ def differences(
 ) -> list[str]:
     """ "key: 1 there, 2 here" for every key whose values differ; one that is missing is None.
 
+    Of mappings inside each other that what differs is told: "parts vae: 'ab12' there, 'cd34' here".
+
     Args:
         keys: those that are compared; all unless given.
         told: key -> what a reader is told in its place.
     """
-    compared = sorted(there.keys() | here.keys()) if keys is None else keys
-    changed = [k for k in compared if there.get(k) != here.get(k)]
-    return [f"{(told or {}).get(k, k)}: {there.get(k)!r} there, {here.get(k)!r} here" for k in changed]
+    found: list[str] = []
+    for key in sorted(there.keys() | here.keys()) if keys is None else keys:
+        name, one, other = (told or {}).get(key, key), there.get(key), here.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += [f"{name} {inner}" for inner in differences(one, other)]
+        elif one != other:
+            found.append(f"{name}: {one!r} there, {other!r} here")
+    return found
 
 
 def refuse_changes(where: Path, changes: Sequence[str], there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
@@ -248,6 +257,8 @@ def refuse_changes(where: Path, changes: Sequence[str], there: Mapping[str, Any]
         ConfigError: there are changes.
     """
     if changes:
-        prints = f"fingerprint {fingerprint(there)} there, {fingerprint(here)} here"
-        came = f"{where} was made with other settings ({prints}): {'; '.join(changes)}"
-        raise ConfigError(came, "the same settings", "use them again or choose a new folder")
+        one, other = fingerprint(there), fingerprint(here)
+        prints = f" (fingerprint {one} there, {other} here)" if one != other else ""
+        what = "settings" if prints else "parts"
+        came = f"{where} was made with other {what}{prints}: {'; '.join(changes)}"
+        raise ConfigError(came, f"the same {what}", "use them again or choose a new folder")

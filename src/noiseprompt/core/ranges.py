@@ -12,9 +12,11 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.texts import unwritable
 
 _LARGEST = sys.float_info.max
 
@@ -29,6 +31,7 @@ class Limits:
         words: the texts there are; () for any.
         rising: whether no entry of a list is below the one before.
         some: whether a list has at least one entry.
+        longest: entries that a list has at most.
     """
 
     least: float | None = None
@@ -38,6 +41,7 @@ class Limits:
     words: tuple[str, ...] = ()
     rising: bool = False
     some: bool = False
+    longest: int | None = None
 
     def hold(self, number: float) -> bool:
         """Whether a number is within; NaN and infinities never are."""
@@ -118,6 +122,12 @@ def misfit(annotation: Any, value: Any, limits: Limits = ANY) -> str:
     return "" if _fits(annotation, value, limits) else _wanted(annotation, value, limits)
 
 
+def kind_of(value: Any) -> str:
+    """The kind of a value in a word or two, for what cannot be shown itself: "nothing", "a list", "an ndarray"."""
+    name = type(value).__name__
+    return "nothing" if value is None else f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
+
+
 def shown(value: Any) -> str:
     """A value as a file of settings has it, at most 60 letters."""
     if value is None or isinstance(value, bool):
@@ -154,13 +164,17 @@ def _fits(kind: Any, value: Any, limits: Limits) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and limits.hold(value)
     if kind is str:
-        return isinstance(value, str) and (not limits.words or value in limits.words)
+        return isinstance(value, str) and (not limits.words or value in limits.words) and not unwritable(value)
+    if isinstance(value, Path) and unwritable(str(value)):
+        return False
     return isinstance(value, kind) if isinstance(kind, type) else True
 
 
 def _entries_fit(inner: Sequence[Any], value: Sequence[Any], limits: Limits) -> bool:
     fixed = len(inner) > 1 and Ellipsis not in inner
     if (fixed and len(value) != len(inner)) or (limits.some and not value):
+        return False
+    if limits.longest is not None and len(value) > limits.longest:
         return False
     return all(_fits(inner[0], one, limits) for one in value) and not (limits.rising and list(value) != sorted(value))
 
@@ -174,7 +188,8 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
         return f"one of {', '.join(map(str, inner or limits.words))}"
     if origin in (tuple, list):
         number = "" if len(inner) == 1 or Ellipsis in inner else f" of {len(inner)}"
-        head = f"a list{' of at least one' if limits.some else number}"
+        several = f" of {'1 to' if limits.some else 'at most'} {limits.longest}" if limits.longest is not None else ""
+        head = f"a list{several or (' of at least one' if limits.some else number)}"
         return f"{head}, each {_wanted(inner[0], None, limits)}{', the lowest first' * limits.rising}"
     if origin is dict:
         return "a mapping of names to values"
@@ -183,8 +198,10 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
         return limits.told("a finite number" if endless or limits == ANY else "a number")
     if dataclasses.is_dataclass(kind):
         return f"a mapping of {', '.join(field.name for field in dataclasses.fields(kind))}"
-    words = {int: limits.told("a whole number"), bool: "true or false", str: "a text"}
-    return words.get(kind, "another value")
+    if isinstance(value, str | Path) and (bad := unwritable(str(value))):
+        return f"a text without {bad}"
+    words = {int: limits.told("a whole number"), bool: "true or false", str: "a text", Path: "a path"}
+    return words.get(kind, f"an object of {kind.__name__}" if isinstance(kind, type) else "another value")
 
 
 def _number(value: float) -> str:

@@ -5,10 +5,35 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from noiseprompt.core.errors import PromptError
+
+_HALVES = re.compile("[\ud800-\udfff]")
 _SPACES = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 _MARKUP = re.compile(r"[\\`*]|(?<=\])\(")
 _HTML = re.compile(r"&(?=#?\w+;)|<(?=[A-Za-z/!?])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def unwritable(text: str) -> str:
+    """What a text holds that no file, terminal or other program takes as text, in words; "" for nothing of the kind."""
+    if "\0" in text:
+        return "NUL"
+    return "halves of characters (lone surrogates)" if not text.isascii() and _HALVES.search(text) else ""
+
+
+def check_text(text: str, what: str) -> None:
+    """Refuse a prompt, or a category, that cannot be written; whatever else it holds stays as it is.
+
+    Args:
+        what: for the message, as in "entry 3 of prompts.json".
+
+    Raises:
+        PromptError: it is no text, or holds NUL or half a character.
+    """
+    bad = unwritable(text) if isinstance(text, str) else ""
+    if bad or not isinstance(text, str):
+        came = f"{what} holds {bad}" if bad else f"{what} is {text!r:.60}"
+        raise PromptError(came, "a text of whole characters, without NUL", "save it again as UTF-8" if bad else "")
 
 
 def visible(text: str) -> str:

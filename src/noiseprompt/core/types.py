@@ -7,7 +7,9 @@ import unicodedata
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, check, setting
+from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, check, check_value, kind_of, setting
+from noiseprompt.core.texts import check_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,11 +31,21 @@ class Prompt:
         text: the prompt, stripped, never empty.
         kind: a category for per-kind tables, or "".
         seed: the seed of its noise, if the source of the prompt names one, else None.
+
+    Raises:
+        PromptError: a text or category that is none, or holds NUL or half a character.
+        ConfigError: a seed that is no whole number; its range is the affair of those who draw noise from it.
     """
 
     text: str
     kind: str = ""
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.text, "a prompt")
+        check_text(self.kind, "the category of a prompt")
+        if self.seed is not None and type(self.seed) is not int:
+            check_value("the seed of a prompt", int, self.seed)
 
     @property
     def id(self) -> str:
@@ -106,6 +118,17 @@ class Redenoising:
             invert_guidance_scale=family.invert_guidance_scale,
             steps=family.collection_steps,
         )
+
+
+def check_pipeline(pipeline: Any) -> None:
+    """Refuse what is no `noiseprompt.Pipeline`, such as one of diffusers.
+
+    Raises:
+        ConfigError: it has none of its methods.
+    """
+    if not hasattr(pipeline, "latent_shape") or not hasattr(pipeline, "encode"):
+        fix = "wrap one of diffusers: noiseprompt.Pipeline(pipe)"
+        raise ConfigError(f"pipeline: {kind_of(pipeline)}", "a noiseprompt.Pipeline", fix)
 
 
 def _filled(record: T, **defaults: Any) -> T:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import Limits, check, setting
+from noiseprompt.core.ranges import Limits, check, check_value, setting
 from noiseprompt.core.specs import option_types, spec_options, split_spec
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.table import METHODS
@@ -138,6 +138,7 @@ class MethodSpec:
             InputError: an option the method does not have (the message lists those it has), or a value that does not
                 convert or is out of its range.
         """
+        check_value("a method", str, text)
         name, parts = split_spec(text)
         method = METHODS.get(name)
         for part, key, _ in parts:
@@ -183,7 +184,15 @@ class MethodSpec:
         Raises:
             InputError: an option out of its range.
         """
-        return METHODS.get(self.name)(**self.options)
+        method = METHODS.get(self.name)
+        kinds = option_types(method)
+        kinds = dict.fromkeys(self.options, Any) if kinds is None else kinds
+        if unknown := sorted(set(self.options) - set(kinds)):
+            expected = f"some of {', '.join(kinds)}" if kinds else "no options"
+            raise InputError(f"option {', '.join(unknown)} of method {self.name!r}", expected)
+        for name, value in self.options.items():  # also of a method that does not hold its own
+            check_value(f"{self.name}:{name}", kinds.get(name, Any), value)
+        return method(**self.options)
 
 
 def make_noise(

@@ -12,7 +12,7 @@ from noiseprompt.core.errors import InputError, NoiseError
 from noiseprompt.core.ranges import COUNT, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
-from noiseprompt.methods.judging import load_judge, prompts_of
+from noiseprompt.methods.judging import described, load_judge, prompts_of
 from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.scorers.base import judge
 
@@ -55,7 +55,7 @@ class BestOfN(NoiseMethod):
 
     def describe(self) -> dict[str, Any]:
         """The scorer that chooses: where it also judges, its gain is not evidence."""
-        return {} if self.judge is None else {"scorer": self.judge.name}
+        return described(self.judge)
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
         """Row by row the best of the candidates; at equal scores the earlier one, the source first.

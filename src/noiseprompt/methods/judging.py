@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.parts import PARTS
 from noiseprompt.core.types import Prompt
+from noiseprompt.scorers.parts import parts_of
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ def load_judge(method: str, scorer: str | None, pipeline: Pipeline) -> Any:
     if scorer is None and not world.is_world(pipeline.name):
         raise InputError(f"{method} without a scorer", "a scorer's name", f'write for example "{method}:scorer=hpsv2"')
     return load_scorers([scorer or world.PREFERENCE])[0]
+
+
+def described(judge: Any) -> dict[str, Any]:
+    """What `NoiseMethod.describe` says of a method's scorer: its name and its parts; {} where none is loaded yet."""
+    return {} if judge is None else {"scorer": judge.name, PARTS: parts_of([judge])}
 
 
 def prompts_of(method: str, embeds: TextEmbeds) -> list[Prompt]:

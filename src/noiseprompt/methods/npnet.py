@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Sampling, StartLevel
 from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.shapes import world
@@ -29,7 +31,9 @@ class NpnetMethod(NoiseMethod):
     teaches = False
 
     def __init__(self, path: str | None = None, no_text: bool = False) -> None:
-        self.path, self.no_text = path, no_text
+        check_value("npnet:path", str | Path | None, path)
+        check_value("npnet:no_text", bool, no_text)
+        self.path, self.no_text = None if path is None else str(path), no_text
         self.net: NPNet | None = None
         self.sampling = Sampling()
 

@@ -15,7 +15,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Limits, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
-from noiseprompt.methods.judging import load_judge, prompts_of
+from noiseprompt.methods.judging import described, load_judge, prompts_of
 from noiseprompt.pipelines.gradients import UnetCall, chunks, draw, record_call, require_unet
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class RewardGradient(NoiseMethod):
 
     def describe(self) -> dict[str, Any]:
         """The scorer that steers: where it also judges, its gain is not evidence."""
-        return {} if self.judge is None else {"scorer": self.judge.name}
+        return described(self.judge)
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
         """The noise with the highest score of all iterations, the source among them.

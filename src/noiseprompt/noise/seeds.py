@@ -7,10 +7,12 @@ with a unit `init_noise_sigma`: drawn on the CPU in float32 and cast last.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from noiseprompt.core.errors import InputError, NoiseError
+from noiseprompt.core.ranges import COUNT, check_value, kind_of
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +27,7 @@ def check_seed(seed: int) -> None:
     Raises:
         InputError: the seed is out of range.
     """
-    if not 0 <= seed < 2**63:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
         raise InputError(f"seed {seed}", "an integer from 0 to 2**63 - 1")
 
 
@@ -40,11 +42,12 @@ def initial_noise(
         dtype: of the result, float32 unless given.
 
     Raises:
-        InputError: the seed is out of range.
+        InputError: the seed is out of range, or the shape is none.
     """
     import torch
 
     check_seed(seed)
+    check_value("a shape", tuple[int, ...], shape, COUNT)
     generator = torch.Generator("cpu").manual_seed(seed)
     noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
     return noise.to(device=device, dtype=dtype or torch.float32)
@@ -53,9 +56,15 @@ def initial_noise(
 def batch_noise(
     seeds: Sequence[int], shape: Sequence[int], *, dtype: torch.dtype | None = None, device: str = "cpu"
 ) -> torch.Tensor:
-    """(B, *shape): row i is `initial_noise(seeds[i], shape)`."""
+    """(B, *shape): row i is `initial_noise(seeds[i], shape)`.
+
+    Raises:
+        InputError: no seeds, or as `initial_noise`.
+    """
     import torch
 
+    if not isinstance(seeds, Iterable) or not len(seeds):
+        raise InputError(f"seeds {seeds!r:.60}", "a list with at least one")
     return torch.stack([initial_noise(seed, shape, dtype=dtype, device=device) for seed in seeds])
 
 
@@ -65,6 +74,7 @@ def prompt_seed(run_seed: int, prompt_id: str, seed_range: tuple[int, int] = PAP
     Raises:
         InputError: the range is empty or negative.
     """
+    check_value("seed_range", tuple[int, int], seed_range)
     low, high = seed_range
     if not 0 <= low <= high:
         raise InputError(f"seed range {low}-{high}", "two integers, 0 <= low <= high", 'write for example "0-1024"')
@@ -87,10 +97,14 @@ def check_noise(latents: torch.Tensor, label: str) -> None:
     """Refuse latents that cannot start a diffusion.
 
     Raises:
+        InputError: no tensor of floating point numbers.
         NoiseError: values that are not finite.
     """
     import torch
 
+    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
+        came = f"{latents.dtype}" if isinstance(latents, torch.Tensor) else kind_of(latents)
+        raise InputError(f"{label}: {came}", "a torch tensor (B, C, H, W) of floating point numbers")
     if not bool(torch.isfinite(latents).all()):
         bad = int((~torch.isfinite(latents)).sum())
         raise NoiseError(

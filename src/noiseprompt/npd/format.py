@@ -236,6 +236,8 @@ def read_shard(path: Path) -> Shard:
             batch = reader.get_batch(0)
             batch.validate(full=True)
         settings = parse_json(metadata[_PREFIX + "settings"])
+        if fingerprint(settings) != metadata[_PREFIX + "fingerprint"]:
+            raise StoreError(f"the settings in {path} were changed after writing", "those of its run", _RESTORE)
         expected = schema(settings["latent_shape"], settings["scorers"], settings["store_source"])
         if not batch.schema.equals(expected, check_metadata=False):
             raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", _RESTORE)

@@ -25,9 +25,9 @@ MARGINS = (0.0, 0.005, 0.01, 0.02)
 def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, Any]:
     """Counts, means and filter rates, as plain data.
 
-    Keys: folder, fingerprint, settings, latent_shape, shards, bytes, pairs, prompts, usable, rejected (reason ->
-    pairs), scores (scorer -> means over usable pairs: source, target, gain, of pictures the target alone; empty without
-    any) and filter_rates.
+    Keys: folder, fingerprint, settings, latent_shape, shards, bytes, checksums (that none was compared: it would read
+    everything), pairs, prompts, usable, rejected (reason -> pairs), scores (scorer -> means over usable pairs: source,
+    target, gain, of pictures the target alone; empty without any) and filter_rates.
 
     Raises:
         StoreError: no data set there, or a damaged shard.
@@ -49,6 +49,7 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
         "latent_shape": list(npd.latent_shape),
         "shards": len(files),
         "bytes": sum(path.stat().st_size for path in files),
+        "checksums": "not compared; `noiseprompt npd verify` does",
         "pairs": len(npd),
         "prompts": len(set(npd.table().column("prompt").to_pylist())),
         "usable": int(usable.sum()),

@@ -5,6 +5,7 @@ Every candidate is stored with all its scores; what is kept for training is a vi
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
+from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import digest, holds_pictures, present_shards, read_shard, shard_path
@@ -33,6 +35,7 @@ class Npd:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        check_value("folder", str | Path, folder)
         self.folder = Path(folder)
         numbers = present_shards(self.folder)
         _warn_missing(self.folder, numbers)
@@ -68,6 +71,11 @@ class Npd:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @property
+    def checksum(self) -> str:
+        """12 hexadecimal digits of the checksums of its shards: of every value of every pair."""
+        return hashlib.sha256("".join(shard.checksum for shard in self._shards).encode()).hexdigest()[:12]
 
     def table(self) -> pa.Table:
         """Every column but the noises."""

@@ -10,6 +10,8 @@ from typing import Any
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.files import Lock, differences, refuse_changes, replacing
+from noiseprompt.core.parts import as_recorded
+from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.types import ScoredPair
 from noiseprompt.npd.format import (
     SCHEMA_VERSION,
@@ -60,6 +62,8 @@ class NpdWriter:
     ) -> None:
         if shard_size < 1:
             raise InputError(f"shard_size {shard_size}", "at least 1")
+        check_value("folder", str | Path, folder)
+        check_value("latent_shape", tuple[int, ...], latent_shape, COUNT)
         if store_source and holds_pictures(settings):
             raise InputError("store_source with pictures", "pairs of noises: a picture has no source noise")
         self.folder = Path(folder)
@@ -151,6 +155,7 @@ class NpdWriter:
         theirs = shard.settings
         names = {name: theirs[name] for name in _NAMES if name in theirs}
         self.settings = {**{key: value for key, value in self.settings.items() if key not in _NAMES}, **names}
+        self.settings = as_recorded(self.settings, theirs)
         told = {there: f"{name} (recorded as {there})" for there, name in self._called.items()}
         refuse_changes(self.folder, differences(theirs, self.settings, told=told), theirs, self.settings)
 

@@ -11,19 +11,19 @@ Shapes:
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from noiseprompt.core.config import check_whole, from_dict, to_dict
+from noiseprompt.core.config import from_dict, to_dict
+from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.ranges import Limits, check, check_value, kind_of, setting
 from noiseprompt.core.types import StartLevel
 from noiseprompt.core.weights import load_network
 from noiseprompt.npnet import disk
@@ -37,6 +37,9 @@ PREDICTS = ("noise", "picture")
 DEEPEST, STAGES, WIDEST, LARGEST = 128, 8, 65_536, 10_000
 """Bounds of a configuration: blocks in a row, stages of Swin, every other size, and numbers that are no sizes. The
 networks of the paper have 12, 4, 3,072 and 2."""
+
+_SIZE = Limits(least=1, most=WIDEST)
+_PLAIN = Limits(least=-LARGEST, most=LARGEST)
 
 
 @dataclass(frozen=True)
@@ -67,74 +70,42 @@ class NPNetConfig:
         ConfigError: unknown architecture, or values of another type or out of bounds.
     """
 
-    architecture: str = "paper"
+    architecture: str = setting("paper", Limits(words=ARCHITECTURES))
     family: str = ""
     denoiser: str = ""
-    predicts: str = "noise"
-    picture_scale: float = 1.0
-    latent_shape: tuple[int, int, int] = (4, 128, 128)
-    text_length: int = 77
-    text_width: int = 2048
+    predicts: str = setting("noise", Limits(words=PREDICTS))
+    picture_scale: float = setting(1.0, Limits(above=0, most=LARGEST))
+    latent_shape: tuple[int, int, int] = setting((4, 128, 128), _SIZE)
+    text_length: int = setting(77, _SIZE)
+    text_width: int = setting(2048, _SIZE)
     any_size: bool = False
-    without: tuple[str, ...] = ()
-    svd_hidden: int = 64
-    svd_wide: int = 1024
-    svd_heads: int = 8
-    swin_image: int = 224
-    swin_channels: int = 3
-    swin_patch: int = 4
-    swin_window: int = 7
-    swin_width: int = 96
-    swin_depths: tuple[int, ...] = (2, 2, 6, 2)
-    swin_heads: tuple[int, ...] = (3, 6, 12, 24)
-    swin_drop_path: float = 0.1
-    alpha_init: float = 0.0
-    beta_init: float = 0.0
-    width: int = 160
-    depth: int = 5
-    heads: int = 5
-    mlp_ratio: float = 2.0
-    patch: int = 2
-    gain: float = 0.1
+    without: tuple[str, ...] = setting((), Limits(words=BRANCHES))
+    svd_hidden: int = setting(64, _SIZE)
+    svd_wide: int = setting(1024, _SIZE)
+    svd_heads: int = setting(8, _SIZE)
+    swin_image: int = setting(224, Limits(least=0, most=WIDEST))
+    swin_channels: int = setting(3, _SIZE)
+    swin_patch: int = setting(4, _SIZE)
+    swin_window: int = setting(7, _SIZE)
+    swin_width: int = setting(96, _SIZE)
+    swin_depths: tuple[int, ...] = setting((2, 2, 6, 2), Limits(least=1, most=DEEPEST, some=True, longest=STAGES))
+    swin_heads: tuple[int, ...] = setting((3, 6, 12, 24), Limits(least=1, most=WIDEST, some=True, longest=STAGES))
+    swin_drop_path: float = setting(0.1, _PLAIN)
+    alpha_init: float = setting(0.0, _PLAIN)
+    beta_init: float = setting(0.0, _PLAIN)
+    width: int = setting(160, _SIZE)
+    depth: int = setting(5, Limits(least=1, most=DEEPEST))
+    heads: int = setting(5, _SIZE)
+    mlp_ratio: float = setting(2.0, _PLAIN)
+    patch: int = setting(2, _SIZE)
+    gain: float = setting(0.1, _PLAIN)
 
     def __post_init__(self) -> None:
-        if self.architecture not in ARCHITECTURES:
-            raise ConfigError(f"architecture {self.architecture!r}", f"one of {', '.join(ARCHITECTURES)}")
-        for field in dataclasses.fields(self):
-            _check_field(field.name, str(field.type), getattr(self, field.name))
+        check(self)
         if len(self.swin_depths) != len(self.swin_heads):
             raise ConfigError(f"swin_depths {self.swin_depths} and swin_heads {self.swin_heads}", "lists of one length")
-        unknown = sorted({str(name) for name in self.without} - set(BRANCHES))
-        if unknown:
-            raise ConfigError(f"without {', '.join(unknown)}", f"some of {', '.join(BRANCHES)}")
-        if self.predicts not in PREDICTS:
-            raise ConfigError(f"predicts {self.predicts!r:.60}", f"one of {', '.join(PREDICTS)}")
         if self.predicts == "picture" and self.architecture != "tokens":
             raise ConfigError(f"architecture {self.architecture!r} that predicts a picture", 'architecture "tokens"')
-        if self.picture_scale <= 0:
-            raise ConfigError(f"picture_scale {self.picture_scale}", "a number above 0")
-
-
-def _check_field(name: str, kind: str, value: Any) -> None:
-    highest = DEEPEST if name in ("depth", "swin_depths") else WIDEST
-    if kind == "int":
-        check_whole(name, value, 0 if name == "swin_image" else 1, highest)
-    if kind.startswith("tuple[int"):
-        expected = "three whole numbers (C, H, W)" if name == "latent_shape" else f"1 to {STAGES} whole numbers"
-        if not isinstance(value, tuple) or not (
-            len(value) == 3 if name == "latent_shape" else 0 < len(value) <= STAGES
-        ):
-            raise ConfigError(f"{name} {value!r:.60}", expected)
-        for one in value:
-            check_whole(name, one, 1, highest)
-    if kind == "float" and not _is_number(value):
-        raise ConfigError(f"{name} {value!r:.60}", f"a number from -{LARGEST} to {LARGEST}")
-    if (kind == "bool" and type(value) is not bool) or (kind == "str" and not isinstance(value, str)):
-        raise ConfigError(f"{name} {value!r:.60}", "true or false" if kind == "bool" else "a text")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 class NPNet(nn.Module):
@@ -157,7 +128,7 @@ class NPNet(nn.Module):
 
         Raises:
             ShapeError: shapes the network was not made for.
-            InputError: a network that predicts a picture, without a level.
+            InputError: no tensors of floating point numbers, or a network that predicts a picture, without a level.
         """
         if self.config.predicts == "picture":
             if level is None:
@@ -172,6 +143,7 @@ class NPNet(nn.Module):
         """(B, C, H, W) predicted latents h of a picture of the prompt, in the scale of x_0 and of noise's dtype.
 
         Raises:
+            InputError: no tensors of floating point numbers.
             ShapeError: shapes the network was not made for.
             ModelMismatchError: a network that predicts noise.
         """
@@ -183,6 +155,9 @@ class NPNet(nn.Module):
         return (self.config.picture_scale * predicted).to(noise.dtype)
 
     def _check_batch(self, noise: Tensor, prompt_embeds: Tensor) -> None:
+        for name, value in (("noise", noise), ("prompt embeddings", prompt_embeds)):
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                raise InputError(f"{name}: {kind_of(value)}", "a tensor of floating point numbers")
         if noise.ndim != 4 or prompt_embeds.ndim != 3 or len(noise) != len(prompt_embeds):
             raise ShapeError(
                 f"noise of shape {tuple(noise.shape)} with prompt embeddings of shape {tuple(prompt_embeds.shape)}",
@@ -265,6 +240,7 @@ class NPNet(nn.Module):
         Raises:
             ModelLoadError: nothing there, or not a saved NPNet.
         """
+        check_value("an NPNet", str | Path, source)
         folder = Path(source) if Path(source).exists() else disk.download(str(source), revision)
         try:
             config = from_dict(NPNetConfig, disk.read_settings(folder))
@@ -276,7 +252,7 @@ class NPNet(nn.Module):
             raise ModelLoadError(
                 f"{folder} holds a {type(net).__name__}", f"a {cls.__name__}", "use NPNet.from_pretrained"
             )
-        return net.to(device=device, dtype=dtype).eval()
+        return net.to(device=resolve_device(str(device)), dtype=dtype).eval()
 
     def push_to_hub(
         self,

@@ -10,6 +10,7 @@ import torch
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
+from noiseprompt.core.ranges import check_value, kind_of
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
@@ -92,7 +93,12 @@ def check(loaded: Loaded, embeds: TextEmbeds, latents: torch.Tensor, size: Size)
 
     Raises:
         ShapeError: they do not.
+        InputError: they are no latents, or the embeds are none.
     """
+    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
+        raise InputError(f"latents: {kind_of(latents)}", "a torch tensor (B, C, H, W) of floating point numbers")
+    if not isinstance(embeds, TextEmbeds):
+        raise InputError(f"embeds: {kind_of(embeds)}", "TextEmbeds, what Pipeline.encode gives")
     came = f"latents {tuple(latents.shape)}"
     if latents.ndim != 4 or len(latents) != len(embeds):
         raise ShapeError(came, f"({len(embeds)}, C, H, W), one row a prompt")
@@ -122,6 +128,7 @@ def move(
         InputError, ShapeError: as `Pipeline.denoise_step` and `Pipeline.invert_step`.
     """
     pipe, family = loaded.pipe, loaded.family
+    check_value("guidance_scale", float, guidance_scale)
     family.check_guidance(pipe, guidance_scale)
     exact = family.pack(latents) if family.pack else latents
     driver = OneMove(_grid(loaded, num_inference_steps), exact=exact, config=pipe.scheduler.config, **how)
@@ -161,6 +168,7 @@ def levels(loaded: Loaded, num_inference_steps: int, size: Size, empty: Callable
 
 def _grid(loaded: Loaded, steps: int) -> Any:
     """The two levels, or a flow scheduler that knows them when the pipeline has told it the size."""
+    check_value("num_inference_steps", int, steps)
     scheduler = loaded.pipe.scheduler
     if is_flow(scheduler):
         longest = int(scheduler.config.num_train_timesteps)

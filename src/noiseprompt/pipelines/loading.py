@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import torch
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
-from noiseprompt.pipelines.soundness import check_components, check_finite, complete
+from noiseprompt.pipelines.soundness import check_components, check_configs, check_finite, complete
 from noiseprompt.shapes import world
 
 FIX = (
@@ -61,6 +60,8 @@ def load_diffusers(
     from diffusers import DiffusionPipeline
 
     folder = resolve(model)
+    if isinstance(folder, Path):
+        check_configs(folder)
     try:
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
         check_class(str(config.get("_class_name")))  # before gigabytes are read
@@ -153,30 +154,6 @@ def place(pipe: Any, device: str, offload: str | None = None) -> None:
         raise InputError(
             f"device {device!r} is not usable: {error}", "a device that torch sees", 'use device "cpu"'
         ) from error
-
-
-def stored(network: Any, name: str, value: torch.Tensor) -> torch.Tensor:
-    """The values of an entry of `state_dict`, also while sequential offloading keeps them elsewhere."""
-    if not value.is_meta:
-        return value
-    owner, _, own = name.rpartition(".")
-    return network.get_submodule(owner)._hf_hook.weights_map[own]
-
-
-def weights_digest(network: Any, dtype: torch.dtype | None = None) -> str:
-    """12 hexadecimal digits of a network's parameter names, shapes and first values.
-
-    Args:
-        dtype: as if the network had been loaded in this precision, lower than its own.
-    """
-    total = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        total.update(f"{name} {tuple(value.shape)}".encode())
-        first = stored(network, name, value).reshape(-1)[:16]
-        if dtype is not None and first.is_floating_point():
-            first = first.to(dtype)
-        total.update(first.float().cpu().numpy().tobytes())
-    return total.hexdigest()[:12]
 
 
 def to_channels_last(network: torch.nn.Module) -> None:

@@ -25,6 +25,8 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import check_value
+from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import autoencoder, calls
@@ -35,8 +37,9 @@ from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions, load
+from noiseprompt.pipelines.parts import parts_of
 from noiseprompt.pipelines.samplers import schedule_arguments
-from noiseprompt.pipelines.soundness import check_drawn
+from noiseprompt.pipelines.soundness import check_drawn, check_embeds
 from noiseprompt.pipelines.start import start_level
 
 
@@ -51,9 +54,13 @@ class Pipeline:
 
     Raises:
         ModelLoadError: a pipeline class that cannot work.
+        InputError: no pipeline.
     """
 
     def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = (), family: Family | None = None) -> None:
+        if not hasattr(pipe, "config"):
+            came = f"a pipeline that is {pipe!r:.60}"
+            raise InputError(came, "one of diffusers that is loaded", "a folder or hub id is for Pipeline.load")
         self.pipe = pipe
         self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
         self.family = family or find_family(pipe, (*companions, self.name))
@@ -79,6 +86,8 @@ class Pipeline:
             InputError: an unknown option, dtype or device, or a value that an option does not take.
             ModelLoadError: nothing loadable there, or a pipeline that cannot work.
         """
+        check_value("model", str | Path, model)
+        check_value("options", ModelOptions | None, options)
         options = (options or ModelOptions(device="cpu")).but(**changes)
         pipe, family = load(model, options)
         self = cls(pipe, name=str(model), family=family)
@@ -116,6 +125,13 @@ class Pipeline:
         """Whether this is a flow-matching pipeline: levels are sigmas, the denoiser predicts eps - x_0."""
         return is_flow(self.pipe.scheduler)
 
+    def parts(self) -> dict[str, str]:
+        """Digests of what decides the pictures beside settings, as records keep them (`parts_of`)."""
+        found = parts_of(self.pipe)
+        if self.schedule is not None:
+            found["schedule"] = self.schedule
+        return found if self.long_prompts == "truncate" else {**found, "long_prompts": self.long_prompts}
+
     def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
         """Refuse re-denoise where there is no guidance gap: the same scale twice, or a pipeline without guidance.
 
@@ -134,7 +150,10 @@ class Pipeline:
 
         Raises:
             ShapeError: a size the pipeline cannot draw.
+            ConfigError: a size that is no whole number.
         """
+        for name, size in (("height", height), ("width", width)):
+            check_value(name, int | None, size)
         return self.family.latent_shape(self.pipe, height, width)
 
     def levels(
@@ -169,15 +188,19 @@ class Pipeline:
         """Encode prompts and as many empty ones.
 
         Raises:
-            InputError: no texts, or one str in place of a sequence.
+            InputError: no texts, one str in place of a sequence, or a text with NUL or half a character.
+            NoiseError: embeddings that are not finite.
         """
-        if isinstance(texts, str) or not texts:
-            raise InputError(f"texts {texts!r}", "a list with at least one text")
+        if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
+            raise InputError(f"texts {texts!r:.60}", "a list with at least one text")
+        for text in texts:
+            check_text(text, "a prompt")
         embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
         if self.long_prompts == "average":
             encode = partial(self.family.encode, self.pipe)
             seen = average_chunks(self.text_limits, encode, texts, embeds.prompt_embeds)
             embeds = replace(embeds, prompt_embeds=seen)
+        check_embeds(embeds)
         return embeds
 
     def encode_images(self, images: np.ndarray) -> torch.Tensor:
@@ -239,6 +262,7 @@ class Pipeline:
             NoiseError: latents or pictures that are not finite.
         """
         check_noise(latents, "the latents to sample from")
+        check_value("generator", torch.Generator | list[torch.Generator] | None, generator)
         how = Sampling(guidance_scale, num_inference_steps, height, width).resolve(self.family)
         own = self.pipe.scheduler
         if after_first_step and not self.can_share_first_step:

@@ -11,9 +11,42 @@ from typing import Any
 import torch
 
 from noiseprompt.core.errors import ModelLoadError, NoiseError
+from noiseprompt.core.json_files import read_json
 
 LIBRARIES = ("diffusers", "transformers")
 _AGAIN = "it may be half copied or half saved: copy or download it again"
+
+
+MOST_LAYERS = 1000
+"""In a row, of any part; the deepest that are published have about 100."""
+
+
+def check_configs(folder: Path) -> None:
+    """Refuse descriptions of a model and its parts that are torn or hostile, before diffusers builds what they say.
+
+    Raises:
+        ModelLoadError: with the first file: not a bounded JSON object, or more layers than there can be.
+    """
+    for path in [folder / "model_index.json", *sorted(folder.glob("*/*config.json"))]:
+        if path.is_file():
+            wrong = _too_many(read_json(path, ModelLoadError, "a JSON object", _AGAIN, nan=True))
+            if wrong:
+                raise ModelLoadError(f"{path} asks for {wrong}", f"{MOST_LAYERS:,} at most", _AGAIN)
+
+
+def _too_many(config: Mapping[str, Any]) -> str:
+    """The first number of layers that is none, also in configs inside a config; or ""."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found = _too_many(value)
+        else:
+            counts = value if isinstance(value, list) else [value]
+            layers = "layers" in name or "depth" in name or name.endswith("_blocks")
+            large = [one for one in counts if layers and type(one) is int and one > MOST_LAYERS]
+            found = f"{name} {large[0]}" if large else ""
+        if found:
+            return found
+    return ""
 
 
 def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
@@ -125,6 +158,32 @@ def check_finite(model: str | Path, parts: Mapping[str, Any]) -> None:
 
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def check_embeds(embeds: Any) -> None:
+    """Refuse text embeddings that are not finite: no picture of them would show the prompt.
+
+    Args:
+        embeds: `TextEmbeds`, of which every tensor is looked at.
+
+    Raises:
+        NoiseError: with the first prompt.
+    """
+    for name, value in {"prompt_embeds": embeds.prompt_embeds, **embeds.call_kwargs}.items():
+        if _finite(value):
+            continue
+        row = next(i for i, one in enumerate(value) if not _finite(one))
+        which = f" of {embeds.texts[row]!r:.60}" if row < len(embeds.texts) else ""
+        fix = "a text encoder in float16 may overflow: load it with --dtype float32 or bfloat16"
+        raise NoiseError(f"the text embedding{which} is not finite ({name})", "finite numbers", fix)
+
+
+def _finite(value: Any) -> bool:
+    """Of a tensor or a list of them; anything else is."""
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    is_floats = isinstance(value, torch.Tensor) and value.dtype in _FLOATS
+    return not is_floats or bool(torch.isfinite(value).all())
 
 
 def check_drawn(images: Any) -> None:

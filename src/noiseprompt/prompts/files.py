@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import MissingDependencyError, PromptError
+from noiseprompt.core.json_files import parse_json
 from noiseprompt.shapes.world import TEST_PROMPTS
 
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
@@ -44,7 +45,15 @@ def read_rows(path: Path, columns: Collection[str] = ()) -> list[Any]:
 
 
 def decode(path: Path) -> str:
-    data = path.read_bytes()
+    """The text of a file in UTF-8, without the mark at its beginning.
+
+    Raises:
+        PromptError: it cannot be read, or is in another encoding.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PromptError(f"cannot read {path}: {error.strerror or error}", "a file of prompts") from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -54,20 +63,39 @@ def decode(path: Path) -> str:
         ) from error
 
 
-def _read_csv(text: str, path: Path) -> list[dict[str, Any]]:
+def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number of its last line, and cells by column, of every row below the header.
+
+    Args:
+        path: for messages.
+
+    Raises:
+        PromptError: malformed, a column twice, or a row with more cells than the header.
+    """
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        titles = [title.strip() for title in reader.fieldnames or ()]
+        twice = next((title for title in titles if titles.count(title) > 1), None)
+        if twice is not None:
+            raise PromptError(f"{path} has two columns {twice!r}", "a header with each column once")
+        for row in reader:
+            if None in row:
+                came = f"line {reader.line_num} of {path} has more cells than the header"
+                raise PromptError(came, f"{len(titles)}", "put quotes around a text with commas")
+            yield reader.line_num, dict(row)
     except csv.Error as error:
-        raise PromptError(
-            f"{path} is not a readable CSV file: {error}", "comma-separated rows below a header"
-        ) from error
-    return [{str(k): v for k, v in row.items() if k is not None} for row in rows]
+        came = f"{path} is not a readable CSV file: {error}"
+        raise PromptError(came, "comma-separated rows below a header") from error
+
+
+def _read_csv(text: str, path: Path) -> list[dict[str, Any]]:
+    return [row for _, row in csv_rows(text, path)]
 
 
 def _read_json(text: str, path: Path) -> list[Any]:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise PromptError(f"{path} is not JSON: {error}", "a list of texts or of objects") from error
     if not isinstance(data, list):
         raise PromptError(f"{path} holds {noun(data)}", "a list of texts or of objects")
@@ -79,11 +107,10 @@ def _read_jsonl(text: str, path: Path) -> list[Any]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                rows.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                raise PromptError(
-                    f"line {number} of {path} is not JSON: {error}", "one text or object a line"
-                ) from error
+                rows.append(parse_json(line))
+            except ValueError as error:
+                came = f"line {number} of {path} is not JSON: {error}"
+                raise PromptError(came, "one text or object a line") from error
     return rows
 
 
@@ -121,6 +148,22 @@ def seed_of(value: Any, where: str) -> int | None:
     if isinstance(value, bool) or not 0 <= seed < 2**63 or (isinstance(value, float) and value != seed):
         raise PromptError(f"{where} has the seed {value!r}", "a whole number from 0 to 2**63 - 1")
     return seed
+
+
+def category_of(value: Any, where: str) -> str:
+    """The category that a row names, "" where the cell is empty.
+
+    Args:
+        where: the row, for the message.
+
+    Raises:
+        PromptError: neither a text nor a number.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        raise PromptError(f"{where} has the category {noun(value)}", "a text")
+    return str(value).strip()
 
 
 def noun(value: Any) -> str:

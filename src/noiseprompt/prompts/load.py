@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.ranges import check_value
+from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
-from noiseprompt.prompts.files import SUFFIXES, noun, read_rows, seed_of
+from noiseprompt.prompts.files import SUFFIXES, category_of, noun, read_rows, seed_of
 from noiseprompt.prompts.published import SETS, read_set
 from noiseprompt.shapes import world
 
@@ -64,6 +66,7 @@ def load_prompts(
         UnknownNameError: no such split of the world.
         MissingDependencyError: a parquet file without pyarrow.
     """
+    check_value("limit", int | None, limit)
     if limit is not None and limit < 1:
         raise PromptError(f"limit {limit}", "a number of prompts above 0")
     found = _find(str(source), column, model)
@@ -200,13 +203,18 @@ def text_column(columns: list[str], path: Path, column: str | None) -> str:
 def _prompt(row: Any, column: str, where: str) -> Prompt | None:
     """The prompt of one entry, None where its text is blank."""
     if isinstance(row, str):
+        check_text(row, where)
         return Prompt(row.strip()) if row.strip() else None
     if not isinstance(row, dict):
         raise PromptError(f"{where} is {noun(row)}", "a text or an object")
     text = row.get(column)
+    if text is None and row and column not in row:
+        raise PromptError(f"{where} has {', '.join(map(str, row))} and no {column!r}", f"{column!r} in each entry")
     if text is None:
         return None
     if not isinstance(text, str):
         raise PromptError(f"{where} holds {noun(text)} in {column!r}", "a text")
-    kind = next((row[name] for name in ("kind", "category") if row.get(name) not in (None, "")), "")
-    return Prompt(text.strip(), str(kind).strip(), seed_of(row.get("seed"), where)) if text.strip() else None
+    check_text(text, where)
+    kind = category_of(next((row[name] for name in ("kind", "category") if row.get(name) not in (None, "")), ""), where)
+    check_text(kind, where)
+    return Prompt(text.strip(), kind, seed_of(row.get("seed"), where)) if text.strip() else None

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import PromptError
+from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
-from noiseprompt.prompts.files import SUFFIXES, decode, read_rows, seed_of
+from noiseprompt.prompts.files import SUFFIXES, category_of, decode, noun, read_rows, seed_of
 
 DRAWBENCH = ("Colors", "Conflicting", "Counting", "DALL-E", "Descriptions", "Gary Marcus et al.", "Misspellings",
              "Positional", "Rare Words", "Reddit", "Text")  # fmt: skip
@@ -150,7 +151,11 @@ def _cells(known: PromptSet, row: Any, where: str) -> tuple[str, str, int | None
     text, kind = cells[column], _first(cells, known.kind)
     if isinstance(kind, int) and known.title == "DrawBench" and 0 <= kind < len(DRAWBENCH):
         kind = DRAWBENCH[kind]
-    words = ["" if value is None else str(value).strip() for value in (text, kind)]
+    if not isinstance(text, str | None):
+        raise PromptError(f"{where} holds {noun(text)} in {column!r}", "a text")
+    words = [(text or "").strip(), category_of(kind, where)]
+    for word in words:
+        check_text(word, where)
     return words[0], words[1], seed_of(cells.get("seed"), where)
 
 
@@ -167,7 +172,7 @@ def _plain_lines(file: Path) -> list[tuple[str, int | None]] | None:
     lines = [line.strip() for line in decode(file).splitlines() if line.strip()]
     triples = [re.fullmatch(r"\d+, (.*), ?(\d+)", line) for line in lines]
     if lines and all(triples):
-        return [(m[1].strip(), int(m[2])) for m in triples if m and m[1].strip()]
+        return [(m[1].strip(), seed_of(m[2], f"a line of {file}")) for m in triples if m and m[1].strip()]
     head = lines[0].lower().split(",") if lines else []
     pairs = [re.fullmatch(r"\d+,(?!\")(.*)", line) for line in lines[1:]]
     loose = len(head) > 1 and head[1] == "caption" and pairs and all(pairs)

@@ -18,6 +18,7 @@ from noiseprompt.core.errors import ConfigError, InputError, StoreError
 from noiseprompt.core.files import append, differences, make_folder, public_name, refuse_changes, replace
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import damaged, read_lines
+from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.types import EvalResult
 from noiseprompt.results.names import public_spec, slug
@@ -60,6 +61,7 @@ def settle(
         old = read_settings(out)
         left_out = {label: reason for label, reason in old["refused"].items() if label not in methods}
         old_settings, old_methods = old["settings"], old["methods"]
+        settings, methods = as_recorded(settings, old_settings), as_recorded(methods, old_methods)
         changes = differences(_compared(old_settings), _compared(settings), settings)
         both = [label for label in methods if label in old_methods]
         changes += [f"method {change}" for change in differences(old_methods, methods, both)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
-from noiseprompt.core.ranges import Limits, check_value
+from noiseprompt.core.ranges import Limits, check_value, kind_of
 from noiseprompt.core.specs import make, split_spec
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.table import SCORERS
@@ -144,6 +144,9 @@ def register_scorer(name: str, factory: Callable[..., Scorer] | str) -> None:
     Raises:
         InputError: a name with ":" or ",", or one that is taken.
     """
+    check_value("the name of a scorer", str, name)
+    if not callable(factory) and not isinstance(factory, str):
+        raise InputError(f"the scorer {name!r} is {factory!r:.60}", 'a class, a function, or "module:attribute"')
     if not name.strip() or set(name) & set(":,="):
         raise InputError(f"the name {name!r} for a scorer", 'letters, digits, ".", "-"')
     SCORERS.register(name, factory)
@@ -165,6 +168,9 @@ def check_images(images: np.ndarray, prompts: Sequence[Prompt], size: int | None
         ShapeError: the shape, the number of prompts, or the edge (where `size` pixels are needed) is wrong.
         InputError: the values are not uint8.
     """
+    if not isinstance(images, np.ndarray):
+        raise InputError(f"images: {kind_of(images)}", "a numpy array uint8 (N, H, W, 3)")
+    check_value("prompts", list[Prompt], prompts)
     edge = ("H", "W") if size is None else (size, size)
     if images.ndim != 4 or images.shape[-1] != 3 or (size is not None and images.shape[1:3] != (size, size)):
         raise ShapeError(f"images of shape {tuple(images.shape)}", f"(N, {edge[0]}, {edge[1]}, 3)")

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from noiseprompt.core.errors import InputError, StoreError
-from noiseprompt.core.types import Prompt, Sampling, ScoredPair
+from noiseprompt.core.ranges import check_value
+from noiseprompt.core.types import Prompt, Sampling, ScoredPair, check_pipeline
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npd import NpdWriter
 from noiseprompt.prompts.captions import Captioned
+from noiseprompt.scorers.base import Scorer
 from noiseprompt.stages.collect.failures import MANY, Held
 from noiseprompt.stages.collect.pairs import Item, PairMaker, Teacher, pair_id
 from noiseprompt.stages.collect.settings import CollectConfig, method_of, run_settings
@@ -26,7 +28,6 @@ from noiseprompt.stages.collect.sources import Listed, file_seed, rows_of
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.prompts.load import PromptList
-    from noiseprompt.scorers.base import Scorer
 
 COMMIT_SECONDS = 120.0
 """A short shard is committed when so much time has passed since the last commit, so that a slow model loses little."""
@@ -87,6 +88,10 @@ def collect(
         StoreLockedError: another process collects into `out`.
         StoreError: the disk is full or a shard is damaged.
     """
+    check_pipeline(pipeline)
+    check_value("scorers", list[Scorer], scorers)
+    check_value("config", CollectConfig, config)
+    check_value("out", str | Path, out)
     items = plan(prompts, config)
     teacher = find_teacher(pipeline, config)
     maker = PairMaker(pipeline, scorers, teacher, Sampling.of(config), guard)
@@ -171,6 +176,7 @@ def plan(listed: Listed, config: CollectConfig) -> list[Item]:
         InputError: no prompts, or fewer seeds in the range than wanted per prompt.
     """
     rows = rows_of(listed)
+    check_value("prompts", list[Prompt | Captioned], rows)
     if not rows:
         raise InputError("no prompts", "at least one")
     items: dict[str, Item] = {}

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.config import to_dict
+from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import FITS
 from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, check, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS
-from noiseprompt.pipelines.loading import weights_digest
+from noiseprompt.scorers.parts import parts_of
 from noiseprompt.shapes import world
 from noiseprompt.stages.collect.pairs import Teacher
 
@@ -184,6 +186,7 @@ def model_settings(pipeline: Pipeline, scorers: Sequence[Scorer], *, weights: bo
         "scorers": names,
         **({"model": name} if "/" in name else {}),  # a hub id, by which `train` finds the model again
         **({"changes": pipeline.changes} if pipeline.changes else {}),
+        PARTS: {**pipeline.parts(), **parts_of(scorers)},
     }
 
 

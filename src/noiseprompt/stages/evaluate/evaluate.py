@@ -30,7 +30,8 @@ from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import NoiseError, NoisepromptError
 from noiseprompt.core.files import Lock, append, replace, withdrawn
 from noiseprompt.core.json_lines import mend
-from noiseprompt.core.types import EvalResult, Prompt, Sampling
+from noiseprompt.core.ranges import check_value
+from noiseprompt.core.types import EvalResult, Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.noise.guard import Guard
@@ -130,6 +131,8 @@ def evaluate(
         StoreLockedError: another process evaluates into `out`.
         NoiseError: a method gave noise, or a scorer a score, that is not finite.
     """
+    check_pipeline(pipeline)
+    check_value("out", str | Path, out)
     out = Path(out)
     check(prompts, scorers, methods, config)
     alone = len({p.text for p in prompts}) < 2
@@ -210,6 +213,7 @@ def summarize_run(out: str | Path) -> Summary:
         InputError: no evaluation there.
         StoreError: a damaged line.
     """
+    check_value("out", str | Path, out)
     out = Path(out)
     data = read_settings(out)
     config: dict[str, Any] = data["settings"]["config"]

@@ -7,22 +7,24 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.config import fingerprint, to_dict
+from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, setting
+from noiseprompt.core.parts import PARTS
+from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.seeds import PAPER_SEEDS, prompt_seed
-from noiseprompt.pipelines.loading import weights_digest
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.results.summary import BASELINE
+from noiseprompt.scorers.base import Scorer
+from noiseprompt.scorers.parts import parts_of
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
-    from noiseprompt.scorers.base import Scorer
 
 SMALL = 128
 """Edge in pixels up to which every image is saved by default: a few kilobytes each."""
@@ -98,11 +100,18 @@ def check(
     """Refuse what cannot be evaluated, before anything is drawn.
 
     Raises:
-        InputError: nothing to evaluate, a method twice, or no baseline.
+        InputError: nothing to evaluate, a scorer or method twice, or no baseline.
         ConfigError: more seeds than their range holds.
     """
+    check_value("prompts", list[Prompt], prompts)
+    check_value("scorers", list[Scorer], scorers)
+    check_value("methods", list[MethodSpec], methods)
+    check_value("config", EvaluateConfig, config)
     if not prompts or not scorers:
         raise InputError(f"{len(prompts)} prompts and {len(scorers)} scorers", "at least one of each")
+    names = [scorer.name for scorer in scorers]
+    if len(set(names)) < len(names):
+        raise InputError(f"scorers {', '.join(names)}", "each scorer once")
     labels = [spec.label for spec in methods]
     if BASELINE not in labels or len(set(labels)) < len(labels):
         raise InputError(
@@ -194,4 +203,5 @@ def run_settings(
         "prompts": {"count": len(prompts), "fingerprint": fingerprint({"prompts": [asdict(p) for p in prompts]})},
         "scorers": [scorer.name for scorer in scorers],
         "config": {**{k: v for k, v in to_dict(config).items() if k not in JUDGING}, **resolved},
+        PARTS: {**pipeline.parts(), **parts_of(scorers)},
     }

@@ -17,18 +17,18 @@ from noiseprompt.core.config import to_dict
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import write_picture
-from noiseprompt.core.ranges import COUNT, setting
+from noiseprompt.core.ranges import COUNT, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
-from noiseprompt.core.types import Sampling
+from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.noise.guard import Guard
-from noiseprompt.noise.seeds import batch_noise, sampler_generators
+from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.results.names import slug
 
 if TYPE_CHECKING:
-    from noiseprompt.core.types import Prompt
     from noiseprompt.pipelines import Pipeline
 
 MAX_SEEDS = 10_000
@@ -99,8 +99,13 @@ def check(prompts: Sequence[Prompt], seeds: Sequence[int] | None, specs: Sequenc
     Raises:
         InputError: nothing to draw, or a seed or method twice.
     """
+    check_value("prompts", list[Prompt], prompts)
+    check_value("seeds", list[int] | None, seeds)
+    check_value("methods", list[MethodSpec], specs)
     if not prompts:
         raise InputError("no prompts", "at least one")
+    for seed in seeds or ():
+        check_seed(seed)
     for what, given in (("methods", [spec.label for spec in specs]), ("seeds", seeds)):
         if given is not None and (not given or len(set(given)) < len(given)):
             raise InputError(f"{what} {', '.join(map(str, given)) or '(none)'}", "at least one, and each once")
@@ -142,6 +147,10 @@ def generate(
     Warns:
         NoiseWarning: a method's noise is not like unit Gaussian noise.
     """
+    check_pipeline(pipeline)
+    check_value("config", GenerateConfig, config)
+    check_value("out", str | Path, out)
+    out = Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", "a folder")
     check(prompts, seeds, specs)
@@ -188,6 +197,7 @@ def _record(
     return {
         "model": pipeline.name,
         "changes": pipeline.changes,
+        PARTS: pipeline.parts(),
         "family": family.name,
         "scheduler": type(pipeline.pipe.scheduler).__name__,
         "prompts": [prompt.text for prompt in prompts],

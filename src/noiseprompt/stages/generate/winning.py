@@ -82,6 +82,7 @@ def winning_noise(
     """
     check_value("strength", float, strength, STRENGTH)
     check_value("num_inference_steps", int | None, num_inference_steps, COUNT)
+    check_value("npnet", torch.nn.Module, npnet)
     pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
     embeds = _embeds(pipeline, prompt, prompt_embeds, num_images_per_prompt, long_prompts)
     shape = pipeline.latent_shape(height, width)

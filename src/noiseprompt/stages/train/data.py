@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from noiseprompt.core.devices import DTYPES, resolve_dtype
+from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
 from noiseprompt.core.files import differences, public_name, refuse_changes, replace, replacing
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.parts import PARTS, as_recorded
 from noiseprompt.npd import Npd, PairFilter
-from noiseprompt.pipelines.loading import weights_digest
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -117,6 +118,7 @@ def cache_embeds(npd: Npd, pipeline: Pipeline, path: Path, batch_size: int = 64)
             replace(record, json.dumps(made_from, indent=1) + "\n")  # first: embeddings without it would go unchecked
     elif record.exists():  # those of earlier versions have none
         old = read_json(record, fix=f"delete it and {path.name}, and run again")
+        made_from = as_recorded(made_from, old)
         refuse_changes(path, differences(old, made_from), old, made_from)
     return _read_embeds(path, len(texts), npd.settings.get("text_embeds")), rows
 
@@ -147,7 +149,8 @@ def _made_from(pipeline: Pipeline, texts: Sequence[str]) -> dict[str, Any]:
     parts = sorted((name, part) for name, part in pipeline.pipe.components.items() if name.startswith("text_encoder"))
     encoders = {name: weights_digest(part) for name, part in parts if part is not None}
     digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
-    return {"text_encoders": encoders, "long_prompts": pipeline.long_prompts, "prompts": digest}
+    words = {name: part for name, part in pipeline.parts().items() if name.startswith("tokenizer")}
+    return {"text_encoders": encoders, "long_prompts": pipeline.long_prompts, "prompts": digest, PARTS: words}
 
 
 def _encode(texts: Sequence[str], pipeline: Pipeline, file: BinaryIO, batch_size: int) -> None:

@@ -17,8 +17,7 @@ Batch = dict[str, Tensor]
 
 
 class Judged(NamedTuple):
-    """Figures of a batch, each a sum: of a network's squared errors, of nothing's, of the predictions' mean squares, and
-    of rows."""
+    """Sums over a batch: squared errors of a network and of nothing, mean squares of the predictions, and rows."""
 
     error: float
     nothing: float

@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noiseprompt.core.config import fingerprint, recorded
+from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import InputError, ModelMismatchError
 from noiseprompt.core.files import claim, public_name
+from noiseprompt.core.parts import PARTS
+from noiseprompt.core.ranges import check_value
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
 from noiseprompt.stages.train.data import PairData, cache_embeds, check_model, select_pairs, spread
@@ -43,6 +46,7 @@ def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Itera
         DivergedError: a loss is not finite; `best` and `last` are those before.
         NoisepromptError: nothing was learned.
     """
+    check_value("npd", Npd, npd)
     _check_targets(npd, config)
     share, most, per_prompt = config.validation_share, config.max_pairs, config.pictures_per_prompt
     training, validation = select_pairs(npd, config.pair_filter, share, most, per_prompt)
@@ -52,7 +56,9 @@ def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Itera
     if config.objective == "picture":
         validation = spread(validation, SOME)
         check_pools(config.coupling, np.unique(npd.prompt_rows()[training], return_counts=True)[1].tolist())
-    settings = {**recorded(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings)}
+    begun = {"init": weights_digest(NPNet.from_pretrained(config.init))} if config.init else {}
+    parts = {PARTS: {"npd": npd.checksum, **begun}}
+    settings = {**recorded(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings), **parts}
     with claim(out / "settings.json", settings, begun=("metrics.jsonl", "state.pt")):
         embeds, rows = cache_embeds(npd, pipeline, out / "embeds.npy")
         objective = make_objective(config, PairData(npd, embeds, rows), training, validation)

@@ -1,0 +1,181 @@
+"""Files of prompts that are not what they say, and texts that are none: one line that names the file and the entry."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from noiseprompt.cli import main
+from noiseprompt.core.errors import ConfigError, InputError, NoiseError, PromptError
+from noiseprompt.core.types import Prompt
+from noiseprompt.methods.base import MethodSpec
+from noiseprompt.prompts import load_prompts
+from tests.pipelines.tiny_pair import tiny_pipeline
+
+HALF = "a \ud800 cat"
+
+REFUSED: dict[str, tuple[str, bytes, str]] = {
+    "NaN for a text": ("p.json", b'[{"prompt": NaN}]', "NaN is no number"),
+    "NaN for a seed": ("p.jsonl", b'"a"\n{"prompt": "b", "seed": NaN}\n', "line 2 of .*NaN is no number"),
+    "an infinite seed": ("p.json", b'[{"prompt": "a", "seed": Infinity}]', "Infinity is no number"),
+    "a key twice": ("p.json", b'[{"prompt": "a", "prompt": "b"}]', "gives 'prompt' twice"),
+    "a key twice in a line": ("p.jsonl", b'{"prompt": "a", "prompt": "b"}', "line 1 of .*'prompt' twice"),
+    "half a character": ("p.json", b'["a \\ud800"]', "half a character"),
+    "half a character in a line": ("p.jsonl", b'"fine"\n"a \\ud800"\n', "line 2 of .*half a character"),
+    "NUL in JSON": ("p.json", b'["fine", "a\\u0000b"]', "entry 2 of .* holds NUL"),
+    "NUL in an object": ("p.json", b'[{"prompt": "a\\u0000b"}]', "entry 1 of .* holds NUL"),
+    "NUL in a category": ("p.json", b'[{"prompt": "a", "kind": "a\\u0000b"}]', "entry 1 of .* holds NUL"),
+    "NUL in a text": ("p.txt", b"a cat\na\0b\n", "entry 2 of .* holds NUL"),
+    "NUL in a table": ("p.csv", b"prompt\na cat\na\0b\n", "NUL"),
+    "deep": ("p.json", b"[" * 5000 + b"]" * 5000, "deeper than"),
+    "a key of another name": ("p.json", b'[{"prompt": "a"}, {"promt": "b"}]', "entry 2 of .* promt and no 'prompt'"),
+    "a list for a category": ("p.json", b'[{"prompt": "a", "kind": ["b"]}]', "category a list"),
+    "an object for a category": ("p.jsonl", b'{"prompt": "a", "category": {"b": 1}}', "category an object"),
+    "a number for a text": ("p.json", b'[{"prompt": 3}]', "holds 3 in 'prompt'"),
+    "numbers": ("p.json", b"[1, 2]", "entry 1 of .* is 1"),
+    "an object": ("p.json", b'{"prompt": "a"}', "holds an object"),
+    "a seed in words": ("p.csv", b"prompt,seed\na,one\n", "seed 'one'"),
+    "half a seed": ("p.json", b'[{"prompt": "a", "seed": 1.5}]', "seed 1.5"),
+    "a truth for a seed": ("p.json", b'[{"prompt": "a", "seed": true}]', "seed True"),
+    "a seed out of range": ("p.csv", b"prompt,seed\na,9223372036854775808\n", "seed '9223372036854775808'"),
+    "more cells than columns": ("p.csv", b"prompt,kind\na cat, sitting, there\n", "line 2 of .* more cells"),
+    "a column twice": ("p.csv", b"prompt,seed,prompt\na,1,b\n", "two columns 'prompt'"),
+    "an open quote": ("p.csv", b'prompt\n"a cat\n', "CSV"),
+    "UTF-16": ("p.txt", "a cat\n".encode("utf-16"), "not UTF-8: byte 0xff"),
+    "UTF-16 of a table": ("p.csv", "prompt\na cat\n".encode("utf-16-be"), "NUL|not UTF-8|columns"),
+    "Latin-1": ("p.txt", "Café".encode("latin-1"), "not UTF-8: byte 0xe9 at offset 3"),
+    "nothing": ("p.json", b"", "is empty"),
+    "blanks": ("p.txt", b"\n \n\t\n", "is empty"),
+    "a mark alone": ("p.txt", b"\xef\xbb\xbf\n", "is empty"),
+    "blank entries": ("p.json", b'["", " ", null]', "entry 3 of .* is None|no prompt"),
+    "a torn list": ("p.json", b'["a", "b', "not JSON: line 1"),
+    "a torn line": ("p.jsonl", b'"a"\n{"prompt": "b', "line 2 of .* not JSON"),
+    "no parquet": ("p.parquet", b"PAR1 and more", "not a readable parquet"),
+    "NaN in a set": ("drawbench:p.json", b'[{"prompts": "a", "category": NaN}]', "NaN is no number"),
+    "a list in a set": ("drawbench:p.json", b'[{"prompts": ["a"], "category": "b"}]', "entry 1 of .* holds a list"),
+    "NUL in a set": ("drawbench:p.json", b'[{"prompts": "a\\u0000"}]', "entry 1 of .* holds NUL"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_file_of_prompts_is_refused(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, data, told = REFUSED[kind]
+    monkeypatch.chdir(tmp_path)
+    Path(source.rpartition(":")[2]).write_bytes(data)
+    with pytest.raises(PromptError, match=told) as caught:
+        load_prompts(source)
+    assert "\n" not in str(caught.value) and "p." in str(caught.value)
+    assert main(["generate", source, "--out=o"]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("noiseprompt: error: ") and not Path("o").exists()
+
+
+def test_tables_of_other_types(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    wrong: list[tuple[dict[str, list[Any]], str]] = [
+        ({"prompt": ["a", "b"], "kind": [1.0, math.nan]}, "entry 2 of .* category nan"),
+        ({"prompt": ["a", "b"], "seed": [1.0, math.nan]}, "entry 2 of .* seed nan"),
+        ({"prompt": [1, 2]}, "holds 1 in 'prompt'"),
+        ({"prompt": [b"a"]}, "holds b'a' in 'prompt'"),
+        ({"words": ["a"], "more": ["b"]}, "columns words, more"),
+    ]
+    for columns, told in wrong:
+        pq.write_table(pa.table(columns), path)
+        with pytest.raises(PromptError, match=told):
+            load_prompts(str(path))
+
+
+FINE: dict[str, tuple[str, bytes, list[Prompt]]] = {
+    "a mark": ("p.csv", b"\xef\xbb\xbfprompt,kind\na,k\n", [Prompt("a", "k")]),
+    "empty lines": ("p.txt", b"\n\na\n\r\n b \n\n", [Prompt("a"), Prompt("b")]),
+    "empty lines between": ("p.jsonl", b'\n"a"\n\n{"prompt": "b"}\n\n', [Prompt("a"), Prompt("b")]),
+    "null": ("p.json", b'[{"prompt": null}, {"prompt": "a", "seed": null, "kind": null}]', [Prompt("a")]),
+    "a number for a category": ("p.json", b'[{"prompt": "a", "kind": 3}]', [Prompt("a", "3")]),
+    "quotes": ("p.csv", b'prompt\n"a, ""b"""\n', [Prompt('a, "b"')]),
+    "whole characters": ("p.json", b'["\\ud83d\\ude00"]', [Prompt("😀")]),
+    "a whole seed": ("p.json", b'[{"prompt": "a", "seed": 3.0}]', [Prompt("a", seed=3)]),
+}
+
+
+@pytest.mark.parametrize("kind", FINE)
+def test_what_can_be_meant_is_read(kind: str, tmp_path: Path) -> None:
+    name, data, prompts = FINE[kind]
+    (tmp_path / name).write_bytes(data)
+    assert list(load_prompts(str(tmp_path / name)).prompts) == prompts
+
+
+NO_TEXTS = {"half": HALF, "the other half": "\udfff", "NUL": "a\0b", "NUL alone": "\0"}
+
+
+@pytest.mark.parametrize("kind", NO_TEXTS)
+def test_a_text_that_cannot_be_written_is_refused_everywhere(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = NO_TEXTS[kind]
+    monkeypatch.chdir(tmp_path)
+    for made in (lambda: Prompt(text), lambda: Prompt("a", kind=text)):
+        with pytest.raises(PromptError, match=r"holds (NUL|halves)"):
+            made()
+    with pytest.raises(PromptError, match=r"holds (NUL|halves)"):
+        tiny_pipeline("stable_diffusion").encode(["fine", text])
+    with pytest.raises(ConfigError, match=r"without (NUL|halves)"):
+        MethodSpec(text, "standard")
+    assert main(["generate", text, "--out=o"]) == 2
+    assert main(["generate", "a cat", f"--out={text}"]) == 2
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) == 2 and all("NUL" in error or "halves" in error for error in errors), errors
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", [None, 3, b"a cat", ["a cat"]])
+def test_what_is_no_text_is_no_prompt(text: Any) -> None:
+    with pytest.raises(PromptError, match="a prompt is "):
+        Prompt(text)
+    with pytest.raises(PromptError, match="a prompt is "):
+        tiny_pipeline("stable_diffusion").encode([text])
+    with pytest.raises(ConfigError, match="the seed of a prompt"):
+        Prompt("a", seed="3")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("texts", ["a cat", [], None, {"a"}, 3])
+def test_texts_are_a_list(texts: Any) -> None:
+    with pytest.raises(InputError, match="a list with at least one text"):
+        tiny_pipeline("stable_diffusion").encode(texts)
+
+
+def test_latents_are_a_tensor_of_numbers(tmp_path: Path) -> None:
+    pipeline = tiny_pipeline("stable_diffusion")
+    embeds = pipeline.encode(["a cat"])
+    noise = torch.zeros(1, *pipeline.latent_shape())
+    how: dict[str, Any] = {"guidance_scale": 2.0, "num_inference_steps": 2}
+    for wrong in (None, 3, noise.numpy(), noise.long(), [noise]):
+        for act in (pipeline.sample, pipeline.denoise_step, pipeline.invert_step, pipeline.predictions):
+            with pytest.raises(InputError, match="latents"):
+                act(embeds, wrong, **how)
+    for act in (pipeline.sample, pipeline.denoise_step):
+        with pytest.raises(InputError, match="embeds"):
+            act(["a cat"], noise, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["stable_diffusion", "stable_diffusion_xl"])
+def test_a_text_embedding_that_is_not_finite_stops_with_its_prompt(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = tiny_pipeline(kind)
+    encode = pipeline.family.encode
+
+    def broken(pipe: Any, texts: list[str]) -> Any:
+        embeds = encode(pipe, texts)
+        embeds.prompt_embeds[texts.index("bad"), 0, 0] = math.nan
+        return embeds
+
+    monkeypatch.setattr(pipeline, "family", dataclasses.replace(pipeline.family, encode=broken))
+    with pytest.raises(NoiseError, match="the text embedding of 'bad' is not finite"):
+        pipeline.encode(["good", "bad"])

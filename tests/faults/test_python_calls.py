@@ -1,0 +1,175 @@
+"""What a Python call is handed wrongly: another type, a text for a list, numbers that are none. One line names it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from noiseprompt import register_scorer, winning_noise
+from noiseprompt.core.errors import NoisepromptError
+from noiseprompt.core.types import Prompt
+from noiseprompt.methods.base import MethodSpec
+from noiseprompt.methods.npnet import NpnetMethod
+from noiseprompt.noise import initial_noise
+from noiseprompt.noise.seeds import batch_noise, prompt_seed
+from noiseprompt.npd import Npd, NpdWriter
+from noiseprompt.npnet import NPNet, NPNetConfig, build, tokens_config
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.prompts import load_prompts
+from noiseprompt.scorers.base import load_scorers
+from noiseprompt.scorers.shapes_checker import ShapesChecker
+from noiseprompt.stages.collect.collect import collect
+from noiseprompt.stages.collect.settings import CollectConfig
+from noiseprompt.stages.evaluate.evaluate import evaluate, summarize_run
+from noiseprompt.stages.evaluate.plan import EvaluateConfig
+from noiseprompt.stages.generate.generate import GenerateConfig, generate
+from noiseprompt.stages.train.settings import TrainConfig
+from noiseprompt.stages.train.train import train
+from tests.evaluation_fakes import FakePipeline, FakeScorer
+from tests.pipelines.tiny_pair import tiny_pipeline
+
+OUT = Path("never made")
+SHAPE = (4, 8, 8)
+NOISE = torch.zeros(1, *SHAPE)
+ONE = [Prompt("a cat")]
+STANDARD = [MethodSpec.parse("standard")]
+IMAGES = np.zeros((1, 64, 64, 3), np.uint8)
+NET = build(tokens_config(SHAPE, 3, 8))
+TEXT = torch.zeros(1, 3, 8)
+
+
+def pipe() -> Pipeline:
+    return tiny_pipeline("stable_diffusion")
+
+
+def embeds() -> Any:
+    return pipe().encode(["a cat"])
+
+
+def drawn(**changes: Any) -> Any:
+    given = {"prompts": ONE, "seeds": [0], "specs": STANDARD, "config": GenerateConfig(), "out": OUT, **changes}
+    return generate(FakePipeline(), **given)  # type: ignore[arg-type]
+
+
+def compared(**changes: Any) -> Any:
+    given = {"prompts": ONE, "scorers": [FakeScorer()], "methods": STANDARD, "config": EvaluateConfig(), **changes}
+    return evaluate(FakePipeline(), **{"out": OUT, **given})  # type: ignore[arg-type]
+
+
+def collected(**changes: Any) -> Any:
+    given = {"prompts": ONE, "scorers": [FakeScorer()], "config": CollectConfig(), "out": OUT, **changes}
+    return collect(FakePipeline(), **given)  # type: ignore[arg-type]
+
+
+def step(**changes: Any) -> Any:
+    given: dict[str, Any] = {"guidance_scale": 2.0, "num_inference_steps": 4, **changes}
+    return pipe().denoise_step(embeds(), NOISE, **given)
+
+
+anything: Any = None
+CALLS: dict[str, tuple[Callable[[], Any], str]] = {
+    "a model that is none": (lambda: Pipeline.load(anything), "model null"),
+    "a model that is a number": (lambda: Pipeline.load(3), "model 3"),  # type: ignore[arg-type]
+    "options of a model": (lambda: Pipeline.load("shapes", {"device": "cpu"}), "options {"),  # type: ignore[arg-type]
+    "a pipeline's name": (lambda: Pipeline("shapes"), "Pipeline.load"),
+    "no pipeline": (lambda: Pipeline(None), "Pipeline.load"),
+    "guidance in words": (lambda: step(guidance_scale="2"), "guidance_scale '2'"),
+    "guidance NaN": (lambda: step(guidance_scale=math.nan), "guidance_scale nan"),
+    "guidance without end": (lambda: step(guidance_scale=math.inf), "guidance_scale inf"),
+    "steps in words": (lambda: step(num_inference_steps="4"), "num_inference_steps '4'"),
+    "half a step": (lambda: step(num_inference_steps=4.5), "num_inference_steps 4.5"),
+    "no steps": (lambda: step(num_inference_steps=0), "steps 0"),
+    "levels in words": (lambda: pipe().levels("ten"), "num_inference_steps 'ten'"),  # type: ignore[arg-type]
+    "a size in words": (lambda: pipe().latent_shape("64", 64), "height '64'"),  # type: ignore[arg-type]
+    "a size with a point": (lambda: pipe().latent_shape(64, 64.0), "width 64.0"),  # type: ignore[arg-type]
+    "a size below 0": (lambda: pipe().latent_shape(-64, 64), "-64"),
+    "latents of another orientation": (
+        lambda: pipe().sample(embeds(), torch.zeros(1, 4, 16, 8), height=64, width=128),
+        "latents (1, 4, 16, 8)",
+    ),
+    "latents of another size": (lambda: pipe().sample(embeds(), NOISE, height=128, width=128), "latents (1, 4, 8, 8)"),
+    "latents of no size": (lambda: pipe().sample(embeds(), torch.zeros(1, 4, 0, 0)), "0 x 0"),
+    "more latents than prompts": (lambda: pipe().sample(embeds(), torch.zeros(2, *SHAPE)), "one row a prompt"),
+    "a generator that is a seed": (lambda: pipe().sample(embeds(), NOISE, generator=3), "generator 3"),  # type: ignore[arg-type]
+    "drawn: with one of diffusers": (
+        lambda: generate(pipe().pipe, ONE, [0], STANDARD, GenerateConfig(), OUT),
+        "pipeline: a StableDiffusionPipeline",
+    ),
+    "compared: with none": (
+        lambda: evaluate(anything, ONE, [FakeScorer()], STANDARD, EvaluateConfig(), OUT),
+        "pipeline: nothing",
+    ),
+    "compared: a scorer twice": (lambda: compared(scorers=[FakeScorer(), FakeScorer()]), "each scorer once"),
+    "a winning network": (lambda: winning_noise(pipe(), anything, "a cat"), "npnet null"),
+    "a seed of half": (lambda: initial_noise(1.5, SHAPE), "seed 1.5"),  # type: ignore[arg-type]
+    "a seed in words": (lambda: initial_noise("1", SHAPE), "seed 1"),  # type: ignore[arg-type]
+    "a seed that is true": (lambda: initial_noise(True, SHAPE), "seed True"),
+    "a shape below 0": (lambda: initial_noise(0, (-1, 2)), "a shape [-1, 2]"),
+    "a shape in words": (lambda: initial_noise(0, "abc"), "a shape 'abc'"),  # type: ignore[arg-type]
+    "no seeds": (lambda: batch_noise([], SHAPE), "seeds []"),
+    "a number of seeds": (lambda: batch_noise(3, SHAPE), "seeds 3"),  # type: ignore[arg-type]
+    "a range of one": (lambda: prompt_seed(0, "a", (5,)), "seed_range [5]"),  # type: ignore[arg-type]
+    "a method that is none": (lambda: MethodSpec.parse(anything), "a method null"),
+    "methods": (lambda: MethodSpec.parse(["standard"]), "a method ['standard']"),  # type: ignore[arg-type]
+    "an option in words": (lambda: MethodSpec("x", "redenoise", {"steps": "4"}).build(), "redenoise:steps '4'"),
+    "an option that is none": (lambda: MethodSpec("x", "redenoise", {"stps": 4}).build(), "option stps"),
+    "an option of standard": (lambda: MethodSpec("x", "standard", {"n": 4}).build(), "no options"),
+    "a path of a number": (lambda: NpnetMethod(3), "npnet:path 3"),  # type: ignore[arg-type]
+    "a flag of a number": (lambda: NpnetMethod(None, 1), "npnet:no_text 1"),  # type: ignore[arg-type]
+    "drawn: a text": (lambda: drawn(prompts="a cat"), "prompts 'a cat'"),
+    "drawn: texts": (lambda: drawn(prompts=["a cat"]), "prompts ['a cat']"),
+    "drawn: seeds in words": (lambda: drawn(seeds=["0"]), "seeds ['0']"),
+    "drawn: a seed": (lambda: drawn(seeds=0), "seeds 0"),
+    "drawn: a seed below 0": (lambda: drawn(seeds=[-1]), "seed -1"),
+    "drawn: names": (lambda: drawn(specs=["standard"]), "methods ['standard']"),
+    "drawn: a mapping": (lambda: drawn(config={"batch_size": 1}), "config {'batch_size': 1}"),
+    "drawn: nowhere": (lambda: drawn(out=None), "out null"),
+    "compared: texts": (lambda: compared(prompts=["a cat"]), "prompts ['a cat']"),
+    "compared: names": (lambda: compared(methods=["standard"]), "methods ['standard']"),
+    "compared: names of scorers": (lambda: compared(scorers=["aes"]), "scorers ['aes']"),
+    "compared: no settings": (lambda: compared(config=None), "config null"),
+    "compared: nowhere": (lambda: compared(out=None), "out null"),
+    "summed up: nowhere": (lambda: summarize_run(anything), "out null"),
+    "collected: texts": (lambda: collected(prompts=["a cat"]), "prompts ['a cat']"),
+    "collected: names of scorers": (lambda: collected(scorers=["aes"]), "scorers ['aes']"),
+    "collected: a mapping": (lambda: collected(config={}), "config {}"),
+    "collected: nowhere": (lambda: collected(out=None), "out null"),
+    "trained: a path": (lambda: train("npd", pipe(), TrainConfig(), OUT), "npd 'npd'"),  # type: ignore[arg-type]
+    "images that are none": (lambda: ShapesChecker().score(anything, ONE), "images: nothing"),
+    "images of a list": (lambda: ShapesChecker().score(IMAGES.tolist(), ONE), "images: a list"),
+    "prompts of images": (lambda: ShapesChecker().score(IMAGES, ["a cat"]), "prompts ['a cat']"),  # type: ignore[list-item]
+    "a scorer without a name": (lambda: register_scorer(anything, FakeScorer), "the name of a scorer null"),
+    "a scorer that is none": (lambda: register_scorer("three", 3), "the scorer 'three' is 3"),  # type: ignore[arg-type]
+    "scorers that are none": (lambda: load_scorers([3]), "scorers [3]"),  # type: ignore[list-item]
+    "a data set nowhere": (lambda: Npd(anything), "folder null"),
+    "a data set to write": (lambda: NpdWriter(anything, {}, SHAPE), "folder null"),
+    "a shape to write": (lambda: NpdWriter(OUT, {}, (4, -4, 4)), "latent_shape [4, -4, 4]"),
+    "a network nowhere": (lambda: NPNet.from_pretrained(anything), "an NPNet null"),
+    "noise that is none": (lambda: NET(anything, TEXT), "noise: nothing"),
+    "noise of numpy": (lambda: NET(NOISE.numpy(), TEXT), "noise: a ndarray"),
+    "noise of whole numbers": (lambda: NET(NOISE.long(), TEXT), "noise: a Tensor"),
+    "text that is none": (lambda: NET(NOISE, anything), "prompt embeddings: nothing"),
+    "a width in words": (lambda: NPNetConfig(width="2"), "width '2'"),  # type: ignore[arg-type]
+    "a branch that is a text": (lambda: NPNetConfig(without="text"), "without 'text'"),  # type: ignore[arg-type]
+    "a limit in words": (lambda: load_prompts("shapes:test", limit="3"), "limit '3'"),  # type: ignore[arg-type]
+    "half a limit": (lambda: load_prompts("shapes:test", limit=2.5), "limit 2.5"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_a_call_is_refused_in_one_line(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call, told = CALLS[kind]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NoisepromptError) as caught:
+        result = call()
+        if isinstance(result, Iterator):
+            list(result)
+    assert told in str(caught.value) and "\n" not in str(caught.value), str(caught.value)
+    assert not [word for word in ("<class", " object at 0x") if word in str(caught.value)]
+    assert not list(tmp_path.iterdir())
