@@ -54,6 +54,7 @@ class Npd:
         self._table = pa.Table.from_batches([shard.batch.select(light) for shard in self._shards])
         self._seeds = self._table.column("seed").to_numpy()
         self._usable = np.array([not reason for reason in self._table.column("rejected").to_pylist()], bool)
+        self._prompts: np.ndarray | None = None
         self._checked = np.zeros(len(self), bool)
         self._whole = np.zeros(len(self._shards), bool)
         self._refuse_twice()
@@ -113,9 +114,11 @@ class Npd:
 
     def prompt_rows(self) -> np.ndarray:
         """(N,) int64: the prompt of every pair as a number, those that occur first counted first."""
-        order: dict[str, int] = {}
-        texts = self._table.column("prompt").to_pylist()
-        return np.array([order.setdefault(text, len(order)) for text in texts], np.int64)
+        if self._prompts is None:
+            order: dict[str, int] = {}
+            texts = self._table.column("prompt").to_pylist()
+            self._prompts = np.array([order.setdefault(text, len(order)) for text in texts], np.int64)
+        return self._prompts
 
     @property
     def pictures(self) -> bool:

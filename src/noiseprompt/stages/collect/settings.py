@@ -136,6 +136,8 @@ def _check_pictures(config: CollectConfig) -> None:
         ConfigError: there are.
     """
     if not config.pictures:
+        if config.fit != CollectConfig.fit:
+            raise ConfigError(f"fit {config.fit!r} without pictures", "a source of pictures", "pass --pictures")
         return
     idle = ["method", *_OF_REDENOISE, "store_source"]
     idle += [] if config.pictures == DRAWN else ["guidance_scale", "num_inference_steps"]

@@ -1,16 +1,13 @@
-"""What a training lowers: one file an objective, one line here."""
+"""What an objective of a training is; each has a file of its own and a line in `table.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
 from noiseprompt.npnet import NPNetConfig
-from noiseprompt.stages.train.data import PairData
-from noiseprompt.stages.train.settings import TrainConfig
 
 Batch = dict[str, Tensor]
 """Tensors by name, batch first; the loop moves them to the device."""
@@ -27,6 +24,8 @@ class Judged(NamedTuple):
 
 class Objective(Protocol):
     """What a network is trained for, on rows of a data set. Only `loss` and `error` see a network.
+
+    Made of the settings, the data and the rows to train and to validate on: (TrainConfig, PairData, (n,), (m,)).
 
     Attributes:
         whole: what `explained` is a share of, for messages ("the perturbation").
@@ -60,19 +59,3 @@ class Objective(Protocol):
             power: mean square of its predictions on the validation rows; 0 before the first validation.
         """
         ...
-
-
-def make_objective(config: TrainConfig, data: PairData, training: np.ndarray, validation: np.ndarray) -> Objective:
-    """The objective that the settings name.
-
-    Args:
-        training, validation: rows of the data set.
-
-    Raises:
-        InputError: a data set that it cannot learn from.
-    """
-    from noiseprompt.stages.train.noises import NoiseObjective
-    from noiseprompt.stages.train.pictures import PictureObjective
-
-    made: dict[str, Callable[..., Objective]] = {"noise": NoiseObjective, "picture": PictureObjective}
-    return made[config.objective](config, data, training, validation)

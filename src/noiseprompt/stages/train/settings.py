@@ -14,8 +14,7 @@ from noiseprompt.npd.filter import BEST_SHARE
 from noiseprompt.npnet import NPNetConfig, small_config, tokens_config
 from noiseprompt.npnet.base import ARCHITECTURES
 from noiseprompt.stages.train.coupling import COUPLINGS
-
-OBJECTIVES = ("noise", "picture")
+from noiseprompt.stages.train.table import OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class TrainConfig:
     seed: int = setting(0, Limits(least=0, most=2**32 - 1))
     init: str = ""
     tensorboard: bool = False
-    objective: str = setting("noise", Limits(words=OBJECTIVES))
+    objective: str = setting("noise", Limits(words=tuple(OBJECTIVES)))
     coupling: str = setting("correlation", Limits(words=COUPLINGS))
     coupling_sharpness: float = setting(1.0, NOT_NEGATIVE)
     low_pass: int = setting(2, COUNT)

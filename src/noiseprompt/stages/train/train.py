@@ -26,9 +26,9 @@ from noiseprompt.core.ranges import check_value
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
 from noiseprompt.stages.train.data import PairData, cache_embeds, check_model, select_pairs, spread
-from noiseprompt.stages.train.objective import make_objective
 from noiseprompt.stages.train.pictures import SOME, check_pools
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
+from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.trainer import _Trainer
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Itera
     settings = {**recorded(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings), **parts}
     with claim(out / "settings.json", settings, begun=("metrics.jsonl", "state.pt")):
         embeds, rows = cache_embeds(npd, pipeline, out / "embeds.npy")
-        objective = make_objective(config, PairData(npd, embeds, rows), training, validation)
+        objective = OBJECTIVES.get(config.objective)(config, PairData(npd, embeds, rows), training, validation)
         yield from _Trainer(objective, pipeline, facts, config, out, training, validation).run()
 
 

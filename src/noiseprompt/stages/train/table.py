@@ -1,0 +1,13 @@
+"""The objectives of a training by name, which is also what their networks predict."""
+
+from __future__ import annotations
+
+from noiseprompt.core.registry import Registry
+
+OBJECTIVES = Registry(
+    "objective",
+    {
+        "noise": "noiseprompt.stages.train.noises:NoiseObjective",
+        "picture": "noiseprompt.stages.train.pictures:PictureObjective",
+    },
+)
