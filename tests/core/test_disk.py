@@ -13,7 +13,7 @@ from tests.faulty_disk import CHANGES
 SRC = Path(disk.__file__).parents[1]
 WRITERS = {
     *("write_text", "write_bytes", "mkdir", "touch", "unlink", "rmdir", "symlink_to", "hardlink_to", "truncate"),
-    *("fsync", "makedirs", "rmtree", "copytree", "copyfile", "move", "tofile", "save_file", "write_csv", "to_csv"),
+    *("fsync", "makedirs", "rmtree", "copytree", "copyfile", "tofile", "save_file", "write_csv", "to_csv"),
 }
 """Functions and methods that change the disk, whatever they belong to."""
 APART = {

@@ -59,7 +59,7 @@ def check_refusal(message: str, name: str) -> None:
     assert not [word for word in ("<class", "Parser key", "Traceback") if word in message], message
 
 
-@few(200)
+@few(100)
 @given(st.data())
 def test_a_record_keeps_a_value_or_refuses_it(data: Any) -> None:
     cls, name = data.draw(st.sampled_from(FIELDS))
@@ -115,7 +115,7 @@ def take(stand: Stand, words: list[str], cls: Any, name: str, capfd: Any) -> tup
     return True, getattr(record, name)
 
 
-@few(50)
+@few(30)
 @given(data=st.data())
 def test_a_file_of_options_keeps_a_value_or_refuses_it(data: Any, stand: Stand, capfd: Any) -> None:
     cls, name = data.draw(st.sampled_from(OPTIONS))
@@ -127,7 +127,7 @@ def test_a_file_of_options_keeps_a_value_or_refuses_it(data: Any, stand: Stand, 
         check_kept(kept, value, name)
 
 
-@few(50)
+@few(30)
 @given(data=st.data())
 def test_the_command_line_keeps_a_value_or_refuses_it(data: Any, stand: Stand, capfd: Any) -> None:
     """What is written is a text, and taken as one where a text is wanted."""
@@ -146,7 +146,7 @@ def test_the_command_line_keeps_a_value_or_refuses_it(data: Any, stand: Stand, c
         assert str(kept).lower() == word.strip().lower() or float(word) == kept
 
 
-@few(40)
+@few(25)
 @given(words=st.lists(st.one_of(TEXTS, st.sampled_from(["collect", "npd", "info", "--out", "--help", "--n=1", "-v"]))))
 def test_any_words_are_a_command_or_one_line(words: list[str], stand: Stand, capfd: Any) -> None:
     try:

@@ -22,6 +22,7 @@ from noiseprompt.cli.options import OptionsFile, add_record, option_types, regis
 from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
 from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning
+from noiseprompt.core.files import as_told
 
 
 def build_parser(words: list[str]) -> Any:
@@ -161,7 +162,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     words = [_underscored(word) for word in arguments]
     try:
-        with _own_warnings_only():
+        with _own_warnings_only(), _paths_told():
             command = _named(words)
             if command is not None:
                 words = spelled_words(words, option_types(option_parser(command)))
@@ -171,6 +172,18 @@ def run(arguments: list[str], debug: bool = False) -> int:
             traceback.print_exception(error)
         say(f"error: {error if isinstance(error, NoisepromptError) else _in_one_line(str(error), words)}")
         return 2
+
+
+@contextmanager
+def _paths_told() -> Iterator[None]:
+    """A path that cannot be used is bad input, whatever asked for it."""
+    try:
+        yield
+    except OSError as error:
+        told = as_told(error)
+        if told is None:
+            raise
+        raise told from error
 
 
 @contextmanager

@@ -135,6 +135,15 @@ def public_name(source: str) -> str:
     return Path(os.path.abspath(path)).name if is_path else source
 
 
+def as_told(error: OSError) -> StoreError | None:
+    """The error of a path that nobody translated, such as too long a name or a loop of links; None without a path."""
+    if error.filename is None or error.strerror is None:
+        return None
+    return StoreError(
+        f"cannot use {os.fsdecode(error.filename)}: {error.strerror}", "a path that can be read or written"
+    )
+
+
 def _cannot_write(path: Path, error: Exception) -> StoreError:
     number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     fix = "nothing committed is lost: make room and run the same command again"
