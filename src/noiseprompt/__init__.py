@@ -5,10 +5,10 @@ Public names are imported on first use; `import noiseprompt` itself loads neithe
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from noiseprompt.core.environment import VERSION as __version__
+
+TYPE_CHECKING = False
+"""As of `typing`, which takes longer to import than all of this: until then Ctrl-C ends a command with a traceback."""
 
 _PUBLIC = {
     "MethodSpec": "noiseprompt.methods.base",
@@ -27,6 +27,8 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from noiseprompt.core.errors import NoisepromptError as NoisepromptError
     from noiseprompt.core.types import Prompt as Prompt
     from noiseprompt.methods.base import MethodSpec as MethodSpec
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
+        import importlib
+
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'noiseprompt' has no attribute {name!r}")
 

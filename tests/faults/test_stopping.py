@@ -90,6 +90,33 @@ def test_a_signal_during_start_up(module: str, number: int, status: int) -> None
     assert done.stderr == "noiseprompt: stopped; the same command continues where it was\n"
 
 
+@pytest.mark.parametrize("module", ["start", "progress"])
+def test_ctrl_c_before_signals_are_in_hands(module: str) -> None:
+    code = (
+        "import sys, signal\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == 'noiseprompt.cli.{module}': signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from noiseprompt.cli import main\n"
+        "sys.exit(main(['npd', 'info', 'nowhere']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "noiseprompt: stopped; the same command continues where it was\n"
+
+
+def test_nothing_is_imported_before_that_but_this_package() -> None:
+    """Until then Ctrl-C ends with a traceback."""
+    source = Path(__file__).parents[2] / "src"
+    code = (
+        f"import sys; before = set(sys.modules); sys.path.insert(0, {str(source)!r}); import noiseprompt.cli\n"
+        "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('noiseprompt')))"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["__future__"], done
+
+
 @pytest.mark.parametrize(("number", "status"), BOTH)
 def test_a_batch_is_finished_and_then_it_is_told(number: int, status: int) -> None:
     finished = []

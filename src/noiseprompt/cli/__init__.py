@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from noiseprompt.cli.start import main
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point: runs one command, as `start.main` does. Ctrl-C while even that is imported is told in one line too.
 
-__all__ = ["main"]
+    Args:
+        arguments: the words after "noiseprompt", those of the process unless given.
 
-_HOMES = {
-    "main": "start",
-}
+    Returns:
+        the exit status, as of `start.main`.
+    """
+    try:
+        from noiseprompt.cli.start import main as start
+    except KeyboardInterrupt:
+        import os
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        os.write(2, b"noiseprompt: stopped; the same command continues where it was\n")
+        return 130
+    return start(arguments)

@@ -23,6 +23,7 @@ from noiseprompt.cli.options import OptionsFile, add_record, option_types, regis
 from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
 from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning
+from noiseprompt.core.files import as_told
 
 
 def build_parser(words: list[str]) -> Any:
@@ -170,7 +171,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     words = [_underscored(word) for word in arguments]
     try:
-        with _own_warnings_only():
+        with _own_warnings_only(), _paths_told():
             command = _named(words)
             if command is not None:
                 _refuse_mistakes(command, words)
@@ -186,6 +187,18 @@ def run(arguments: list[str], debug: bool = False) -> int:
 def _refuse_mistakes(command: Command, words: list[str]) -> None:
     names = 2 if isinstance(COMMANDS[words[0]], dict) else 1
     refuse_words(option_parser(command), words[names:], command.positional, " ".join(words[:names]))
+
+
+@contextmanager
+def _paths_told() -> Iterator[None]:
+    """A path that cannot be used is bad input, whatever asked for it."""
+    try:
+        yield
+    except OSError as error:
+        told = as_told(error)
+        if told is None:
+            raise
+        raise told from error
 
 
 @contextmanager

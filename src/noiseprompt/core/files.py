@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from noiseprompt.core import disk
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.core.json_files import read_json
@@ -20,6 +22,9 @@ from noiseprompt.core.parts import as_recorded
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
+
+_BUFFER = 1 << 16
+"""Bytes that are written at once, where they come in small pieces."""
 
 
 # ---------------------------------------------------------------------------------------------------------- one file
@@ -37,15 +42,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with io.BufferedWriter(disk.create(temporary), _BUFFER) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+            disk.sync(file.fileno())
+        disk.rename(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            disk.remove(temporary)
         # torch.save says RuntimeError where its file says that the disk is full
         reason = error.__context__ if isinstance(error, RuntimeError) else error
         if isinstance(reason, OSError):
@@ -70,14 +75,14 @@ def append(path: Path, text: str) -> None:
         StoreError: the disk is full or does not take them; no part of a line is left.
     """
     try:
-        with path.open("ab", buffering=0) as file:
+        with disk.extend(path) as file:
             before, lines = file.tell(), text.encode()
             try:
                 while lines:  # once, but where the disk has room for a part alone
                     lines = lines[file.write(lines) :]
-                os.fsync(file.fileno())
+                disk.sync(file.fileno())
             except OSError:
-                os.truncate(path, before)
+                disk.cut(path, before)
                 raise
     except OSError as error:
         raise _cannot_write(path, error) from error
@@ -90,9 +95,38 @@ def make_folder(folder: Path) -> None:
         StoreError: it cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.make(folder)
     except OSError as error:
         raise StoreError(f"cannot write to {folder}: {error.strerror}", "a folder that can be written") from error
+
+
+def remove(path: Path) -> None:
+    """A file, where there is one.
+
+    Raises:
+        StoreError: it cannot be removed.
+    """
+    try:
+        if path.exists() or path.is_symlink():
+            disk.remove(path)
+    except OSError as error:
+        raise StoreError(f"cannot remove {path}: {error.strerror or error}", "a folder that can be written") from error
+
+
+@contextmanager
+def left_to_a_library(folder: Path) -> Iterator[None]:
+    """A block in which a library writes a folder by itself, a file after the other: only what can be made again.
+
+    Raises:
+        StoreError: the disk is full or does not take it.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        disk.leave(folder)
+        yield
+    except (OSError, SafetensorError) as error:
+        raise _cannot_write(folder, error) from error
 
 
 def public_name(source: str) -> str:
@@ -102,11 +136,21 @@ def public_name(source: str) -> str:
     return Path(os.path.abspath(path)).name if is_path else source
 
 
-def _cannot_write(path: Path, error: OSError) -> StoreError:
+def as_told(error: OSError) -> StoreError | None:
+    """The error of a path that nobody translated, such as too long a name or a loop of links; None without a path."""
+    if error.filename is None or error.strerror is None:
+        return None
+    return StoreError(
+        f"cannot use {os.fsdecode(error.filename)}: {error.strerror}", "a path that can be read or written"
+    )
+
+
+def _cannot_write(path: Path, error: Exception) -> StoreError:
+    number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     fix = "nothing committed is lost: make room and run the same command again"
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if number not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         fix = "what was there before is untouched"
-    return StoreError(f"cannot write {path}: {error.strerror or error}", "a writable place with room", fix)
+    return StoreError(f"cannot write {path}: {reason}", "a writable place with room", fix)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -116,7 +160,7 @@ def _sync_folder(folder: Path) -> None:
     except PermissionError:  # Windows opens no folder
         return
     try:
-        os.fsync(handle)
+        disk.sync(handle)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what disks over a network answer
             raise
@@ -147,7 +191,7 @@ class Lock:
     def take(self) -> None:
         make_folder(self.folder)
         try:
-            file = (self.folder / ".lock").open("ab")
+            file = disk.extend(self.folder / ".lock")
         except OSError as error:
             came = f"cannot write to {self.folder}: {error.strerror}"
             raise StoreError(came, "a folder that can be written") from error
@@ -164,7 +208,7 @@ class Lock:
         self._file = file
         for name in filter(_LEFT.fullmatch, os.listdir(self.folder)):
             with contextlib.suppress(OSError):
-                (self.folder / name).unlink()
+                disk.remove(self.folder / name)
 
     def free(self) -> None:
         if self._file is not None:
@@ -193,7 +237,8 @@ def withdrawn(written: Sequence[Path], begun: Sequence[Path]) -> Iterator[None]:
     except Exception:
         if not any(path.exists() for path in begun):
             for path in new:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(StoreError):  # the failure is told
+                    remove(path)
         raise
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from noiseprompt.core import disk
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.records import read_value
@@ -64,7 +65,7 @@ def mend(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with path.open("rb+") as file:
+        with path.open("rb") as file:
             end = place = file.seek(0, 2)
             while place:
                 start = max(0, place - (1 << 16))
@@ -74,7 +75,7 @@ def mend(path: Path) -> None:
                     place = start + found + 1
                     break
                 place = start
-            if place < end:
-                file.truncate(place)
+        if place < end:
+            disk.cut(path, place)
     except OSError as error:
         raise StoreError(f"cannot mend {path}: {error.strerror or error}", "a file that can be written") from error

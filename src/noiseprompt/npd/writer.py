@@ -9,7 +9,7 @@ from typing import Any
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError, StoreError
-from noiseprompt.core.files import Lock, differences, refuse_changes, replacing
+from noiseprompt.core.files import Lock, differences, refuse_changes, remove, replacing
 from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.types import ScoredPair
@@ -137,7 +137,7 @@ class NpdWriter:
 
     def _resume(self) -> list[tuple[int, list[Row]]]:
         for leftover in self.folder.glob("shard-*.arrow.tmp"):  # of earlier releases
-            leftover.unlink()
+            remove(leftover)
         numbers = shard_numbers(self.folder)
         missing = set(range(max(numbers, default=-1) + 1)) - set(numbers)
         slots: list[tuple[int, list[Row]]] = [(number, []) for number in missing]

@@ -17,6 +17,7 @@ from noiseprompt.cli import commands
 from noiseprompt.cli.net import account
 from noiseprompt.cli.options import refuse
 from noiseprompt.core.errors import ConfigError, NoisepromptError
+from noiseprompt.core.files import as_told
 from noiseprompt.recipes.calls import as_call, needed_mistakes, read_stage
 from noiseprompt.recipes.checking import STAGES
 from noiseprompt.recipes.plan import has_rows, make_plan, read_recipe, recipes_in
@@ -61,6 +62,9 @@ def _run_all(recipes: list[Path], out: Path | None, on: str, smoke: bool) -> Non
             print(f"== {recipe.stem} failed: {error}\n", flush=True)
         except Exception as error:  # the other tables need not wait for a bug in one
             failed.append(recipe.stem)
+            if isinstance(error, OSError) and (told := as_told(error)):
+                print(f"== {recipe.stem} failed: {told}\n", flush=True)
+                continue
             print(f"== {account(error, f'{recipe.stem} failed', out)}\n", flush=True)
     print(f"{len(recipes) - len(failed)} of {len(recipes)} recipes made their table")
     if failed:

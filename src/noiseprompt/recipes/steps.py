@@ -10,7 +10,7 @@ from typing import Any
 from noiseprompt.cli import commands
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, NoisepromptError, StoreError, StoreLockedError
-from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.files import make_folder, remove, replace
 from noiseprompt.core.json_files import read_json
 from noiseprompt.npd import Npd
 from noiseprompt.recipes.plan import Plan, Stage
@@ -48,7 +48,7 @@ def _collect(plan: Plan, stage: Stage) -> None:
             make_folder(record.parent)
             replace(record, json.dumps(taken, indent=1) + "\n")
             return
-    record.unlink(missing_ok=True)
+    remove(record)
     commands.collect(**stage.options)
     have = _ids(stage.folder)
     if wanted - have:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from noiseprompt.core.files import left_to_a_library
 from noiseprompt.shapes.scenes import SIZE, vocabulary
 
 TEXT_LENGTH = 12
@@ -139,4 +140,5 @@ def build_pipeline(vae: Any = None, text_encoder: Any = None, unet: Any = None) 
 def save_pipeline(pipeline: Any, folder: Path) -> None:
     """Save as fp16 safetensors in the plain diffusers layout."""
     pipeline.to(dtype=torch.float16)
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    with left_to_a_library(folder):
+        pipeline.save_pretrained(folder, safe_serialization=True)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.config import from_dict
-from noiseprompt.core.files import claim, replacing
+from noiseprompt.core.files import claim, left_to_a_library, replacing
 from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, SHARE, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes import model, scenes
@@ -107,7 +107,8 @@ def train_vae(folder: Path, config: WorldConfig) -> Iterator[dict]:
         config.checkpoint_seconds,
     )
     ema.apply()
-    vae.save_pretrained(folder / "vae")
+    with left_to_a_library(folder / "vae"):
+        vae.save_pretrained(folder / "vae")
 
 
 @torch.no_grad()
@@ -142,7 +143,8 @@ def encode_scenes(folder: Path, config: WorldConfig) -> tuple[list[scenes.Reques
         latents = torch.cat(parts)
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
         normalise_latents(vae, mean, std)
-        vae.save_pretrained(folder / "vae_normalised")
+        with left_to_a_library(folder / "vae_normalised"):
+            vae.save_pretrained(folder / "vae_normalised")
         with replacing(path) as file:
             np.save(file, ((latents - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)).half().numpy())
     return requests, torch.from_numpy(np.load(path))

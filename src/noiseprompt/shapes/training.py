@@ -69,19 +69,17 @@ def loop(
     for step in range(start, steps):
         losses.append(step_fn(step))
         now = time.monotonic()
-        if now - saved_at > every or step + 1 == steps:
+        last = step + 1 == steps
+        record = {"stage": stage, "step": step + 1, "loss": float(np.mean(losses)), "seconds": round(now - clock, 1)}
+        told = last or (step + 1) % 50 == 0
+        if told:  # before the checkpoint: what a kill between them leaves is told twice, not never
+            losses.clear()
+            append(folder / "metrics.jsonl", json.dumps(record, allow_nan=False) + "\n")
+        if last or now - saved_at > every:
             with replacing(path) as file:
                 torch.save({"step": step + 1, **{name: part.state_dict() for name, part in state.items()}}, file)
             saved_at = now
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            record = {
-                "stage": stage,
-                "step": step + 1,
-                "loss": float(np.mean(losses)),
-                "seconds": round(now - clock, 1),
-            }
-            losses.clear()
-            append(folder / "metrics.jsonl", json.dumps(record, allow_nan=False) + "\n")
+        if told:
             yield record
 
 
@@ -173,9 +171,10 @@ class Metrics:
 
 
 def read_metrics(folder: Path) -> list[Metrics]:
-    """Those of a run folder, [] without any.
+    """Those of a run folder, [] without any; of a step that was made twice, after a kill, the last.
 
     Raises:
         StoreError: a damaged line before the last.
     """
-    return [record for _, record in read_lines(folder / "metrics.jsonl", Metrics, "delete that line")]
+    found = read_lines(folder / "metrics.jsonl", Metrics, "delete that line")
+    return list({(record.stage, record.step): record for _, record in found}.values())

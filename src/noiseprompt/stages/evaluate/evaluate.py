@@ -30,6 +30,7 @@ from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import NoiseError, NoisepromptError
 from noiseprompt.core.files import Lock, append, replace, withdrawn
 from noiseprompt.core.json_lines import mend
+from noiseprompt.core.pictures import find_pictures
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import EvalResult, Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
@@ -150,7 +151,9 @@ def evaluate(
     if extractor:
         from noiseprompt.scorers.sets.extractors import load_features
 
-        load_features(extractor)  # a wrong name or missing weights are told before anything is drawn
+        load_features(extractor)  # a wrong name or missing weights are told before anything is drawn, as is
+        if config.reference:
+            find_pictures(Path(config.reference), below=True)  # a folder without pictures
     written, begun = (out / "settings.json", out / PATHS), (out / "results.jsonl", out / diagnostics.FILE)
     with Lock(out), withdrawn(written, begun):
         judging = {name: to_dict(config)[name] for name in JUDGING}

@@ -1,0 +1,156 @@
+"""Every path that a command takes, unusable in every way: one line that names it and the reason."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noiseprompt.cli import main
+from noiseprompt.core import disk
+from noiseprompt.core.files import as_told
+
+DRAWN = ["--num_inference_steps=1", "--batch_size=2"]
+EVALUATE = ["evaluate", "--n=2", "--prompts=shapes:test", "--scorers=brightness", "--methods=standard", *DRAWN]
+OUTPUTS: dict[str, list[str]] = {
+    "collect": ["collect", "--prompts=shapes:train", "--n=2", "--scorers=brightness", *DRAWN, "--out"],
+    "evaluate": [*EVALUATE, "--out"],
+    "generate": ["generate", "a cat", "--methods=standard", "--seeds=0", *DRAWN, "--out"],
+    "features": ["shapes", "features", "--steps=1", "--batch_size=2", "--out"],
+    "preference": ["shapes", "preference", "--steps=1", "--batch_size=2", "--width=8", "--blocks=1", "--out"],
+    "tables": ["tables", "PATH", "runs"],
+}
+"""Command, ending in the option of its output; a folder but for `tables`."""
+INPUTS: dict[str, list[str]] = {
+    "prompts": ["collect", "--scorers=brightness", "--out=o", "--prompts"],
+    "prompts of pictures": ["evaluate", "--scorers=brightness", "--out=o", "--prompts"],
+    "seeds": [*EVALUATE, "--out=o", "--seed_file"],
+    "options": [*EVALUATE, "--out=o", "--config"],
+    "pairs": ["train", "--out=o", "--npd"],
+    "pairs told": ["npd", "info"],
+    "pairs checked": ["npd", "verify"],
+    "evaluation": ["report"],
+    "recipe": ["run"],
+    "checkpoint": ["import", "PATH", "o"],
+    "pictures": ["score", "PATH", "--prompts=p.txt"],
+    "reference": [*EVALUATE, "--features=shapes-features", "--out=o", "--reference"],
+    "network": ["generate", "a cat", "--seeds=0", *DRAWN, "--out=o", "--methods=npnet:path=PATH"],
+}
+SUFFIX = {"options": ".yaml", "recipe": ".yaml", "checkpoint": ".pth", "tables": ".md", "seeds": ".csv"}
+
+
+def called(words: list[str], path: Path) -> list[str]:
+    """The command with a path in the place of PATH, or at its end."""
+    if any("PATH" in word for word in words):
+        return [word.replace("PATH", str(path)) for word in words]
+    return [*words[:-1], f"{words[-1]}={path}"] if words[-1].startswith("--") else [*words, str(path)]
+
+
+def long_name(path: Path) -> Path:
+    return path.with_name("x" * 300 + path.suffix)
+
+
+def loop(path: Path) -> Path:
+    path.symlink_to(path.name)
+    return path
+
+
+def below_a_file(path: Path) -> Path:
+    path.write_text("x")
+    return path / f"below{path.suffix}"
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def file(path: Path) -> Path:
+    path.write_bytes(b"\xff\xfe\0")
+    return path
+
+
+def dangling(path: Path) -> Path:
+    path.symlink_to("nowhere/at/all")
+    return path
+
+
+Make = Callable[[Path], Path]
+WAYS: dict[str, Make] = {f.__name__: f for f in (long_name, loop, below_a_file, folder, file, dangling)}
+
+
+def one_line(status: int, capfd: Any, *says: str) -> None:
+    error = capfd.readouterr().err.replace("\r", "\n")
+    told = [line for line in error.splitlines() if line.startswith("noiseprompt: error: ")]
+    assert status == 2 and len(told) == 1 and "Traceback" not in error, error
+    assert all(word in told[0] for word in says) and "not foreseen" not in told[0], told[0]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("p.txt").write_text("a cat\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "folder"])
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_output_that_cannot_be_is_told(name: str, way: str, quick: None, here: Path, capfd: Any) -> None:
+    if name == "tables" and way in ("file", "loop", "dangling"):
+        pytest.skip("a file or link there is replaced")
+    path = WAYS[way](here / f"out{SUFFIX.get(name, '')}")
+    one_line(main(called(OUTPUTS[name], path)), capfd, path.name[:40])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", INPUTS)
+def test_an_input_that_cannot_be_is_told(name: str, way: str, quick: None, here: Path, capfd: Any) -> None:
+    path = WAYS[way](here / f"in{SUFFIX.get(name, '' if name in ('pairs', 'pictures') else '.txt')}")
+    one_line(main(called(INPUTS[name], path)), capfd)
+    assert not (here / "o").exists() or not any(here.joinpath("o").rglob("*.png"))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("name", ["prompts", "seeds", "options", "recipe", "checkpoint"])
+def test_an_input_that_cannot_be_opened_is_told(
+    name: str, number: int, quick: None, here: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No rights, and a broken disk; rights alone would not bind an administrator."""
+    path = here / f"in{SUFFIX.get(name, '.txt')}"
+    path.write_text("a: 1\n")
+    real = io.open
+
+    def fails(given: Any, *rest: Any, **options: Any) -> Any:
+        if str(given) == str(path):
+            raise OSError(number, os.strerror(number), str(given))
+        return real(given, *rest, **options)
+
+    monkeypatch.setattr(io, "open", fails)
+    monkeypatch.setattr("builtins.open", fails)
+    one_line(main(called(INPUTS[name], path)), capfd, path.name, os.strerror(number))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_output_without_rights_or_room_is_told(
+    name: str, number: int, quick: None, here: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path) -> Any:
+        raise OSError(number, os.strerror(number), str(path))
+
+    for kind in ("make", "create", "extend"):
+        monkeypatch.setattr(disk, kind, fails)
+    path = here / f"out{SUFFIX.get(name, '')}"
+    one_line(main(called(OUTPUTS[name], path)), capfd, str(path.parent), os.strerror(number))
+    assert not path.exists()
+
+
+def test_an_error_without_a_path_is_no_matter_of_paths() -> None:
+    assert as_told(OSError("something")) is None
+    told = str(as_told(OSError(errno.ELOOP, "Too many links", "a")))
+    assert told.startswith("cannot use a: Too many links. Expected ")
