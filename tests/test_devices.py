@@ -206,12 +206,12 @@ def test_pairs_are_collected_and_trained_on(method: str, tmp_path: Path, on_devi
 
 @pytest.mark.parametrize("coupling", ["correlation", "nearest"])
 def test_pictures_are_drawn_encoded_and_trained_on(coupling: str, tmp_path: Path, on_device, monkeypatch) -> None:
-    prompts = [Prompt(f"a red cat {i}") for i in range(6)]
+    prompts = [Prompt(f"a red cat {i}") for i in range(12)]
     config = CollectConfig(pictures="drawn", seeds_per_prompt=2, num_inference_steps=2, batch_size=6)
     pipe = pipeline()
     list(collect_pictures(pipe, prompts, [Brightness()], config, tmp_path / "npd"))
     npd = Npd(tmp_path / "npd")
-    assert len(npd) == 12 and np.isfinite(npd.targets(np.arange(12))).all()
+    assert len(npd) == 24 and np.isfinite(npd.targets(np.arange(24))).all()
     monkeypatch.setattr(accelerate.Accelerator, "device", property(lambda self: DEVICE))
     training = TrainConfig(
         architecture="tokens", sizes={"width": 16, "depth": 1, "heads": 2}, epochs=1, batch_size=4,
