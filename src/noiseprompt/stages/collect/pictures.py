@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from noiseprompt.core.config import to_dict
+from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.types import Sampling, ScoredPair
 from noiseprompt.npd import NpdWriter
 from noiseprompt.npd.format import PICTURES
-from noiseprompt.core.digests import weights_digest
 from noiseprompt.scorers.base import judge
 from noiseprompt.stages.collect.collect import CollectProgress, fill, plan
 from noiseprompt.stages.collect.failures import attempt
