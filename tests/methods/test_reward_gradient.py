@@ -11,6 +11,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.reward_gradient import norm_penalty
+from noiseprompt.noise.white import project_white
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.gradients import draw
 from noiseprompt.scorers.table import SCORERS
@@ -75,6 +76,19 @@ def test_one_step_is_nesterovs_with_a_clipped_gradient() -> None:
         length = gradient[i].norm()
         expected = NOISE[i] - 3 * 1.5 * gradient[i] * min(1.0, clip / length)
         assert torch.allclose(result[i], expected, atol=1e-6)
+
+
+def test_a_noise_kept_white_is_the_projection_of_the_step_without_a_penalty() -> None:
+    made = pipeline()
+    result = _ascended(made, "iterations=2,num_inference_steps=2,lr=3,momentum=0.5,grad_clip=0.2,keep=white")
+    x = NOISE.clone().requires_grad_()
+    gradient = torch.autograd.grad(-Brightness().score_tensor(drawn(made, x), PROMPTS).sum(), x)[0]
+    clip = 0.2 * 256**0.5 / 128
+    stepped = [NOISE[i] - 3 * 1.5 * gradient[i] * min(1.0, clip / gradient[i].norm()) for i in range(2)]
+    expected = project_white(torch.stack(stepped))
+    scores = [Brightness().score_tensor(drawn(made, y), PROMPTS) for y in (NOISE, expected)]
+    for i in range(2):
+        assert torch.allclose(result[i], (expected if scores[1][i] > scores[0][i] else NOISE)[i], atol=1e-6)
 
 
 def test_the_score_rises_the_best_is_kept_and_nothing_stays_behind() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -16,6 +16,7 @@ from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Limits, setti
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.judging import load_judge, prompts_of
+from noiseprompt.noise.white import project_white
 from noiseprompt.pipelines.gradients import check_differentiable, chunks, draw
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class RewardGradient(NoiseMethod):
     run's sampler, its first among them (`pipelines.gradients.draw`), on every family. The scorer that steers is no
     judge of the result; `describe` names it.
 
+    Instead of the penalty on the norm, `keep=white` puts the noise back after every step to the nearest one whose
+    spectrum has the norms of white noise block by block (`noise.white`, after GPER, arXiv 2602.08646): a norm alone
+    does not keep structure out of a noise.
+
     Cost: iterations x num_inference_steps guided predictions an image (160 denoiser calls by default), each but the
     last drawing's with a backward pass, whose cost shows in the seconds alone.
 
@@ -46,7 +51,8 @@ class RewardGradient(NoiseMethod):
         num_inference_steps: of the short chain, 1 or more; the run's own where that has fewer.
         guidance_scale: of the short chain, 1 or more; the run's where None.
         lr, momentum, grad_clip: see above; grad_clip is for 16,384 latent values and grows with the norm of the noise.
-        norm_weight: see above, 0 or more.
+        keep: what keeps the noise likely: "norm", the penalty, or "white", the projection.
+        norm_weight: of the penalty, 0 or more.
     """
 
     name = "reward_gradient"
@@ -58,6 +64,7 @@ class RewardGradient(NoiseMethod):
     lr: float = setting(5.0, POSITIVE)
     momentum: float = setting(0.9, Limits(above=0, below=1))
     grad_clip: float = setting(0.1, POSITIVE)
+    keep: Literal["norm", "white"] = "norm"
     norm_weight: float = setting(0.01, NOT_NEGATIVE)
     judge: Any = field(default=None, init=False, repr=False)
     sampling: Sampling = field(default=Sampling(), init=False)
@@ -113,7 +120,9 @@ class RewardGradient(NoiseMethod):
             last = iteration == self.iterations - 1
             with torch.set_grad_enabled(not last):
                 scores = self._scores(pipeline, embeds, x.detach() if last else x, prompts)
-                loss = (self.norm_weight * norm_penalty(x) - scores).sum()
+                loss = -scores.sum()
+                if self.keep == "norm":
+                    loss = loss + self.norm_weight * norm_penalty(x).sum()
             better = scores.detach() > highest
             best[better], highest[better] = x.detach()[better], scores.detach()[better]
             if not last:
@@ -121,6 +130,9 @@ class RewardGradient(NoiseMethod):
                 norms = torch.linalg.vector_norm(gradient, dim=(1, 2, 3), keepdim=True)
                 x.grad = gradient * (self.grad_clip * scale / (norms + 1e-6)).clamp_max(1)
                 optimizer.step()
+                if self.keep == "white":
+                    with torch.no_grad():
+                        x.copy_(project_white(x))
         return best
 
     def _scores(
