@@ -4,8 +4,9 @@ stable_diffusion_3()    latents (16, 8, 8), embeds (B, 16 + 256, 32)
 flux(), flux(schnell)   latents (4, H/8, W/8), packed to 16 channels, embeds (B, 512, 24)
 qwen_image()            latents (4, H/8, W/8), packed to 16 channels, embeds (B, 512, 16)
 z_image()               latents (4, H/8, W/8), embeds (B, 512, 16)
+chroma()                latents (16, H/8, W/8), packed to 64 channels, embeds (B, 512, 24)
 
-FLUX, Qwen-Image and Z-Image are made for 1024 x 1024 pixels whatever their weights; ask for 64 x 64.
+FLUX, Qwen-Image, Z-Image and Chroma are made for 1024 x 1024 pixels whatever their weights; ask for 64 x 64.
 """
 
 from __future__ import annotations
@@ -202,6 +203,34 @@ def z_image(seed: int = 0, **schedule: Any) -> Any:
         vae=flow_vae(),
         text_encoder=Qwen3Model(text).eval(),
         tokenizer=qwen_tokenizer(),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def chroma(seed: int = 0, **schedule: Any) -> Any:
+    """A ChromaPipeline."""
+    from diffusers import ChromaPipeline, ChromaTransformer2DModel
+
+    torch.manual_seed(seed)
+    transformer = ChromaTransformer2DModel(
+        in_channels=64,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=24,
+        axes_dims_rope=(4, 6, 6),
+        approximator_num_channels=8,
+        approximator_hidden_dim=16,
+        approximator_layers=1,
+    )
+    pipe = ChromaPipeline(
+        scheduler=scheduler(**{"shift": 1.0, "use_dynamic_shifting": True, **schedule}),
+        vae=flow_vae(16),
+        text_encoder=tiny_text.t5_encoder(24),
+        tokenizer=tiny_text.t5_tokenizer(),
+        transformer=transformer.eval(),
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -237,7 +237,8 @@ def test_an_option_refuses(cls: Any, name: str, value: Any, capfd: pytest.Captur
 
 
 METHOD_OPTIONS = [
-    *[f"best_of_n:n={n}" for n in (0, -1)],
+    *[f"{name}:n={n}" for name in ("best_of_n", "prune", "search") for n in (0, -1)],
+    *["prune:keep=0", "prune:share=0.2", "prune:share=1.5", "search:rounds=0", "search:radius=0", "search:radius=2"],
     *["nlg:rounds=0", "nlg:step=0", "nlg:max_move=-1", "nlg:num_inference_steps=0"],
     *["redenoise:steps=0", "redenoise:rounds=-3", "closed_form:steps=0", "repaint:steps=-1", "repaint:rounds=0"],
     *["initno:rounds=0", "initno:iterations=0", "initno:final_iterations=-1", "initno:lr=0", "initno:kl_limit=-1"],

@@ -21,6 +21,8 @@ MADE = {
     "repaint": ("repaint", 2),
     "nlg": ("nlg:rounds=2", 4),
     "best_of_n": ("best_of_n:n=2,scorer=brightness", 8),
+    "prune": ("prune:n=4,keep=2,scorer=brightness", 16),
+    "search": ("search:n=4,rounds=1,radius=1,scorer=brightness", 20),
     "initno": ("initno:rounds=2,iterations=2,final_iterations=1,response_limit=0", 5),
     "reward_gradient": ("reward_gradient:scorer=brightness,iterations=2,num_inference_steps=2", 8),
 }

@@ -16,7 +16,7 @@ from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.initno import divergence
 from noiseprompt.methods.subjects import find_subjects
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.pipelines.gradients import record_call
+from noiseprompt.pipelines.unet_calls import record_call
 from tests import tiny
 from tests.methods.stubs import NOISE, TEXTS, pipeline, state
 

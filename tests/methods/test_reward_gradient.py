@@ -1,4 +1,4 @@
-"""The reward's gradient by finite differences, the short sampler against the pipeline's own, the norm against chi."""
+"""The reward's gradient by finite differences, one step of the ascent written out, the norm against chi."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.reward_gradient import norm_penalty
+from noiseprompt.noise.white import project_white
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.pipelines.gradients import draw, record_call
+from noiseprompt.pipelines.gradients import draw
 from noiseprompt.scorers.table import SCORERS
-from tests import tiny
 from tests.methods.stubs import NOISE, TEXTS, Brightness, Opaque, pipeline, state
+from tests.pipelines.families.every import build, noise
 
 PROMPTS = [Prompt(text) for text in TEXTS]
 SAMPLING = Sampling(guidance_scale=3.0, num_inference_steps=10)
@@ -27,30 +28,19 @@ def _scorers(monkeypatch):
     monkeypatch.setitem(SCORERS._entries, "opaque", Opaque)
 
 
-@pytest.mark.parametrize("build", [tiny.stable_diffusion, tiny.stable_diffusion_xl])
-@pytest.mark.parametrize("options", [{}, {"prediction_type": "v_prediction"}])
-@pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_the_short_sampler_draws_what_the_pipeline_draws(build, options, guidance) -> None:
-    made = Pipeline(build(**options))
-    embeds = made.encode(TEXTS)
-    call = record_call(made, embeds, NOISE, guidance)
-    with torch.no_grad():
-        images = draw(call, NOISE, 3).permute(0, 2, 3, 1).numpy() * 255
-    assert made.denoiser_calls == 3 * len(TEXTS) * (1 if guidance == 1 else 2)
-    expected = made.sample(embeds, NOISE, guidance_scale=guidance, num_inference_steps=3)
-    assert np.abs(images - expected).max() <= 0.501
-    assert expected.std() > 1
+def drawn(made: Pipeline, x: torch.Tensor) -> torch.Tensor:
+    """Two steps on the levels of ten."""
+    return draw(made, made.encode(TEXTS), x, num_inference_steps=2, grid_of=10, guidance_scale=3.0)
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
     made = pipeline()
     made.pipe.to(dtype=torch.float64)
     noise = NOISE.double()
-    call = record_call(made, made.encode(TEXTS), noise, 3.0)
     scorer = Brightness()
 
     def loss(x: torch.Tensor) -> torch.Tensor:
-        return (0.01 * norm_penalty(x) - scorer.score_tensor(draw(call, x, 2), PROMPTS)).sum()
+        return (0.01 * norm_penalty(x) - scorer.score_tensor(drawn(made, x), PROMPTS)).sum()
 
     x = noise.clone().requires_grad_()
     gradient = torch.autograd.grad(loss(x), x)[0]
@@ -78,9 +68,8 @@ def _ascended(made: Pipeline, options: str) -> torch.Tensor:
 def test_one_step_is_nesterovs_with_a_clipped_gradient() -> None:
     made = pipeline()
     result = _ascended(made, "iterations=2,num_inference_steps=2,lr=3,momentum=0.5,grad_clip=0.2,norm_weight=0.001")
-    call = record_call(made, made.encode(TEXTS), NOISE, 3.0)
     x = NOISE.clone().requires_grad_()
-    loss = 0.001 * norm_penalty(x) - Brightness().score_tensor(draw(call, x, 2), PROMPTS)
+    loss = 0.001 * norm_penalty(x) - Brightness().score_tensor(drawn(made, x), PROMPTS)
     gradient = torch.autograd.grad(loss.sum(), x)[0]
     clip = 0.2 * 256**0.5 / 128
     for i in range(2):
@@ -89,30 +78,63 @@ def test_one_step_is_nesterovs_with_a_clipped_gradient() -> None:
         assert torch.allclose(result[i], expected, atol=1e-6)
 
 
+def test_a_noise_kept_white_is_the_projection_of_the_step_without_a_penalty() -> None:
+    made = pipeline()
+    result = _ascended(made, "iterations=2,num_inference_steps=2,lr=3,momentum=0.5,grad_clip=0.2,keep=white")
+    x = NOISE.clone().requires_grad_()
+    gradient = torch.autograd.grad(-Brightness().score_tensor(drawn(made, x), PROMPTS).sum(), x)[0]
+    clip = 0.2 * 256**0.5 / 128
+    stepped = [NOISE[i] - 3 * 1.5 * gradient[i] * min(1.0, clip / gradient[i].norm()) for i in range(2)]
+    expected = project_white(torch.stack(stepped))
+    scores = [Brightness().score_tensor(drawn(made, y), PROMPTS) for y in (NOISE, expected)]
+    for i in range(2):
+        assert torch.allclose(result[i], (expected if scores[1][i] > scores[0][i] else NOISE)[i], atol=1e-6)
+
+
 def test_the_score_rises_the_best_is_kept_and_nothing_stays_behind() -> None:
     made = pipeline()
     before = state(made)
     with torch.no_grad():  # as a stage may call it
         result = _ascended(made, "iterations=6,num_inference_steps=2")
         assert made.denoiser_calls == 6 * 2 * 2 * len(TEXTS)
-        call = record_call(made, made.encode(TEXTS), NOISE, 3.0)
-        source, found = (Brightness().score_tensor(draw(call, x, 2), PROMPTS) for x in (NOISE, result))
+        source, found = (Brightness().score_tensor(drawn(made, x), PROMPTS) for x in (NOISE, result))
     assert (found > source).all()
     assert state(made) == before
     assert not result.requires_grad
     assert torch.equal(_ascended(made, "iterations=1"), NOISE)
 
 
-def test_what_it_needs() -> None:
-    from tests import tiny_flow
+@pytest.mark.parametrize("name", ["hunyuan-dit", "flux", "controlnet"])
+def test_it_rises_on_other_families(name: str) -> None:
+    made = build(name)
+    x, embeds = noise(made), made.encode(TEXTS)
+    method = MethodSpec.parse("reward_gradient:scorer=brightness,iterations=3,num_inference_steps=2").build()
+    method.prepare(made, SAMPLING)
+    result = method.perturb(made, embeds, x)
+    assert made.denoiser_calls == 3 * 2 * 2 * len(TEXTS)
+    source, found = (
+        Brightness().score_tensor(draw(made, embeds, y, num_inference_steps=2, grid_of=10, guidance_scale=3.0), PROMPTS)
+        for y in (x, result)
+    )
+    assert (found > source).all()
 
+
+def test_a_chain_is_no_longer_than_the_run() -> None:
+    made = pipeline()
+    method = MethodSpec.parse("reward_gradient:scorer=brightness,iterations=1,num_inference_steps=4").build()
+    method.prepare(made, Sampling(guidance_scale=3.0, num_inference_steps=2))
+    method.perturb(made, made.encode(TEXTS), NOISE)
+    assert made.denoiser_calls == 2 * 2 * len(TEXTS)
+
+
+def test_what_it_needs() -> None:
     def prepare(text: str, made: Pipeline) -> None:
         MethodSpec.parse(text).build().prepare(made, SAMPLING)
 
     with pytest.raises(InputError, match="score_tensor"):
         prepare("reward_gradient:scorer=opaque", pipeline())
-    with pytest.raises(InputError, match="UNet2DConditionModel"):
-        prepare("reward_gradient:scorer=brightness", Pipeline(tiny_flow.stable_diffusion_3()))
+    with pytest.raises(InputError, match=r"guidance scale 0\.5"):
+        prepare("reward_gradient:scorer=brightness,guidance_scale=0.5", pipeline())
     with pytest.raises(InputError, match="scorer="):
         prepare("reward_gradient", pipeline())
     with pytest.raises(InputError, match="prepare"):

@@ -34,6 +34,19 @@ def test_paths_are_shortened_and_options_kept() -> None:
     ]
 
 
+def test_specs_inside_specs_keep_what_they_name() -> None:
+    labels = [
+        "best_of_n:n=2,noise=npnet:path=/a/b/c+strength=2",
+        "best_of_n:n=2,scorer=aes:path=/x/y/z.pth",
+        "search:noise=nlg",
+    ]
+    assert list(display_names(labels).values()) == [
+        "best_of_n:n=2,noise=npnet:strength=2 (b/c)",
+        "best_of_n:n=2,scorer=aes (y/z.pth)",
+        "search:noise=nlg",
+    ]
+
+
 def test_names_stay_different() -> None:
     labels = ["npnet:path=/x/run/best", "npnet:path=/y/run/best", "npnet:path=run/best", "npnet:path=C:\\x\\run\\best"]
     names = display_names(labels)

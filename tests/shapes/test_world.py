@@ -75,7 +75,7 @@ def test_the_world_is_known_by_its_name_and_by_its_folder(pipe, tmp_path: Path, 
         assert not world.is_world(model), model
 
 
-@pytest.mark.parametrize("method", ["npnet", "best_of_n", "reward_gradient"])
+@pytest.mark.parametrize("method", ["npnet", "best_of_n:noise=npnet", "prune", "search", "reward_gradient"])
 def test_a_pipeline_of_its_folder_has_what_the_world_brings(pipe, method: str) -> None:
     MethodSpec.parse(method).build().prepare(Pipeline(pipe), Sampling())
 

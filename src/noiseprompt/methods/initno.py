@@ -15,7 +15,8 @@ from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.judging import prompts_of
 from noiseprompt.methods.subjects import Subject, find_subjects
 from noiseprompt.noise.fresh import fresh_noise
-from noiseprompt.pipelines.gradients import chunks, record_call, require_unet
+from noiseprompt.pipelines.gradients import chunks
+from noiseprompt.pipelines.unet_calls import record_call, require_unet
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds

@@ -14,6 +14,8 @@ METHODS = Registry(
         "repaint": "noiseprompt.methods.repaint:Repaint",
         "nlg": "noiseprompt.methods.nlg:Nlg",
         "best_of_n": "noiseprompt.methods.best_of_n:BestOfN",
+        "prune": "noiseprompt.methods.prune:Prune",
+        "search": "noiseprompt.methods.search:Search",
         "initno": "noiseprompt.methods.initno:InitNO",
         "reward_gradient": "noiseprompt.methods.reward_gradient:RewardGradient",
     },

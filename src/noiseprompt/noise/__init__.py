@@ -1,4 +1,4 @@
-"""Noise: of a seed, moved between two levels (DDIM and flow formulas), checked, and what a method did to it."""
+"""Noise: of a seed, moved between two levels (DDIM and flow formulas), put back among white noise, checked, told."""
 
 from __future__ import annotations
 

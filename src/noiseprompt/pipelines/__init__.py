@@ -1,6 +1,6 @@
 """Any diffusers pipeline: load and change it, encode prompts, draw from given noise, one step down or up.
 
-Also samplers, timestep schedules, LoRA, ControlNet, prompts over the encoder's limit, a U-Net with gradients.
+Also samplers, timestep schedules, LoRA, ControlNet, prompts over the encoder's limit, images with a gradient.
 """
 
 from __future__ import annotations

@@ -53,7 +53,6 @@ class Loaded:
         return next(self.denoiser.parameters()).dtype
 
 
-@torch.no_grad()
 def call(
     loaded: Loaded,
     scheduler: Any,
@@ -61,9 +60,14 @@ def call(
     latents: torch.Tensor,
     size: Size,
     guidance_scale: float,
+    *,
+    with_gradient: bool = False,
     **settings: Any,
 ) -> Any:
     """One pipeline call, with `scheduler` in place of its own unless None; counts the rows the denoiser sees.
+
+    Args:
+        with_gradient: the pipeline's own `__call__` without the `torch.no_grad` around it.
 
     Raises:
         ShapeError: latents that do not fit the prompts, the model or the size.
@@ -74,10 +78,13 @@ def call(
     x = family.pack(latents) if family.pack else latents
     x = x.to(loaded.device, torch.float32 if family.float32_latents else loaded.dtype)
     given = {**family.call_settings(pipe, embeds, guidance_scale), **settings}
+    own = type(pipe).__call__
+    if with_gradient:
+        own = getattr(own, "__wrapped__", own)
 
     try:
-        with counted(loaded.denoiser, loaded.count), borrowed(pipe, scheduler):
-            return pipe(latents=x, height=height, width=width, **given)
+        with counted(loaded.denoiser, loaded.count), borrowed(pipe, scheduler), torch.set_grad_enabled(with_gradient):
+            return own(pipe, latents=x, height=height, width=width, **given)
     except (GridKnown, NoisepromptError):
         raise
     except Exception as error:

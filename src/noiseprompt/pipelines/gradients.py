@@ -1,131 +1,207 @@
-"""A U-Net called with gradients: what a pipeline would hand to it is recorded, then the method calls it itself."""
+"""Images from latents with a gradient, through the pipeline's own unmodified call, for every family.
+
+diffusers decorates `__call__` with `torch.no_grad()`; what it wraps is the same call with gradients. Each call of the
+denoiser and the decoding are checkpoints: of a chain of N steps the activations of one call at a time are kept, and
+each call is made once more in the backward pass. Such second calls are no denoiser calls: those of `Pipeline` count
+what is drawn.
+
+    x = network(noise, prompt_embeds)                  # (B, C, H, W), with a graph
+    images = draw(pipeline, embeds, x, num_inference_steps=6, grid_of=10)
+    scorer.score_tensor(images, prompts).sum().backward()
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.pipelines.drivers import counted
+from noiseprompt.core.types import Sampling
+from noiseprompt.pipelines import calls
+from noiseprompt.pipelines.samplers import schedule_arguments
+from noiseprompt.pipelines.short_grids import ShortGrid, thinned
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines.families.embeds import TextEmbeds
     from noiseprompt.pipelines.pipeline import Pipeline
 
 CHUNK = 65_536
-"""Latent values that go through a U-Net with gradients at once: 16 images of 16 x 16, 4 of 64 x 64, 1 of 128 x 128."""
-
-
-def require_unet(pipeline: Pipeline, method: str) -> None:
-    """Refuse anything but a UNet2DConditionModel that predicts eps or v.
-
-    Raises:
-        InputError: another network, or flow matching.
-    """
-    from diffusers import UNet2DConditionModel
-
-    kind = pipeline.pipe.scheduler.config.get("prediction_type", "epsilon")
-    if not isinstance(pipeline.denoiser, UNet2DConditionModel) or kind not in ("epsilon", "v_prediction"):
-        came = f"{method} with {pipeline.name!r} ({type(pipeline.denoiser).__name__}, {kind})"
-        raise InputError(came, "a UNet2DConditionModel that predicts epsilon or v_prediction", "choose another method")
+"""Latent values that go through a network together: 16 images of 16 x 16, 4 of 64 x 64, 1 of 128 x 128."""
 
 
 def chunks(noise: torch.Tensor) -> Iterator[list[int]]:
-    """Rows of (B, C, H, W) that go through a U-Net together."""
+    """Rows of (B, C, H, W) that go through a network together."""
     size = max(1, CHUNK // max(1, noise[0].numel()))
     for start in range(0, len(noise), size):
         yield list(range(start, min(start + size, len(noise))))
 
 
-@dataclass(frozen=True)
-class UnetCall:
-    """A U-Net and everything a pipeline hands to it for B prompts but the latents and the timestep.
+def check_differentiable(pipeline: Pipeline) -> None:
+    """Refuse a pipeline whose call gives no gradient, before anything long runs.
 
-    Fields:
-        pipeline: whose denoiser calls are counted; a backward pass is not a call.
-        named: keyword arguments.
-        guidance_scale: g of eps_0 + g (eps_c - eps_0).
-        guided: whether the batch holds the empty prompts first, then the prompts.
+    Raises:
+        InputError: weights that are offloaded, or a float16 autoencoder that changes its precision during the call.
     """
-
-    pipeline: Pipeline
-    named: dict[str, Any]
-    guidance_scale: float
-    guided: bool
-
-    def __call__(self, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
-        """The guided prediction for (B, C, H, W), in the dtype of `latents`, with a gradient."""
-        unet = self.pipeline.denoiser
-        rows = torch.cat([latents, latents]) if self.guided else latents
-        with counted(unet, self._count):
-            predicted = unet(rows.to(self.pipeline.dtype), timestep, **self.named)[0].to(latents.dtype)
-        if not self.guided:
-            return predicted
-        without, with_prompt = predicted.chunk(2)
-        return without + self.guidance_scale * (with_prompt - without)
-
-    def _count(self, rows: int) -> None:
-        self.pipeline.denoiser_calls += rows
+    pipe = pipeline.pipe
+    if any(hasattr(part, "_hf_hook") for part in _networks(pipe)):
+        came = f"gradients through {pipeline.name!r}, whose weights are offloaded"
+        raise InputError(came, "weights that stay on their device", "load it without offload")
+    vae = getattr(pipe, "vae", None)
+    if vae is not None and vae.dtype == torch.float16 and vae.config.get("force_upcast", False):
+        came = f"gradients through {pipeline.name!r}, whose autoencoder overflows in float16"
+        raise InputError(came, "bfloat16 or float32", "load with that dtype")
 
 
-class _Recorded(Exception):
-    """The U-Net was reached."""
+def draw(
+    pipeline: Pipeline,
+    embeds: TextEmbeds,
+    latents: torch.Tensor,
+    *,
+    num_inference_steps: int | None = None,
+    grid_of: int | None = None,
+    guidance_scale: float | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
+) -> torch.Tensor:
+    """Images in [0, 1], with a gradient where `latents` ask for one; otherwise what `Pipeline.sample` draws.
 
+    With fewer steps than the sampler's the chain is short but begins at the sampler's own first level: images drawn
+    with 4 of 10 steps at levels that start elsewhere taught networks noise that fails at 10. The short chain takes
+    every so many of the sampler's levels, the first and the last among them (`short_grids`), by DDIM or Euler steps on
+    the model's noise schedule, whatever the sampler: no scheduler has to take timesteps. With all of its steps the
+    pipeline's own scheduler draws.
 
-def record_call(pipeline: Pipeline, embeds: TextEmbeds, latents: torch.Tensor, guidance_scale: float = 1.0) -> UnetCall:
-    """What the pipeline's own call hands to its U-Net; the U-Net itself does not run.
+    The denoiser, a ControlNet, the autoencoder and the text encoders are frozen while they compute, here and in the
+    backward pass; nothing else of the pipeline changes. Watermarks and safety checkers, which look at finished
+    pictures, are left out. Low precision is the pipeline's: load it in bfloat16 where the family bears it; `latents`
+    may be float32, and the gradient has their dtype.
 
     Args:
         embeds: of B prompts.
-        latents: (B, C, H, W).
-        guidance_scale: 1 or more; 1 asks for the prompts alone.
+        latents: (B, C, H, W) unit Gaussian, on any device; of a network, with its graph, or a leaf that requires grad.
+        num_inference_steps: of the chain, 1 to `grid_of`; all where None.
+        grid_of: steps of the sampler whose levels they are; None for the family's default, or for
+            `num_inference_steps` where that is given: then its own grid.
+        guidance_scale, height, width: as of `Pipeline.sample`.
+        generator: for samplers that add noise on the way, which short chains do not.
+
+    Returns:
+        (B, 3, H, W) on the pipeline's device, float32 (float64 where the pipeline computes in it).
 
     Raises:
-        InputError: a guidance scale below 1, or a ControlNet, whose hints belong to one step only.
+        InputError: as `check_differentiable`; more steps than the grid has; a scheduler without a known noise schedule;
+            or a pipeline whose call gives no gradient.
+        ShapeError: latents that do not fit the prompts, the model or the size.
     """
-    seen: dict[str, Any] = {}
-
-    def before(module: Any, args: tuple, named: dict[str, Any]) -> None:
-        seen.update(named)
-        raise _Recorded
-
-    hook = pipeline.denoiser.register_forward_pre_hook(before, with_kwargs=True, prepend=True)
+    check_differentiable(pipeline)
+    family, pipe = pipeline.family, pipeline.pipe
+    grid_of = num_inference_steps if grid_of is None else grid_of
+    how = Sampling(guidance_scale, grid_of, height, width).resolve(family)
+    steps = how.num_inference_steps if num_inference_steps is None else num_inference_steps
+    thinned(how.num_inference_steps, steps)
+    short = steps < how.num_inference_steps
+    timesteps = schedule_arguments(pipe, family, pipeline.schedule, how.num_inference_steps)
+    # a scheduler may keep predictions, and with them their graph: the pipeline's own stays as it is
+    scheduler = ShortGrid(pipe.scheduler, steps) if short else copy.deepcopy(pipe.scheduler)
+    wanted = latents.requires_grad
+    loaded = calls.Loaded(pipe, family)
     try:
-        pipeline.denoise_step(embeds, latents, guidance_scale=guidance_scale, num_inference_steps=1)
-    except _Recorded:
-        pass
+        with _differentiable(pipe, pipeline.denoiser) if wanted else _left_out(pipe):
+            images = calls.call(
+                loaded,
+                scheduler,
+                embeds,
+                latents,
+                (how.height, how.width),
+                how.guidance_scale,
+                with_gradient=wanted,
+                num_inference_steps=how.num_inference_steps,
+                output_type="pt",
+                generator=generator,
+                **timesteps,
+            ).images
     finally:
-        hook.remove()
-    if any(name.endswith("residuals") and value is not None for name, value in seen.items()):
-        raise InputError("gradients through a ControlNet", "a pipeline without one", "choose another method")
-    for name in ("sample", "timestep"):
-        seen.pop(name, None)
-    guided = len(seen["encoder_hidden_states"]) == 2 * len(latents)
-    return UnetCall(pipeline, seen, guidance_scale, guided)
+        pipeline.denoiser_calls += loaded.denoiser_calls
+    if wanted and not images.requires_grad:
+        raise InputError(f"a {type(pipe).__name__}, whose call gives no gradient", "another pipeline")
+    return images.to(torch.promote_types(images.dtype, torch.float32))
 
 
-def draw(call: UnetCall, noise: torch.Tensor, num_inference_steps: int) -> torch.Tensor:
-    """Images (B, 3, H, W) in [0, 1] drawn with DDIM on the pipeline's noise schedule, with a gradient.
+@contextmanager
+def _differentiable(pipe: Any, denoiser: Any) -> Iterator[None]:
+    """While it lasts, no network of the pipeline collects gradients, and those with large activations are checkpoints.
 
-    Args:
-        call: of B prompts.
-        noise: (B, C, H, W) float32 or float64.
+    All is put back, also on error.
     """
-    from diffusers import DDIMScheduler
+    with ExitStack() as put_back:
+        put_back.enter_context(_left_out(pipe))
+        for network in _networks(pipe):
+            put_back.enter_context(_frozen(network))
+        for network, name in (
+            (denoiser, "forward"),
+            (getattr(pipe, "controlnet", None), "forward"),
+            (pipe.vae, "decode"),
+        ):
+            if network is not None:
+                put_back.enter_context(_replaced(network, name, _checkpointed(network, getattr(network, name))))
+        yield
 
-    pipe = call.pipeline.pipe
-    grid: Any = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False, thresholding=False)
-    grid.set_timesteps(num_inference_steps)
-    x = noise
-    for timestep in grid.timesteps.tolist():
-        x = grid.step(call(x, timestep), timestep, x).prev_sample
-    config = pipe.vae.config
-    x = x / config.scaling_factor
-    if config.get("latents_mean") is not None and config.get("latents_std") is not None:
-        mean, std = (torch.tensor(config[key]).view(1, -1, 1, 1).to(x) for key in ("latents_mean", "latents_std"))
-        x = x * std + mean
-    decoded = pipe.vae.decode(x.to(pipe.vae.dtype)).sample.to(noise.dtype)
-    return (decoded / 2 + 0.5).clamp(0, 1)
+
+def _networks(pipe: Any) -> list[torch.nn.Module]:
+    return [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+
+
+def _checkpointed(network: torch.nn.Module, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its activations computed again in the backward pass, when the network may be no longer frozen."""
+
+    def again(*args: Any, **named: Any) -> Any:
+        with _frozen(network):
+            return function(*args, **named)
+
+    def checkpoint_of(*args: Any, **named: Any) -> Any:
+        # networks in evaluation mode draw no random numbers: nothing to keep of the generators
+        return checkpoint(lambda: again(*args, **named), use_reentrant=False, preserve_rng_state=False)
+
+    return checkpoint_of
+
+
+@contextmanager
+def _frozen(network: torch.nn.Module) -> Iterator[None]:
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """`owner.name` is `value` for a while; what hides the class's own attribute afterwards is what did before."""
+    before = owner.__dict__.get(name)
+    object.__setattr__(owner, name, value)
+    try:
+        yield
+    finally:
+        if before is None:
+            object.__delattr__(owner, name)
+        else:
+            object.__setattr__(owner, name, before)
+
+
+@contextmanager
+def _left_out(pipe: Any) -> Iterator[None]:
+    """No watermark and no safety checker for a while: they make arrays of pictures, which have no gradient."""
+    with ExitStack() as put_back:
+        for name in ("watermark", "safety_checker"):
+            if getattr(pipe, name, None) is not None:
+                put_back.enter_context(_replaced(pipe, name, None))
+        yield

@@ -55,7 +55,12 @@ def public_spec(text: str) -> str:
 def _short(label: str, depth: int) -> str:
     name, options = split_spec(label)
     kept, paths = [], []
-    for word, _, value in options:
+    for word, key, value in options:
+        if value and _NESTED.match(value):  # "noise=npnet:path=/a/b/c+strength=2", "scorer=aes:path=/a/b"
+            inner, _, folders = _short(value.replace("+", ","), depth).partition(" (")
+            kept.append(f"{key}={inner.replace(',', '+')}")
+            paths += [folders.removesuffix(")")] if folders else []
+            continue
         parts = [part for part in re.split(r"[/\\]+", value or "") if part not in ("", ".")]
         if len(parts) > 1:
             paths.append("/".join(parts[-depth:]))
@@ -63,3 +68,7 @@ def _short(label: str, depth: int) -> str:
             kept.append(word)
     short = name + (":" + ",".join(kept) if kept else "")
     return short + (f" ({', '.join(paths)})" if paths else "")
+
+
+_NESTED = re.compile(r"[A-Za-z][\w.-]+:\w+(=|\+|$)")
+"""A value that is a spec itself; not "C:\\folder"."""

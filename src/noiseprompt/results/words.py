@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from noiseprompt.core.tables import table
 from noiseprompt.core.texts import in_markdown, visible
 from noiseprompt.results.names import CONTROLS, control_of, display_names
+from noiseprompt.results.prices import better_for_less, by_price
 from noiseprompt.results.summary import (
     ACCURACY,
     BASELINE,
@@ -157,6 +158,11 @@ def sets_reading(sets: Reference) -> str:
 
 HEAD = ("method", "n", "mean", "gain over standard [95 %]", "p (Holm)", "won / lost / tied", "win rate [95 %]")
 HEAD += ("denoiser calls", "seconds")
+PRICE_HEAD = ("method", "denoiser calls", "mean", "gain over standard [95 %]", "better for no more calls")
+PRICE_NOTE = (
+    "Denoiser calls of an image, all of them: for its noise, for drawings that were thrown away, for itself. The last "
+    "column names the best method of those that cost no more, by the mean alone; where it is empty none is better."
+)
 SETS_HEAD = ("method", "images", "Frechet distance", "precision", "recall", "n", "diversity [95 %]")
 SETS_HEAD += ("gain in diversity [95 %]", "p (Holm)")
 
@@ -174,6 +180,24 @@ def metric_rows(metric: str, summary: Summary) -> list[list[str]]:
         cost = [f"{method.denoiser_calls:.4g}", f"{method.seconds:.3g}"]
         rows.append([names[label], str(row.n), number(row.mean), *compared, *cost])
     return rows
+
+
+def price_rows(summary: Summary) -> list[list[str]]:
+    """Cells under `PRICE_HEAD`, a row a method, the cheapest first: the main metric against denoiser calls."""
+    main, rows, better = summary.main_metric, [], better_for_less(summary)
+    names = method_names(summary, main)
+    for label in by_price(summary):
+        method = summary.methods[label]
+        row = method.metrics[main]
+        gain = interval_text(row.against.gain, signed=True) if row.against else ""
+        cells = [names[label], f"{method.denoiser_calls:.4g}", number(row.mean), gain]
+        rows.append([*cells, names[better[label]] if better[label] else ""])
+    return rows
+
+
+def price_title(summary: Summary) -> str:
+    """Above `price_rows` and their chart."""
+    return f"Quality against denoiser calls: {metric_name(summary.main_metric, summary)}"
 
 
 def kind_head(summary: Summary) -> list[str]:
@@ -224,6 +248,8 @@ def markdown(summary: Summary) -> str:
     parts = ["\n".join(f"- {in_markdown(line)}" for line in headline(summary)), power_sentence(summary)]
     for metric in summary.metrics:
         parts += [f"### {in_markdown(metric_name(metric, summary))}", text_table(HEAD, metric_rows(metric, summary))]
+    if len(summary.methods) > 1:
+        parts += [f"### {in_markdown(price_title(summary))}", text_table(PRICE_HEAD, price_rows(summary)), PRICE_NOTE]
     if summary.kinds:
         title = f"### By category of prompt: {in_markdown(metric_name(summary.main_metric, summary))}"
         parts += [title, text_table(kind_head(summary), kind_rows(summary)), KIND_NOTE]

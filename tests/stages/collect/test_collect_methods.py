@@ -64,6 +64,7 @@ def test_the_method_is_a_setting_and_re_denoise_is_not_named(pipeline: Pipeline,
     ("change", "message"),
     [
         ({"method": "best_of_n"}, "NPNet can learn"),
+        ({"method": "search:noise=npnet"}, "NPNet can learn"),
         ({"method": "standard"}, "NPNet can learn"),
         ({"method": "nlg:swap"}, "NPNet can learn"),
         ({"method": "nothing"}, "unknown"),

@@ -50,7 +50,9 @@ def test_progress_counts_images(tmp_path: Path) -> None:
     assert [len(s.results) for s in steps] == [4] * 12 + [2] * 4
     assert [s.done for s in steps] == list(np.cumsum([len(s.results) for s in steps]))
     assert {s.total for s in steps} == {56}
-    assert (tmp_path / "results.md").read_text().count("\n| ") == 4 * (4 + 2)  # three metrics and the categories
+    assert (tmp_path / "results.md").read_text().count("\n| ") == 5 * (
+        4 + 2
+    )  # three metrics, the prices and the categories
 
 
 def test_strength_zero_draws_the_standard_images(whole: Path) -> None:

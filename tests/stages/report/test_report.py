@@ -253,6 +253,31 @@ def test_charts_put_values_where_the_axis_says() -> None:
     assert [w / sum(widths) for w in widths] == pytest.approx([0.3, 0.5, 0.2], abs=1e-3)
 
 
+def test_a_logarithmic_axis_puts_values_where_it_says_and_a_line_joins_the_front() -> None:
+    marks = [svg.Mark("a", 0.1, x=20, style=0), svg.Mark("b", 0.2, x=200, style=1), svg.Mark("c", 0.0, x=63, style=2)]
+    drawn = svg.scatter("t", marks, "x", "y", log=True, front=[0, 1])
+    ticks = {
+        float(t): float(x)
+        for x, t in re.findall(r'<text x="([\d.]+)" y="254.0" text-anchor="middle" >([\d.]+)<', drawn)
+    }
+    assert {20, 50, 100, 200} <= set(ticks) <= {10, 20, 50, 100, 200, 500}
+    assert ticks[200] - ticks[100] == pytest.approx(ticks[100] - ticks[50], abs=0.3)
+    ends = re.search(r'<polyline points="([\d.]+),[\d.]+ ([\d.]+),[\d.]+"', drawn)
+    assert ends and [float(x) for x in ends.groups()] == pytest.approx([ticks[20], ticks[200]], abs=0.2)
+    assert "polyline" not in svg.scatter("t", marks, "x", "y", log=True)
+    assert svg.log_ticks(3, 40) == [5, 10, 20]
+
+
+def test_quality_against_calls_is_a_chart_and_a_table(folder: Path, page: Page) -> None:
+    words = page.text
+    place = next(i for i, text in enumerate(words) if text.startswith("Quality against denoiser calls: "))
+    assert words[place + 1].startswith("Quality against denoiser calls, n = ")
+    assert "better for no more calls" in words[place:]
+    data = json.loads((folder / "results.json").read_text())["methods"]
+    for label in METHODS:
+        assert f"{data[label]['denoiser_calls']:.4g}" in words[place:]
+
+
 def test_a_single_mark_or_equal_values_draw() -> None:
     mark = svg.Mark("only", 0.5, x=20)
     for drawn in (

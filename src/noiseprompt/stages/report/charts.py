@@ -9,6 +9,7 @@ from typing import Any
 from noiseprompt.noise.figures import BANDS
 from noiseprompt.results.folder import Key
 from noiseprompt.results.names import control_of
+from noiseprompt.results.prices import by_price, front
 from noiseprompt.results.summary import ACCURACY, BASELINE, Comparison, Summary
 from noiseprompt.results.words import method_names, metric_name, number, rate_text
 from noiseprompt.shapes.world import CHECKER
@@ -18,6 +19,9 @@ from noiseprompt.stages.report.svg import Mark
 POINTS = 1000
 """Dots in a chart of scores, at most."""
 
+SPREAD = 4
+"""The dearest method costs more than so many times the cheapest: the axis of costs is then logarithmic."""
+
 
 def styles(summary: Summary) -> dict[str, int]:
     """Label -> colour and shape, -1 for the baseline."""
@@ -26,9 +30,9 @@ def styles(summary: Summary) -> dict[str, int]:
 
 
 def charts(summary: Summary) -> list[str]:
-    """Gains by metric, quality against cost, wins, diversity, kinds of prompts."""
+    """Gains by metric, wins, quality against seconds, diversity, kinds of prompts."""
     main = summary.main_metric
-    found = [gains(main, summary), wins(summary), cost(summary, "denoiser_calls"), cost(summary, "seconds")]
+    found = [gains(main, summary), wins(summary), cost(summary, "seconds")]
     found += [gains(metric, summary) for metric in summary.metrics if metric != main]
     found += [diversity(summary), kinds(summary)]
     return [chart for chart in found if chart]
@@ -59,23 +63,30 @@ def _gains(title: str, rows: Mapping[str, Comparison | None], unit: str, summary
 
 
 def cost(summary: Summary, unit: str) -> str:
-    """Mean of the main metric against "denoiser_calls" or "seconds" an image."""
-    main, style = summary.main_metric, styles(summary)
-    names = method_names(summary, main)
+    """Mean of the main metric against "denoiser_calls" or "seconds" an image, by factors where they differ by many.
+
+    A dashed line connects the methods that nothing beats for as few calls.
+    """
+    main, style, calls = summary.main_metric, styles(summary), unit == "denoiser_calls"
+    names, labels = method_names(summary, main), by_price(summary)
     marks = []
-    for label, method in summary.methods.items():
+    for label in labels:
+        method = summary.methods[label]
         row = method.metrics[main]
         found = row.against
         low, high = (found.gain.low, found.gain.high) if found else (None, None)
         start = found.baseline_mean if found else 0.0
         ends = (None if low is None else start + low, None if high is None else start + high)
-        spent = method.denoiser_calls if unit == "denoiser_calls" else method.seconds
-        short = f"{spent:.4g} calls" if unit == "denoiser_calls" else f"{spent:.3g} s"
+        spent = method.denoiser_calls if calls else method.seconds
+        short = f"{spent:.4g} calls" if calls else f"{spent:.3g} s"
         marks.append(Mark(names[label], row.mean, *ends, f"{number(row.mean)} at {short}", spent, style[label]))
     n = max(method.metrics[main].n for method in summary.methods.values())
-    words = "denoiser calls" if unit == "denoiser_calls" else "seconds"
+    words = "denoiser calls" if calls else "seconds"
     title = f"Quality against {words}, n = {n} prompts (bars: interval of the paired gain)"
-    return svg.scatter(title, marks, f"{words} per image", f"mean {metric_name(main, summary)}")
+    least, most = min(mark.x for mark in marks), max(mark.x for mark in marks)
+    along = [labels.index(label) for label in front(summary)] if calls else []
+    log = least > 0 and most > SPREAD * least
+    return svg.scatter(title, marks, f"{words} per image", f"mean {metric_name(main, summary)}", log, along)
 
 
 def wins(summary: Summary) -> str:

@@ -118,6 +118,7 @@ def _section(run: _Run, index: int, several: bool, examples: int, random_example
         name = escape(words.metric_name(metric, summary))
         parts.append(f"<h4>{name}</h4>{table(words.HEAD, words.metric_rows(metric, summary))}")
     parts.append(f'<p class="note">{escape(words.reading(summary))}</p>')
+    parts.append(_price_section(summary))
     if summary.kinds:
         name = escape(words.metric_name(summary.main_metric, summary))
         parts.append(f"<h4>By category of prompt: {name}</h4>")
@@ -131,6 +132,17 @@ def _section(run: _Run, index: int, several: bool, examples: int, random_example
     parts.append(f"<h3>Pictures</h3>{galleries(album, summary, examples, random_examples)}")
     parts += [_noise_section(run), _settings_section(run)]
     return "\n".join(parts)
+
+
+def _price_section(summary: Summary) -> str:
+    """The chart of quality against denoiser calls, and the same as a table; nothing for one method alone."""
+    if len(summary.methods) < 2:
+        return ""
+    rows = table(words.PRICE_HEAD, words.price_rows(summary))
+    chart = charts.cost(summary, "denoiser_calls")
+    note = f"{words.PRICE_NOTE} The dashed line of the chart joins the methods whose last column is empty."
+    title = escape(words.price_title(summary))
+    return f'<h4>{title}</h4><div class="charts">{chart}</div>{rows}<p class="note">{escape(note)}</p>'
 
 
 def _score_section(run: _Run) -> str:

@@ -53,6 +53,12 @@ def ticks(low: float, high: float, count: int = 6) -> list[float]:
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten within [low, high], both above 0."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [float(f"{f}e{p}") for p in powers for f in (1, 2, 5) if low <= float(f"{f}e{p}") <= high]
+
+
 def _text(x: float, y: float, text: str, anchor: str = "start", extra: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {extra}>{escape(text)}</text>'
 
@@ -92,10 +98,13 @@ def _svg(title: str, height: float, parts: Sequence[str]) -> str:
     )
 
 
-def _x_axis(low: float, high: float, left: float, right: float, top: float, bottom: float, unit: str) -> list[str]:
+def _x_axis(
+    low: float, high: float, left: float, right: float, top: float, bottom: float, unit: str, log: bool = False
+) -> list[str]:
+    """`low` and `high` as they are drawn: of a logarithmic axis the logarithms to base ten."""
     parts = []
-    for tick in ticks(low, high):
-        x = left + (tick - low) / (high - low) * (right - left)
+    for tick in log_ticks(10**low, 10**high) if log else ticks(low, high):
+        x = left + ((math.log10(tick) if log else tick) - low) / (high - low) * (right - left)
         label = f"{tick:g}"
         half = 4.0 * len(label)  # at most: digits of 12 px are 7 wide
         centre = min(max(x, half), WIDTH - half)  # a long label at the end of the axis stays inside
@@ -141,9 +150,17 @@ def gains(title: str, marks: Sequence[Mark], unit: str) -> str:
     return _svg(title, bottom + 38, parts)
 
 
-def scatter(title: str, marks: Sequence[Mark], x_unit: str, y_unit: str) -> str:
-    """A point a method, with its interval upright, and a key below; points of one x stand side by side."""
-    x_low, x_high = _range([m.x for m in marks])
+def scatter(
+    title: str, marks: Sequence[Mark], x_unit: str, y_unit: str, log: bool = False, front: Sequence[int] = ()
+) -> str:
+    """A point a method, with its interval upright, and a key below; points of one x stand side by side.
+
+    Args:
+        log: x grows by factors; every x is above 0.
+        front: marks that a dashed line connects, by their place in `marks`, from left to right.
+    """
+    xs = [math.log10(m.x) if log else m.x for m in marks]
+    x_low, x_high = _range(xs)
     x_low, x_high = x_low - 0.08 * (x_high - x_low), x_high + 0.08 * (x_high - x_low)
     y_low, y_high = _range([v for m in marks for v in (m.value, m.low, m.high) if v is not None])
     left, right, top, bottom = 56.0, WIDTH - 12.0, 24.0, 240.0
@@ -152,12 +169,17 @@ def scatter(title: str, marks: Sequence[Mark], x_unit: str, y_unit: str) -> str:
         across = left + (x - x_low) / (x_high - x_low) * (right - left)
         return across, bottom - (y - y_low) / (y_high - y_low) * (bottom - top)
 
-    parts = _x_axis(x_low, x_high, left, right, top, bottom, x_unit)
+    parts = _x_axis(x_low, x_high, left, right, top, bottom, x_unit, log)
     parts += _y_axis(y_low, y_high, left, right, top, bottom, y_unit)
+    places = []
     for i, mark in enumerate(marks):
         same = [j for j, other in enumerate(marks) if other.x == mark.x]  # side by side, or they would hide each other
-        x, y = at(mark.x, mark.value)
-        x += 9 * (same.index(i) - (len(same) - 1) / 2)
+        x, y = at(xs[i], mark.value)
+        places.append((x + 9 * (same.index(i) - (len(same) - 1) / 2), y))
+    if len(front) > 1:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (places[i] for i in front))
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{GREY}" stroke-dasharray="4 4"/>')
+    for i, (mark, (x, y)) in enumerate(zip(marks, places, strict=True)):
         if mark.low is not None and mark.high is not None:
             parts.append(_line(x, at(0, mark.low)[1], x, at(0, mark.high)[1], colour(mark.style), 1.5))
         parts += [_point(x, y, mark.style), *_key(mark, left, right, bottom + 52 + 19 * i)]
