@@ -23,7 +23,8 @@ class NpnetMethod(NoiseMethod):
     """A trained NPNet. One that predicts a picture has the noise carry it at the level where this run's sampler begins.
 
     Args:
-        path: a folder or hub id; the shipped network where None and the pipeline is the embedded world.
+        path: a folder or hub id; of the embedded world's networks "shapes:pictures", which is meant where None and the
+            pipeline is the world, and "shapes:redenoise", the paper's.
         no_text: leave its text term out, so that one trained for another family serves too (the paper, table 6).
     """
 
@@ -50,7 +51,7 @@ class NpnetMethod(NoiseMethod):
             from noiseprompt.npnet.base import NPNet
             from noiseprompt.npnet.transfer import without_text
 
-            net = NPNet.from_pretrained(self.path or _shipped(pipeline)).to(pipeline.device).eval()
+            net = NPNet.from_pretrained(_source(self.path, pipeline)).to(pipeline.device).eval()
             self.net = without_text(net) if self.no_text else net
         text = tuple(pipeline.encode([""]).prompt_embeds.shape[1:])
         shape = pipeline.latent_shape(sampling.height, sampling.width)
@@ -109,7 +110,10 @@ def level_for(net: NPNet, pipeline: Pipeline, sampling: Sampling) -> StartLevel 
     return pipeline.start_level(sampling.num_inference_steps, sampling.height, sampling.width)
 
 
-def _shipped(pipeline: Pipeline) -> str:
-    if not world.is_world(pipeline.name):
+def _source(path: str | None, pipeline: Pipeline) -> str | Path:
+    """The folder or hub id that an option names; of the world's own for "shapes:NAME", and where it names none."""
+    if path is not None and path.startswith(f"{world.NAME}:"):
+        return world.npnet_folder(path.removeprefix(f"{world.NAME}:"))
+    if path is None and not world.is_world(pipeline.name):
         raise InputError(f"no NPNet for {pipeline.name!r}", "a folder or hub id", 'write "npnet:path=FOLDER"')
-    return str(world.npnet_folder())
+    return world.npnet_folder() if path is None else path

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noiseprompt.core.digests import files_digest
-from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.errors import ModelLoadError, UnknownNameError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,13 @@ SCORERS = (CHECKER, PREFERENCE)
 
 FEATURES = "shapes-features"
 """The feature extractor of its set metrics."""
+
+NPNETS = {
+    "pictures": ("npnet-pictures", "noiseprompt run recipes/shapes-pictures.yaml"),
+    "redenoise": ("npnet", "noiseprompt run recipes/shapes.yaml"),
+}
+"""What the NPNets of the world learned from -> folder among its weights, and the command that makes it. The first is
+the one that "npnet" means; "shapes:redenoise" names the paper's."""
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -60,13 +67,21 @@ def weights_folder() -> Path:
     return _existing("pipeline", "model_index.json", "the world's pipeline", "noiseprompt shapes train")
 
 
-def npnet_folder() -> Path:
-    """The NPNet trained on the world.
+def npnet_folder(learned_from: str = "pictures") -> Path:
+    """An NPNet trained on the world.
+
+    Args:
+        learned_from: "pictures", or "redenoise" as in the paper.
 
     Raises:
+        UnknownNameError: another name.
         ModelLoadError: not there; says which command makes it.
     """
-    return _existing("npnet", "model.safetensors", "the world's NPNet", "noiseprompt run recipes/shapes.yaml")
+    if learned_from not in NPNETS:
+        names = " or ".join(f"{NAME}:{name}" for name in NPNETS)
+        raise UnknownNameError(f"no NPNet of the world learned from {learned_from!r}", names)
+    folder, command = NPNETS[learned_from]
+    return _existing(folder, "model.safetensors", "the world's NPNet", command)
 
 
 def preference_folder() -> Path:
@@ -102,7 +117,7 @@ def weights_of(model: str) -> str:
     if not is_world(model):
         return ""
     files = (path.relative_to(WEIGHTS) for path in WEIGHTS.rglob("*.safetensors"))
-    return files_digest(*(WEIGHTS / file for file in sorted(files) if file.parts[0] != "npnet"))
+    return files_digest(*(WEIGHTS / file for file in sorted(files) if not file.parts[0].startswith("npnet")))
 
 
 # ------------------------------------------------------------------------------------------------------------ prompts
