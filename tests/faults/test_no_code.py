@@ -108,7 +108,7 @@ def test_phases_of_the_world_are_read_from_both_roads(tmp_path: Path) -> None:
         ([PHASE, {"steps": 1}], "number 2: warmup is missing"),
         ([{**PHASE, "step": 1}], "no option step (did you mean steps?)"),
         ("x", '"x". Expected a list of mappings of steps, lr'),
-        ([3], "[3]. Expected a list of mappings of steps, lr"),
+        ([3], "Expected a list of mappings of steps, lr"),
     ],
 )
 def test_wrong_phases_are_told_in_words(

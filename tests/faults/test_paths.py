@@ -23,7 +23,7 @@ OUTPUTS: dict[str, list[str]] = {
     "generate": ["generate", "a cat", "--methods=standard", "--seeds=0", *DRAWN, "--out"],
     "features": ["shapes", "features", "--steps=1", "--batch_size=2", "--out"],
     "preference": ["shapes", "preference", "--steps=1", "--batch_size=2", "--width=8", "--blocks=1", "--out"],
-    "tables": ["tables", "PATH", "runs"],
+    "tables": ["tables", "PATH", "runs", f"--recipes={Path(__file__).parents[2] / 'recipes' / 'tables'}"],
 }
 """Command, ending in the option of its output; a folder but for `tables`."""
 INPUTS: dict[str, list[str]] = {

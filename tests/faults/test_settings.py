@@ -113,6 +113,7 @@ RECORDS: dict[Any, dict[str, list[Any]]] = {
         "tensorboard": FLAG,
         "objective": [*WORD, None],
         "coupling": [*WORD, None],
+        "coupling_sharpness": FROM_0,
         "low_pass": COUNT,
         "nearest_noises": [*COUNT, 1],
         "pictures_per_prompt": NATURAL,

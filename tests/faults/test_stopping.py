@@ -43,6 +43,7 @@ def acting(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(entry, "resolve", lambda path: (lambda **_: function()) if ":npd_info" in path else None)
         monkeypatch.setattr(entry, "option_parser", lambda command: SimpleNamespace(_actions=[]))
         monkeypatch.setattr(entry, "records", lambda command: {})
+        monkeypatch.setattr(entry, "refuse_words", lambda *_: None)
         monkeypatch.setattr(entry, "build_parser", lambda words: Parsed())
 
     return act

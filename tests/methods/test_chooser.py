@@ -103,7 +103,8 @@ def test_a_method_inside_that_there_is_not() -> None:
 def test_one_scorer_for_noise_and_choice() -> None:
     same = MethodSpec.parse("best_of_n:noise=reward_gradient:scorer=brightness,scorer=brightness").build()
     same.prepare(pipeline(), SAMPLING)
-    assert same.describe() == {"scorer": "brightness", "noise": {"scorer": "brightness"}}
+    told = same.describe()
+    assert told["scorer"] == told["noise"]["scorer"] == "brightness"
     other = MethodSpec.parse("best_of_n:noise=reward_gradient:scorer=brightness,scorer=opaque").build()
     with pytest.raises(InputError, match="Write scorer=brightness"):
         other.prepare(pipeline(), SAMPLING)

@@ -26,7 +26,7 @@ def _scorers(monkeypatch):
 def pruned(made, options: str) -> torch.Tensor:
     method = MethodSpec.parse(f"prune:{options}").build()
     method.prepare(made, SAMPLING)
-    assert method.describe() == {"scorer": method.scorer}  # type: ignore[attr-defined]
+    assert method.describe()["scorer"] == method.scorer  # type: ignore[attr-defined]
     return method.perturb(made, made.encode(TEXTS), NOISE)
 
 

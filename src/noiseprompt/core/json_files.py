@@ -28,7 +28,7 @@ def read_json(
 
     Args:
         error: raised with `expected` and `fix` where the file cannot be read as an object.
-        nan: NaN is a number, as in figures of a single image.
+        nan: NaN and the infinities are numbers, as in figures of a single image and in configurations of schedulers.
 
     Raises:
         NoisepromptError: `error`, with the path and the reason.
@@ -69,8 +69,8 @@ def parse_json(text: str | bytes, *, nan: bool = False) -> Any:
     """
 
     def constant(name: str) -> float:
-        if nan and name == "NaN":
-            return math.nan
+        if nan:
+            return float(name)
         raise ValueError(f"{name} is no number")
 
     try:

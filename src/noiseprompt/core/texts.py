@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
-from noiseprompt.core.errors import PromptError
+from noiseprompt.core.errors import InputError, PromptError
 
 _HALVES = re.compile("[\ud800-\udfff]")
 _SPACES = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
@@ -34,6 +35,19 @@ def check_text(text: str, what: str) -> None:
     if bad or not isinstance(text, str):
         came = f"{what} holds {bad}" if bad else f"{what} is {text!r:.60}"
         raise PromptError(came, "a text of whole characters, without NUL", "save it again as UTF-8" if bad else "")
+
+
+def check_texts(texts: object) -> None:
+    """Refuse what is no list of prompts.
+
+    Raises:
+        InputError: no list, an empty one, or one text in its place.
+        PromptError: as `check_text`.
+    """
+    if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
+        raise InputError(f"texts {texts!r:.60}", "a list with at least one text")
+    for text in texts:
+        check_text(text, "a prompt")
 
 
 def visible(text: str) -> str:

@@ -45,7 +45,7 @@ class Redenoise(NoiseMethod):
             InputError: with the reason.
         """
         how = self.how(pipeline.family)
-        pipeline.check_gap(how.denoise_guidance_scale, how.invert_guidance_scale)
+        pipeline.family.check_gap(pipeline.pipe, how.denoise_guidance_scale, how.invert_guidance_scale)
 
     def how(self, family: Any) -> Any:
         """The `Redenoising` of one round, nothing of it None."""

@@ -13,12 +13,15 @@ from noiseprompt.core.config import fingerprint
 from noiseprompt.core.digests import weights_digest
 
 
-def parts_of(pipe: Any) -> dict[str, str]:
+def parts_of(pipe: Any, schedule: str | None = None, long_prompts: str = "truncate") -> dict[str, str]:
     """Component of a diffusers pipeline -> 12 hexadecimal digits; looks at 16 values of every tensor.
 
     Networks by their weights (those of diffusers by their settings too, such as the scale of a VAE), the scheduler and
     the pipeline by their settings, tokenizers by their words, a control image by its pixels. What else there is
     (processors of pictures that are put in) decides nothing here.
+
+    Args:
+        schedule, long_prompts: of the `Pipeline`; recorded where they are not the usual.
     """
     found = {"pipeline": _settings(pipe)}
     for name, part in sorted(pipe.components.items()):
@@ -31,7 +34,9 @@ def parts_of(pipe: Any) -> dict[str, str]:
     image = getattr(pipe, "control_image", None)
     if image is not None and hasattr(image, "tobytes"):
         found["control_image"] = hashlib.sha256(image.tobytes()).hexdigest()[:12]
-    return found
+    if schedule is not None:
+        found["schedule"] = schedule
+    return found if long_prompts == "truncate" else {**found, "long_prompts": long_prompts}
 
 
 def _network(part: torch.nn.Module) -> str:

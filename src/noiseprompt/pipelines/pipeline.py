@@ -26,7 +26,7 @@ import torch
 
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import check_value
-from noiseprompt.core.texts import check_text
+from noiseprompt.core.texts import check_texts
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import autoencoder, calls
@@ -127,18 +127,7 @@ class Pipeline:
 
     def parts(self) -> dict[str, str]:
         """Digests of what decides the pictures beside settings, as records keep them (`parts_of`)."""
-        found = parts_of(self.pipe)
-        if self.schedule is not None:
-            found["schedule"] = self.schedule
-        return found if self.long_prompts == "truncate" else {**found, "long_prompts": self.long_prompts}
-
-    def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
-        """Refuse re-denoise where there is no guidance gap: the same scale twice, or a pipeline without guidance.
-
-        Raises:
-            InputError: there is none, with the reason.
-        """
-        self.family.check_gap(self.pipe, denoise_guidance_scale, invert_guidance_scale)
+        return parts_of(self.pipe, self.schedule, self.long_prompts)
 
     @property
     def default_size(self) -> tuple[int, int]:
@@ -191,10 +180,7 @@ class Pipeline:
             InputError: no texts, one str in place of a sequence, or a text with NUL or half a character.
             NoiseError: embeddings that are not finite.
         """
-        if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
-            raise InputError(f"texts {texts!r:.60}", "a list with at least one text")
-        for text in texts:
-            check_text(text, "a prompt")
+        check_texts(texts)
         embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
         if self.long_prompts == "average":
             encode = partial(self.family.encode, self.pipe)
@@ -353,12 +339,12 @@ class Pipeline:
             lower: x_{T-k} of these latents where it is known; saves the step down.
 
         Raises:
-            InputError, ShapeError: as `check_gap`, `denoise_step` and `invert_step`.
+            InputError, ShapeError: no guidance gap, or as `denoise_step` and `invert_step`.
         """
         how = Redenoising(denoise_guidance_scale, invert_guidance_scale, num_inference_steps, invert_at)
         how = how.resolve(self.family)
         down, up, grid = how.denoise_guidance_scale, how.invert_guidance_scale, {"num_inference_steps": how.steps}
-        self.check_gap(down, up)
+        self.family.check_gap(self.pipe, down, up)
         if lower is None:
             exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
             lower = self.denoise_step(embeds, exact, guidance_scale=down, **grid)
