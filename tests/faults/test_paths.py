@@ -23,7 +23,7 @@ OUTPUTS: dict[str, list[str]] = {
     "generate": ["generate", "a cat", "--methods=standard", "--seeds=0", *DRAWN, "--out"],
     "features": ["shapes", "features", "--steps=1", "--batch_size=2", "--out"],
     "preference": ["shapes", "preference", "--steps=1", "--batch_size=2", "--width=8", "--blocks=1", "--out"],
-    "tables": ["tables", "PATH", "runs", f"--recipes={Path(__file__).parents[2] / 'recipes' / 'tables'}"],
+    "tables": ["tables", "PATH", "shapes", f"--recipes={Path(__file__).parents[2] / 'recipes' / 'tables'}"],
 }
 """Command, ending in the option of its output; a folder but for `tables`."""
 INPUTS: dict[str, list[str]] = {
@@ -104,7 +104,8 @@ def test_an_output_that_cannot_be_is_told(name: str, way: str, quick: None, here
     if name == "tables" and way in ("file", "loop", "dangling"):
         pytest.skip("a file or link there is replaced")
     path = WAYS[way](here / f"out{SUFFIX.get(name, '')}")
-    one_line(main(called(OUTPUTS[name], path)), capfd, path.name[:40])
+    named = path.parent if way == "below_a_file" else path  # or the whole path
+    one_line(main(called(OUTPUTS[name], path)), capfd, named.name[:40])
 
 
 @pytest.mark.parametrize("way", WAYS)
