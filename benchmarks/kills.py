@@ -40,6 +40,15 @@ TRAIN = {
     "validate_every": 3,
     "margin": -99,
 }
+SCENES = {
+    "prompts": "shapes:train",
+    "n": 8,
+    "pictures": "shapes",
+    "seeds_per_prompt": 3,
+    "shard_size": 5,
+    "batch_size": 4,
+}
+LEARN_SCENES = {**{key: value for key, value in TRAIN.items() if key != "margin"}, "objective": "picture"}
 EVALUATE = {"prompts": "shapes:test", "n": 8, "scorers": ["shapes-preference"], **DRAWN}
 
 # ------------------------------------------------------------------------------------------------------- what counts
@@ -102,7 +111,7 @@ class Case:
     """One command.
 
     Fields:
-        words: of the command line without its output; {npd} is a data set, {recipe} a recipe.
+        words: of the command line without its output; {npd} and {scenes} are data sets, {recipe} a recipe.
         made: what counts of its output.
     """
 
@@ -113,6 +122,8 @@ class Case:
 CASES: dict[str, Case] = {
     "collect": Case(("collect", *words(**COLLECT)), pairs),
     "train": Case(("train", "--npd={npd}", *words(**TRAIN)), weights),
+    "scenes": Case(("collect", *words(**SCENES)), pairs),
+    "train on scenes": Case(("train", "--npd={scenes}", *words(**LEARN_SCENES)), weights),
     "evaluate": Case(("evaluate", *words(methods="standard,redenoise", **EVALUATE)), pictures),
     "generate": Case(("generate", "a cat", *words(methods="standard,redenoise", seeds="0-7", **DRAWN)), pictures),
     "recipe": Case(("run", "{recipe}"), story),
@@ -138,14 +149,17 @@ def prepare(home: Path) -> dict[str, str]:
     commands._load = lambda *_: pipeline  # type: ignore[assignment]
     evaluation = {**EVALUATE, "methods": "standard,npnet:path={npnet}"}
     (home / "recipe.yaml").write_text(yaml.safe_dump({"collect": COLLECT, "train": TRAIN, "evaluate": evaluation}))
-    places = {"npd": str(home / "npd"), "recipe": str(home / "recipe.yaml")}
+    places = {"npd": str(home / "npd"), "scenes": str(home / "scenes"), "recipe": str(home / "recipe.yaml")}
     end(start(CASES["collect"], home / "npd", places, home / "log"))
+    end(start(CASES["scenes"], home / "scenes", places, home / "log"))
     return places
 
 
 def start(case: Case, out: Path, places: Mapping[str, str], log: Path) -> int:
     """Fork a process that runs the command; its number."""
-    given = [word.format(**places) if word in ("--npd={npd}", "{recipe}") else word for word in case.words]
+    given = [
+        word.format(**places) if word in ("--npd={npd}", "--npd={scenes}", "{recipe}") else word for word in case.words
+    ]
     number = os.fork()
     if number:
         return number
@@ -230,7 +244,7 @@ def run(kills: int = 100, seed: int = 0, only: list[str] | None = None) -> bool:
     """Print the table; whether nothing was lost."""
     names = only or list(CASES)
     random_, good = random.Random(seed), True
-    print(f"{'command':<10} {'kills':>6} {'folders':>8} {'failed':>7} {'other':>6} {'s a run':>8}")
+    print(f"{'command':<16} {'kills':>6} {'folders':>8} {'failed':>7} {'other':>6} {'s a run':>8}")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         places = prepare(home)
@@ -239,7 +253,7 @@ def run(kills: int = 100, seed: int = 0, only: list[str] | None = None) -> bool:
             row = try_case(CASES[name], home, places, share, random_)
             good = good and not row.failed and not row.other
             figures = f"{row.kills:>6} {row.folders:>8} {row.failed:>7} {row.other:>6} {row.seconds:>8.2f}"
-            print(f"{name:<10} {figures}", flush=True)
+            print(f"{name:<16} {figures}", flush=True)
     return good
 
 

@@ -170,10 +170,17 @@ def seeds_of(prompt: Prompt, config: EvaluateConfig) -> list[int]:
 
 
 def extractor_name(config: EvaluateConfig, model: str) -> str:
-    """The feature extractor of a run on `model`, or ""."""
-    if config.features is None:
-        return world.FEATURES if world.is_world(model) else ""
-    return "" if config.features == "none" else config.features
+    """The feature extractor of a run on `model`, or "".
+
+    Raises:
+        InputError: pictures to compare with, and none.
+    """
+    own = world.FEATURES if world.is_world(model) else ""
+    found = own if config.features is None else config.features.removeprefix("none")
+    if config.reference and not found:
+        fix = 'name one, as in --features "inception:path=FOLDER"'
+        raise InputError(f"reference {config.reference} without features", "an extractor of features", fix)
+    return found
 
 
 def _kept_prompts(config: EvaluateConfig, pipeline: Pipeline) -> float:
