@@ -41,8 +41,9 @@ def main(repeats: int = 9) -> None:
         texts = [p.text for p in load_prompts("shapes:test", limit=batch).prompts]
         embeds = pipeline.encode(texts)
         noise = batch_noise(range(batch), pipeline.latent_shape())
+        level = pipeline.start_level(10)
         image = median_seconds(lambda e=embeds, x=noise: pipeline.sample(e, x, num_inference_steps=10), repeats)
-        net = median_seconds(lambda e=embeds, x=noise: npnet(x, e.prompt_embeds), repeats)
+        net = median_seconds(lambda e=embeds, x=noise, at=level: npnet(x, e.prompt_embeds, at), repeats)
         down_up = median_seconds(lambda e=embeds, x=noise: pipeline.redenoise(e, x), repeats)
         line = {"batch": batch, "image_ms": image, "npnet_ms": net, "redenoise_ms": down_up}
         line = {k: round(v * 1e3 / batch, 2) if k.endswith("ms") else v for k, v in line.items()}
