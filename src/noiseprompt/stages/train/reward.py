@@ -150,7 +150,7 @@ class RewardObjective:
                 generators = sampler_generators(self._seeds(part, None))
                 images = self.pipeline.sample(embeds, made, generator=generators, **vars(self.run))
             found.append(self.data.judges.scores(images, prompts))
-            shown += images[: SHOWN - len(shown)]
+            shown.extend(images[: SHOWN - len(shown)])
         make_folder(self.data.folder / SAMPLES)
         write_picture(self.data.folder / SAMPLES / f"{name}.png", tiled(shown))
         return {scorer: np.concatenate([scores[scorer] for scores in found]) for scorer in found[0]}
