@@ -155,7 +155,7 @@ def test_the_best_is_never_worse_than_the_start_and_patience_ends(pipeline: Pipe
     assert 1 <= len(records) < records[-1].steps
     with pytest.warns(NoisepromptWarning, match="no better than"):
         assert run(pipeline, tmp_path / "run", config) == []  # it stays at its end
-    worse = config_of(init=init, lr=5.0, warmup_steps=0, patience=1, anchor_weight=0.0, validate_every=1)
+    worse = config_of(init=init, lr=0.3, warmup_steps=0, patience=1, anchor_weight=0.0, validate_every=1)
     records = run(pipeline, tmp_path / "worse", worse)
     start = json.loads((tmp_path / "worse" / "reference.json").read_text())
     gain = (start["start"]["warm"] - start["means"]["warm"]) / start["deviations"]["warm"]
@@ -170,12 +170,13 @@ def test_pictures_are_tiled() -> None:
 @pytest.mark.parametrize("name", [name for name in PIPELINES if name != "no-family"])
 def test_every_family_is_trained_saved_loaded_and_drawn_with(name: str, tmp_path: Path) -> None:
     pipeline = built(name)
-    config = config_of(epochs=1, height=64, width=64, chain_steps=1, num_inference_steps=2, validation_images=2)
+    small = {"height": 64, "width": 64, "chain_steps": 1, "num_inference_steps": 2, "validation_images": 2}
+    config = config_of(epochs=1, guidance_scale=None, **small)
     training = train_reward(PROMPTS, pipeline, config, tmp_path, JUDGES)
     assert [np.isfinite(next(training).loss) for _ in range(2)] == [True, True]
     training.close()
     method = NpnetMethod(str(tmp_path / "last"))
-    method.prepare(pipeline, Sampling(2.0, 2, 64, 64))
+    method.prepare(pipeline, Sampling(None, 2, 64, 64))
     embeds = pipeline.encode([PROMPTS[0].text])
     noise = torch.randn(1, *pipeline.latent_shape(64, 64), generator=torch.Generator().manual_seed(0))
     made = method.perturb(pipeline, embeds, noise)
@@ -223,7 +224,7 @@ def test_settings_that_do_not_fit(changed: dict, match: str) -> None:
         ({"validation_scorers": ()}, "without validation_scorers"),
         ({"validation_share": 0.001}, "0 validation prompts"),
         ({"sizes": {"wdith": 3}}, "wdith"),
-        ({"guidance_scale": 0.5}, "guidance_scale"),
+        ({"guidance_scale": 0.5}, "guidance scale"),
     ],
 )
 def test_refused_before_anything_is_written(pipeline: Pipeline, tmp_path: Path, changed: dict, match: str) -> None:
@@ -268,6 +269,10 @@ def test_other_prompts_in_the_same_folder(pipeline: Pipeline, tmp_path: Path) ->
         ("", "objective 'noise' without a data set"),
         ("--objective reward --prompts shapes:train --reward shapes-checker", "shapes-checker"),
         ("--objective reward --prompts shapes:train --reward shapes-checker --validation_scorers red", "no gradient"),
+        (
+            "--objective reward --prompts shapes:train --validation_scorers shapes-preference",
+            "and as validation scorer",
+        ),
         ("--objective reward --prompts shapes:train --model other --reward red", "without validation_scorers"),
     ],
 )

@@ -19,10 +19,10 @@ from noiseprompt.core.ranges import POSITIVE, check_value
 from noiseprompt.core.specs import convert, split_spec
 from noiseprompt.scorers.base import Scorer, check_scorers, judge, load_scorers
 from noiseprompt.shapes import world
+from noiseprompt.stages.train.settings import TrainConfig, check_not_trained_on
 
 if TYPE_CHECKING:
     from noiseprompt.core.types import Prompt
-    from noiseprompt.stages.train.settings import TrainConfig
 
 
 def weighted(spec: str) -> tuple[str, float]:
@@ -86,6 +86,7 @@ def load_judges(config: TrainConfig, model: str) -> Judges:
             raise InputError(f"objective reward without {option}", "names of scorers", f"pass --{option} NAME")
     specs = [weighted(spec) for spec in config.reward or (world.PREFERENCE,)]
     validating = config.validation_scorers or (world.CHECKER,)
+    check_not_trained_on([spec for spec, _ in specs], validating)
     check_scorers([*(spec for spec, _ in specs), *validating])
     steering, total = load_scorers([spec for spec, _ in specs]), sum(weight for _, weight in specs)
     for scorer in steering:

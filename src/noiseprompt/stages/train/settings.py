@@ -168,8 +168,17 @@ def _check_objective(config: TrainConfig) -> None:
             raise ConfigError(came, f"settings of objective {objective}")
     if config.objective == "reward" and (given := _given(config, _OF_DATA_SETS)):
         raise ConfigError(f"{', '.join(given)} with objective 'reward'", "settings of trainings on a data set")
-    judged = {spec.strip().partition(":")[0] for spec in config.reward}
-    both = [spec for spec in config.validation_scorers if spec.strip().partition(":")[0] in judged]
+    check_not_trained_on(config.reward, config.validation_scorers)
+
+
+def check_not_trained_on(reward: Sequence[str], validation: Sequence[str]) -> None:
+    """Refuse a scorer that judges what it trains, whatever its options.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    trained = {spec.strip().partition(":")[0] for spec in reward}
+    both = [spec for spec in validation if spec.strip().partition(":")[0] in trained]
     if both:
         came = f"{both[0]} as reward and as validation scorer"
         raise ConfigError(came, "a scorer that is not trained on", "what steers a training is no judge of its result")

@@ -100,7 +100,8 @@ def _facts(pipeline: Pipeline, config: TrainConfig) -> tuple[dict[str, Any], dic
     """
     check_differentiable(pipeline)
     run = Sampling.of(config).resolve(pipeline.family)
-    pipeline.family.check_guidance(pipeline.pipe, run.guidance_scale)
+    if config.guidance_scale is not None:
+        pipeline.family.check_guidance(pipeline.pipe, config.guidance_scale)
     shape, (length, width) = pipeline.latent_shape(config.height, config.width), text_shape(pipeline)
     facts: dict[str, Any] = {
         "latent_shape": shape,
