@@ -23,7 +23,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         "generate x --out o --batch_size 0 --dtype int8",
         ["--batch_size 0 (expected a whole number, 1 or more)", "--dtype 'int8' (expected one of float32"],
     ),
-    "missing too": ("train --epochs two", ["--epochs 'two'", "required: --npd, --out"]),
+    "missing too": ("train --epochs two", ["--epochs 'two'", "required: --out"]),
     "unknown too": (
         "train --npd n --out o --epoch 3 --lr no",
         ["no option --epoch 3 (did you mean --epochs?)", "--lr 'no'"],

@@ -113,6 +113,16 @@ RECORDS: dict[Any, dict[str, list[Any]]] = {
         "tensorboard": FLAG,
         "objective": [*WORD, None],
         "coupling": [*WORD, None],
+        "accumulate": COUNT,
+        "patience": NATURAL,
+        "reward": NAMES,
+        "reward_hinge": [*NUMBER, None],
+        "reward_clip": POSITIVE,
+        "anchor_weight": FROM_0,
+        "validation_scorers": NAMES,
+        "validation_images": [*COUNT, 1],
+        "chain_steps": COUNT,
+        **SAMPLING,
         "coupling_sharpness": FROM_0,
         "low_pass": COUNT,
         "nearest_noises": [*COUNT, 1],
@@ -178,7 +188,7 @@ LISTED = ("a,b", "0-7", 3)
 
 def is_option(case: tuple[Any, str, Any]) -> bool:
     cls, name, value = case
-    listed = name in ("seeds", "filter_scorers") and value in LISTED
+    listed = name in ("seeds", "filter_scorers", "reward", "validation_scorers") and value in LISTED
     return bool(words_of(cls)) and value is not None and value not in NUMERALS and not listed
 
 

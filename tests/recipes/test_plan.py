@@ -201,6 +201,17 @@ def test_rows_for_other_models_are_left_out(tmp_path: Path) -> None:
     assert [cell.row for cell in plan.cells] == ["a"] and plan.left_out == {("", "b"): ("sdxl",)}
 
 
+def test_a_row_trained_by_reward_has_no_data_set(tmp_path: Path) -> None:
+    own = {"filter_scorers": None}  # takes back what the model's own file says
+    train = {"objective": "reward", "prompts": "shapes:train", "n": 9, "init": "{npnet:a}", **own}
+    rows = {"a": {"method": "npnet:path={npnet}"}, "b": {"method": "npnet:path={npnet}", "train": train}}
+    plan = make_plan(write(tmp_path, {"rows": rows}), out=tmp_path / "runs")
+    first, second = plan.cells
+    assert first.npd is not None and second.npd is None and second.npnet is not None
+    options = plan.stages[second.npnet].options
+    assert "npd" not in options and options["settings"].init == str(first.npnet / "best")  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("recipe", "on", "message"),
     [

@@ -88,6 +88,29 @@ def test_the_recipes_of_pictures_are_read(name: str, tmp_path: Path) -> None:
     assert f"npnet:path={tmp_path / 'npnet' / 'best'}" in calls["evaluate"]["methods"]
 
 
+@pytest.mark.parametrize("name", ["shapes-reward", "sdxl-reward"])
+def test_the_recipes_of_rewards_are_read(name: str, tmp_path: Path) -> None:
+    path = RECIPES / f"{name}.yaml"
+    calls = dict(story_calls(path, read_recipe(path), tmp_path))
+    assert list(calls) == ["train", "evaluate"] and "npd" not in calls["train"]
+    settings = calls["train"]["settings"]
+    assert settings.objective == "reward" and settings.reward and settings.validation_scorers
+    assert calls["train"]["prompts"] and calls["train"]["out"] == tmp_path / "npnet"
+
+
+@pytest.mark.parametrize(
+    ("training", "match"),
+    [
+        ({"objective": "reward"}, "train: prompts is missing"),
+        ({"prompts": "shapes:train", "n": 3}, "train: prompts without objective: reward; train: n without"),
+        ({"objective": "reward", "prompts": "shapes:train", "reward": ["hpsv3"]}, "train: reward: .*hpsv3"),
+    ],
+)
+def test_a_training_by_reward_in_a_recipe(training: dict, match: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=match):
+        story_calls(tmp_path / "a.yaml", {"train": training}, tmp_path)
+
+
 def test_pictures_made_for_prompts_need_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="collect: prompts is missing"):
         story_calls(tmp_path / "a.yaml", {"collect": {"pictures": "drawn"}}, tmp_path)

@@ -116,27 +116,43 @@ def _scorers(given: list[str] | None, model: str, *of_the_world: str) -> list[st
 
 
 def train(
-    npd: Path,
     out: Path,
+    npd: Path | None = None,
+    prompts: str | None = None,
     model: str | None = None,
     settings: Any = None,
+    column: str | None = None,
+    n: int | None = None,
     loading: ModelOptions | None = None,
 ) -> None:
-    """Train an NPNet on a noise prompt data set (stage II). OUT/best is the network to use.
+    """Train an NPNet on a noise prompt data set (stage II), or by the scores of images (--objective reward). OUT/best
+    is the network to use.
 
     Args:
-        npd: folder that `noiseprompt collect` made.
         out: folder of the run; the same command continues an interrupted one.
+        npd: folder that `noiseprompt collect` made.
+        prompts: with --objective reward, in place of a data set: a txt, csv, json, jsonl or parquet file, or
+            "shapes:train".
         model: folder or hub id of the pipeline the data set was collected with, for its text encoder; found by the name
-            that the data set records unless given.
+            that the data set records unless given. With --objective reward the pipeline that draws, "shapes" unless
+            given.
+        column: of a csv, json or parquet file of prompts.
+        n: take the first n prompts.
     """
+    from noiseprompt.cli import rewards
     from noiseprompt.npd import Npd
     from noiseprompt.stages.train.settings import TrainConfig
     from noiseprompt.stages.train.train import train as run
 
+    config = settings or TrainConfig()
+    if config.objective == "reward":
+        name = model or world.NAME
+        listed, judges = rewards.prepared(config, name, npd, prompts, column=column, n=n)
+        rewards.train(listed, _load(name, loading), config, out, judges)
+        return
+    npd = rewards.data_set(config, npd, prompts, column, n)
     data = Npd(npd)
     pipeline = _load_recorded(data, loading) if model is None else _load(model, loading)
-    config = settings or TrainConfig()
     whole = "the pictures" if config.objective == "picture" else "the perturbation"
     with Bar("train", "step") as bar:
         for progress in run(data, pipeline, config, out):

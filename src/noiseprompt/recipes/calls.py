@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,7 +38,9 @@ def read_stage(
     place, apart = f"{where}{stage}: ", {**FOLDERS[stage], **(reserved or {})}
     given, mistakes = read_options(_parser(stage), options or {}, place, apart)
     mistakes += method_mistakes(given.get("methods"), f"{place}methods: ")
-    return given, mistakes + _complaint(f"{place}scorers: ", lambda: check_scorers(given.get("scorers") or ()))
+    for option in ("scorers", "reward", "validation_scorers"):
+        mistakes += _complaint(f"{place}{option}: ", functools.partial(check_scorers, given.get(option) or ()))
+    return given, mistakes
 
 
 def method_mistakes(methods: str | None, where: str) -> list[str]:
@@ -70,7 +73,18 @@ def needed_mistakes(stage: str, given: Mapping[str, Any], where: str = "") -> li
     missing = [name for name in needed if given.get(name) is None]
     if stage == "collect" and given.get("prompts") is None and given.get("pictures") in (None, "", *OF_PROMPTS):
         missing.append("prompts")
-    return [f"{where}{stage}: {name} is missing" for name in missing]
+    mistakes = []
+    if stage == "train" and by_reward(given) and given.get("prompts") is None:
+        missing.append("prompts")
+    elif stage == "train" and not by_reward(given):
+        without = [name for name in ("prompts", "column", "n") if given.get(name) is not None]
+        mistakes = [f"{where}train: {name} without objective: reward" for name in without]
+    return [f"{where}{stage}: {name} is missing" for name in missing] + mistakes
+
+
+def by_reward(given: Mapping[str, Any]) -> bool:
+    """Whether the options of a training are of one from prompts and scorers, without a data set."""
+    return getattr(given.get("settings"), "objective", given.get("objective")) == "reward"
 
 
 def stage_call(stage: str, options: Any, model: str, name: str = "recipe") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from noiseprompt.prompts.load import source_kind
 from noiseprompt.prompts.published import SETS
 from noiseprompt.recipes.plan import Plan
 from noiseprompt.shapes import world
+from noiseprompt.stages.train.judges import weighted
 
 _HUB_SECONDS = 5.0
 _MODEL_OPTIONS = ("model", "unet", "controlnet", "lora")
@@ -38,7 +39,7 @@ def find_missing(plan: Plan) -> list[str]:
     options = [stage.options for stage in plan.stages.values()]
     models = _distinct(name for o in options for name in _model_names(o))
     missing = [f"model {name}" for name in models if not _model_at_hand(name)]
-    scorers = _distinct(name for o in options for name in o.get("scorers") or ())
+    scorers = _distinct(name for o in options for name in _scorer_names(o))
     missing += [f"scorer {name}" for name in scorers if not _scorer_at_hand(name, offline=bool(missing))]
     prompts = _distinct((str(o["prompts"]), str(o.get("model", ""))) for o in options if o.get("prompts"))
     of_files = (o["settings"] for o in options if getattr(o.get("settings"), "of_files", False))
@@ -48,6 +49,13 @@ def find_missing(plan: Plan) -> list[str]:
 
 def _distinct(names: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(names))
+
+
+def _scorer_names(options: dict[str, Any]) -> list[str]:
+    """Of a command, and of the settings of a training by reward, there less their weights."""
+    settings = options.get("settings")
+    steering = [weighted(spec)[0] for spec in getattr(settings, "reward", ())]
+    return [*(options.get("scorers") or ()), *steering, *getattr(settings, "validation_scorers", ())]
 
 
 def _model_names(options: dict[str, Any]) -> list[str]:

@@ -34,7 +34,7 @@ from typing import Any
 from noiseprompt.core.config import fingerprint, read_yaml, recorded
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.methods.base import MethodSpec
-from noiseprompt.recipes.calls import stage_call
+from noiseprompt.recipes.calls import by_reward, stage_call
 from noiseprompt.recipes.checking import SETTINGS, check_table
 from noiseprompt.shapes import world
 
@@ -227,19 +227,21 @@ class _Maker:
         merged = merge(defaults, flat, small, layers["group"], layers["row"], sizes, last)
         return {key: value for key, value in merged.items() if key in SETTINGS}
 
-    def _net(self, group: str, row: str) -> tuple[Path, Path]:
-        """Folders of the data set and the training of a row, with their stages in the plan."""
+    def _net(self, group: str, row: str) -> tuple[Path | None, Path]:
+        """Folders of the data set, where there is one, and the training of a row, with their stages in the plan."""
         settings = self._settings(self._layers(group, row))
-        npd = self._stage("collect", settings)
-        init = str((settings.get("train") or {}).get("init") or "")
+        training = settings.get("train") or {}
+        npd = None if by_reward(training) else self._stage("collect", settings)
+        links = {} if npd is None else {"npd": npd}
+        init = str(training.get("init") or "")
         found = _NET.search(init)
         if found is None:
-            return npd, self._stage("train", settings, npd=npd)
+            return npd, self._stage("train", settings, **links)
         if not found[1] or found[1] == row:
             raise ConfigError(f"train: init: {init} of row {row!r}", 'another row\'s network: "{npnet:ROW}"')
         base = self._net(group, found[1])[1]
         settings = merge(settings, {"train": {"init": str(base / "best")}})
-        return npd, self._stage("train", settings, npd=npd, base=base)
+        return npd, self._stage("train", settings, **links, base=base)
 
     def _stage(self, name: str, settings: dict[str, Any], **upstream: Path) -> Path:
         """The folder of a stage, named by what decides its result; folders it builds on count by their names."""

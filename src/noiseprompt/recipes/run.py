@@ -18,7 +18,7 @@ from noiseprompt.cli.net import account
 from noiseprompt.cli.options import refuse
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.files import as_told
-from noiseprompt.recipes.calls import as_call, needed_mistakes, read_stage
+from noiseprompt.recipes.calls import as_call, by_reward, needed_mistakes, read_stage
 from noiseprompt.recipes.checking import STAGES
 from noiseprompt.recipes.plan import has_rows, make_plan, read_recipe, recipes_in
 from noiseprompt.shapes import world
@@ -122,7 +122,8 @@ def story_calls(recipe: Path, data: dict[str, Any], folder: Path) -> list[tuple[
 
 def _in_folders(stage: str, call: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The call with the folders of its stage; {npnet} becomes the network just trained."""
-    folders = {"collect": {"out": folder / "npd"}, "train": {"npd": folder / "npd", "out": folder / "npnet"}}
+    pairs = {} if by_reward(call) else {"npd": folder / "npd"}
+    folders = {"collect": {"out": folder / "npd"}, "train": {**pairs, "out": folder / "npnet"}}
     if "methods" in call:
         call = {**call, "methods": call["methods"].replace("{npnet}", str(folder / "npnet" / "best"))}
     return {**call, **folders.get(stage, {"out": folder / "evaluation"})}

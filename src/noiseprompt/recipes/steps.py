@@ -31,7 +31,8 @@ def run_stages(plan: Plan) -> None:
         if stage.name == "collect":
             _collect(plan, stage)
         elif stage.name == "train":
-            commands.train(**{**stage.options, "npd": npd_folder(plan, stage.options["npd"])})
+            npd = stage.options.get("npd")
+            commands.train(**{**stage.options, **({"npd": npd_folder(plan, npd)} if npd else {})})
         else:
             methods = ",".join(plan.methods(stage.folder))
             commands.evaluate(**stage.options, methods=methods, report=False)

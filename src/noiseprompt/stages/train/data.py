@@ -23,6 +23,7 @@ from noiseprompt.core.parts import PARTS, as_recorded
 from noiseprompt.npd import Npd, PairFilter
 
 if TYPE_CHECKING:
+    from noiseprompt.core.types import Prompt
     from noiseprompt.pipelines import Pipeline
 
 
@@ -64,10 +65,7 @@ def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
         InputError: the model has no text embedding.
     """
     made, family = npd.settings, pipeline.family.name
-    shape = tuple(pipeline.encode([""]).prompt_embeds.shape[1:])
-    if 0 in shape:
-        came = f"{family}, which is of no known family and has no text embedding for an NPNet"
-        raise InputError(came, "a family of noiseprompt.pipelines.families", "add one, or use re-denoise")
+    shape = text_shape(pipeline)
     here: dict[str, Any] = {"family": family, "text_embeds": list(shape)}
     if "weights" in made:
         here["weights"] = _weights_as(pipeline, pipeline.denoiser, made.get("dtype"))
@@ -82,7 +80,20 @@ def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
             f"{with_these} ({made.get('dtype', 'any dtype')}), with which {npd.folder} was collected",
             "train with that model (--model, --dtype), so that the network sees the text of the noise it learns",
         )
-    return shape  # type: ignore[return-value]
+    return shape
+
+
+def text_shape(pipeline: Pipeline) -> tuple[int, int]:
+    """(L, D) of the text that an NPNet for a pipeline sees.
+
+    Raises:
+        InputError: the model has no text embedding.
+    """
+    length, width = pipeline.encode([""]).prompt_embeds.shape[1:]
+    if not length or not width:
+        came = f"{pipeline.family.name}, which is of no known family and has no text embedding for an NPNet"
+        raise InputError(came, "a family of noiseprompt.pipelines.families", "add one, or use re-denoise")
+    return length, width
 
 
 def _weights_as(pipeline: Pipeline, network: Any, dtype: str | None) -> str:
@@ -172,8 +183,13 @@ def _encode(texts: Sequence[str], pipeline: Pipeline, file: BinaryIO, batch_size
 def split_by_prompt(npd: Npd, kept: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Training and validation indices; all pairs of one prompt fall on one side, whatever else is in the set."""
     prompts = npd.prompts()
-    held = np.array([int(prompts[i].id[:8], 16) / 2**32 < share for i in kept], bool)
+    held = np.array([is_held_out(prompts[i], share) for i in kept], bool)
     return kept[~held], kept[held]
+
+
+def is_held_out(prompt: Prompt, share: float) -> bool:
+    """Whether a prompt is one for validation: a share of all by the hash of their texts."""
+    return int(prompt.id[:8], 16) / 2**32 < share
 
 
 def select_pairs(

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from noiseprompt.core.errors import InputError
 from noiseprompt.npnet import NPNetConfig
 from noiseprompt.stages.train.data import PairData
-from noiseprompt.stages.train.objective import Batch, Judged
+from noiseprompt.stages.train.objective import Batch, Judged, Regression
 from noiseprompt.stages.train.settings import TrainConfig
 
 
-class NoiseObjective:
+class NoiseObjective(Regression):
     """MSE to the target noise, divided by that of "predict the source unchanged" over the training pairs.
 
     Raises:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from noiseprompt.npnet import NPNetConfig
+from noiseprompt.npnet import NPNet, NPNetConfig
 
 Batch = dict[str, Tensor]
 """Tensors by name, batch first; the loop moves them to the device."""
+
+Batches = Callable[[np.ndarray], Batch]
+"""Rows -> their validation batch, on the device."""
 
 
 class Judged(NamedTuple):
@@ -22,21 +26,38 @@ class Judged(NamedTuple):
     rows: int
 
 
-class Objective(Protocol):
-    """What a network is trained for, on rows of a data set. Only `loss` and `error` see a network.
+class Validated(NamedTuple):
+    """What a validation found: the figure that decides (the higher the better), mean square of the predictions, and
+    figures of its own by name."""
 
-    Made of the settings, the data and the rows to train and to validate on: (TrainConfig, PairData, (n,), (m,)).
+    explained: float
+    power: float = 0.0
+    scores: dict[str, float] = {}
+
+
+class Objective(Protocol):
+    """What a network is trained for, on rows of its data.
+
+    Made of the settings, the data and the rows to train and to validate on: (TrainConfig, data, (n,), (m,)).
 
     Attributes:
-        whole: what `explained` is a share of, for messages ("the perturbation").
-        nothing: what a network that learned nothing is no better than.
+        nothing: what a network that learned nothing is no better than, for messages.
+        least: `explained` of such a network.
     """
 
-    whole: str
     nothing: str
+    least: float
+
+    def begin(self, net: NPNet) -> float | None:
+        """Told the network that the training starts from, on the CPU, also when a training goes on.
+
+        Returns:
+            `explained` of it, where it is measured; it is then the first to be saved as the best.
+        """
+        ...
 
     def batch(self, rows: np.ndarray, step: int | None) -> Batch:
-        """What some rows of the data set give at a step (from 0), None for validation: the same each time.
+        """What some rows of the data give at a step (from 0), None for validation: the same each time.
 
         A function of its arguments alone, row by row: a training that was interrupted, or runs on several devices, sees
         the same.
@@ -44,11 +65,15 @@ class Objective(Protocol):
         ...
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
-        """A scalar with a gradient; 1.0 means nothing learned, 0.0 everything. The network is called as a module."""
+        """A scalar with a gradient, a mean over rows. The network is called as a module."""
         ...
 
-    def error(self, net: Any, batch: Batch) -> Judged:
-        """What validation adds up."""
+    def validate(self, net: Any, rows: np.ndarray, batches: Batches, step: int) -> Validated:
+        """What the averaged weights give on the validation rows, after so many steps."""
+        ...
+
+    def told(self, explained: float) -> str:
+        """The figure of a validation in words: "explains 12.3% of the perturbation"."""
         ...
 
     def saved(self, config: NPNetConfig, power: float) -> NPNetConfig:
@@ -59,3 +84,29 @@ class Objective(Protocol):
             power: mean square of its predictions on the validation rows; 0 before the first validation.
         """
         ...
+
+
+class Regression:
+    """Objectives with a target: validated by the share of it that is explained, 1 - error / error of nothing learned.
+
+    Attributes:
+        whole: what that is a share of ("the perturbation").
+    """
+
+    whole = ""
+    least = 0.0
+
+    def begin(self, net: NPNet) -> float | None:
+        return None
+
+    def error(self, net: Any, batch: Batch) -> Judged:
+        """What validation adds up."""
+        raise NotImplementedError
+
+    def validate(self, net: Any, rows: np.ndarray, batches: Batches, step: int) -> Validated:
+        judged = [self.error(net, batches(rows[start : start + 64])) for start in range(0, len(rows), 64)]
+        error, nothing, power, count = (sum(figures) for figures in zip(*judged, strict=True))
+        return Validated(1 - error / nothing, power / count)
+
+    def told(self, explained: float) -> str:
+        return f"explains {explained:.1%} of {self.whole}"

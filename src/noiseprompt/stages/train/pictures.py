@@ -23,7 +23,7 @@ from noiseprompt.noise.seeds import batch_noise, prompt_seed
 from noiseprompt.npnet import NPNetConfig
 from noiseprompt.stages.train.coupling import correlated, nearest
 from noiseprompt.stages.train.data import PairData, spread
-from noiseprompt.stages.train.objective import Batch, Judged
+from noiseprompt.stages.train.objective import Batch, Judged, Regression
 from noiseprompt.stages.train.settings import TrainConfig
 
 _SEEDS = (0, 2**63 - 1)
@@ -37,7 +37,7 @@ _LEVEL = StartLevel(noise=1.0, signal=1.0)
 """At which a network's forward pass gives noise + picture."""
 
 
-class PictureObjective:
+class PictureObjective(Regression):
     """MSE to the latents of the picture that a noise aims at, divided by the targets' power: "no picture" is 1.
 
     A mean of pictures has less power than a picture, and so has what is learned from it; a network is saved with the

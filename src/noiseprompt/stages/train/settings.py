@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from noiseprompt.core.config import to_dict
@@ -43,8 +44,9 @@ class TrainConfig:
         init: folder or hub id of an NPNet to fine-tune from, of this model or of another, or "". Its architecture and
             sizes are kept, except for what `sizes` overrides; layers of other shapes start fresh and are listed.
         tensorboard: also write TensorBoard files.
-        objective: "noise" (the target noise of each pair, as in the paper) or "picture" (the latents of a picture of
-            the prompt, of a data set of pictures; the architecture is then "tokens").
+        objective: "noise" (the target noise of each pair, as in the paper), "picture" (the latents of a picture of the
+            prompt, of a data set of pictures; the architecture is then "tokens") or "reward" (scores of the images that
+            a short chain draws; made of prompts and scorers, without a data set).
         coupling: which of a prompt's pictures a noise aims at: "correlation" (a mean of them, weighted by how well the
             low-pass latents of each go with those of the noise), "any" (for comparison) or "nearest" (of several noises
             the one whose prediction is nearest to the picture).
@@ -55,9 +57,23 @@ class TrainConfig:
         pictures_per_prompt: the first n kept pictures of each prompt; 0 for all.
         best_share: in place of a margin, the filter keeps this share of each prompt's pairs, the best by its scorers.
         least_score: in place of a margin, the filter keeps pairs whose target scores at least this.
+        accumulate: parts in which a step's batch is computed, one after the other, for want of memory.
+        patience: the training ends after so many validations without improvement; 0 for never.
+        reward: of the objective "reward": scorers with gradients, each with a weight of its own where it names one, as
+            in "hpsv2:weight=2,aes"; the world's preference scorer on the world.
+        reward_hinge: where a score begins to be good enough, in standard deviations above the mean of standard noise.
+        reward_clip: largest norm of the gradient of one image's loss at its latents, for 16,384 latent values; it grows
+            with the norm of the noise.
+        anchor_weight: of the penalty weight |x' - x|^2 / 2, a sum over an image's latents; x is the source noise, for a
+            network that predicts a picture the noise of the network that the training starts from.
+        validation_scorers: scorers that judge and are not trained on; the world's checker on the world.
+        validation_images: how many held-out prompts are drawn at each validation, one image each.
+        chain_steps: of the sampler's levels that a training image is drawn with; all where it has fewer.
+        num_inference_steps, guidance_scale, height, width: of the sampler that the network is for; the family's unless
+            given, the model's own size.
 
     Raises:
-        ConfigError: numbers or words out of range, all of them at once.
+        ConfigError: numbers or words out of range, all of them at once; settings of another objective.
     """
 
     architecture: str = setting("paper", Limits(words=ARCHITECTURES))
@@ -88,10 +104,25 @@ class TrainConfig:
     pictures_per_prompt: int = setting(0, NOT_NEGATIVE)
     best_share: float | None = setting(None, BEST_SHARE)
     least_score: float | None = None
+    accumulate: int = setting(1, COUNT)
+    patience: int = setting(0, NOT_NEGATIVE)
+    reward: tuple[str, ...] = ()
+    reward_hinge: float = 1.0
+    reward_clip: float = setting(1.0, POSITIVE)
+    anchor_weight: float = setting(0.01, NOT_NEGATIVE)
+    validation_scorers: tuple[str, ...] = ()
+    validation_images: int = setting(64, Limits(least=2))
+    chain_steps: int = setting(6, COUNT)
+    num_inference_steps: int | None = setting(None, COUNT)
+    guidance_scale: float | None = None
+    height: int | None = setting(None, COUNT)
+    width: int | None = setting(None, COUNT)
 
     later: ClassVar[tuple[str, ...]] = (
         "objective", "coupling", "coupling_sharpness", "low_pass", "nearest_noises", "pictures_per_prompt",
-        "best_share", "least_score",
+        "best_share", "least_score", "accumulate", "patience", "reward", "reward_hinge", "reward_clip", "anchor_weight",
+        "validation_scorers", "validation_images", "chain_steps", "num_inference_steps", "guidance_scale", "height",
+        "width",
     )  # fmt: skip
     """Settings that came later: at their defaults they are no part of records, nor of the names of folders."""
 
@@ -107,21 +138,56 @@ class TrainConfig:
         return PairFilter(tuple(self.filter_scorers), self.margin, self.combine, **rules)  # type: ignore[arg-type]
 
 
+_OF_OBJECTIVES: dict[str, tuple[str, ...]] = {
+    "picture": ("coupling", "coupling_sharpness", "low_pass", "nearest_noises", "pictures_per_prompt"),
+    "reward": (
+        "reward", "reward_hinge", "reward_clip", "anchor_weight", "validation_scorers", "validation_images",
+        "chain_steps", "num_inference_steps", "guidance_scale", "height", "width",
+    ),
+}  # fmt: skip
+"""Objective -> settings that no other has."""
+
+_OF_DATA_SETS = ("filter_scorers", "margin", "combine", "max_pairs", "best_share", "least_score")
+"""Settings that a training without a data set does not have."""
+
+
 def _check_objective(config: TrainConfig) -> None:
-    """Refuse an architecture that cannot predict pictures, and settings of the picture objective without it.
+    """Refuse an architecture that cannot predict pictures, settings of another objective, and a scorer that judges what
+    it trains.
 
     Raises:
         ConfigError: there are.
     """
-    if config.objective == "picture":
-        if config.architecture != "tokens" and not config.init:
-            came = f"objective picture with architecture {config.architecture!r}"
-            raise ConfigError(came, 'architecture "tokens"', "pass --architecture tokens")
-        return
-    of_pictures = ("coupling", "coupling_sharpness", "low_pass", "nearest_noises", "pictures_per_prompt")
-    given = [name for name in of_pictures if getattr(config, name) != getattr(TrainConfig, name)]
-    if given:
-        raise ConfigError(f"{', '.join(given)} with objective {config.objective!r}", "settings of objective picture")
+    if config.objective == "picture" and config.architecture != "tokens" and not config.init:
+        came = f"objective picture with architecture {config.architecture!r}"
+        raise ConfigError(came, 'architecture "tokens"', "pass --architecture tokens")
+    for objective, names in _OF_OBJECTIVES.items():
+        given = _given(config, names) if objective != config.objective else []
+        if given:
+            came = f"{', '.join(given)} with objective {config.objective!r}"
+            raise ConfigError(came, f"settings of objective {objective}")
+    if config.objective == "reward" and (given := _given(config, _OF_DATA_SETS)):
+        raise ConfigError(f"{', '.join(given)} with objective 'reward'", "settings of trainings on a data set")
+    check_not_trained_on(config.reward, config.validation_scorers)
+
+
+def check_not_trained_on(reward: Sequence[str], validation: Sequence[str]) -> None:
+    """Refuse a scorer that judges what it trains, whatever its options.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    trained = {spec.strip().partition(":")[0] for spec in reward}
+    both = [spec for spec in validation if spec.strip().partition(":")[0] in trained]
+    if both:
+        came = f"{both[0]} as reward and as validation scorer"
+        raise ConfigError(came, "a scorer that is not trained on", "what steers a training is no judge of its result")
+
+
+def _given(config: TrainConfig, names: Sequence[str]) -> list[str]:
+    """Those of some settings that are not at their defaults."""
+    usual = {one.name: one.default for one in fields(TrainConfig) if one.default is not MISSING}
+    return [name for name in names if getattr(config, name) != usual[name]]
 
 
 @dataclass(frozen=True)
@@ -131,11 +197,14 @@ class TrainProgress:
     Args:
         step, steps: this one (from 1) and all.
         epoch: from 0.
-        loss: MSE of the batch relative to that of nothing learned (the unchanged source, or no picture).
+        loss: MSE of the batch relative to that of nothing learned (the unchanged source, or no picture); of a training
+            by reward the loss of its images and the penalty.
         lr: learning rate of the step.
-        explained: share of the validation perturbation (or of the pictures' power) explained by the averaged weights,
-            or None between validations.
+        explained: by the averaged weights, or None between validations: the share of the validation perturbation (or of
+            the pictures' power); with rewards the mean gain of the validation scorers over standard noise, in standard
+            deviations of its scores.
         best: the highest `explained` so far, minus infinity before the first.
+        scores: with rewards, at a validation: scorer -> mean score of the images.
     """
 
     step: int
@@ -145,6 +214,7 @@ class TrainProgress:
     lr: float
     explained: float | None
     best: float
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 SMALL_SIDE = 64
@@ -161,7 +231,7 @@ def network_config(config: TrainConfig, **facts: Any) -> NPNetConfig:
         ConfigError: an unknown architecture or size.
     """
     if config.architecture == "tokens":
-        base = tokens_config(**facts, predicts=config.objective)
+        base = tokens_config(**facts, predicts="picture" if config.objective == "picture" else "noise")
     elif config.architecture == "paper" and max(facts["latent_shape"][1:]) <= SMALL_SIDE:
         base = small_config(**facts)
     else:

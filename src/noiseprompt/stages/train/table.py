@@ -1,4 +1,4 @@
-"""The objectives of a training by name, which is also what their networks predict."""
+"""The objectives of a training by name."""
 
 from __future__ import annotations
 
@@ -9,5 +9,6 @@ OBJECTIVES = Registry(
     {
         "noise": "noiseprompt.stages.train.noises:NoiseObjective",
         "picture": "noiseprompt.stages.train.pictures:PictureObjective",
+        "reward": "noiseprompt.stages.train.reward:RewardObjective",
     },
 )

@@ -73,6 +73,9 @@ def _check_targets(npd: Npd, config: TrainConfig) -> None:
         ModelMismatchError: a network to start from that predicts the other.
     """
     kind = "pictures" if npd.pictures else "pairs of noises"
+    if config.objective == "reward":
+        came = f"objective reward with {npd.folder}, which holds {kind}"
+        raise InputError(came, "prompts in place of a data set", "call train_reward, or pass --prompts alone")
     if npd.pictures != (config.objective == "picture"):
         wanted = {"noise": "pairs of noises", "picture": "pictures (collect --pictures)"}[config.objective]
         fix = f"train with --objective {'picture' if npd.pictures else 'noise'}"

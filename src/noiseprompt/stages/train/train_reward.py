@@ -1,0 +1,120 @@
+"""Train an NPNet by rewards: prompts and scorers in, a network out, by back-propagation through a short sampler.
+
+A run folder holds `settings.json`, `reference.json` (scores of standard noise and of the start), `metrics.jsonl`,
+`samples/STEP.png` (pictures of a few validation prompts; 0 is the start, and `standard.png` standard noise),
+`state.pt`, `best/` (by the validation scorers, the start included) and `last/`. The same command continues an
+interrupted run, bit-equal on a CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from noiseprompt.core.config import recorded
+from noiseprompt.core.digests import weights_digest
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.files import claim, public_name
+from noiseprompt.core.parts import PARTS
+from noiseprompt.core.ranges import Limits, check_value
+from noiseprompt.core.types import Prompt, Sampling, check_pipeline
+from noiseprompt.npnet import NPNet
+from noiseprompt.pipelines.gradients import check_differentiable
+from noiseprompt.scorers.parts import parts_of
+from noiseprompt.stages.train.data import is_held_out, spread, text_shape
+from noiseprompt.stages.train.judges import Judges, load_judges
+from noiseprompt.stages.train.reward import REFERENCE, RewardData, check_gradient
+from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
+from noiseprompt.stages.train.table import OBJECTIVES
+from noiseprompt.stages.train.trainer import _Trainer
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline
+
+
+def train_reward(
+    prompts: Sequence[Prompt], pipeline: Pipeline, config: TrainConfig, out: Path, judges: Judges | None = None
+) -> Iterator[TrainProgress]:
+    """Train, yielding one record a step; afterwards `out/best` holds the NPNet to use.
+
+    Args:
+        prompts: to train on; a share of them, by the hash of their texts, is held out for validation.
+        judges: the scorers that the settings name, where they are loaded already.
+
+    Raises:
+        ConfigError: `out` was made with other settings, prompts, scorers or another model, or settings of another
+            objective.
+        InputError: too few prompts, a scorer without gradient or that is missing, or a pipeline, sampler or level that
+            gives no gradient or has no room for a picture.
+        ModelMismatchError, ShapeError: a network to start from that was made for another family, text or size.
+        StoreLockedError: another process trains in `out`.
+        DivergedError: a loss is not finite; `best` and `last` are those before.
+        NoisepromptError: nothing was learned.
+    """
+    check_value("prompts", list[Prompt], prompts, Limits(some=True))
+    check_pipeline(pipeline)
+    check_value("config", TrainConfig, config)
+    if config.objective != "reward":
+        came = f"prompts with objective {config.objective!r}"
+        raise InputError(came, "objective reward", "pass --objective reward, or a data set (--npd)")
+    training, validation = split(prompts, config)
+    judges = judges or load_judges(config, pipeline.name)
+    facts, begun = _facts(pipeline, config)
+    check_gradient(
+        pipeline, judges, prompts[training[0]], Sampling.of(config).resolve(pipeline.family), config.chain_steps
+    )
+    listed = [[prompt.text, prompt.seed] for prompt in prompts]
+    digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:12]
+    parts = {PARTS: {"prompts": digest, **pipeline.parts(), **parts_of(judges.all), **begun}}
+    settings = {**recorded(config), "prompts": len(prompts), "model": public_name(pipeline.name), **parts}
+    with claim(out / "settings.json", settings, begun=(REFERENCE, "metrics.jsonl", "state.pt")):
+        data: Any = RewardData(pipeline, prompts, judges, out)
+        objective = OBJECTIVES.get(config.objective)(config, data, training, validation)
+        yield from _Trainer(objective, pipeline, facts, config, out, training, validation).run()
+
+
+def split(prompts: Sequence[Prompt], config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on, and at most `validation_images` of those held out by the hash of their texts.
+
+    Raises:
+        InputError: fewer than two of either.
+    """
+    held = np.array([is_held_out(prompt, config.validation_share) for prompt in prompts], bool)
+    training, validation = np.flatnonzero(~held), np.flatnonzero(held)
+    if min(len(training), len(validation)) < 2:
+        came = f"{len(training)} training and {len(validation)} validation prompts of {len(prompts)}"
+        raise InputError(came, "at least 2 of both", "take more prompts, or another validation_share")
+    return training, spread(validation, config.validation_images)
+
+
+def _facts(pipeline: Pipeline, config: TrainConfig) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a network is made for, as `NPNetConfig` names it, and a digest of the one to start from; all fits.
+
+    Raises:
+        InputError, ShapeError, ModelMismatchError, ConfigError: as `train_reward`.
+    """
+    check_differentiable(pipeline)
+    run = Sampling.of(config).resolve(pipeline.family)
+    if config.guidance_scale is not None:
+        pipeline.family.check_guidance(pipeline.pipe, config.guidance_scale)
+    shape, (length, width) = pipeline.latent_shape(config.height, config.width), text_shape(pipeline)
+    facts: dict[str, Any] = {
+        "latent_shape": shape,
+        "text_length": length,
+        "text_width": width,
+        "family": pipeline.family.name,
+        "denoiser": public_name(pipeline.name),
+    }
+    if not config.init:
+        network_config(config, **facts)  # a wrong size is told before anything is written
+        return facts, {}
+    net = NPNet.from_pretrained(config.init)
+    net.check(shape, (length, width), pipeline.family.name)
+    if net.config.predicts == "picture":
+        pipeline.start_level(run.num_inference_steps, config.height, config.width)
+    return {**facts, "picture_scale": net.config.picture_scale}, {"init": weights_digest(net)}
