@@ -296,4 +296,5 @@ def test_the_world_brings_its_scorers(tmp_path: Path, capsys: pytest.CaptureFixt
     error = capsys.readouterr().err
     assert code == 0 or "shapes-checker, which gives all 4 images" in error
     if not code:
-        assert (tmp_path / "run" / "best" / "model.safetensors").exists() and "shapes-preference" in error
+        assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+        assert "shapes-preference" in (tmp_path / "run" / "settings.json").read_text()
