@@ -26,6 +26,10 @@ class FakeEmbeds:
         return len(self.texts)
 
 
+def _check(gap: bool) -> None:
+    assert gap
+
+
 class FakePipeline:
     """Images are the latents' first three channels; re-denoise adds a hundredth of the sum of the text's bytes."""
 
@@ -37,7 +41,9 @@ class FakePipeline:
         denoise_guidance_scale=5.5,
         invert_guidance_scale=1.0,
         collection_steps=10,
+        check_gap=lambda pipe, down, up: _check(down > up),
     )
+    pipe = None
     device = torch.device("cpu")
     dtype = torch.float32
     default_size = (8, 8)
@@ -54,9 +60,6 @@ class FakePipeline:
         self.encoded: list[tuple[str, ...]] = []
         self.redenoised: list[tuple[tuple[str, ...], dict]] = []
         self.sampled = 0
-
-    def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
-        assert denoise_guidance_scale > invert_guidance_scale
 
     def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
         return (4, height or 8, width or 8)

@@ -52,7 +52,9 @@ class FakePipeline:
         invert_guidance_scale=1.0,
         num_inference_steps=10,
         guidance_scale=2.0,
+        check_gap=lambda pipe, down, up: None,
     )
+    pipe = None
     default_size = (32, 32)
     changes: dict = {}
     dtype = torch.float32
@@ -74,9 +76,6 @@ class FakePipeline:
         if "boom" in texts or (len(texts) > 1 and "crowd" in texts):
             raise RuntimeError("the text encoder\n  broke")
         return FakeEmbeds(list(texts))
-
-    def check_gap(self, denoise_guidance_scale: float, invert_guidance_scale: float) -> None:
-        pass
 
     def denoise_step(self, embeds, latents, *, guidance_scale, num_inference_steps):
         self.calls.append(("down", len(embeds)))

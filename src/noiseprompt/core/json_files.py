@@ -23,18 +23,20 @@ def read_json(
     fix: str = "",
     *,
     nan: bool = False,
+    infinite: bool = False,
 ) -> dict[str, Any]:
     """The object of a file.
 
     Args:
         error: raised with `expected` and `fix` where the file cannot be read as an object.
-        nan: NaN and the infinities are numbers, as in figures of a single image and in configurations of schedulers.
+        nan: NaN is a number, as in figures of a single image.
+        infinite: and so are the infinities, as in configurations of schedulers.
 
     Raises:
         NoisepromptError: `error`, with the path and the reason.
     """
     try:
-        data = parse_json(read_bytes(path), nan=nan)
+        data = parse_json(read_bytes(path), nan=nan, infinite=infinite)
     except OSError as problem:
         raise error(f"cannot read {path}: {problem.strerror or problem}", expected, fix) from problem
     except ValueError as problem:
@@ -58,18 +60,18 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
     return data
 
 
-def parse_json(text: str | bytes, *, nan: bool = False) -> Any:
+def parse_json(text: str | bytes, *, nan: bool = False, infinite: bool = False) -> Any:
     """A JSON value.
 
     Args:
-        nan: as in `read_json`.
+        nan, infinite: as in `read_json`.
 
     Raises:
         ValueError: not UTF-8 or not JSON, a key twice, deeper than `DEEPEST`, half a character, infinity or NaN.
     """
 
     def constant(name: str) -> float:
-        if nan:
+        if infinite or (nan and name == "NaN"):
             return float(name)
         raise ValueError(f"{name} is no number")
 

@@ -126,7 +126,7 @@ class Pipeline:
         return is_flow(self.pipe.scheduler)
 
     def parts(self) -> dict[str, str]:
-        """Digests of what decides the pictures beside settings, as records keep them (`parts_of`)."""
+        """Digests of what decides the pictures beside settings (`parts_of`)."""
         return parts_of(self.pipe, self.schedule, self.long_prompts)
 
     @property
@@ -169,8 +169,8 @@ class Pipeline:
             ShapeError: a size the pipeline cannot draw.
         """
         how = Sampling(None, num_inference_steps, height, width).resolve(self.family)
-        steps, size = how.num_inference_steps, (how.height, how.width)
-        return start_level(self._loaded, self.schedule, steps, size, lambda: self.empty)
+        size = (how.height, how.width)
+        return start_level(self._loaded, self.schedule, how.num_inference_steps, size, lambda: self.empty)
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> TextEmbeds:
@@ -183,8 +183,7 @@ class Pipeline:
         check_texts(texts)
         embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
         if self.long_prompts == "average":
-            encode = partial(self.family.encode, self.pipe)
-            seen = average_chunks(self.text_limits, encode, texts, embeds.prompt_embeds)
+            seen = average_chunks(self.text_limits, partial(self.family.encode, self.pipe), texts, embeds.prompt_embeds)
             embeds = replace(embeds, prompt_embeds=seen)
         check_embeds(embeds)
         return embeds
@@ -253,9 +252,7 @@ class Pipeline:
         own = self.pipe.scheduler
         if after_first_step and not self.can_share_first_step:
             expected = "a DDIMScheduler without clipping or thresholding and with leading timestep spacing"
-            raise InputError(
-                f"after_first_step with {type(own).__name__}", expected, "sample from the noise x_T instead"
-            )
+            raise InputError(f"after_first_step with {type(own).__name__}", expected, "sample from x_T instead")
         timesteps = schedule_arguments(self.pipe, self.family, self.schedule, how.num_inference_steps)
         images = calls.call(
             self._loaded,

@@ -29,7 +29,7 @@ def check_configs(folder: Path) -> None:
     """
     for path in [folder / "model_index.json", *sorted(folder.glob("*/*config.json"))]:
         if path.is_file():
-            wrong = _too_many(read_json(path, ModelLoadError, "a JSON object", _AGAIN, nan=True))
+            wrong = _too_many(read_json(path, ModelLoadError, "a JSON object", _AGAIN, infinite=True))
             if wrong:
                 raise ModelLoadError(f"{path} asks for {wrong}", f"{MOST_LAYERS:,} at most", _AGAIN)
 

@@ -69,8 +69,10 @@ class TrainConfig:
         validation_scorers: scorers that judge and are not trained on; the world's checker on the world.
         validation_images: how many held-out prompts are drawn at each validation, one image each.
         chain_steps: of the sampler's levels that a training image is drawn with; all where it has fewer.
-        num_inference_steps, guidance_scale, height, width: of the sampler that the network is for; the family's unless
-            given, the model's own size.
+        num_inference_steps: of the sampler that the network is for; the family's unless given.
+        guidance_scale: of that sampler; the family's unless given.
+        height: of its images in pixels; the model's own unless given.
+        width: of its images in pixels; the model's own unless given.
 
     Raises:
         ConfigError: numbers or words out of range, all of them at once; settings of another objective.
