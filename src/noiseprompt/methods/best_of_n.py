@@ -9,7 +9,6 @@ import numpy as np
 
 from noiseprompt.core.ranges import COUNT, setting
 from noiseprompt.methods.chooser import Chooser, best_rows
-from noiseprompt.noise.fresh import fresh_noise
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +39,6 @@ class BestOfN(Chooser):
             NoiseError: a score that is not finite.
         """
         prompts = self.prompts(embeds)
-        sources = [noise] + [fresh_noise(noise, self.name, index) for index in range(1, self.n)]
-        candidates = [self.candidate(pipeline, embeds, source) for source in sources]
+        candidates = self.candidates(pipeline, embeds, noise, self.n)
         scores = [self.scores(pipeline, embeds, candidate, prompts) for candidate in candidates]
         return best_rows(candidates, np.stack(scores))

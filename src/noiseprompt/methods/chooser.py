@@ -14,6 +14,7 @@ from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, check_options, make_noise
 from noiseprompt.methods.judging import described, load_judge, prompts_of
 from noiseprompt.methods.table import METHODS
+from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.scorers.base import judge
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class Chooser(NoiseMethod):
         if self.judge is None:
             raise InputError(f"{self.name} without its scorer", "a scorer", "call prepare(pipeline, sampling) first")
         return prompts_of(self.name, embeds)
+
+    def candidates(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """Those of so many sources, (B, C, H, W) each: the noise itself, then fresh ones that follow from it."""
+        sources = [noise] + [fresh_noise(noise, self.name, index) for index in range(1, count)]
+        return [self.candidate(pipeline, embeds, source) for source in sources]
 
     def candidate(self, pipeline: Pipeline, embeds: TextEmbeds, source: torch.Tensor) -> torch.Tensor:
         """The noise that `noise` makes of a source, (B, C, H, W)."""

@@ -11,7 +11,6 @@ import torch
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import COUNT, Limits, setting
 from noiseprompt.methods.chooser import Chooser, best_rows, same_generators
-from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.pipelines.early import early_images
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ class Prune(Chooser):
             NoiseError: a score that is not finite.
         """
         prompts = self.prompts(embeds)
-        sources = [noise] + [fresh_noise(noise, self.name, index) for index in range(1, self.n)]
-        candidates = [self.candidate(pipeline, embeds, source) for source in sources]
+        candidates = self.candidates(pipeline, embeds, noise, self.n)
         how: dict[str, Any] = {**vars(self.sampling), "share": self.share}
         early = []
         for candidate in candidates:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from noiseprompt.core.devices import is_out_of_memory
@@ -15,6 +16,8 @@ from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import Levels, ddim_levels, dpm_solver_levels, is_flow
+from noiseprompt.pipelines.samplers import schedule_arguments
+from noiseprompt.pipelines.soundness import check_drawn
 
 Size = tuple[int | None, int | None]  # height and width in pixels
 
@@ -93,6 +96,40 @@ def call(
         came = f"a {type(pipe).__name__}, which is of no known family, fails ({type(error).__name__}: {error})"
         expected = "a pipeline that takes prompts as text and latents (B, C, H, W)"
         raise InputError(came, expected, "add a family for it") from error
+
+
+def images(
+    loaded: Loaded,
+    scheduler: Any,
+    embeds: TextEmbeds,
+    latents: torch.Tensor,
+    how: Any,
+    schedule: str | None,
+    **settings: Any,
+) -> Any:
+    """The images of one whole call, of the type that `output_type` names.
+
+    Args:
+        scheduler, settings: as of `call`.
+        how: a `Sampling` that is resolved.
+        schedule: a published one that the sampler follows, or None.
+
+    Raises:
+        ShapeError, InputError: as `call` and `schedule_arguments`.
+    """
+    timesteps = schedule_arguments(loaded.pipe, loaded.family, schedule, how.num_inference_steps)
+    size, steps = (how.height, how.width), {"num_inference_steps": how.num_inference_steps}
+    return call(loaded, scheduler, embeds, latents, size, how.guidance_scale, **steps, **settings, **timesteps).images
+
+
+def as_uint8(images: np.ndarray) -> np.ndarray:
+    """Pictures in [0, 1] as a call gives them -> uint8.
+
+    Raises:
+        NoiseError: pictures that are not finite.
+    """
+    check_drawn(images)
+    return (images * 255).round().astype(np.uint8)
 
 
 def check(loaded: Loaded, embeds: TextEmbeds, latents: torch.Tensor, size: Size) -> tuple[int, int]:

@@ -18,9 +18,7 @@ from noiseprompt.noise.moves import move
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import calls
 from noiseprompt.pipelines.levels import is_flow
-from noiseprompt.pipelines.samplers import schedule_arguments
 from noiseprompt.pipelines.short_grids import alpha_at
-from noiseprompt.pipelines.soundness import check_drawn
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines.families.embeds import TextEmbeds
@@ -102,25 +100,14 @@ def early_images(
     """
     check_noise(latents, "the latents to sample from")
     how = Sampling(guidance_scale, num_inference_steps, height, width).resolve(pipeline.family)
-    timesteps = schedule_arguments(pipeline.pipe, pipeline.family, pipeline.schedule, how.num_inference_steps)
     loaded = calls.Loaded(pipeline.pipe, pipeline.family)
     try:
-        images = calls.call(
-            loaded,
-            FirstSteps(pipeline.pipe.scheduler, share),
-            embeds,
-            latents,
-            (how.height, how.width),
-            how.guidance_scale,
-            num_inference_steps=how.num_inference_steps,
-            output_type="np",
-            generator=generator,
-            **timesteps,
-        ).images
+        first = FirstSteps(pipeline.pipe.scheduler, share)
+        settings: Any = {"output_type": "np", "generator": generator}
+        images = calls.images(loaded, first, embeds, latents, how, pipeline.schedule, **settings)
     finally:
         pipeline.denoiser_calls += loaded.denoiser_calls
-    check_drawn(images)
-    return (images * 255).round().astype(np.uint8)
+    return calls.as_uint8(images)
 
 
 def _in_place_of(own: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:

@@ -23,7 +23,6 @@ from torch.utils.checkpoint import checkpoint
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import Sampling
 from noiseprompt.pipelines import calls
-from noiseprompt.pipelines.samplers import schedule_arguments
 from noiseprompt.pipelines.short_grids import ShortGrid, thinned
 
 if TYPE_CHECKING:
@@ -106,26 +105,14 @@ def draw(
     steps = how.num_inference_steps if num_inference_steps is None else num_inference_steps
     thinned(how.num_inference_steps, steps)
     short = steps < how.num_inference_steps
-    timesteps = schedule_arguments(pipe, family, pipeline.schedule, how.num_inference_steps)
     # a scheduler may keep predictions, and with them their graph: the pipeline's own stays as it is
     scheduler = ShortGrid(pipe.scheduler, steps) if short else copy.deepcopy(pipe.scheduler)
     wanted = latents.requires_grad
     loaded = calls.Loaded(pipe, family)
     try:
         with _differentiable(pipe, pipeline.denoiser) if wanted else _left_out(pipe):
-            images = calls.call(
-                loaded,
-                scheduler,
-                embeds,
-                latents,
-                (how.height, how.width),
-                how.guidance_scale,
-                with_gradient=wanted,
-                num_inference_steps=how.num_inference_steps,
-                output_type="pt",
-                generator=generator,
-                **timesteps,
-            ).images
+            settings: Any = {"output_type": "pt", "generator": generator, "with_gradient": wanted}
+            images = calls.images(loaded, scheduler, embeds, latents, how, pipeline.schedule, **settings)
     finally:
         pipeline.denoiser_calls += loaded.denoiser_calls
     if wanted and not images.requires_grad:

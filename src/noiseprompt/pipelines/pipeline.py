@@ -38,8 +38,7 @@ from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions, load
 from noiseprompt.pipelines.parts import parts_of
-from noiseprompt.pipelines.samplers import schedule_arguments
-from noiseprompt.pipelines.soundness import check_drawn, check_embeds
+from noiseprompt.pipelines.soundness import check_embeds
 from noiseprompt.pipelines.start import start_level
 
 
@@ -253,21 +252,9 @@ class Pipeline:
         if after_first_step and not self.can_share_first_step:
             expected = "a DDIMScheduler without clipping or thresholding and with leading timestep spacing"
             raise InputError(f"after_first_step with {type(own).__name__}", expected, "sample from x_T instead")
-        timesteps = schedule_arguments(self.pipe, self.family, self.schedule, how.num_inference_steps)
-        images = calls.call(
-            self._loaded,
-            WithoutFirstStep(own) if after_first_step else None,
-            embeds,
-            latents,
-            (how.height, how.width),
-            how.guidance_scale,
-            num_inference_steps=how.num_inference_steps,
-            output_type="np",
-            generator=generator,
-            **timesteps,
-        ).images
-        check_drawn(images)
-        return (images * 255).round().astype(np.uint8)
+        scheduler = WithoutFirstStep(own) if after_first_step else None
+        settings: Any = {"output_type": "np", "generator": generator}
+        return calls.as_uint8(calls.images(self._loaded, scheduler, embeds, latents, how, self.schedule, **settings))
 
     def denoise_step(
         self, embeds: TextEmbeds, latents: torch.Tensor, *, guidance_scale: float, num_inference_steps: int
