@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from noiseprompt.core import leases as module
+from noiseprompt.core import processes
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.leases import Leases
 
@@ -25,7 +26,7 @@ def quick(folder: Path) -> Leases:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is known to be of this machine, as between machines."""
-    monkeypatch.setattr(module, "_machine", lambda: "")
+    monkeypatch.setattr(processes, "machine", lambda: "")
 
 
 def test_one_holder_a_unit_until_it_is_done(tmp_path: Path) -> None:

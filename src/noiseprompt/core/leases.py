@@ -14,10 +14,8 @@ before it stay until it is done itself.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
-import platform
 import re
 import secrets
 import threading
@@ -28,7 +26,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core import disk
+from noiseprompt.core import disk, processes
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
 
 REFRESH = 15.0
@@ -268,11 +266,11 @@ class Lease:
         data = {
             "beat": f"{self._beat:010d}",
             "unit": self.unit,
-            "host": platform.node(),
+            "host": processes.host(),
             "pid": pid,
             "since": self._since,
-            "machine": _machine(),
-            "started": (_process(pid) or ("", ""))[1],
+            "machine": processes.machine(),
+            "started": processes.started(pid),
             "token": self._token,
             "about": f"rewritten every {self._leases.refresh:g} s; without, free after {self._leases.patience:g} s",
         }
@@ -305,48 +303,16 @@ def _holder(data: dict[str, Any] | None) -> Holder:
         return Holder("", 0, "", False)
 
 
-@functools.cache
-def _machine() -> str:
-    """This running system and the part of it whose processes this one sees (a container has its own); "" if unknown."""
-    if os.name != "posix":
-        return ""
-    boot, space = "", ""
-    with contextlib.suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = os.readlink("/proc/self/ns/pid")
-    return f"{platform.node()} {boot} {space}".strip()
-
-
-def _process(pid: int) -> tuple[str, str] | None:
-    """State and time of start of a process of this machine, as the system counts; None where there is none."""
-    if os.path.exists("/proc/self/stat"):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            return fields[0], fields[19]
-        except (OSError, IndexError):
-            return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        return "", ""
-    return "", ""
-
-
 def _ended_here(data: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that has ended."""
     return _here(data) and not _runs_here(data)
 
 
 def _here(data: dict[str, Any]) -> bool:
-    return bool(_machine()) and data.get("machine") == _machine() and type(data.get("pid")) is int
+    return bool(processes.machine()) and data.get("machine") == processes.machine() and type(data.get("pid")) is int
 
 
 def _runs_here(data: dict[str, Any]) -> bool:
-    if not _here(data):
-        return False
-    found = _process(data["pid"])
-    if found is None or found[0] in ("Z", "X") or found[1] != data.get("started"):
+    if not _here(data) or not processes.runs(data["pid"], str(data.get("started"))):
         return False
     return data["pid"] != os.getpid() or data.get("token") in _MINE
