@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import auto_cli
 
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.results.statistics import paired_bootstrap
 
 

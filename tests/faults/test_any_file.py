@@ -31,7 +31,8 @@ from noiseprompt.npd.verify import verify
 from noiseprompt.npnet import NPNet, NPNetConfig, build
 from noiseprompt.prompts import load_prompts
 from noiseprompt.prompts.load import read_seeds
-from noiseprompt.results.folder import iter_results, read_settings
+from noiseprompt.results.folder import read_settings
+from noiseprompt.results.lines import iter_results
 from tests.faults.test_lines import FIGURES, RESULT
 from tests.npd_fakes import write as write_pairs
 from tests.properties import JSON, damaged, few, same

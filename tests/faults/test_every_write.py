@@ -22,7 +22,7 @@ from noiseprompt.cli import main
 from noiseprompt.core.files import replace
 from noiseprompt.npd.verify import verify
 from noiseprompt.npnet import NPNet
-from noiseprompt.results.folder import iter_results
+from noiseprompt.results.lines import iter_results
 from noiseprompt.shapes.training import read_metrics
 from tests.faulty_disk import FAULTS, Killed, faulty
 

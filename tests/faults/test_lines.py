@@ -13,7 +13,7 @@ import pytest
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_lines import LONGEST, mend, read_lines
 from noiseprompt.noise import figures
-from noiseprompt.results.folder import iter_results, resume
+from noiseprompt.results.lines import Book, iter_results
 from noiseprompt.shapes.training import curve, read_metrics
 
 RESULT = {
@@ -145,8 +145,11 @@ def test_an_image_told_twice_is_refused_with_both_lines(tmp_path) -> None:
     write(tmp_path / "results.jsonl", RESULT, other(RESULT, 1), RESULT | {"method": "redenoise"}, RESULT)
     with pytest.raises(StoreError, match=r"line 4 .* line 1"):
         list(iter_results(tmp_path))
-    with pytest.raises(StoreError, match=r"line 4 .* line 1"):
-        resume(tmp_path, [[(RESULT["prompt_id"], 1), (RESULT["prompt_id"], 2)]])
+    with (
+        pytest.raises(StoreError, match=r"line 4 .* a line before it"),
+        Book(tmp_path, [[(RESULT["prompt_id"], 1), (RESULT["prompt_id"], 2)]]),
+    ):
+        pass
 
 
 def test_a_line_without_an_end_is_not_read_whole(tmp_path) -> None:

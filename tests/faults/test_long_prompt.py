@@ -11,7 +11,7 @@ from noiseprompt.cli import main
 from noiseprompt.core.types import Prompt
 from noiseprompt.npd import Npd
 from noiseprompt.prompts import load_prompts
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.scorers.table import SCORERS
 from tests import tiny
 from tests.evaluation_fakes import FakeScorer

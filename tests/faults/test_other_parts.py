@@ -19,7 +19,7 @@ from noiseprompt.core.parts import PARTS, as_recorded
 from noiseprompt.npd import Npd
 from noiseprompt.npd.format import read_shard, shard_bytes, shard_path
 from noiseprompt.pipelines.parts import parts_of
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.scorers.parts import parts_of as scorer_parts
 from noiseprompt.scorers.shapes_preference import ShapesPreference
 from noiseprompt.stages.collect.collect import collect

@@ -11,7 +11,7 @@ import pytest
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
 from noiseprompt.core.types import Prompt
 from noiseprompt.npd import Npd
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.stages.collect.collect import collect
 from noiseprompt.stages.train.train import train
 from tests import npd_fakes, train_fakes

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.stages.report.report import report
 from tests.evaluation_fakes import FakePipeline
 from tests.evaluation_runs import CONFIG, PROMPTS, run, timeless
@@ -97,10 +97,10 @@ def test_a_folder_that_names_the_models_path_continues(whole: Path, tmp_path: Pa
     assert json.loads((tmp_path / "settings.json").read_text())["settings"]["pipeline"]["name"] == "model"
 
 
-def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+def test_a_second_run_of_one_process_is_refused(tmp_path: Path) -> None:
     steps = run(tmp_path)
     next(steps)
-    with pytest.raises(StoreLockedError, match="another process"):
+    with pytest.raises(StoreLockedError, match="another run of this process"):
         next(run(tmp_path))
     steps.close()
     next(run(tmp_path))

@@ -14,7 +14,7 @@ from noiseprompt.core.errors import InputError, UnknownNameError
 from noiseprompt.core.types import EvalResult, Prompt
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.results import sets
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.results.statistics import paired_bootstrap, sign_flip_test
 from noiseprompt.results.summarize import summarize
 from noiseprompt.results.summary import Reference, SetFigures, Sets

@@ -247,13 +247,15 @@ def evaluate(
     seed_file: Path | None = None,
     report: bool = True,
     no_text: bool = False,
+    part: str | None = None,
     verbose: bool = False,
     loading: ModelOptions | None = None,
 ) -> None:
     """Compare methods on the same prompts and seeds, with paired statistics and a report.
 
     Args:
-        out: folder of the run; the same command continues an interrupted one.
+        out: folder of the run; the same command continues an interrupted one, and beside another that runs it shares
+            the work.
         prompts: a file of prompts, a published set such as "drawbench:FILE" or "hpdv2:FOLDER", or "shapes:test" ("test"
             will do where the model is the shapes world).
         model: folder or hub id of a diffusers pipeline, or "shapes".
@@ -265,7 +267,10 @@ def evaluate(
         seed_file: a seed for each prompt, one a line, or a table with a column `seed`.
         report: print the table and write report.html.
         no_text: leave out the text term of every NPNet (table 6), as for one of another family.
+        part: draw a part alone, such as 2/8, or "auto" for a task of a Slurm array or a process of torchrun; the last
+            to end sums up.
     """
+    from noiseprompt.core.part import parse_part
     from noiseprompt.methods.base import MethodSpec
     from noiseprompt.methods.table import METHODS
     from noiseprompt.noise.guard import Guard
@@ -274,8 +279,10 @@ def evaluate(
     from noiseprompt.scorers.base import load_scorers
     from noiseprompt.stages.evaluate.evaluate import evaluate as run
     from noiseprompt.stages.evaluate.plan import EvaluateConfig, all_methods
+    from noiseprompt.stages.evaluate.shares import summed_up
     from noiseprompt.stages.report.report import report as write_report
 
+    share = parse_part(part)
     every = methods.strip() == "all"
     specs = all_methods() if every else [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = _with(specs, no_text=no_text)
@@ -286,10 +293,13 @@ def evaluate(
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     config, guard = settings or EvaluateConfig(), Guard()
     with Bar("evaluate", "image") as bar:
-        for progress in run(pipeline, listed.prompts, judges, specs, config, out, optional=optional, guard=guard):
+        more: dict[str, Any] = {"optional": optional, "guard": guard, "part": share}
+        for progress in run(pipeline, listed.prompts, judges, specs, config, out, **more):
             bar.show(progress.done, progress.total, method=progress.method)
     _tell(guard, verbose)
-    if report:
+    if not summed_up(out):
+        print(f"part {share} is there; the last of the {share.of} to end sums up {out}")
+    elif report:
         page = write_report(out)
         print((out / "results.md").read_text(encoding="utf-8"))
         print(f"report: {page}")

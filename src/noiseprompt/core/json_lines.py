@@ -1,7 +1,11 @@
-"""Files of one JSON object a line that grow while a run goes on; a killed run leaves at most its last line torn."""
+"""Files of one JSON object a line that grow while a run goes on; a killed run leaves at most its last line torn.
+
+Where several processes write at once each has a file of its own, NAME.jsonl, NAME-2.jsonl, NAME-3.jsonl and so on.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,19 +31,65 @@ def read_lines(path: Path, kind: type[T], fix: str) -> Iterator[tuple[int, T]]:
     Raises:
         StoreError: any other line that is not a record of that kind, with its number and the field.
     """
+    for number, line, _ in _lines(path, fix):
+        try:
+            if line.strip():
+                yield number, _read(kind, line)
+        except ValueError as error:
+            if line.endswith(b"\n"):  # a whole line
+                raise damaged(path, number, str(error), fix) from error
+
+
+def read_added(path: Path, kind: type[T], fix: str, begin: tuple[int, int]) -> Iterator[tuple[T, tuple[int, int]]]:
+    """Record and place behind it of every line that ends; of a file that another process adds to.
+
+    Args:
+        begin: a place: bytes and lines from the file's start, (0, 0) for all of it.
+
+    Raises:
+        StoreError: as `read_lines`.
+    """
+    for number, line, end in _lines(path, fix, *begin):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            if line.strip():
+                yield _read(kind, line), (end, number)
+        except ValueError as error:
+            raise damaged(path, number, str(error), fix) from error
+
+
+def name_of(name: str, number: int) -> str:
+    """Of the `number`-th process, from 1: "results.jsonl", then "results-2.jsonl"."""
+    path = Path(name)
+    return name if number == 1 else f"{path.stem}-{number}{path.suffix}"
+
+
+def number_of(path: Path) -> int:
+    """Of the process whose file it is, from 1."""
+    match = re.fullmatch(r".+-(\d{1,9})", path.stem)
+    return int(match[1]) if match else 1
+
+
+def of_all(path: Path) -> list[Path]:
+    """The files that are there of what several processes write, `path` being the first's; in order."""
+    form = re.compile(rf"{re.escape(path.stem)}(-(?!1$|0)\d{{1,9}})?")
+    found = [other for other in path.parent.glob(f"{path.stem}*{path.suffix}") if form.fullmatch(other.stem)]
+    return sorted(found, key=number_of)
+
+
+def _lines(path: Path, fix: str, begin: int = 0, number: int = 0) -> Iterator[tuple[int, bytes, int]]:
+    """Number, from 1, bytes and end of each line from a place on."""
     if not path.exists():
         return
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(LONGEST), b""), 1):
+            file.seek(begin)
+            for line in iter(lambda: file.readline(LONGEST), b""):
+                begin, number = begin + len(line), number + 1
                 if len(line) == LONGEST:
                     raise damaged(path, number, f"it is longer than {LONGEST:,} bytes", fix)
-                try:
-                    if line.strip():
-                        yield number, _read(kind, line)
-                except ValueError as error:
-                    if line.endswith(b"\n"):  # a whole line
-                        raise damaged(path, number, str(error), fix) from error
+                yield number, line, begin
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}", "a file of JSON lines", fix) from error
 

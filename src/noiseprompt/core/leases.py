@@ -48,12 +48,14 @@ class Holder:
         host, pid: of the process; "" and 0 where the file does not tell.
         since: of its taking, in UTC by the holder's clock.
         ended: whether it is known to have ended: a process of this machine that is no more.
+        own: whether it is this process.
     """
 
     host: str
     pid: int
     since: str
     ended: bool
+    own: bool = False
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}" if self.host else "an unknown process"
@@ -120,6 +122,16 @@ class Leases:
                 return None
             before = now
         return lease or self.take(unit)
+
+    def wait(self, unit: str) -> Lease:
+        """As `take`, when whoever holds it now is done: for units that are held for a moment.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        while (lease := self.take(unit)) is None:
+            time.sleep(0.05)
+        return lease
 
     def holders(self) -> dict[str, Holder]:
         """Unit -> who holds it, of every lease in the folder."""
@@ -298,7 +310,8 @@ def _cannot(folder: Path, error: OSError) -> StoreError:
 def _holder(data: dict[str, Any] | None) -> Holder:
     try:
         assert data is not None
-        return Holder(str(data["host"]), int(data["pid"]), str(data["since"]), _ended_here(data))
+        own = data.get("token") in _MINE
+        return Holder(str(data["host"]), int(data["pid"]), str(data["since"]), _ended_here(data), own)
     except (AssertionError, KeyError, TypeError, ValueError):
         return Holder("", 0, "", False)
 

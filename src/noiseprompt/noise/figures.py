@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noiseprompt.core.json_lines import damaged, read_lines
+from noiseprompt.core.json_lines import damaged, of_all, read_lines
 
 if TYPE_CHECKING:
     import torch
@@ -92,14 +92,15 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         StoreError: another line that `record` did not write.
     """
     lines: dict[tuple[str, int], _Line] = {}
-    path, fix = Path(folder) / FILE, "delete that line: the noise of its batch is then told nowhere"
-    for number, line in read_lines(path, _Line, fix):
-        sizes = {len(line.perturbation), len(line.std), len(line.neighbour)}
-        if len(sizes) > 1 or 0 in sizes or len(line.spectrum) != len(BANDS):
-            raise damaged(path, number, "its lists do not belong together", fix)
-        lines[line.method, line.batch] = line
+    fix = "delete that line: the noise of its batch is then told nowhere"
+    for path in of_all(Path(folder) / FILE):
+        for number, line in read_lines(path, _Line, fix):
+            sizes = {len(line.perturbation), len(line.std), len(line.neighbour)}
+            if len(sizes) > 1 or 0 in sizes or len(line.spectrum) != len(BANDS):
+                raise damaged(path, number, "its lists do not belong together", fix)
+            lines[line.method, line.batch] = line
     methods: dict[str, list[_Line]] = {}
-    for (method, _), line in lines.items():
+    for (method, _), line in sorted(lines.items(), key=lambda entry: entry[0][1]):
         methods.setdefault(method, []).append(line)
     return {method: _together(parts) for method, parts in methods.items()}
 

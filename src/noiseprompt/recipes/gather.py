@@ -14,7 +14,8 @@ from noiseprompt.core.json_lines import read_lines
 from noiseprompt.npd import Npd, PairFilter
 from noiseprompt.recipes.plan import Cell, Plan
 from noiseprompt.recipes.steps import npd_folder
-from noiseprompt.results.folder import iter_results, read_settings
+from noiseprompt.results.folder import read_settings
+from noiseprompt.results.lines import iter_results
 from noiseprompt.results.summarize import COSTS, summarize
 from noiseprompt.results.summary import BASELINE, Summary, row_dict
 

@@ -1,4 +1,4 @@
-"""An evaluation's folder on disk: settings.json, results.jsonl, the lock, and what is left of a killed run.
+"""An evaluation's folder on disk: its settings, who may change them, and where its pictures lie.
 
 What people publish holds no path of the machine; .judging.json, hidden, keeps those that judging again needs.
 """
@@ -6,21 +6,21 @@ What people publish holds no path of the machine; .judging.json, hidden, keeps t
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import ConfigError, InputError, StoreError
-from noiseprompt.core.files import append, differences, make_folder, public_name, refuse_changes, replace
+from noiseprompt.core.files import clear_left, differences, make_folder, public_name, refuse_changes, replace
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.json_lines import damaged, read_lines
+from noiseprompt.core.json_lines import of_all
+from noiseprompt.core.leases import Leases
 from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.types import EvalResult
+from noiseprompt.results.lines import FILE, NEW, iter_results
 from noiseprompt.results.names import public_spec, slug
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 PATHS = ".judging.json"
 """The judging as it was given; settings.json tells it without paths."""
 
-_NEW = "evaluate into a new folder"
-
-Key = tuple[str, int]
-"""(prompt id, seed): one image of every method."""
+_SETTINGS = "settings"
+"""The unit of the lease on both files."""
 
 
 def settle(
@@ -44,7 +42,8 @@ def settle(
 ) -> None:
     """Refuse a folder of other settings; else write settings.json, with the methods it had before.
 
-    A method that an earlier run left out stays left out until it is asked for again.
+    A method that an earlier run left out stays left out until it is asked for again. Of several processes one at a time
+    settles.
 
     Args:
         settings: everything the results depend on but the methods.
@@ -55,7 +54,20 @@ def settle(
     Raises:
         ConfigError: both fingerprints and what differs.
     """
+    with Leases(out).wait(_SETTINGS):
+        _settle(out, settings, methods, judging or {}, refused or {})
+
+
+def _settle(
+    out: Path,
+    settings: dict[str, Any],
+    methods: dict[str, dict[str, Any]],
+    judging: Mapping[str, Any],
+    refused: Mapping[str, str],
+) -> None:
     path = out / "settings.json"
+    for name in (path.name, PATHS):
+        clear_left(out, f"{name}.")
     left_out: dict[str, str] = {}
     if path.is_file():
         old = read_settings(out)
@@ -67,7 +79,7 @@ def settle(
         changes += [f"method {change}" for change in differences(old_methods, methods, both)]
         refuse_changes(out, changes, old_settings, settings)
         methods = {**old_methods, **methods}
-    elif (out / "results.jsonl").exists():
+    elif of_all(out / FILE):
         raise ConfigError(
             f"{out} holds results without settings.json",
             "a new folder, or one made by an evaluation",
@@ -77,11 +89,11 @@ def settle(
         "fingerprint": fingerprint(settings),
         "settings": settings,
         "methods": methods,
-        "judging": _public(judging or {}),
-        "refused": {**left_out, **(refused or {})},
+        "judging": _public(judging),
+        "refused": {**left_out, **refused},
         "environment": environment(),
     }
-    replace(out / PATHS, json.dumps(dict(judging or {}), indent=1) + "\n")
+    replace(out / PATHS, json.dumps(dict(judging), indent=1) + "\n")
     replace(path, json.dumps(data, indent=1) + "\n")
 
 
@@ -105,9 +117,10 @@ def _public(judging: Mapping[str, Any]) -> dict[str, Any]:
 
 def note_refused(out: Path, refused: Mapping[str, str]) -> None:
     """Add to settings.json which methods are left out, and why: label -> reason."""
-    data = read_settings(out)
-    data["refused"].update(refused)
-    replace(out / "settings.json", json.dumps(data, indent=1) + "\n")
+    with Leases(out).wait(_SETTINGS):
+        data = read_settings(out)
+        data["refused"].update(refused)
+        replace(out / "settings.json", json.dumps(data, indent=1) + "\n")
 
 
 def read_settings(out: Path) -> dict[str, Any]:
@@ -140,7 +153,7 @@ def _read_settings(out: Path) -> dict[str, Any]:
     path = out / "settings.json"
     if not path.is_file():
         raise InputError(f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first")
-    data = {"judging": {}, "refused": {}, **read_json(path, fix=_NEW)}
+    data = {"judging": {}, "refused": {}, **read_json(path, fix=NEW)}
     missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
     if missing:
         raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}", "a file written by an evaluation")
@@ -150,50 +163,8 @@ def _read_settings(out: Path) -> dict[str, Any]:
     other = [name for name, value in objects.items() if not isinstance(value, dict)]
     if other:
         came = f"{path} is damaged: {other[0]} is {objects[other[0]]!r:.60}"
-        raise ConfigError(came, "an object", _NEW)
+        raise ConfigError(came, "an object", NEW)
     return data
-
-
-def resume(out: Path, batches: Sequence[Sequence[Key]]) -> set[tuple[int, str]]:
-    """(batch number, method) of the complete batches of an earlier run; the lines of all others leave the file.
-
-    Args:
-        batches: (prompt id, seed) of every image, as they are cut now.
-
-    Raises:
-        StoreError: a damaged line, or an image that is in no batch.
-    """
-    path = out / "results.jsonl"
-    batch_of = {key: index for index, batch in enumerate(batches) for key in batch}
-    seen: dict[tuple[int, str], set[Key]] = {}
-    for r in iter_results(out):
-        if (r.prompt_id, r.seed) not in batch_of:
-            raise StoreError(
-                f"{path} holds prompt {r.prompt_id} with seed {r.seed}",
-                "only images of this evaluation",
-                "choose a new folder",
-            )
-        seen.setdefault((batch_of[r.prompt_id, r.seed], r.method), set()).add((r.prompt_id, r.seed))
-    finished = {key for key, images in seen.items() if len(images) == len(batches[key[0]])}
-    if path.exists() and (len(finished) < len(seen) or not _ends_in_newline(path)):
-        kept = (r for r in iter_results(out) if (batch_of[r.prompt_id, r.seed], r.method) in finished)
-        replace(path, (_line(r) for r in kept))
-    return finished
-
-
-def iter_results(folder: Path) -> Iterator[EvalResult]:
-    """Every image of `folder`/results.jsonl, one at a time; a torn last line, left by a killed run, is dropped.
-
-    Raises:
-        StoreError: a damaged line before the last, or one that tells of the same method, prompt and seed as another.
-    """
-    path, seen = Path(folder) / "results.jsonl", dict[tuple[str, str, int], int]()
-    for number, result in read_lines(path, EvalResult, _NEW):
-        key = (result.method, result.prompt_id, result.seed)
-        if key in seen:
-            raise damaged(path, number, f"it tells of the same image as line {seen[key]}", _NEW)
-        seen[key] = number
-        yield result
 
 
 def iter_counted(folder: Path) -> Iterator[EvalResult]:
@@ -205,26 +176,6 @@ def iter_counted(folder: Path) -> Iterator[EvalResult]:
     """
     refused = read_settings(folder)["refused"]
     return (result for result in iter_results(folder) if result.method not in refused)
-
-
-def read_results(folder: Path) -> list[EvalResult]:
-    """All of `iter_results` at once.
-
-    Raises:
-        StoreError: a damaged line before the last.
-    """
-    return list(iter_results(folder))
-
-
-def _ends_in_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 1))
-        return not size or file.read(1) == b"\n"
-
-
-def _line(result: EvalResult) -> str:
-    return json.dumps(asdict(result), ensure_ascii=False) + "\n"
 
 
 def save_image(out: Path, label: str, name: str, image: np.ndarray) -> str:
@@ -249,8 +200,3 @@ def picture_path(out: Path, image: str) -> Path:
     if not inside:
         raise StoreError(f"{out / 'results.jsonl'} names the picture {image!r}", f"pictures in {home} alone")
     return home / image
-
-
-def append_results(path: Path, results: Sequence[EvalResult]) -> None:
-    """Add a line an image."""
-    append(path, "".join(map(_line, results)))

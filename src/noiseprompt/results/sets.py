@@ -18,7 +18,8 @@ from noiseprompt.core.config import fingerprint
 from noiseprompt.core.files import make_folder, public_name, replacing
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.specs import split_spec
-from noiseprompt.results.folder import Key, iter_counted, picture_path
+from noiseprompt.results.folder import iter_counted, picture_path
+from noiseprompt.results.lines import Key
 from noiseprompt.results.names import public_spec, slug
 from noiseprompt.results.summary import Reference, SetFigures, Sets
 from noiseprompt.shapes.world import is_sentence, reference_scenes

@@ -17,7 +17,7 @@ from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.methods.table import METHODS as REGISTRY
 from noiseprompt.noise import figures
 from noiseprompt.noise.seeds import batch_noise
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.shapes import weights_folder
 from noiseprompt.stages.evaluate.evaluate import summarize_run
 from noiseprompt.stages.report.report import report

@@ -10,7 +10,7 @@ import pytest
 from noiseprompt.core.errors import InputError
 from noiseprompt.methods.base import MethodSpec, NoiseMethod
 from noiseprompt.methods.table import METHODS as REGISTRY
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.results.summarize import summarize
 from noiseprompt.stages.evaluate.evaluate import evaluate, summarize_run
 from noiseprompt.stages.report.report import report

@@ -23,7 +23,7 @@ from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.samplers import make_scheduler
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.stages.evaluate.evaluate import evaluate
 from noiseprompt.stages.evaluate.plan import EvaluateConfig

@@ -17,7 +17,7 @@ from PIL import Image
 from noiseprompt.core.errors import ConfigError, InputError, StoreError
 from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
-from noiseprompt.results.folder import read_results
+from noiseprompt.results.lines import read_results
 from noiseprompt.stages.evaluate.evaluate import evaluate, summarize_run
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
 from noiseprompt.stages.report import svg

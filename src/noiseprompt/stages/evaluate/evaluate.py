@@ -2,7 +2,8 @@
 
 A folder of results:
     settings.json      what the results depend on and its fingerprint; another setting is refused
-    results.jsonl      one line an image (`EvalResult`), appended a batch at a time
+    results.jsonl      one line an image (`EvalResult`), appended a batch at a time; a further process has its own,
+                       results-2.jsonl and so on (`results/lines.py`)
     diagnostics.jsonl  what each method did to the noise
     images/            PNG, one folder a method
     features/          of the saved images, for the set metrics
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,8 @@ import torch
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import NoiseError, NoisepromptError
-from noiseprompt.core.files import Lock, append, replace, withdrawn
-from noiseprompt.core.json_lines import mend
+from noiseprompt.core.files import replace, withdrawn
+from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.pictures import find_pictures
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import EvalResult, Prompt, Sampling, check_pipeline
@@ -39,15 +39,13 @@ from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
 from noiseprompt.results.folder import (
     PATHS,
-    append_results,
-    iter_results,
     note_refused,
     read_judging,
     read_settings,
-    resume,
     save_image,
     settle,
 )
+from noiseprompt.results.lines import FILE, Book, iter_results
 from noiseprompt.results.sets import measure
 from noiseprompt.results.summarize import summarize
 from noiseprompt.results.summary import Summary, summary_dict
@@ -63,6 +61,7 @@ from noiseprompt.stages.evaluate.plan import (
     plan,
     run_settings,
 )
+from noiseprompt.stages.evaluate.shares import free_batches, summing_up
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -76,7 +75,8 @@ class EvalProgress:
     Fields:
         method: label.
         results: of the batch; none where the method refuses: it is left out from here on.
-        done, total: images so far, those of an earlier run included, and in all, of the methods that are not left out.
+        done, total: images so far, those of an earlier run and of other processes included, and in all, of the part
+            and of the methods that are not left out.
         seconds: this batch took, scoring included.
     """
 
@@ -111,16 +111,19 @@ def evaluate(
     *,
     optional: Collection[str] = (),
     guard: Guard | None = None,
+    part: Part = WHOLE,
 ) -> Iterator[EvalProgress]:
     """Draw and score every image that `out` does not hold yet; at the end write results.json and results.md.
 
-    More methods may be given for a folder later on; everything that an image or a score depends on must be as it was.
+    The same call in other processes at the same time shares the work; whoever ends last sums up. More methods may be
+    given for a folder later on; everything that an image or a score depends on must be as it was.
 
     Args:
         methods: among them "standard", which the others are compared with.
         optional: labels of methods that may refuse this pipeline or these prompts: they are left out from there on, the
             reason is noted, and what they drew until then counts nowhere.
         guard: watches every noise and keeps its figures; warns about noise that is not like unit Gaussian noise.
+        part: of the batches, which alone are drawn here; summed up when every part is there.
 
     Yields:
         one record a batch and method, after its results are on disk.
@@ -129,7 +132,7 @@ def evaluate(
         InputError: nothing to evaluate, a method twice, a control without a second prompt, or a seed out of range.
         ShapeError: a size that the pipeline cannot draw.
         ConfigError: `out` was made with other settings.
-        StoreLockedError: another process evaluates into `out`.
+        StoreLockedError: another run of this process evaluates into `out`.
         NoiseError: a method gave noise, or a scorer a score, that is not finite.
     """
     check_pipeline(pipeline)
@@ -154,15 +157,14 @@ def evaluate(
         load_features(extractor)  # a wrong name or missing weights are told before anything is drawn, as is
         if config.reference:
             find_pictures(Path(config.reference), below=True)  # a folder without pictures
-    written, begun = (out / "settings.json", out / PATHS), (out / "results.jsonl", out / diagnostics.FILE)
-    with Lock(out), withdrawn(written, begun):
+    written, begun = (out / "settings.json", out / PATHS), (out / FILE, out / diagnostics.FILE)
+    with withdrawn(written, begun, out):
         judging = {name: to_dict(config)[name] for name in JUDGING}
         judging["features"] = extractor
         judging |= {"world": True} if is_world(pipeline.name) else {}
         described = {label: method.describe() for label, method in run.methods.items()}
         settle(out, run_settings(pipeline, prompts, scorers, config), described, judging, refused)
-        yield from _draw(run, items, methods)
-        summarize_run(out)
+        yield from _draw(run, items, methods, part)
 
 
 def _prepare(run: _Run, specs: Sequence[MethodSpec]) -> None:
@@ -187,26 +189,29 @@ def _refuse(run: _Run, spec: MethodSpec, error: NoisepromptError) -> None:
     run.refused[spec.label] = str(error)
 
 
-def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec]) -> Iterator[EvalProgress]:
-    size, out = run.config.batch_size, run.out
+def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec], part: Part) -> Iterator[EvalProgress]:
+    size = run.config.batch_size
     batches = [items[i : i + size] for i in range(0, len(items), size)]
-    finished = resume(out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches])
-    mend(out / diagnostics.FILE)
-    drawn: Counter[str] = Counter()
-    for number, label in finished:
-        drawn[label] += len(batches[number])
-    for index, batch in enumerate(batches):
-        todo = [m for m in methods if (index, m.label) not in finished and m.label not in run.refused]
-        for spec, results, figures, seconds in _batch(run, batch, todo):
-            if results:
-                append(out / diagnostics.FILE, diagnostics.record(spec.label, index, figures))
-                append_results(out / "results.jsonl", results)
-            else:
-                note_refused(out, run.refused)  # at once: a run that is killed later tells it too
-            drawn[spec.label] += len(results)
-            counted = [m.label for m in methods if m.label not in run.refused]
-            done, total = sum(drawn[label] for label in counted), len(items) * len(counted)
-            yield EvalProgress(spec.label, tuple(results), done, total, seconds)
+    own = part.take(range(len(batches)))
+
+    def counted() -> list[str]:
+        return [spec.label for spec in methods if spec.label not in run.refused]
+
+    with Book(run.out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches]) as book:
+        for index, lease in free_batches(book, own, lambda number: book.missing(number, counted())):
+            todo = [spec for spec in methods if spec.label in book.missing(index, counted())]
+            for spec, results, figures, seconds in _batch(run, batches[index], todo):
+                if not results:
+                    note_refused(run.out, run.refused)  # at once: a run that is killed later tells it too
+                elif not book.add(lease, index, spec.label, results, diagnostics.record(spec.label, index, figures)):
+                    break  # this process was suspended for so long that another took the batch over
+                done = sum(book.count(number, label) for number in own for label in counted())
+                total = sum(len(batches[number]) for number in own) * len(counted())
+                yield EvalProgress(spec.label, tuple(results), done, total, seconds)
+        complete = not any(book.missing(number, counted()) for number in range(len(batches)))
+    if complete:
+        for _ in summing_up(run.out):
+            summarize_run(run.out)
 
 
 def summarize_run(out: str | Path) -> Summary:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from noiseprompt.noise.figures import BANDS
-from noiseprompt.results.folder import Key
+from noiseprompt.results.lines import Key
 from noiseprompt.results.names import control_of
 from noiseprompt.results.prices import by_price, front
 from noiseprompt.results.summary import ACCURACY, BASELINE, Comparison, Summary

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from noiseprompt.core.pictures import open_picture
 from noiseprompt.core.types import EvalResult
-from noiseprompt.results.folder import Key, picture_path
+from noiseprompt.results.folder import picture_path
+from noiseprompt.results.lines import Key
 from noiseprompt.results.names import control_of
 from noiseprompt.results.summary import ACCURACY, BASELINE, Summary
 from noiseprompt.results.words import method_names, metric_name, number
