@@ -63,6 +63,22 @@ def test_batches_do_not_change_the_json(folder: Path) -> None:
     assert data["summary"][0]["mean"] == np.mean([row["shapes-checker"] for row in data["images"]])
 
 
+def test_parts_make_up_the_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def rows(name: str, *options: str) -> list[str]:
+        arguments = ["--prompts", str(folder / "prompts.txt"), "--scorers", "shapes-checker"]
+        assert main(["score", str(folder / "images"), *arguments, "--out", str(folder / name), *options]) == 0
+        return (folder / name).read_text(encoding="utf-8").splitlines()
+
+    whole, parts = rows("all.csv"), [rows(f"{i}.csv", "--part", f"{i}/3") for i in (1, 2, 3)]
+    assert [len(part) for part in parts] == [3, 3, 2]
+    assert sorted(line for part in parts for line in part[1:]) == sorted(whole[1:])
+    refused = ["score", str(folder / "images"), "--prompts", str(folder / "prompts.txt"), "--part"]
+    assert main([*refused, "1/2"]) == 2
+    assert "--out" in capsys.readouterr().err
+    assert main([*refused, "6/6", "--out", str(folder / "6.csv")]) == 2
+    assert "at most 5 parts" in capsys.readouterr().err
+
+
 def test_a_csv_names_the_files(folder: Path) -> None:
     lines = [f'{i}.png,"{text}"' for i, text in reversed(list(enumerate(TEXTS)))]
     (folder / "prompts.csv").write_text("\ufefffile,prompt\n" + "\n".join(lines), encoding="utf-8")

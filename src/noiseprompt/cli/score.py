@@ -31,6 +31,7 @@ def score(
     scorers: Sequence[str] = SCORERS,
     out: Path | None = None,
     batch_size: int = 32,
+    part: str | None = None,
 ) -> None:
     """Score a folder of pictures against their prompts.
 
@@ -41,9 +42,12 @@ def score(
         out: write every score there: .json with the summary, or .csv, where prompts that a spreadsheet would take for
             formulas get an apostrophe.
         batch_size: pictures in memory at once.
+        part: of the pictures alone, such as 2/8, or "auto" for a task of a Slurm array or a process of torchrun; each
+            with an --out of its own, the rows of which make up those of the whole.
     """
     from tqdm import tqdm
 
+    from noiseprompt.core.part import parse_part
     from noiseprompt.scorers.base import judge, load_scorers
 
     out = None if out is None else Path(out)
@@ -51,7 +55,12 @@ def score(
         raise InputError(f"--out {out}", "a name that ends in .csv or .json")
     if batch_size < 1:
         raise InputError(f"--batch_size {batch_size}", "at least 1")
-    pairs = match(Path(images), Path(prompts))
+    share, every = parse_part(part), match(Path(images), Path(prompts))
+    pairs = share.take(every)
+    if not share.whole and out is None:
+        raise InputError(f"--part {share} without --out", "--out FILE, another for each part")
+    if not pairs:
+        raise InputError(f"--part {share} of {len(every)} pictures", f"at most {len(every)} parts")
     judges = load_scorers(scorers)
     names = [scorer.name for scorer in judges]
     scores = np.empty((len(pairs), len(judges)))
