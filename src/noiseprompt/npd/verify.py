@@ -11,6 +11,7 @@ from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.types import Prompt
 from noiseprompt.npd.format import Shard, checksum, digest, holds_pictures, present_shards, read_shard, shard_path
+from noiseprompt.npd.state import gaps
 
 
 def verify(folder: str | Path) -> list[str]:
@@ -27,7 +28,7 @@ def verify(folder: str | Path) -> list[str]:
     """
     folder = Path(folder)
     numbers = present_shards(folder)
-    problems = [f"{shard_path(folder, n).name} is missing" for n in sorted({*range(numbers[-1])} - {*numbers})]
+    problems = [f"{name} is missing{maker}" for name, maker in gaps(folder, numbers).items()]
     seen: dict[str, str] = {}
     settings: dict[str, Any] | None = None
     for number in numbers:
