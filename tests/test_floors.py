@@ -25,13 +25,14 @@ FLOORS: dict[str, int] = {
     "results": 4,
     "stages": 5,  # its folders do not import each other
     "cli": 6,
+    "modular": 6,
     "recipes": 7,
 }
 ROOT = {"__init__", "__main__"}
 
 HEAVY = {
     "accelerate": {"stages/train"},
-    "diffusers": {"pipelines", "shapes"},
+    "diffusers": {"modular", "pipelines", "shapes"},
     "gradio": {"web"},
     "pyarrow": {"npd", "prompts"},
     "ray": {"engines"},
