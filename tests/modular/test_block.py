@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FluxAutoBlocks, ModularPipelineBlocks, StableDiffusionXLAutoBlocks, ZImageAutoBlocks
+from diffusers import (
+    ClassifierFreeGuidance,
+    FluxAutoBlocks,
+    ModularPipelineBlocks,
+    StableDiffusionXLAutoBlocks,
+    ZImageAutoBlocks,
+)
 from diffusers.modular_pipelines import SequentialPipelineBlocks
 
 from noiseprompt.core.errors import ConfigError, InputError, ShapeError
@@ -88,13 +94,15 @@ def test_images_per_prompt_are_neighbours(case: Case) -> None:
     assert torch.equal(made, case.images(case.plain, latents=expected, num_images_per_prompt=2))
 
 
-def test_the_standard_pipeline_agrees() -> None:
-    """SDXL's modular pipeline draws what the standard one draws, so the block is `pipe(latents=winning_noise(...))`."""
-    case = Case("sdxl")
-    case.modular.guider.guidance_scale = 5.0
-    expected = case.pipe(
-        PROMPTS, latents=case.noise(), guidance_scale=5.0, num_inference_steps=2, output_type="pt"
-    ).images
+@pytest.mark.parametrize(("name", "guidance"), [("sdxl", 5.0), ("flux", 3.5), ("z-image", 4.0)])
+def test_the_standard_pipeline_agrees(name: str, guidance: float) -> None:
+    """The modular pipeline draws what the standard one draws: the block is `pipe(latents=winning_noise(...))`."""
+    case = Case(name)
+    if name != "flux":  # Z-Image counts from 0 where the guider counts from 1
+        guider = ClassifierFreeGuidance(guidance_scale=guidance + (name == "z-image"))
+        case.modular.update_components(guider=guider)
+    how = {"latents": case.noise(), "guidance_scale": guidance, "output_type": "pt", **HOW}
+    expected = case.pipe(list(PROMPTS), **how).images
     torch.testing.assert_close(case.images(case.modular), expected, atol=1e-4, rtol=1e-4)
 
 
