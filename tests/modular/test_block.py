@@ -15,7 +15,7 @@ from diffusers import (
     StableDiffusionXLAutoBlocks,
     ZImageAutoBlocks,
 )
-from diffusers.modular_pipelines import SequentialPipelineBlocks
+from diffusers.modular_pipelines import PipelineState, SequentialPipelineBlocks
 
 from noiseprompt.core.errors import ConfigError, InputError, ShapeError
 from noiseprompt.modular import NoiseBlock, with_noise
@@ -23,6 +23,7 @@ from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.stages.generate.winning import winning_noise
 from tests import tiny, tiny_flow
+from tests.devices import DEVICE, accelerator
 
 HUB = Path(__file__).parents[2] / "integrations" / "modular"
 CASES = {
@@ -125,6 +126,20 @@ def test_the_block_moves_with_the_pipeline() -> None:
     case.pipe.to(torch.bfloat16)
     made = case.modular(prompt=list(PROMPTS), generator=generator(), output_type="latent", **HOW)
     assert made.images.dtype == torch.bfloat16
+
+
+def test_the_noise_is_made_where_the_pipeline_runs() -> None:
+    case = Case("sdxl")
+    expected = case.noise()
+    with accelerator():
+        case.modular.to(DEVICE)
+        state = PipelineState()
+        given = {"prompt_embeds": Pipeline(case.pipe).encode(PROMPTS).prompt_embeds, "generator": generator(), **HOW}
+        for name, value in given.items():
+            state.set(name, value)
+        _, state = NoiseBlock()(case.modular, state)
+        assert state.get("latents").device == DEVICE
+        torch.testing.assert_close(state.get("latents").cpu(), expected, atol=1e-4, rtol=1e-3)
 
 
 # ----------------------------------------------------------------------------------------------------------- refusals

@@ -10,6 +10,7 @@ from scipy.spatial import geometric_slerp
 from noiseprompt.core.errors import ConfigError, InputError, NoiseError, ShapeError
 from noiseprompt.noise.mix import mix_noise
 from noiseprompt.noise.seeds import batch_noise
+from tests.devices import DEVICE, accelerator
 
 SHAPE = (4, 16, 16)
 A, B = batch_noise([1, 2, 3], SHAPE), batch_noise([4, 5, 6], SHAPE)
@@ -64,3 +65,11 @@ def test_a_video_and_halves_are_mixed_in_float32() -> None:
 def test_what_cannot_be_mixed(first, second, amount, error, words) -> None:
     with pytest.raises(error, match=words):
         mix_noise(first, second, amount)
+
+
+@pytest.mark.parametrize("amount", [0.3, 1.0])
+def test_the_mix_lies_where_the_first_does(amount: float) -> None:
+    with accelerator():
+        made = mix_noise(A.to(DEVICE), B, amount)
+        assert made.device == DEVICE
+        torch.testing.assert_close(made.cpu(), mix_noise(A, B, amount), atol=1e-5, rtol=1e-5)

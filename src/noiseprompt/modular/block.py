@@ -79,7 +79,7 @@ class NoiseBlock(ModularPipelineBlocks):
             InputError: no network, latents or a picture to start from, or as `winning_noise`.
             ShapeError, ModelMismatchError, NoiseError: as `winning_noise`.
         """
-        given = self.get_block_state(state)
+        given: Any = self.get_block_state(state)
         for name in ("latents", "image_latents"):
             if getattr(given, name) is not None:
                 came = f"{name} with a NoiseBlock, which makes noise for text to image"

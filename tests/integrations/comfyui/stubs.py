@@ -85,7 +85,7 @@ class Model:
 
     def __init__(self, sampling: Any, denoised: Callable[..., torch.Tensor] | None = None, channels: int = 4) -> None:
         self.parts = {"model_sampling": sampling, "latent_format": SimpleNamespace(latent_channels=channels)}
-        self.denoised, self.evaluations = denoised, 0
+        self.denoised, self.evaluations, self.device = denoised, 0, torch.device("cpu")
 
     def get_model_object(self, name: str) -> Any:
         return self.parts[name]
@@ -111,7 +111,8 @@ class CFGGuider:
 
     def sample(self, noise: Any, latent: Any, sampler: Any, sigmas: Any, disable_pbar: bool, seed: int) -> Any:
         assert not latent.count_nonzero()
-        return sampler.sample(self, sigmas, {"model_options": {}, "seed": seed}, None, noise, latent)
+        there = [x.to(self.model.device) for x in (noise, latent, sigmas)]
+        return sampler.sample(self, there[2], {"model_options": {}, "seed": seed}, None, *there[:2])
 
 
 def calc_cond_batch(inner: Any, conds: list[Any], x: torch.Tensor, sigma: torch.Tensor, options: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import torch
 import noiseprompt
 from noiseprompt.noise.moves import closed_form
 from noiseprompt.npnet import NPNet
+from tests.devices import DEVICE, accelerator
 from tests.integrations.comfyui.networks import LENGTH, SHAPE, WIDTH, network
 from tests.integrations.comfyui.stubs import Diffusion, Flow, Model, RandomNoise
 
@@ -205,6 +206,17 @@ def test_noise_that_is_not_finite_is_refused(nodes) -> None:
     broken = Model(Flow(), lambda x, sigma, words: x * float("nan"))
     with pytest.raises(noiseprompt.NoisepromptError, match="not finite"):
         training_free(nodes, broken, [1.0, 0.5], "closed form").generate_noise(LATENT)
+
+
+@pytest.mark.parametrize("method", ["closed form", "re-denoise"])
+def test_the_model_may_run_elsewhere(nodes, method: str) -> None:
+    here, there = Model(Flow(), denoised), Model(Flow(), denoised)
+    expected = training_free(nodes, here, [1.0, 0.7], method).generate_noise(LATENT)
+    with accelerator():
+        there.device = DEVICE
+        made = training_free(nodes, there, [1.0, 0.7], method).generate_noise(LATENT)
+        assert made.device.type == "cpu"
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-5)
 
 
 # --------------------------------------------------------------------------------------------------------- mix, doctor

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError, ShapeError
+from noiseprompt.core.types import StartLevel
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.stages.generate.winning import perturb_noise, winning_noise
 from tests import tiny, tiny_flow
+from tests.devices import DEVICE, accelerator
 
 TEXTS, SHAPE = ["a red circle", "a blue ring"], (4, 8, 8)
 
@@ -100,3 +102,16 @@ def test_lists_of_embeddings_that_are_none(pipe, npnet) -> None:
     for wrong in ([], [torch.zeros(1, 2, 3)], ["a red circle"]):
         with pytest.raises(InputError, match="prompt_embeds"):
             winning_noise(pipe, npnet, prompt_embeds=wrong, seeds=[1])
+
+
+@pytest.mark.parametrize(("net_on", "noise_on"), [(DEVICE, "cpu"), ("cpu", DEVICE), (DEVICE, DEVICE)])
+def test_noise_goes_to_the_network_and_back(pipe, net_on, noise_on) -> None:
+    embeds, source = Pipeline(pipe).encode(TEXTS).prompt_embeds, batch_noise([3, 9], SHAPE)
+    net = network(SHAPE, (16, 32), predicts="picture")
+    level = StartLevel(0.99, 0.1)
+    expected = perturb_noise(net, source, embeds, renormalize=True, level=level)
+    with accelerator():
+        moved, there = net.to(net_on), source.to(noise_on)
+        made = perturb_noise(moved, there, embeds, renormalize=True, level=level)
+        assert made.device == torch.device(noise_on)
+        torch.testing.assert_close(made.cpu(), expected, atol=1e-4, rtol=1e-3)
