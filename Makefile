@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 # pip finds the CPU build of the pinned torch; a second resolver is not used on purpose.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types smoke bench clean
+.PHONY: demo test lint types smoke bench comfy clean
 
 demo: $(STAMP)
 	$(BIN)/noiseprompt demo --out demo
@@ -26,6 +26,11 @@ types: $(DEV_STAMP)
 # Every recipe of the paper's tables on the embedded world, a few prompts each.
 smoke: $(STAMP)
 	$(BIN)/noiseprompt run recipes/tables --on shapes --smoke
+
+# The nodes in ComfyUI itself, on a CPU: COMFYUI_PATH names a checkout of it.
+comfy: $(DEV_STAMP)
+	$(PIP) -e ".[comfy]"
+	$(BIN)/python -m pytest -rs -m comfy tests/integrations/comfyui/test_real.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/npd_reads.py

@@ -25,6 +25,7 @@ FLOORS: dict[str, int] = {
     "results": 4,
     "stages": 5,  # its folders do not import each other
     "engines": 6,
+    "modular": 6,
     "cli": 7,
     "recipes": 8,
 }
@@ -32,7 +33,7 @@ ROOT = {"__init__", "__main__"}
 
 HEAVY = {
     "accelerate": {"stages/train"},
-    "diffusers": {"pipelines", "shapes"},
+    "diffusers": {"modular", "pipelines", "shapes"},
     "gradio": {"web"},
     "pyarrow": {"npd", "prompts"},
     "ray": {"engines"},

@@ -18,8 +18,14 @@ _PUBLIC = {
     "PairFilter": "noiseprompt.npd.filter",
     "Pipeline": "noiseprompt.pipelines.pipeline",
     "Prompt": "noiseprompt.core.types",
+    "StartLevel": "noiseprompt.core.types",
+    "import_published": "noiseprompt.npnet.published",
     "initial_noise": "noiseprompt.noise.seeds",
+    "inspect_noise": "noiseprompt.noise.guard",
     "load_prompts": "noiseprompt.prompts.load",
+    "mix_noise": "noiseprompt.noise.mix",
+    "noise_spectrum": "noiseprompt.noise.figures",
+    "perturb_noise": "noiseprompt.stages.generate.winning",
     "register_scorer": "noiseprompt.scorers.base",
     "winning_noise": "noiseprompt.stages.generate.winning",
 }
@@ -31,14 +37,20 @@ if TYPE_CHECKING:
 
     from noiseprompt.core.errors import NoisepromptError as NoisepromptError
     from noiseprompt.core.types import Prompt as Prompt
+    from noiseprompt.core.types import StartLevel as StartLevel
     from noiseprompt.methods.base import MethodSpec as MethodSpec
     from noiseprompt.noise import initial_noise as initial_noise
+    from noiseprompt.noise.figures import noise_spectrum as noise_spectrum
+    from noiseprompt.noise.guard import inspect_noise as inspect_noise
+    from noiseprompt.noise.mix import mix_noise as mix_noise
     from noiseprompt.npd import Npd as Npd
     from noiseprompt.npd import PairFilter as PairFilter
     from noiseprompt.npnet import NPNet as NPNet
+    from noiseprompt.npnet import import_published as import_published
     from noiseprompt.pipelines import Pipeline as Pipeline
     from noiseprompt.prompts import load_prompts as load_prompts
     from noiseprompt.scorers.base import register_scorer as register_scorer
+    from noiseprompt.stages.generate.winning import perturb_noise as perturb_noise
     from noiseprompt.stages.generate.winning import winning_noise as winning_noise
 
 

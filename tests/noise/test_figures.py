@@ -42,7 +42,7 @@ def test_neighbours_of_a_moving_average_are_correlated() -> None:
 def test_a_wave_lands_in_its_band(wave: int, band: int) -> None:
     x = np.arange(32)
     noise = np.tile(np.cos(2 * np.pi * wave * x / 32), (1, 1, 32, 1))
-    assert int(np.argmax(figures.spectrum(noise))) == band
+    assert int(np.argmax(figures.noise_spectrum(noise))) == band
     assert figures.BANDS[band] == pytest.approx(wave / 32, abs=1 / 32)
 
 
@@ -51,7 +51,7 @@ def test_power_adds_up_over_all_frequencies() -> None:
     power = np.abs(np.fft.fft2(noise)) ** 2 / 256
     radius = np.hypot(np.fft.fftfreq(16)[:, None], np.fft.fftfreq(16)[None])
     inside = (radius >= 0.25) & (radius < 0.3125)
-    assert figures.spectrum(noise)[4] == pytest.approx(power[0, 0][inside].mean())
+    assert figures.noise_spectrum(noise)[4] == pytest.approx(power[0, 0][inside].mean())
 
 
 def test_lines_are_read_back_and_the_last_of_a_batch_counts(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_lines_are_read_back_and_the_last_of_a_batch_counts(tmp_path: Path) -> N
     assert found["images"] == 4
     assert found["perturbation"][0] == pytest.approx((3 * 0.1 + 0.3) / 4, abs=1e-5)
     assert found["spectrum"][3] == pytest.approx(
-        (3 * 1.21 * figures.spectrum(noise.numpy())[3] + 1.69 * figures.spectrum(noise[:1].numpy())[3]) / 4,
+        (3 * 1.21 * figures.noise_spectrum(noise.numpy())[3] + 1.69 * figures.noise_spectrum(noise[:1].numpy())[3]) / 4,
         abs=1e-5,
     )
     assert figures.read(tmp_path / "nothing") == {}

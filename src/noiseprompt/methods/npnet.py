@@ -51,7 +51,7 @@ class NpnetMethod(NoiseMethod):
             from noiseprompt.npnet.base import NPNet
             from noiseprompt.npnet.transfer import without_text
 
-            net = NPNet.from_pretrained(_source(self.path, pipeline)).to(pipeline.device).eval()
+            net = NPNet.from_pretrained(source_of(self.path, pipeline)).to(pipeline.device).eval()
             self.net = without_text(net) if self.no_text else net
         text = tuple(pipeline.encode([""]).prompt_embeds.shape[1:])
         shape = pipeline.latent_shape(sampling.height, sampling.width)
@@ -110,8 +110,12 @@ def level_for(net: NPNet, pipeline: Pipeline, sampling: Sampling) -> StartLevel 
     return pipeline.start_level(sampling.num_inference_steps, sampling.height, sampling.width)
 
 
-def _source(path: str | None, pipeline: Pipeline) -> str | Path:
-    """The folder or hub id that an option names; of the world's own for "shapes:NAME", and where it names none."""
+def source_of(path: str | None, pipeline: Pipeline) -> str | Path:
+    """The folder or hub id that an option names; of the world's own for "shapes:NAME", and where it names none.
+
+    Raises:
+        InputError: no name, and the pipeline has no network of its own.
+    """
     if path is not None and path.startswith(f"{world.NAME}:"):
         return world.npnet_folder(path.removeprefix(f"{world.NAME}:"))
     if path is None and not world.is_world(pipeline.name):

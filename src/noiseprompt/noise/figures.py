@@ -50,11 +50,11 @@ def measure(latents: torch.Tensor, source: torch.Tensor) -> dict[str, list[float
         "perturbation": moved.tolist(),
         "std": noise.std(axis=axes).tolist(),
         "neighbour": ((across + down) / 2 / power).tolist(),
-        "spectrum": spectrum(noise).tolist(),
+        "spectrum": noise_spectrum(noise).tolist(),
     }
 
 
-def spectrum(noise: np.ndarray) -> np.ndarray:
+def noise_spectrum(noise: np.ndarray) -> np.ndarray:
     """(B, C, H, W) -> (8,) mean power of the coefficients in each band of radial frequency."""
     height, width = noise.shape[-2:]
     power = (np.abs(np.fft.fft2(noise)) ** 2).mean(axis=(0, 1)) / (height * width)

@@ -1,22 +1,24 @@
-"""Winning noise for any diffusers pipeline: the `latents` to hand to it, from one forward pass of an NPNet."""
+"""Winning noise, from one forward pass of an NPNet: the `latents` to hand to a diffusers pipeline, or plain tensors."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.core.ranges import COUNT, check_value
-from noiseprompt.core.types import Sampling
+from noiseprompt.core.types import Sampling, StartLevel
 from noiseprompt.methods.base import STRENGTH, renormalized
-from noiseprompt.methods.npnet import level_for
+from noiseprompt.methods.npnet import level_for, source_of
 from noiseprompt.noise.guard import Guard
-from noiseprompt.noise.seeds import batch_noise
+from noiseprompt.noise.seeds import batch_noise, check_noise
 from noiseprompt.npnet.transfer import without_text
 from noiseprompt.pipelines import Pipeline
+from noiseprompt.pipelines.families.embeds import fixed_length
 from noiseprompt.pipelines.long_prompts import warn_cut
 from noiseprompt.pipelines.own_noise import own_noise
 
@@ -27,10 +29,10 @@ if TYPE_CHECKING:
 @torch.no_grad()
 def winning_noise(
     pipe: Any,
-    npnet: NPNet,
+    npnet: NPNet | str | Path,
     prompt: str | Sequence[str] | None = None,
     *,
-    prompt_embeds: torch.Tensor | None = None,
+    prompt_embeds: torch.Tensor | Sequence[torch.Tensor] | None = None,
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
     seeds: Sequence[int] | None = None,
     num_images_per_prompt: int = 1,
@@ -46,10 +48,12 @@ def winning_noise(
 
     Args:
         pipe: a loaded diffusers pipeline (or a `noiseprompt.Pipeline`).
-        npnet: a network made for this pipeline's family, latent shape and text width.
+        npnet: a network made for this pipeline's family, latent shape and text width; or its folder or hub id, of
+            which it is loaded in this call: load it yourself to call often.
         prompt: one text, or several.
         prompt_embeds: instead of `prompt`: (B, L, D) embeddings of B prompts, pre-computed or weighted, as NPNet sees
-            them: the token embeddings that the pipeline takes as `prompt_embeds`.
+            them: the token embeddings that the pipeline takes as `prompt_embeds`. A list of B tensors (L_i, D), as
+            Z-Image takes them, is padded with zeros to the length that the network was made for.
         generator: as for the pipeline itself: one for the whole batch, or one an image, of the CPU or of the pipeline's
             device. The source noise is the one the pipeline would have drawn from it.
         seeds: instead of `generator`: one an image.
@@ -67,7 +71,8 @@ def winning_noise(
 
     Returns:
         (B * num_images_per_prompt, C, H, W) latents in the pipeline's dtype and on its device: unit Gaussian
-            noise, or noise that carries a picture.
+            noise, or noise that carries a picture. For pipelines of diffusers that take theirs packed (FLUX,
+            Qwen-Image, Chroma), packed; a `noiseprompt.Pipeline` packs itself.
 
     Raises:
         InputError: both or neither of prompt and prompt_embeds, both or the wrong number of generators or seeds, a
@@ -82,28 +87,93 @@ def winning_noise(
     """
     check_value("strength", float, strength, STRENGTH)
     check_value("num_inference_steps", int | None, num_inference_steps, COUNT)
-    check_value("npnet", torch.nn.Module, npnet)
+    check_value("npnet", torch.nn.Module | str | Path, npnet)
     pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
-    embeds = _embeds(pipeline, prompt, prompt_embeds, num_images_per_prompt, long_prompts)
+    if isinstance(npnet, str | Path):
+        npnet = _loaded(npnet, pipeline)
+    given = _padded(prompt_embeds, npnet)
+    embeds = _embeds(pipeline, prompt, given, num_images_per_prompt, long_prompts)
     shape = pipeline.latent_shape(height, width)
     source = _source_noise(pipeline, (len(embeds), *shape), generator, seeds).float()
     if no_text:
         npnet = without_text(npnet)
     npnet.check(shape, embeds_shape=tuple(embeds.shape[1:]), family=pipeline.family.name)
-    latents, signal = source, 0.0
+    level = None
     if strength != 0:
-        parameter = next(iter(npnet.parameters()))
-        seen = embeds.to(parameter.device, torch.float32)
         steps = call_steps(pipe) if num_inference_steps is None else num_inference_steps
         level = level_for(npnet, pipeline, Sampling(None, steps, height, width))
-        signal = level.signal if level else 0.0
-        predicted = npnet(source.to(parameter.device), seen, level).to(source)
-        latents = source + strength * (predicted - source)
-        if renormalize:
-            latents = renormalized(latents, source)
-    latents = latents.to(pipeline.device, pipeline.dtype)
-    Guard().watch(f"NPNet at strength {strength:g}", latents, source, abs(strength) * signal)
+    moved = _moved(npnet, source, embeds, strength, renormalize, level)
+    latents = moved.to(pipeline.device, torch.float32 if pipeline.family.float32_latents else pipeline.dtype)
+    _watch(latents, source, strength, level)
+    pack = None if isinstance(pipe, Pipeline) else pipeline.family.pack
+    return pack(latents) if pack else latents
+
+
+@torch.no_grad()
+def perturb_noise(
+    npnet: NPNet,
+    noise: torch.Tensor,
+    prompt_embeds: torch.Tensor,
+    *,
+    strength: float = 1.0,
+    renormalize: bool = False,
+    no_text: bool = False,
+    level: StartLevel | None = None,
+) -> torch.Tensor:
+    """What `winning_noise` makes of a source noise, where there is no pipeline of diffusers: tensors in, tensors out.
+
+    Args:
+        npnet: the network.
+        noise: (B, C, H, W) unit Gaussian source noise.
+        prompt_embeds: (B, L, D), as the denoiser sees them.
+        strength, renormalize, no_text: as of `winning_noise`.
+        level: where the sampler that will run begins; a network that predicts a picture needs it.
+
+    Returns:
+        (B, C, H, W) of the device and dtype of `noise`.
+
+    Raises:
+        InputError: a strength out of its range, no tensors of floating point numbers, `no_text` with an NPNet that has
+            no text term of its own, or one that predicts a picture, without a level.
+        ShapeError: shapes the network was not made for.
+        NoiseError: the result is not finite.
+
+    Warns:
+        NoiseWarning: the result is not like unit Gaussian noise.
+    """
+    check_value("strength", float, strength, STRENGTH)
+    check_value("npnet", torch.nn.Module, npnet)
+    check_noise(noise, "the source noise")
+    check_noise(prompt_embeds, "the prompt embeddings")
+    if no_text:
+        npnet = without_text(npnet)
+    npnet.check(noise.shape[1:], embeds_shape=prompt_embeds.shape[1:])
+    source = noise.float()
+    latents = _moved(npnet, source, prompt_embeds, strength, renormalize, level).to(noise)
+    _watch(latents, source, strength, level)
     return latents
+
+
+def _moved(
+    npnet: NPNet,
+    source: torch.Tensor,
+    embeds: torch.Tensor,
+    strength: float,
+    renormalize: bool,
+    level: StartLevel | None,
+) -> torch.Tensor:
+    """source + strength (NPNet's noise - source), float32 where `source` is; strength 0 is `source` itself."""
+    if strength == 0:
+        return source
+    device = next(iter(npnet.parameters())).device
+    predicted = npnet(source.to(device), embeds.to(device, torch.float32), level).to(source)
+    latents = source + strength * (predicted - source)
+    return renormalized(latents, source) if renormalize else latents
+
+
+def _watch(latents: torch.Tensor, source: torch.Tensor, strength: float, level: StartLevel | None) -> None:
+    signal = abs(strength) * level.signal if level else 0.0
+    Guard().watch(f"NPNet at strength {strength:g}", latents, source, signal)
 
 
 def call_steps(pipe: Any) -> int | None:
@@ -111,6 +181,24 @@ def call_steps(pipe: Any) -> int | None:
     known = {} if isinstance(pipe, Pipeline) else inspect.signature(type(pipe).__call__).parameters
     default = known["num_inference_steps"].default if "num_inference_steps" in known else None
     return default if isinstance(default, int) else None
+
+
+def _loaded(source: str | Path, pipeline: Pipeline) -> NPNet:
+    """The network of a folder, a hub id, or a name of the world's own."""
+    from noiseprompt.npnet.base import NPNet
+
+    return NPNet.from_pretrained(source_of(str(source), pipeline)).to(pipeline.device)
+
+
+def _padded(given: Any, npnet: NPNet) -> Any:
+    """(B, L, D) of a list of (L_i, D), each cut or padded with zeros to the length the network was made for."""
+    if not isinstance(given, Sequence):
+        return given
+    tensors = [isinstance(one, torch.Tensor) and one.ndim == 2 for one in given]
+    if not tensors or not all(tensors):
+        raise InputError(f"prompt_embeds: a list of {len(given)}", "a tensor (B, L, D), or a list of tensors (L_i, D)")
+    length = npnet.config.text_length
+    return torch.cat([fixed_length(one[None], length) for one in given])
 
 
 def _embeds(
