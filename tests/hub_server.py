@@ -74,7 +74,7 @@ class Hub(ThreadingHTTPServer):
         log: "METHOD path" of every request.
         status: a path of a request that holds this text is answered with this status: (text, status).
         cut: bytes after which the body of a file is cut off, once for each in the list.
-        slow: seconds before a large file is taken.
+        slow: seconds before a large file is taken, one at a time.
     """
 
     daemon_threads = True
@@ -87,6 +87,7 @@ class Hub(ThreadingHTTPServer):
         self.status: tuple[str, int] = ("", 0)
         self.cut: list[int] = []
         self.slow = 0.0
+        self.turn = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -286,7 +287,8 @@ class Handler(BaseHTTPRequestHandler):
         self._json({"transfer": "basic", "objects": answers})
 
     def put(self, oid: str) -> None:
-        time.sleep(self.server.slow)
+        with self.server.turn:
+            time.sleep(self.server.slow)
         if hashlib.sha256(self.body).hexdigest() != oid:
             return self._fail(400, "", "other bytes than announced")
         self.server.store[oid] = self.body
@@ -355,5 +357,6 @@ def use(monkeypatch: Any, hub: Hub | str, home: Any, token: str = TOKEN) -> None
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
     monkeypatch.setenv("HF_TOKEN", token)

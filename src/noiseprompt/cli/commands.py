@@ -309,16 +309,3 @@ def report(folders: list[str], out: Path | None = None) -> None:
         summarize_run(folder)
     target = out if out is not None or len(folders) == 1 else Path("report")
     print(f"report: {write_report(folders, target)}")
-
-
-def import_npnet(file: Path, out: Path) -> None:
-    """Turn a published NPNet checkpoint (.pth or flattened .safetensors) into a folder `NPNet.from_pretrained` loads.
-
-    Args:
-        file: the checkpoint; loaded without executing anything in it.
-        out: the folder to write.
-    """
-    from noiseprompt.npnet import import_published
-
-    import_published(Path(file), Path(out))
-    print(f"NPNet in {out}")

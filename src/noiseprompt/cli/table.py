@@ -36,6 +36,7 @@ _FLAGS = {
 _HERE = "noiseprompt.cli.commands:"
 
 
+_NETWORKS = "noiseprompt.cli.networks:"
 _NPD = "noiseprompt.cli.npd:"
 _SHAPES = "noiseprompt.cli.shapes:"
 
@@ -70,11 +71,16 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "score": Command("noiseprompt.cli.score:score", "any folder of pictures, by any scorers", ("images",)),
     "report": Command(_HERE + "report", "report.html of evaluations", ("folders...",)),
     "demo": Command("noiseprompt.cli.demo:demo", "the shipped world and NPNet: pictures and a measured table"),
-    "import": Command(_HERE + "import_npnet", "a published NPNet checkpoint -> a folder", ("file", "out")),
+    "import": Command(_NETWORKS + "import_npnet", "a published NPNet (file or hub) -> a folder", ("source", "out")),
+    "npnet": {
+        "push": Command(_NETWORKS + "npnet_push", "a network -> the hub, with its card", ("folder", "repo")),
+    },
     "npd": {
         "info": Command(_NPD + "npd_info", "counts and filter rates", ("folder",)),
         "verify": Command(_NPD + "npd_verify", "checksums of every pair", ("folder",)),
         "export": Command(_NPD + "npd_export", "one parquet file", ("folder", "file")),
+        "push": Command(_NPD + "npd_push", "to the hub, with its card", ("folder", "repo")),
+        "pull": Command(_NPD + "npd_pull", "from the hub, checked", ("folder", "repo")),
     },
     "shapes": {
         "train": Command(_SHAPES + "shapes_train", "train the world", (), "noiseprompt.shapes.train_world:WorldConfig"),

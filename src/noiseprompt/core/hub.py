@@ -83,7 +83,7 @@ def look_up(name: str, kind: Kind = "model", revision: str | None = None) -> Rep
         card = getattr(found, "card_data", None)
         license = (getattr(card, "license", None) if card else None) or ""
         stated = ", ".join(map(str, license)) if isinstance(license, list) else str(license)
-        files = tuple(str(one.rfilename) for one in found.siblings or ())
+        files = tuple(str(one.rfilename) for one in getattr(found, "siblings", None) or ())
         return Repository(name, str(found.sha or ""), stated, files)
 
 
@@ -115,7 +115,7 @@ def fetch_files(
     from huggingface_hub import snapshot_download
 
     with asking(name, kind):
-        place = {} if into is None else {"local_dir": into}
+        place: dict[str, Any] = {} if into is None else {"local_dir": into}
         return Path(snapshot_download(name, repo_type=kind, revision=revision, allow_patterns=list(wanted), **place))
 
 
