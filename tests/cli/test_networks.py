@@ -11,12 +11,11 @@ import torch
 
 from noiseprompt.cli import main
 from noiseprompt.core.cards import head_of
-from noiseprompt.npnet import NPNet
 from tests import npd_fakes
 from tests.cli.messages import one_message
 from tests.hub_server import Hub
 from tests.npnet.test_published import published_file
-from tests.npnet.test_share import CARD, pth, same, small
+from tests.npnet.test_share import CARD, pth, small
 
 
 def test_import_shows_and_keeps_licence_and_digest(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -30,7 +29,6 @@ def test_import_shows_and_keeps_licence_and_digest(hub: Hub, tmp_path: Path, cap
     assert said.err.startswith('noiseprompt: next: noiseprompt generate "a prompt"') and said.err.count("\n") == 1
     told = head_of((out / "README.md").read_text())
     assert told["license"] == "apache-2.0" and told["noiseprompt"] == {"source": source, "sha256": sha256}
-    assert same(NPNet.from_pretrained(out), NPNet.from_pretrained("a/golden"))
 
 
 def test_import_without_a_licence_says_so(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noiseprompt.cli.progress import Bar, stopping
+from noiseprompt.cli.progress import Bar, say_next, stopping
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.texts import visible
@@ -94,7 +94,9 @@ def collect(
     pipeline = _load(model, loading)
     warn_cut(pipeline.text_limits, texts_of(listed))
     run: Any = collect_pictures if config.pictures else partial(collect_pairs, guard=guard)
-    with stopping() as should_stop, Bar("collect", "picture" if config.pictures else "pair") as bar:
+    unit = "picture" if config.pictures else "pair"
+    plan = f"{unit}s for {len(texts_of(listed)):,} texts, scored by {_names(judges)}, into {out}"
+    with stopping() as should_stop, Bar("collect", unit, plan) as bar:
         for progress in run(pipeline, listed, judges, config, out, should_stop=should_stop):
             share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
             kept = {} if config.pictures else {"kept": share}
@@ -102,6 +104,8 @@ def collect(
         write_noise_figures(out)  # also of what was made until it was stopped
     _tell(guard, verbose)
     print(f"noise prompt data set in {out}")
+    objective = " --objective picture --architecture tokens" if config.pictures else ""
+    say_next(f"noiseprompt train --npd {out} --out npnet{objective}")
 
 
 def _scorers(given: list[str] | None, model: str, *of_the_world: str) -> list[str]:
@@ -154,13 +158,19 @@ def train(
     data = Npd(npd)
     pipeline = _load_recorded(data, loading) if model is None else _load(model, loading)
     whole = "the pictures" if config.objective == "picture" else "the perturbation"
-    with Bar("train", "step") as bar:
+    plan = f"{config.architecture} network on {len(data):,} rows of {npd}, into {out}"
+    with Bar("train", "step", plan) as bar:
         for progress in run(data, pipeline, config, out):
             explained = f"{progress.best:.1%}" if progress.best > -1e9 else "?"
             bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", explained=explained)
             if progress.explained is not None:
                 bar.say(f"step {progress.step}: {progress.explained:.1%} of {whole} explained (nothing learned: 0)")
     print(f"NPNet in {out / 'best'}")
+    rewards.say_trained(out, pipeline.name)
+
+
+def _names(scorers: Sequence[Any]) -> str:
+    return ", ".join(scorer.name for scorer in scorers) or "nobody"
 
 
 def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:
@@ -226,13 +236,16 @@ def generate(
     pipeline = _load(model, loading)
     warn_cut(pipeline.text_limits, [p.text for p in listed])
     config, guard = settings or GenerateConfig(), Guard()
-    total, done = len(plan(listed, chosen)) * len(specs), 0
-    with Bar("generate", "image") as bar:
+    each, done = len(plan(listed, chosen)), 0
+    total = each * len(specs)
+    told = f"{total:,} images ({each:,} prompts and seeds, {len(specs)} methods) into {out}"
+    with Bar("generate", "image", told) as bar:
         for pictures in run(pipeline, listed, chosen, specs, config, out, guard):
             done += len(pictures)
             bar.show(done, total)
     _tell(guard, verbose)
     print(f"images and grid.png in {out}")
+    say_next(f"look at {out / 'grid.png'}; `noiseprompt evaluate` measures what it shows")
 
 
 def evaluate(
@@ -285,14 +298,16 @@ def evaluate(
     pipeline = _load(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     config, guard = settings or EvaluateConfig(), Guard()
-    with Bar("evaluate", "image") as bar:
+    told = f"{len(listed.prompts):,} prompts, {len(specs)} methods, judged by {_names(judges)}, into {out}"
+    with Bar("evaluate", "image", told) as bar:
         for progress in run(pipeline, listed.prompts, judges, specs, config, out, optional=optional, guard=guard):
             bar.show(progress.done, progress.total, method=progress.method)
     _tell(guard, verbose)
+    page = write_report(out) if report else None
     if report:
-        page = write_report(out)
         print((out / "results.md").read_text(encoding="utf-8"))
         print(f"report: {page}")
+    say_next(f"open {page} in a browser" if report else f"noiseprompt report {out}")
 
 
 def report(folders: list[str], out: Path | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from noiseprompt.cli.progress import say
+from noiseprompt.cli.progress import say, say_next
 from noiseprompt.core.cards import read_card
 from noiseprompt.core.errors import InputError, ModelLoadError
 
@@ -39,7 +39,7 @@ def import_npnet(source: str, out: Path, revision: str | None = None, license: s
         import_published(found.path, out, facts=facts)
         print(f"from {facts.source}\nsha256 {facts.sha256}")
     print(f"licence {facts.license or 'none stated: ask its authors before you share it'}\nNPNet in {out}")
-    say(f'next: noiseprompt generate "a prompt" --model MODEL --methods standard,npnet:path={out} --out pictures')
+    say_next(f'noiseprompt generate "a prompt" --model MODEL --methods standard,npnet:path={out} --out pictures')
 
 
 def npnet_push(
@@ -81,7 +81,7 @@ def npnet_push(
         say("no licence is stated: nobody may use what has none; state one with --license")
     address = share.push(Path(folder), repo, facts, card=own_card(card), private=private)
     print(f"NPNet in {hub.endpoint()}/{repo}\n{address}")
-    say(f"next: noiseprompt.NPNet.from_pretrained({repo!r}), or --methods npnet:path={repo}")
+    say_next(f"noiseprompt.NPNet.from_pretrained({repo!r}), or --methods npnet:path={repo}")
 
 
 def own_card(path: Path | None) -> str:

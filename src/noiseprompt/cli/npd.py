@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from noiseprompt.cli.networks import own_card
-from noiseprompt.cli.progress import say
+from noiseprompt.cli.progress import say_next
 from noiseprompt.core.errors import InputError
 
 
@@ -64,7 +64,7 @@ def npd_push(folder: Path, repo: str, license: str = "", card: Path | None = Non
 
     address = push(Path(folder), repo, license=license, card=own_card(card), private=private)
     print(f"noise prompt data set in {hub.endpoint()}/datasets/{repo}\n{address}")
-    say(f"next: noiseprompt npd pull FOLDER {repo}, on any machine")
+    say_next(f"noiseprompt npd pull FOLDER {repo}, on any machine")
 
 
 def npd_pull(folder: Path, repo: str, revision: str | None = None) -> None:
@@ -79,4 +79,4 @@ def npd_pull(folder: Path, repo: str, revision: str | None = None) -> None:
 
     pairs = pull(Path(folder), repo, revision=revision)
     print(f"{pairs:,} pairs in {folder}")
-    say(f"next: noiseprompt npd info {folder}, or noiseprompt train --npd {folder} --out npnet")
+    say_next(f"noiseprompt npd info {folder}, or noiseprompt train --npd {folder} --out npnet")

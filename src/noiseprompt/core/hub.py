@@ -119,6 +119,18 @@ def fetch_files(
         return Path(snapshot_download(name, repo_type=kind, revision=revision, allow_patterns=list(wanted), **place))
 
 
+def cached(name: str, kind: Kind = "model") -> Path:
+    """The folder of a repository in the hub's cache, whatever of it is there; the hub is not asked.
+
+    Raises:
+        HubError: it was never fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    with asking(name, kind):
+        return Path(snapshot_download(name, repo_type=kind, local_files_only=True, allow_patterns=["model_index.json"]))
+
+
 def upload(
     folder: Path,
     name: str,
