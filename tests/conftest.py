@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,3 +36,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("model") / "world"
     build_pipeline().save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A hub on this machine, the only one that the test knows, with an empty cache."""
+    from tests import hub_server
+
+    with hub_server.Hub() as server:
+        hub_server.use(monkeypatch, server, tmp_path_factory.mktemp("hub"))
+        yield server

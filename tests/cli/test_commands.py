@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from noiseprompt.cli import main
-from noiseprompt.cli.commands import _with
+from noiseprompt.cli.common import with_options
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.npd import Npd
 from noiseprompt.stages.evaluate.plan import all_methods
@@ -143,7 +143,7 @@ def test_generate_draws_the_prompts_of_a_published_set(model: str, tmp_path: Pat
 def test_options_of_the_command_are_added_where_a_method_does_not_name_its_own() -> None:
     """Words inside a path are no options; "all" obeys the flags too; labels are the canonical ones."""
     texts = ["standard", "npnet:path=runs/renormalized/no_text/best", "npnet:strength=1,renormalize=false", "nlg:swap"]
-    specs = _with([MethodSpec.parse(text) for text in texts], strength=1.5, renormalize=True, no_text=True)
+    specs = with_options([MethodSpec.parse(text) for text in texts], strength=1.5, renormalize=True, no_text=True)
     assert [spec.label for spec in specs] == [
         "standard",
         "npnet:no_text,path=runs/renormalized/no_text/best,strength=1.5,renormalize",
@@ -151,6 +151,6 @@ def test_options_of_the_command_are_added_where_a_method_does_not_name_its_own()
         "nlg:strength=1.5,renormalize,swap",
     ]
     assert specs == [MethodSpec.parse(spec.label) for spec in specs]
-    labels = [spec.label for spec in _with(all_methods(), no_text=True)]
+    labels = [spec.label for spec in with_options(all_methods(), no_text=True)]
     assert {label for label in labels if label.startswith("npnet")} == {"npnet:no_text", "npnet:no_text,swap"}
-    assert "redenoise" in labels and [s.label for s in _with(all_methods())] == [s.label for s in all_methods()]
+    assert "redenoise" in labels and [s.label for s in with_options(all_methods())] == [s.label for s in all_methods()]

@@ -6,25 +6,98 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from noiseprompt.cli.sharing import typed
+from noiseprompt.cli.common import load_model, names_of, scorers_of, tell_noise_of
+from noiseprompt.cli.progress import Bar, say_next, stopping
+from noiseprompt.cli.sharing import run_shared, typed
 from noiseprompt.core.part import Part
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
     from noiseprompt.engines.job import Report
+    from noiseprompt.engines.options import Sharing
     from noiseprompt.noise.guard import Guard
+    from noiseprompt.pipelines.options import ModelOptions
     from noiseprompt.prompts.load import PromptList
     from noiseprompt.stages.collect.collect import CollectProgress
+    from noiseprompt.stages.collect.settings import CollectConfig
 
 Run = Callable[[Callable[[], bool]], "Iterator[CollectProgress]"]
 """Collects until it is asked to stop."""
 
-Load = Callable[[str, Any], Any]
-"""A model's name and `ModelOptions` -> its pipeline."""
+
+def collect(
+    out: Path,
+    prompts: str | None = None,
+    model: str = world.NAME,
+    settings: Any = None,
+    scorers: list[str] | None = None,
+    column: str | None = None,
+    n: int | None = None,
+    verbose: bool = False,
+    loading: ModelOptions | None = None,
+    sharing: Sharing | None = None,
+) -> None:
+    """Collect a noise prompt data set (stage I): pairs of source and target noise with the scores of both images; or
+    pictures to aim at (--pictures).
+
+    Args:
+        out: folder of the data set; the same command continues an interrupted one, and helps one at work.
+        prompts: a txt, csv, json, jsonl or parquet file, or "shapes:train"; pictures with captions bring their own.
+        model: folder or hub id of a diffusers pipeline, or "shapes".
+        scorers: names; "shapes-preference" for the shapes world unless given. Pictures that are not the model's own
+            need none.
+        column: of a csv, json or parquet file.
+        n: take the first n prompts.
+    """
+    from noiseprompt.engines.options import Sharing
+    from noiseprompt.noise.guard import Guard
+    from noiseprompt.stages.collect.settings import CollectConfig
+
+    config, guard, shared = settings or CollectConfig(), Guard(), sharing or Sharing()
+    judges = _judges(scorers, model, config)
+    given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "settings": config, "scorers": judges}
+    given |= {"column": column, "n": n, "loading": loading}
+    run, plan = (None, "") if shared.engine else prepared(**given, part=shared.chosen, guard=guard)
+    with stopping() as should_stop, Bar("collect", unit_of(config), plan) as bar:
+        if run is None:
+            reports = run_shared(shared, "noiseprompt.cli.collecting:work", out, given, should_stop)
+        else:
+            reports = (as_report(progress, bool(config.pictures)) for progress in run(should_stop))
+        for report in reports:
+            bar.show(report["done"], report["total"], **report["notes"])
+        tell_noise(out)  # also of what was made until it was stopped
+    tell_noise_of(guard, verbose)
+    print(f"noise prompt data set in {out}")
+    objective = " --objective picture --architecture tokens" if config.pictures else ""
+    say_next(f"noiseprompt train --npd {out} --out npnet{objective}")
+
+
+def work(options: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Report]:
+    """`collect` as a worker of an engine runs it, from plain options."""
+    from noiseprompt.noise.guard import Guard
+
+    call = typed("collect", options)
+    part, settings = call.pop("sharing").chosen, call["settings"]
+    call["scorers"] = _judges(call.get("scorers"), call.get("model", world.NAME), settings)
+    run, _ = prepared(**call, part=part, guard=Guard())
+    for progress in run(should_stop):
+        yield as_report(progress, bool(settings.pictures))
+
+
+def _judges(given: list[str] | None, model: str, config: CollectConfig) -> list[str] | None:
+    """As `scorers_of`; None where pictures, which are not the model's own, need none."""
+    from noiseprompt.stages.collect.settings import DRAWN
+
+    bare = config.pictures not in ("", DRAWN) and not given
+    return None if bare else scorers_of(given, model, world.PREFERENCE)
+
+
+def unit_of(settings: CollectConfig) -> str:
+    """What is counted."""
+    return "picture" if settings.pictures else "pair"
 
 
 def prepared(
-    load: Load,
     out: Path,
     settings: Any,
     scorers: list[str] | None,
@@ -35,8 +108,8 @@ def prepared(
     column: str | None = None,
     n: int | None = None,
     loading: Any = None,
-) -> Run:
-    """Everything read and loaded; arguments as of the command.
+) -> tuple[Run, str]:
+    """Everything read and loaded, and a line of what will be done; arguments as of the command.
 
     Args:
         scorers: those to use, none of them where None.
@@ -54,7 +127,7 @@ def prepared(
     if duplicates := getattr(listed, "duplicates", 0):
         print(f"{duplicates} duplicate prompts left out")
     judges = [] if scorers is None else load_scorers(scorers)
-    pipeline = load(model, loading)
+    pipeline = load_model(model, loading)
     warn_cut(pipeline.text_limits, texts_of(listed))
 
     def run(should_stop: Callable[[], bool]) -> Iterator[CollectProgress]:
@@ -63,7 +136,8 @@ def prepared(
             return collect_pictures(pipeline, listed, judges, settings, out, **how)
         return collect_pairs(pipeline, cast("PromptList", listed), judges, settings, out, guard=guard, **how)
 
-    return run
+    texts, unit = len(texts_of(listed)), unit_of(settings)
+    return run, f"{unit}s for {texts:,} texts, scored by {names_of(judges)}, into {out}"
 
 
 def as_report(progress: CollectProgress, pictures: bool) -> Report:
@@ -72,24 +146,6 @@ def as_report(progress: CollectProgress, pictures: bool) -> Report:
     notes = {**({} if pictures else {"kept": share}), "rejected": progress.rejected}
     same = {name: getattr(progress, name) for name in ("done", "total", "made", "unsaved")}
     return {**same, "notes": notes}
-
-
-def work(
-    load: Load, judges: Callable[..., list[str] | None], options: dict[str, Any], should_stop: Callable[[], bool]
-) -> Iterator[Report]:
-    """The command as a worker of an engine runs it.
-
-    Args:
-        judges: scorers that were given, the model and the settings -> scorers to use.
-        options: as of the command's file of options.
-    """
-    from noiseprompt.noise.guard import Guard
-
-    call = typed("collect", options)
-    part, settings = call.pop("sharing").chosen, call["settings"]
-    call["scorers"] = judges(call.get("scorers"), call.get("model", world.NAME), settings)
-    for progress in prepared(load, **call, part=part, guard=Guard())(should_stop):
-        yield as_report(progress, bool(settings.pictures))
 
 
 def tell_noise(out: Path) -> None:

@@ -6,124 +6,19 @@ own record, `loading` in `ModelOptions`, flags such as `verbose` in `table.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noiseprompt.cli.progress import Bar, stopping
+from noiseprompt.cli.common import load_model, tell_noise_of, with_options
+from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.specs import split_specs
-from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
-    from noiseprompt.engines.job import Report
-    from noiseprompt.engines.options import Sharing
-    from noiseprompt.methods.base import MethodSpec
-    from noiseprompt.noise.guard import Guard
     from noiseprompt.npd import Npd
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.pipelines.options import ModelOptions
-
-
-def _load(model: str, loading: ModelOptions | None) -> Pipeline:
-    """The model, with the libraries' loading bars and remarks switched off."""
-    from noiseprompt.pipelines import Pipeline
-    from noiseprompt.pipelines.loading import silence
-    from noiseprompt.pipelines.options import ModelOptions
-
-    silence()
-    return Pipeline.load(model, loading or ModelOptions())
-
-
-def _with(
-    specs: Sequence[MethodSpec], strength: float = 1.0, renormalize: bool = False, no_text: bool = False
-) -> list[MethodSpec]:
-    """The methods with the command's options where they do not name their own; the baseline stays the source noise."""
-    from noiseprompt.results.summary import BASELINE
-
-    given: dict[str, Any] = {"strength": strength, "renormalize": renormalize}
-    if no_text:  # an option of few methods, and part of their label once it is named
-        given["no_text"] = True
-    return [spec if spec.name == BASELINE else spec.with_defaults(**given) for spec in specs]
-
-
-def _tell(guard: Guard, verbose: bool) -> None:
-    for line in guard.lines() if verbose else ():
-        print(visible(f"noise of {line}"))
-
-
-def collect(
-    out: Path,
-    prompts: str | None = None,
-    model: str = world.NAME,
-    settings: Any = None,
-    scorers: list[str] | None = None,
-    column: str | None = None,
-    n: int | None = None,
-    verbose: bool = False,
-    loading: ModelOptions | None = None,
-    sharing: Sharing | None = None,
-) -> None:
-    """Collect a noise prompt data set (stage I): pairs of source and target noise with the scores of both images; or
-    pictures to aim at (--pictures).
-
-    Args:
-        out: folder of the data set; the same command continues an interrupted one, and helps one at work.
-        prompts: a txt, csv, json, jsonl or parquet file, or "shapes:train"; pictures with captions bring their own.
-        model: folder or hub id of a diffusers pipeline, or "shapes".
-        scorers: names; "shapes-preference" for the shapes world unless given. Pictures that are not the model's own
-            need none.
-        column: of a csv, json or parquet file.
-        n: take the first n prompts.
-    """
-    from noiseprompt.cli.collecting import as_report, prepared, tell_noise
-    from noiseprompt.cli.sharing import run_shared
-    from noiseprompt.engines.options import Sharing
-    from noiseprompt.noise.guard import Guard
-    from noiseprompt.stages.collect.settings import CollectConfig
-
-    config, guard, shared = settings or CollectConfig(), Guard(), sharing or Sharing()
-    judges = _collect_scorers(scorers, model, config)
-    given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "settings": config, "scorers": judges}
-    given |= {"column": column, "n": n, "loading": loading}
-    run = None if shared.engine else prepared(_load, **given, part=shared.chosen, guard=guard)
-    with stopping() as should_stop, Bar("collect", "picture" if config.pictures else "pair") as bar:
-        if run is None:
-            reports = run_shared(shared, "noiseprompt.cli.commands:collect_work", out, given, should_stop)
-        else:
-            reports = (as_report(progress, bool(config.pictures)) for progress in run(should_stop))
-        for report in reports:
-            bar.show(report["done"], report["total"], **report["notes"])
-        tell_noise(out)  # also of what was made until it was stopped
-    _tell(guard, verbose)
-    print(f"noise prompt data set in {out}")
-
-
-def collect_work(options: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Report]:
-    """`collect` as a worker of an engine runs it, from plain options."""
-    from noiseprompt.cli.collecting import work
-
-    return work(_load, _collect_scorers, options, should_stop)
-
-
-def _collect_scorers(given: list[str] | None, model: str, config: Any) -> list[str] | None:
-    """As `_scorers`; None where pictures, which are not the model's own, need none."""
-    from noiseprompt.stages.collect.settings import DRAWN
-
-    bare = config.pictures not in ("", DRAWN) and not given
-    return None if bare else _scorers(given, model, world.PREFERENCE)
-
-
-def _scorers(given: list[str] | None, model: str, *of_the_world: str) -> list[str]:
-    """The scorers to use: those given, or the world's own.
-
-    Raises:
-        InputError: none given, and another model.
-    """
-    if given is None and not world.is_world(model):
-        raise InputError("no scorers", "names of scorers", "pass for example --scorers NAME")
-    return list(of_the_world) if given is None else given
 
 
 def train(
@@ -159,19 +54,21 @@ def train(
     if config.objective == "reward":
         name = model or world.NAME
         listed, judges = rewards.prepared(config, name, npd, prompts, column=column, n=n)
-        rewards.train(listed, _load(name, loading), config, out, judges)
+        rewards.train(listed, load_model(name, loading), config, out, judges)
         return
     npd = rewards.data_set(config, npd, prompts, column, n)
     data = Npd(npd)
-    pipeline = _load_recorded(data, loading) if model is None else _load(model, loading)
+    pipeline = _load_recorded(data, loading) if model is None else load_model(model, loading)
     whole = "the pictures" if config.objective == "picture" else "the perturbation"
-    with Bar("train", "step") as bar:
+    plan = f"{config.architecture} network on {len(data):,} rows of {npd}, into {out}"
+    with Bar("train", "step", plan) as bar:
         for progress in run(data, pipeline, config, out):
             explained = f"{progress.best:.1%}" if progress.best > -1e9 else "?"
             bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", explained=explained)
             if progress.explained is not None:
                 bar.say(f"step {progress.step}: {progress.explained:.1%} of {whole} explained (nothing learned: 0)")
     print(f"NPNet in {out / 'best'}")
+    rewards.say_trained(out, pipeline.name)
 
 
 def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:
@@ -186,7 +83,7 @@ def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:
     if not name:
         raise InputError(f"{data.folder} does not tell with which model it was collected", *wanted)
     try:
-        return _load(name, loading)
+        return load_model(name, loading)
     except ModelLoadError as error:
         came = f"{data.folder} was collected with {name}, which does not load by that name ({error.came})"
         raise InputError(came, *wanted) from error
@@ -228,92 +125,25 @@ def generate(
     from noiseprompt.stages.generate.generate import generate as run
 
     specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
-    specs = _with(specs, strength, renormalize, no_text)
+    specs = with_options(specs, strength, renormalize, no_text)
     chosen = None if seeds is None else parse_seeds(seeds)
     if not prompt.strip():
         raise InputError("an empty prompt", "a text to draw")
     listed = load_prompts(prompt).prompts if source_kind(prompt) else (Prompt(prompt.strip()),)
     check(listed, chosen, specs)
-    pipeline = _load(model, loading)
+    pipeline = load_model(model, loading)
     warn_cut(pipeline.text_limits, [p.text for p in listed])
     config, guard = settings or GenerateConfig(), Guard()
-    total, done = len(plan(listed, chosen)) * len(specs), 0
-    with Bar("generate", "image") as bar:
+    each, done = len(plan(listed, chosen)), 0
+    total = each * len(specs)
+    told = f"{total:,} images ({each:,} prompts and seeds, {len(specs)} methods) into {out}"
+    with Bar("generate", "image", told) as bar:
         for pictures in run(pipeline, listed, chosen, specs, config, out, guard):
             done += len(pictures)
             bar.show(done, total)
-    _tell(guard, verbose)
+    tell_noise_of(guard, verbose)
     print(f"images and grid.png in {out}")
-
-
-def evaluate(
-    out: Path = Path("evaluation"),
-    prompts: str = world.TEST_PROMPTS,
-    model: str = world.NAME,
-    methods: str = "standard,redenoise,npnet",
-    scorers: list[str] | None = None,
-    settings: Any = None,
-    n: int | None = None,
-    column: str | None = None,
-    seed_file: Path | None = None,
-    report: bool = True,
-    no_text: bool = False,
-    part: str | None = None,
-    verbose: bool = False,
-    loading: ModelOptions | None = None,
-) -> None:
-    """Compare methods on the same prompts and seeds, with paired statistics and a report.
-
-    Args:
-        out: folder of the run; the same command continues an interrupted one, and beside another that runs it shares
-            the work.
-        prompts: a file of prompts, a published set such as "drawbench:FILE" or "hpdv2:FOLDER", or "shapes:test" ("test"
-            will do where the model is the shapes world).
-        model: folder or hub id of a diffusers pipeline, or "shapes".
-        methods: names with options; "redenoise:swap" is the control made for a wrong prompt; "all" is every method
-            there is, less those that refuse this model.
-        scorers: names; checker and preference scorer for the shapes world unless given.
-        n: take the first n prompts.
-        column: of a csv, json or parquet file.
-        seed_file: a seed for each prompt, one a line, or a table with a column `seed`.
-        report: print the table and write report.html.
-        no_text: leave out the text term of every NPNet (table 6), as for one of another family.
-        part: draw a part alone, such as 2/8, or "auto" for a task of a Slurm array or a process of torchrun; the last
-            to end sums up.
-    """
-    from noiseprompt.core.part import parse_part
-    from noiseprompt.methods.base import MethodSpec
-    from noiseprompt.methods.table import METHODS
-    from noiseprompt.noise.guard import Guard
-    from noiseprompt.pipelines.long_prompts import warn_cut
-    from noiseprompt.prompts import load_prompts
-    from noiseprompt.scorers.base import load_scorers
-    from noiseprompt.stages.evaluate.evaluate import evaluate as run
-    from noiseprompt.stages.evaluate.plan import EvaluateConfig, all_methods
-    from noiseprompt.stages.evaluate.shares import summed_up
-    from noiseprompt.stages.report.report import report as write_report
-
-    share = parse_part(part)
-    every = methods.strip() == "all"
-    specs = all_methods() if every else [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
-    specs = _with(specs, no_text=no_text)
-    optional = [spec.label for spec in specs if every and spec.name != "standard"]
-    listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
-    judges = load_scorers(_scorers(scorers, model, world.PREFERENCE, world.CHECKER))
-    pipeline = _load(model, loading)
-    warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
-    config, guard = settings or EvaluateConfig(), Guard()
-    with Bar("evaluate", "image") as bar:
-        more: dict[str, Any] = {"optional": optional, "guard": guard, "part": share}
-        for progress in run(pipeline, listed.prompts, judges, specs, config, out, **more):
-            bar.show(progress.done, progress.total, method=progress.method)
-    _tell(guard, verbose)
-    if not summed_up(out):
-        print(f"part {share} is there; the last of the {share.of} to end sums up {out}")
-    elif report:
-        page = write_report(out)
-        print((out / "results.md").read_text(encoding="utf-8"))
-        print(f"report: {page}")
+    say_next(f"look at {out / 'grid.png'}; `noiseprompt evaluate` measures what it shows")
 
 
 def report(folders: list[str], out: Path | None = None) -> None:
@@ -330,16 +160,3 @@ def report(folders: list[str], out: Path | None = None) -> None:
         summarize_run(folder)
     target = out if out is not None or len(folders) == 1 else Path("report")
     print(f"report: {write_report(folders, target)}")
-
-
-def import_npnet(file: Path, out: Path) -> None:
-    """Turn a published NPNet checkpoint (.pth or flattened .safetensors) into a folder `NPNet.from_pretrained` loads.
-
-    Args:
-        file: the checkpoint; loaded without executing anything in it.
-        out: the folder to write.
-    """
-    from noiseprompt.npnet import import_published
-
-    import_published(Path(file), Path(out))
-    print(f"NPNet in {out}")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from noiseprompt.cli import commands
+from noiseprompt.cli.progress import conducted, say, say_next
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.prompts import load_prompts
 from noiseprompt.shapes.world import TEST_PROMPTS
@@ -26,8 +27,11 @@ def demo(out: Path = Path("demo"), n: int = 200) -> None:
     dozen = out / "prompts.txt"
     make_folder(out)
     replace(dozen, "".join(f"{p.text}\n" for p in load_prompts(TEST_PROMPTS, limit=12).prompts))
-    commands.generate(str(dozen), out / "pictures", methods=METHODS, seeds="0")
-    commands.evaluate(out / "evaluation", methods=METHODS, n=n)
+    say(f"demo: 12 prompts drawn by 3 methods, {n} more evaluated, into {out}; minutes on two cores, fewer with --n 20")
+    with conducted():
+        commands.generate(str(dozen), out / "pictures", methods=METHODS, seeds="0")
+        commands.evaluate(out / "evaluation", methods=METHODS, n=n)
     print(f"side by side: {out / 'pictures' / 'grid.png'}")
     print(f"report:       {out / 'evaluation' / 'report.html'}")
     print(f"{time.time() - started:.0f} s in all")
+    say_next('noiseprompt generate "two red circles" --out out, or README: three lines of Python for your own model')

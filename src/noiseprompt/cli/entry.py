@@ -12,6 +12,7 @@ import functools
 import inspect
 import os
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -174,6 +175,8 @@ def run(arguments: list[str], debug: bool = False) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    if not sys.stderr.isatty():  # a log
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     words = [_underscored(word) for word in arguments]
     try:
         with _own_warnings_only(), _paths_told():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from noiseprompt.cli.networks import own_card
+from noiseprompt.cli.progress import say_next
 from noiseprompt.core.errors import InputError
 
 
@@ -48,3 +50,36 @@ def npd_export(folder: Path, file: Path) -> None:
         raise InputError(f"{file} exists", "a new file", "choose another name")
     export(Path(folder), Path(file))
     print(f"written to {file}")
+
+
+def npd_push(folder: Path, repo: str, license: str = "", card: Path | None = None, private: bool | None = None) -> None:
+    """Upload a data set to the hub, every shard checked first; the same command continues an upload that stopped.
+
+    Args:
+        folder: of a noise prompt data set.
+        repo: OWNER/NAME; made if needed.
+        license: as the hub writes it, e.g. cc-by-4.0; what the folder's own README.md states unless given.
+        card: a README.md of your own in place of the one that is made.
+        private: whether a new repository is.
+    """
+    from noiseprompt.core import hub
+    from noiseprompt.npd.share import push
+
+    address = push(Path(folder), repo, license=license, card=own_card(card), private=private)
+    print(f"noise prompt data set in {hub.endpoint()}/datasets/{repo}\n{address}")
+    say_next(f"noiseprompt npd pull FOLDER {repo}, on any machine")
+
+
+def npd_pull(folder: Path, repo: str, revision: str | None = None) -> None:
+    """Fetch a data set from the hub and check every shard; the same command continues a download that stopped.
+
+    Args:
+        folder: to make; it appears when all of it is there.
+        repo: OWNER/NAME.
+        revision: branch, tag or commit.
+    """
+    from noiseprompt.npd.share import pull
+
+    pairs = pull(Path(folder), repo, revision=revision)
+    print(f"{pairs:,} pairs in {folder}")
+    say_next(f"noiseprompt npd info {folder}, or noiseprompt train --npd {folder} --out npnet")

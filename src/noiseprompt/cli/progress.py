@@ -3,29 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from noiseprompt.core.texts import visible
 
+PATIENCE = 5.0
+"""Seconds after which a plan is told although nothing has come of it yet: what is refused is refused sooner, alone."""
+
+LOG_SECONDS = 60.0
+"""Between two lines of progress where standard error is no terminal."""
+
+LONG_SECONDS = 20.0
+"""From so much to go on it is told how long it will take."""
+
 
 class Bar:
-    """A progress bar that appears with the first result, so that an error before it stands alone.
+    """What a long command shows on standard error: one line of its plan, how long it will take, a bar that moves.
 
-    Its rate counts from there: what an earlier run did does not flatter it.
+    All of it appears with the first result, so that an error before it stands alone; the plan at the latest after
+    `PATIENCE`. The rate counts from there: what an earlier run did does not flatter it. Where standard error is no
+    terminal there is a line a minute in place of the bar.
+
+    Args:
+        desc: of the command.
+        unit: what is counted, as in "image".
+        plan: what will be done, for how many; "" tells nothing.
     """
 
-    def __init__(self, desc: str, unit: str) -> None:
-        self._desc, self._unit = desc, unit
+    def __init__(self, desc: str, unit: str, plan: str = "") -> None:
+        self._desc, self._unit, self._plan = desc, unit, plan
         self._bar: Any = None
+        self._timer = threading.Timer(PATIENCE, self._tell_plan)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._begun: tuple[int, float] | None = None
+        self._told: float | None = None
 
     def show(self, done: int, total: int, **postfix: Any) -> None:
         """So far `done` of `total`."""
+        self._tell_plan()
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = done, now
+        elif self._told is None or now - self._told > LOG_SECONDS:
+            self._tell_time(done, total, now)
+        if not terminal():
+            return
         from tqdm import tqdm
 
         if self._bar is None:
@@ -35,16 +66,69 @@ class Bar:
 
     def say(self, line: str) -> None:
         """A line above the bar."""
-        from tqdm import tqdm
+        if self._bar is None:
+            print(line, flush=True)
+        else:
+            self._bar.write(line)
 
-        tqdm.write(line)
+    def _tell_plan(self) -> None:
+        with self._lock:
+            plan, self._plan = self._plan, ""
+        if plan:
+            say(f"{self._desc}: {plan}")
+
+    def _tell_time(self, done: int, total: int, now: float) -> None:
+        """Once on a terminal, whose bar goes on telling; in a log a line a minute."""
+        assert self._begun is not None
+        first, since = self._begun
+        each = (now - since) / max(done - first, 1)
+        left = each * (total - done)
+        if left > LONG_SECONDS and (self._told is None or not terminal()):
+            say(f"{self._desc}: {done:,} of {total:,} {self._unit}s, about {duration(left)} to go ({each:.2g} s each)")
+        self._told = now
 
     def __enter__(self) -> Bar:
+        self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
         if self._bar is not None:
             self._bar.close()
+
+
+def terminal() -> bool:
+    """Whether a person looks at standard error, not a log."""
+    with contextlib.suppress(OSError, ValueError):  # a closed stream
+        return sys.stderr.isatty()
+    return False
+
+
+def duration(seconds: float) -> str:
+    """ "40 seconds", "12 minutes", "3.5 hours", "2.1 days"."""
+    for size, name in ((86_400, "days"), (3_600, "hours")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+
+
+_conducted = contextvars.ContextVar("conducted", default=False)
+
+
+@contextmanager
+def conducted() -> Iterator[None]:
+    """While it lasts, commands are steps of a longer story, which itself tells what comes next."""
+    before = _conducted.set(True)
+    try:
+        yield
+    finally:
+        _conducted.reset(before)
+
+
+def say_next(line: str) -> None:
+    """What to type, or look at, next; on standard error."""
+    if not _conducted.get():
+        say(f"next: {line}")
 
 
 class Stopped(KeyboardInterrupt):
@@ -64,9 +148,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def say(line: str) -> None:
-    """One line of this program on standard error, wherever that goes; nothing in it commands the terminal."""
+    """One line of this program on standard error, wherever that goes; nothing in it commands the terminal.
+
+    On a terminal, errors are red and warnings yellow, unless `NO_COLOR` is set.
+    """
     with contextlib.suppress(OSError, ValueError):
-        print(f"noiseprompt: {visible(line)}", file=sys.stderr, flush=True)
+        print(f"noiseprompt: {_coloured(visible(line))}", file=sys.stderr, flush=True)
+
+
+_COLOURS = {"error:": 31, "warning:": 33}
+
+
+def _coloured(line: str) -> str:
+    word, space, rest = line.partition(" ")
+    plain = word not in _COLOURS or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not terminal()
+    return line if plain else f"\033[{_COLOURS[word]}m{word}\033[0m{space}{rest}"
 
 
 @contextmanager

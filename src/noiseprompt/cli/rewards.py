@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noiseprompt.cli.progress import Bar
+from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.files import public_name
 from noiseprompt.pipelines.long_prompts import warn_cut
 from noiseprompt.prompts import load_prompts
+from noiseprompt.shapes import world
 from noiseprompt.stages.train.judges import Judges, load_judges
 from noiseprompt.stages.train.settings import TrainConfig
 from noiseprompt.stages.train.train_reward import train_reward
@@ -54,10 +56,19 @@ def prepared(
 def train(listed: Sequence[Prompt], pipeline: Pipeline, config: TrainConfig, out: Path, judges: Judges) -> None:
     """Train by reward, with what validations found as it goes."""
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed])
-    with Bar("train", "step") as bar:
+    plan = f"{config.architecture} network by reward on {len(listed):,} prompts, into {out}"
+    with Bar("train", "step", plan) as bar:
         for progress in train_reward(listed, pipeline, config, out, judges):
             bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", gain=f"{progress.best:+.3f}")
             if progress.explained is not None:
                 scores = ", ".join(f"{name} {score:.4g}" for name, score in progress.scores.items())
                 bar.say(f"step {progress.step}: {progress.explained:+.3f} deviations over standard noise ({scores})")
     print(f"NPNet in {out / 'best'}")
+    say_trained(out, pipeline.name)
+
+
+def say_trained(out: Path, model: str) -> None:
+    """What to do with a network that was trained."""
+    methods = f"standard,npnet:path={out / 'best'},npnet:path={out / 'best'},swap"
+    source = "" if world.is_world(model) else f" --model {public_name(model)} --prompts FILE --scorers NAME"
+    say_next(f'noiseprompt evaluate{source} --methods "{methods}" --out evaluation')

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from noiseprompt.cli.progress import Bar
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
@@ -45,8 +46,6 @@ def score(
         part: of the pictures alone, such as 2/8, or "auto" for a task of a Slurm array or a process of torchrun; each
             with an --out of its own, the rows of which make up those of the whole.
     """
-    from tqdm import tqdm
-
     from noiseprompt.core.part import parse_part
     from noiseprompt.scorers.base import judge, load_scorers
 
@@ -65,13 +64,14 @@ def score(
     names = [scorer.name for scorer in judges]
     scores = np.empty((len(pairs), len(judges)))
     done = 0
-    with tqdm(total=len(pairs), unit="image", desc="score") as bar:
+    plan = f"{len(pairs):,} images of {images} by {', '.join(names)}"
+    with Bar("score", "image", plan) as bar:
         for pictures in batches((read_picture(file) for file, _ in pairs), batch_size):
             rows = slice(done, done + len(pictures))
             texts = [prompt for _, prompt in pairs[rows]]
             scores[rows] = np.stack([judge(scorer, pictures, texts) for scorer in judges], 1)
             done = rows.stop
-            bar.update(len(pictures))
+            bar.show(done, len(pairs))
     summary = [summarise(name, scores[:, i]) for i, name in enumerate(names)]
     print(markdown(summary))
     if out is not None:

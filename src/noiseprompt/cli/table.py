@@ -36,6 +36,7 @@ _FLAGS = {
 _HERE = "noiseprompt.cli.commands:"
 
 
+_NETWORKS = "noiseprompt.cli.networks:"
 _NPD = "noiseprompt.cli.npd:"
 _SHAPES = "noiseprompt.cli.shapes:"
 
@@ -46,7 +47,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     ),
     "tables": Command("noiseprompt.recipes.document:tables", "the paper's tables beside ours", ("out", "runs")),
     "collect": Command(
-        _HERE + "collect",
+        "noiseprompt.cli.collecting:collect",
         "stage I: a noise prompt data set",
         (),
         "noiseprompt.stages.collect.settings:CollectConfig",
@@ -61,7 +62,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
         ("verbose", "renormalize"),
     ),
     "evaluate": Command(
-        _HERE + "evaluate",
+        "noiseprompt.cli.evaluating:evaluate",
         "methods compared, with statistics",
         (),
         "noiseprompt.stages.evaluate.evaluate:EvaluateConfig",
@@ -70,11 +71,18 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "score": Command("noiseprompt.cli.score:score", "any folder of pictures, by any scorers", ("images",)),
     "report": Command(_HERE + "report", "report.html of evaluations", ("folders...",)),
     "demo": Command("noiseprompt.cli.demo:demo", "the shipped world and NPNet: pictures and a measured table"),
-    "import": Command(_HERE + "import_npnet", "a published NPNet checkpoint -> a folder", ("file", "out")),
+    "doctor": Command("noiseprompt.cli.doctor:doctor", "what is installed, what computes, what is missing"),
+    "completion": Command("noiseprompt.cli.completion:completion", "of bash or zsh: a script for it", ("shell",)),
+    "import": Command(_NETWORKS + "import_npnet", "a published NPNet (file or hub) -> a folder", ("source", "out")),
+    "npnet": {
+        "push": Command(_NETWORKS + "npnet_push", "a network -> the hub, with its card", ("folder", "repo")),
+    },
     "npd": {
         "info": Command(_NPD + "npd_info", "counts and filter rates", ("folder",)),
         "verify": Command(_NPD + "npd_verify", "checksums of every pair", ("folder",)),
         "export": Command(_NPD + "npd_export", "one parquet file", ("folder", "file")),
+        "push": Command(_NPD + "npd_push", "to the hub, with its card", ("folder", "repo")),
+        "pull": Command(_NPD + "npd_pull", "from the hub, checked", ("folder", "repo")),
     },
     "shapes": {
         "train": Command(_SHAPES + "shapes_train", "train the world", (), "noiseprompt.shapes.train_world:WorldConfig"),

@@ -17,6 +17,15 @@ def files_digest(*paths: Path) -> str:
     return total.hexdigest()[:12]
 
 
+def file_sha256(path: Path) -> str:
+    """The 64 hexadecimal digits of the SHA-256 of a file, as `sha256sum` prints them."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            total.update(piece)
+    return total.hexdigest()
+
+
 def stored(network: Any, name: str, value: Any) -> Any:
     """The tensor of an entry of `state_dict`, also while sequential offloading keeps them elsewhere."""
     if not value.is_meta:

@@ -11,6 +11,7 @@
     │   └── ModelMismatchError  an NPNet used with a denoiser it was not made for
     ├── MissingDependencyError  an optional package is not installed (also an ImportError)
     ├── ModelLoadError          a model folder or hub id that cannot be loaded
+    ├── HubError                the hub cannot be reached, refuses, or has nothing of that name
     ├── ScorerError             a scorer that fails, or gives something else than one number an image
     ├── StoreError              files that are damaged, foreign, in use or cannot be written
     │   └── StoreLockedError    another process writes to the same folder
@@ -81,6 +82,10 @@ class MissingDependencyError(NoisepromptError, ImportError):
 
 class ModelLoadError(NoisepromptError):
     """A model folder or hub id that cannot be loaded."""
+
+
+class HubError(NoisepromptError):
+    """The hub of models and data sets cannot be reached, refuses, or has nothing of that name."""
 
 
 class ScorerError(NoisepromptError):

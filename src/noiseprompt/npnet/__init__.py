@@ -8,6 +8,7 @@ published.py   the network as its authors published it, and the import of their 
 tokens.py      a transformer over noise patches and prompt tokens
 transfer.py    a network of one model as the start for another, or without its text term
 disk.py        folders of networks
+share.py       networks on the hub and from it
 card.py        the model card in such a folder
 table.py       the architectures by name: one line each
 """

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,8 @@ from noiseprompt.core.files import public_name
 from noiseprompt.core.ranges import Limits, check, check_value, kind_of, setting
 from noiseprompt.core.types import StartLevel
 from noiseprompt.core.weights import load_network
-from noiseprompt.npnet import disk
-from noiseprompt.npnet.card import model_card
+from noiseprompt.npnet import disk, share
+from noiseprompt.npnet.card import Facts, model_card
 from noiseprompt.npnet.table import NETWORKS
 
 ARCHITECTURES = ("paper", "published", "tokens")
@@ -215,14 +216,17 @@ class NPNet(nn.Module):
     def _takes_size(self, latent_shape: tuple[int, ...]) -> bool:
         return False
 
-    def save_pretrained(self, folder: str | Path) -> Path:
+    def save_pretrained(self, folder: str | Path, facts: Facts | None = None) -> Path:
         """Write config.json, model.safetensors and a model card README.md; each file is replaced at once.
+
+        Args:
+            facts: for the card: licence, origin, figures.
 
         Raises:
             StoreError: the folder cannot be written, or the disk is full.
         """
         settings = {**to_dict(self.config), "denoiser": public_name(self.config.denoiser)}
-        card = model_card(settings, sum(p.numel() for p in self.parameters()))
+        card = model_card(settings, sum(p.numel() for p in self.parameters()), facts=facts)
         disk.write(Path(folder), settings, self.state_dict(), card)
         return Path(folder)
 
@@ -233,7 +237,8 @@ class NPNet(nn.Module):
         """A saved network, in evaluation mode.
 
         Args:
-            source: a folder, else the id of a repository on the Hugging Face hub.
+            source: a folder, or the file of a published checkpoint; else a repository on the Hugging Face hub that
+                holds either, "owner/name" or, where it has several checkpoints, "owner/name:FILE".
             revision: of the repository.
             dtype: of the weights; as saved unless given.
 
@@ -241,16 +246,11 @@ class NPNet(nn.Module):
             ModelLoadError: nothing there, or not a saved NPNet.
         """
         check_value("an NPNet", str | Path, source)
-        folder = Path(source) if Path(source).exists() else disk.download(str(source), revision)
-        try:
-            config = from_dict(NPNetConfig, disk.read_settings(folder))
-            net = load_network(folder / disk.WEIGHTS_FILE, lambda: build(config), disk.FIX)
-        except (ConfigError, TypeError) as error:
-            path = folder / disk.CONFIG_FILE
-            raise ModelLoadError(f"{path} describes no NPNet: {error}", disk.LAYOUT, disk.FIX) from error
+        found = share.find(source, revision)
+        net = NETWORKS.get("published").from_checkpoint(found) if found.is_file() else _load(found)
         if not isinstance(net, cls):
             raise ModelLoadError(
-                f"{folder} holds a {type(net).__name__}", f"a {cls.__name__}", "use NPNet.from_pretrained"
+                f"{found} holds a {type(net).__name__}", f"a {cls.__name__}", "use NPNet.from_pretrained"
             )
         return net.to(device=resolve_device(str(device)), dtype=dtype).eval()
 
@@ -261,31 +261,33 @@ class NPNet(nn.Module):
         private: bool | None = None,
         revision: str | None = None,
         commit_message: str = "Upload NPNet",
+        facts: Facts | None = None,
     ) -> str:
-        """Upload what `save_pretrained` writes; the repository is created if needed.
+        """Upload what `save_pretrained` writes, its card made for the repository, which is created if needed.
+
+        Args:
+            facts: for the card: licence, data set, figures.
 
         Returns:
             the address of the commit.
 
         Raises:
-            InputError: the hub refuses, or cannot be reached.
+            HubError: the hub refuses, or cannot be reached.
         """
-        from huggingface_hub import create_repo, upload_folder
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
         with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            try:
-                create_repo(repo_id, private=private, exist_ok=True)
-                commit = upload_folder(
-                    repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
-                )
-            except (HfHubHTTPError, HFValidationError, OSError) as error:
-                fix = "log in with `hf auth login`"
-                raise InputError(
-                    f"cannot upload to {repo_id!r}: {error}", "a repository you may write to", fix
-                ) from error
-        return str(commit)
+            self.save_pretrained(folder, facts)
+            how: dict[str, Any] = {"private": private, "revision": revision, "message": commit_message}
+            return share.push(Path(folder), repo_id, facts, **how)
+
+
+def _load(folder: Path) -> NPNet:
+    """The network that was saved in a folder."""
+    try:
+        config = from_dict(NPNetConfig, disk.read_settings(folder))
+        return load_network(folder / disk.WEIGHTS_FILE, lambda: build(config), disk.FIX)
+    except (ConfigError, TypeError) as error:
+        path = folder / disk.CONFIG_FILE
+        raise ModelLoadError(f"{path} describes no NPNet: {error}", disk.LAYOUT, disk.FIX) from error
 
 
 def build(config: NPNetConfig) -> NPNet:

@@ -1,4 +1,4 @@
-"""The folder of a saved network: config.json, model.safetensors and README.md; and the hub's copy of it."""
+"""The folder of a saved network: config.json, model.safetensors and README.md."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from torch import Tensor
 
+from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.files import make_folder, replace, replacing
 from noiseprompt.core.json_files import read_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "README.md"
 FORMAT = "noiseprompt-npnet"
 FORMAT_VERSION = 1
 LAYOUT = f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as save_pretrained writes it"
-FIX = "give the path of a local folder, or a hub id that can be downloaded (import_published converts published files)"
+FIX = "give the path of a local folder or published checkpoint, or a hub id (OWNER/NAME, or OWNER/NAME:FILE)"
 
 
 def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor], card: str) -> None:
@@ -37,22 +37,6 @@ def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]
         file.write(save(tensors, metadata={"format": "pt"}))
     replace(folder / CARD_FILE, card)
     replace(folder / CONFIG_FILE, json.dumps(marked, indent=2) + "\n")
-
-
-def download(repo_id: str, revision: str | None) -> Path:
-    """The folder of a hub repository's copy.
-
-    Raises:
-        ModelLoadError: no such repository, or no network.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
-    except Exception as error:  # the hub's client raises errors of several libraries
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        came = f"there is no folder {repo_id!r}, and the hub gave no such model: {reason}"
-        raise ModelLoadError(came, LAYOUT, FIX) from error
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

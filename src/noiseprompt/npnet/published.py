@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from noiseprompt.core.errors import ConfigError, ModelLoadError
 from noiseprompt.core.weights import check_finite, differences, read_checkpoint, shapes_of
 from noiseprompt.npnet.base import NPNet, NPNetConfig
+from noiseprompt.npnet.card import Facts
 from noiseprompt.npnet.paper import TextModulation, build_swin
 from noiseprompt.npnet.svd import SingularBranch
 from noiseprompt.npnet.swin import from_timm
@@ -82,6 +83,11 @@ class PublishedNPNet(NPNet):
             self.alpha = nn.Parameter(torch.tensor(float(config.alpha_init)))
         self.beta = nn.Parameter(torch.tensor(float(config.beta_init)))
 
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> PublishedNPNet:
+        """The network of a published file, as it is: `load_published`."""
+        return load_published(path)
+
     def predict(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
         if self.text is None:
             return self.singular(noise) + self.beta.float() * self.residual(noise)
@@ -121,12 +127,31 @@ def import_published(
     text_width: int | None = None,
     family: str | None = None,
     denoiser: str | None = None,
-) -> NPNet:
+    facts: Facts | None = None,
+) -> PublishedNPNet:
     """Convert a published checkpoint to a folder that `NPNet.from_pretrained` loads.
 
     Args:
         path: a .pth file (read without executing what it may contain) or its flattened .safetensors copy.
         out: folder to write.
+        text_width, family, denoiser: as of `load_published`.
+        facts: for its card: licence and origin.
+
+    Raises:
+        ModelLoadError: as `load_published`.
+    """
+    net = load_published(path, text_width=text_width, family=family, denoiser=denoiser)
+    net.save_pretrained(out, facts)
+    return net
+
+
+def load_published(
+    path: str | Path, *, text_width: int | None = None, family: str | None = None, denoiser: str | None = None
+) -> PublishedNPNet:
+    """The network of a published checkpoint, in evaluation mode.
+
+    Args:
+        path: as of `import_published`.
         text_width, family, denoiser: found from the width of the text branch, 2048 (SDXL; DreamShaper where the file's
             name says so) or 1024 (Hunyuan-DiT), unless given.
 
@@ -147,7 +172,6 @@ def import_published(
     check_finite(path, state)
     net = PublishedNPNet(config)
     net.load_state_dict(state)
-    net.save_pretrained(out)
     return net.eval()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from noiseprompt.cli import commands
 from noiseprompt.cli.net import account
 from noiseprompt.cli.options import refuse
+from noiseprompt.cli.progress import conducted
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.files import as_told
 from noiseprompt.recipes.calls import as_call, by_reward, needed_mistakes, read_stage
@@ -39,7 +40,11 @@ def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False
         ModelLoadError: weights or prompts that are not at hand; nothing was run.
         NoisepromptError: one of several recipes failed; the others were run.
     """
-    recipe = Path(recipe)
+    with conducted():
+        _run(Path(recipe), out, on, smoke)
+
+
+def _run(recipe: Path, out: Path | None, on: str, smoke: bool) -> None:
     if recipe.is_dir():
         _run_all(recipes_in(recipe), out, on, smoke)
         return

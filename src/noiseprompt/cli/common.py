@@ -1,0 +1,60 @@
+"""What several commands do alike: load a model, read the options of methods, choose scorers, tell of the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.texts import visible
+from noiseprompt.shapes import world
+
+if TYPE_CHECKING:
+    from noiseprompt.methods.base import MethodSpec
+    from noiseprompt.noise.guard import Guard
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.options import ModelOptions
+
+
+def load_model(model: str, loading: ModelOptions | None) -> Pipeline:
+    """The model, with the libraries' loading bars and remarks switched off."""
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.loading import silence
+    from noiseprompt.pipelines.options import ModelOptions
+
+    silence()
+    return Pipeline.load(model, loading or ModelOptions())
+
+
+def with_options(
+    specs: Sequence[MethodSpec], strength: float = 1.0, renormalize: bool = False, no_text: bool = False
+) -> list[MethodSpec]:
+    """The methods with the command's options where they do not name their own; the baseline stays the source noise."""
+    from noiseprompt.results.summary import BASELINE
+
+    given: dict[str, Any] = {"strength": strength, "renormalize": renormalize}
+    if no_text:  # an option of few methods, and part of their label once it is named
+        given["no_text"] = True
+    return [spec if spec.name == BASELINE else spec.with_defaults(**given) for spec in specs]
+
+
+def tell_noise_of(guard: Guard, verbose: bool) -> None:
+    """With `verbose`, the figures of every noise on standard output."""
+    for line in guard.lines() if verbose else ():
+        print(visible(f"noise of {line}"))
+
+
+def scorers_of(given: list[str] | None, model: str, *of_the_world: str) -> list[str]:
+    """The scorers to use: those given, or the world's own.
+
+    Raises:
+        InputError: none given, and another model.
+    """
+    if given is None and not world.is_world(model):
+        raise InputError("no scorers", "names of scorers", "pass for example --scorers NAME")
+    return list(of_the_world) if given is None else given
+
+
+def names_of(scorers: Sequence[Any]) -> str:
+    """Of scorers, for a sentence."""
+    return ", ".join(scorer.name for scorer in scorers) or "nobody"

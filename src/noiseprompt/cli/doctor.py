@@ -1,0 +1,199 @@
+"""`noiseprompt doctor`: what is installed, what computes, what each extra would add, whether the hub answers, and what
+of a model's folder is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from noiseprompt.core import hub
+from noiseprompt.core.environment import environment
+from noiseprompt.core.errors import NoisepromptError
+
+EXTRAS = {
+    "inception": "Frechet distance and precision / recall by the published Inception network",
+    "lora": "LoRA adapters of the pipeline (--lora)",
+    "ray": "collection on many machines",
+    "tensorboard": "curves of a training in TensorBoard",
+    "web": "a page in the browser",
+}
+"""Extra of this package -> what it adds. Those of contributors (dev, docs) are not named."""
+
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)(?:;\s*(.*))?")
+_POINTER = b"version https://git-lfs"
+_WEIGHTS = (".safetensors", ".bin", ".msgpack")
+
+Line = tuple[str, str, bool]
+"""What, how it is, and whether that is well."""
+
+
+def doctor(model: str | None = None) -> int:
+    """Say what is installed and what is missing; exit status 2 where something that is needed is.
+
+    Args:
+        model: folder of a diffusers pipeline or NPNet to look at too, or a hub id that is in the hub's cache.
+    """
+    needed = [*_packages(), *_devices()]
+    found = [] if model is None else _model(model)
+    parts = [("needed", needed, "MISSING"), ("extras", _extras(), "-"), ("hub", _hub(), "-")]
+    parts += [] if model is None else [(model, found, "MISSING")]
+    for title, lines, mark in parts:
+        print(f"{title}:")
+        for what, how, well in lines:
+            print(f"  {'ok' if well else mark:8}{what}{f': {how}' if how else ''}")
+    return 0 if all(well for _, _, well in [*needed, *found]) else 2
+
+
+def _packages() -> Iterator[Line]:
+    """Python, and every package that this one cannot do without."""
+    known = environment()
+    yield "python", known["python"], True
+    yield "noiseprompt", known["noiseprompt"], True
+    for package, wanted, extra in _requirements():
+        if not extra:
+            version = _version(package)
+            well = bool(version) and _is_within(version, wanted)
+            yield package, version + ("" if well else f" {wanted} is wanted".lstrip()), well
+
+
+def _requirements() -> Iterator[tuple[str, str, str]]:
+    """(package, versions, extra or "") of this package."""
+    for text in metadata.requires("noiseprompt") or ():
+        if found := _REQUIREMENT.match(text):
+            extra = re.search(r"extra == ['\"]([\w-]+)['\"]", found[3] or "")
+            yield found[1], found[2].strip(), extra[1] if extra else ""
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _is_within(version: str, wanted: str) -> bool:
+    """Whether a version meets ">=1.2,<3"; what cannot be read is let pass, for pip has judged it."""
+    for rule in filter(None, (part.strip() for part in wanted.split(","))):
+        found = re.fullmatch(r"(>=|<)([\d.]+)", rule)
+        if found:
+            here, there = _numbers(version), _numbers(found[2])
+            if (here < there) if found[1] == ">=" else (here >= there):
+                return False
+    return True
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """ "2.13.0+cpu" -> (2, 13): zeros at the end do not count."""
+    found = [int(part) for part in (re.match(r"[\d.]*", version) or [""])[0].split(".") if part]
+    while found and not found[-1]:
+        found.pop()
+    return tuple(found)
+
+
+def _extras() -> Iterator[Line]:
+    by_extra: dict[str, list[str]] = {}
+    for package, _, extra in _requirements():
+        by_extra.setdefault(extra, []).append(package)
+    for name, adds in EXTRAS.items():
+        lacking = [package for package in by_extra.get(name, ()) if not _version(package)]
+        how = f'pip install "noiseprompt[{name}]" adds {adds}' if lacking or name not in by_extra else adds
+        yield name, how, not lacking and name in by_extra
+
+
+def _devices() -> Iterator[Line]:
+    """What computes, with its memory; a CPU will do."""
+    if importlib.util.find_spec("torch") is None:
+        return
+    import os
+
+    import torch
+
+    for number in range(torch.cuda.device_count()):
+        told = torch.cuda.get_device_properties(number)
+        yield f"cuda:{number}", f"{told.name}, {told.total_memory / 2**30:.0f} GiB", True
+    if torch.backends.mps.is_available():
+        yield "mps", "shares the machine's memory", True
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    memory = f", {pages / 2**30:.0f} GiB" if pages else ""
+    yield "cpu", f"{os.cpu_count()} cores{memory}, {torch.get_num_threads()} threads", True
+
+
+def _hub() -> list[Line]:
+    why = hub.reach()
+    login = "a token is there" if hub.logged_in() else "nobody is logged in: enough to fetch what is public"
+    return [(hub.endpoint(), why or "it answers", not why), ("login", login, hub.logged_in())]
+
+
+# -------------------------------------------------------------------------------------------------------------- models
+
+
+def _model(model: str) -> list[Line]:
+    """What of a folder is there and what is missing."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir() and hub.is_id(model):
+        try:
+            folder = hub.cached(model)
+        except NoisepromptError:
+            return [(model, "neither a folder here nor in the hub's cache", False)]
+    if (folder / "model_index.json").is_file():
+        return list(_pipeline(folder))
+    if (folder / "config.json").is_file():
+        return list(_npnet(folder))
+    return [(model, "no model_index.json (a diffusers pipeline) and no config.json (an NPNet)", False)]
+
+
+def _npnet(folder: Path) -> Iterator[Line]:
+    from noiseprompt.npnet import NPNet
+
+    try:
+        config = NPNet.from_pretrained(folder).config
+        yield "NPNet", f"{config.architecture} for {config.denoiser or config.family or 'any model'}", True
+    except NoisepromptError as error:
+        yield "NPNet", str(error), False
+
+
+def _pipeline(folder: Path) -> Iterator[Line]:
+    """Each component that model_index.json names."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        parts = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
+    except (ValueError, OSError, AttributeError) as error:
+        yield "model_index.json", f"cannot be read ({error})", False
+        return
+    yield "pipeline", str(index.get("_class_name")), True
+    for name, (library, kind) in parts.items():
+        if library is not None and name not in ("safety_checker", "feature_extractor"):
+            wrong = _component(folder / name, str(kind))
+            yield name, wrong or str(kind), not wrong
+
+
+def _component(folder: Path, kind: str) -> str:
+    """What is wrong with a component's folder, or ""."""
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    files = [path for path in folder.iterdir() if path.is_file()]
+    if not any(path.suffix == ".json" for path in files):
+        return f"{folder} has no configuration (.json)"
+    for path in files:
+        with path.open("rb") as file:
+            if not path.stat().st_size or file.read(len(_POINTER)) == _POINTER:
+                return f"{path} holds no weights, only a note where they are: run `git lfs pull`, or download it again"
+    if any(word in kind for word in ("Scheduler", "Tokenizer", "Processor", "Extractor")):
+        return ""
+    missing = [name for path in files if path.name.endswith(".index.json") for name in _listed(path)]
+    missing = sorted({name for name in missing if not (folder / name).is_file()})
+    if missing:
+        return f"{folder} lacks {', '.join(missing[:3])}" + (f" and {len(missing) - 3} more" if missing[3:] else "")
+    return "" if any(path.suffix in _WEIGHTS for path in files) else f"{folder} has no weights (.safetensors)"
+
+
+def _listed(index: Path) -> list[str]:
+    """Files that the index of weights in several files names."""
+    try:
+        return [str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()]
+    except (ValueError, KeyError, OSError, AttributeError):
+        return [f"{index.name} (unreadable)"]

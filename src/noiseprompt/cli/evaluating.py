@@ -1,0 +1,148 @@
+"""`noiseprompt evaluate`, in this process or as a worker of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.cli.common import load_model, names_of, scorers_of, tell_noise_of, with_options
+from noiseprompt.cli.progress import Bar, say, say_next
+from noiseprompt.cli.sharing import run_shared, typed
+from noiseprompt.core.part import Part
+from noiseprompt.core.specs import split_specs
+from noiseprompt.shapes import world
+
+if TYPE_CHECKING:
+    from noiseprompt.engines.job import Report
+    from noiseprompt.engines.options import Sharing
+    from noiseprompt.noise.guard import Guard
+    from noiseprompt.pipelines.options import ModelOptions
+    from noiseprompt.stages.evaluate.evaluate import EvalProgress
+
+Run = Callable[[], "Iterator[EvalProgress]"]
+"""Draws what is left."""
+
+
+def evaluate(
+    out: Path = Path("evaluation"),
+    prompts: str = world.TEST_PROMPTS,
+    model: str = world.NAME,
+    methods: str = "standard,redenoise,npnet",
+    scorers: list[str] | None = None,
+    settings: Any = None,
+    n: int | None = None,
+    column: str | None = None,
+    seed_file: Path | None = None,
+    report: bool = True,
+    no_text: bool = False,
+    verbose: bool = False,
+    loading: ModelOptions | None = None,
+    sharing: Sharing | None = None,
+) -> None:
+    """Compare methods on the same prompts and seeds, with paired statistics and a report.
+
+    Args:
+        out: folder of the run; the same command continues an interrupted one, and beside another that runs it shares
+            the work.
+        prompts: a file of prompts, a published set such as "drawbench:FILE" or "hpdv2:FOLDER", or "shapes:test" ("test"
+            will do where the model is the shapes world).
+        model: folder or hub id of a diffusers pipeline, or "shapes".
+        methods: names with options; "redenoise:swap" is the control made for a wrong prompt; "all" is every method
+            there is, less those that refuse this model.
+        scorers: names; checker and preference scorer for the shapes world unless given.
+        n: take the first n prompts.
+        column: of a csv, json or parquet file.
+        seed_file: a seed for each prompt, one a line, or a table with a column `seed`.
+        report: print the table and write report.html.
+        no_text: leave out the text term of every NPNet (table 6), as for one of another family.
+    """
+    from noiseprompt.engines.options import Sharing
+    from noiseprompt.noise.guard import Guard
+    from noiseprompt.stages.evaluate.plan import EvaluateConfig
+    from noiseprompt.stages.evaluate.shares import summed_up
+    from noiseprompt.stages.report.report import report as write_report
+
+    config, guard, shared = settings or EvaluateConfig(), Guard(), sharing or Sharing()
+    given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "methods": methods, "scorers": scorers}
+    given |= {"settings": config, "n": n, "column": column, "seed_file": seed_file, "no_text": no_text}
+    given |= {"loading": loading}
+    run, plan = (None, "") if shared.engine else prepared(**given, part=shared.chosen, guard=guard)
+    with Bar("evaluate", "image", plan) as bar:
+        if run is None:
+            reports = run_shared(shared, "noiseprompt.cli.evaluating:work", out, given, lambda: False)
+        else:
+            reports = as_reports(run())
+        for told in reports:
+            bar.show(told["done"], told["total"], **told["notes"])
+    tell_noise_of(guard, verbose)
+    if not summed_up(out):
+        say("this part is there; whoever draws the last of the others sums up")
+        return
+    page = write_report(out) if report else None
+    if report:
+        print((out / "results.md").read_text(encoding="utf-8"))
+        print(f"report: {page}")
+    say_next(f"open {page} in a browser" if report else f"noiseprompt report {out}")
+
+
+def work(options: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Report]:
+    """`evaluate` as a worker of an engine runs it, from plain options."""
+    from noiseprompt.noise.guard import Guard
+
+    call = typed("evaluate", options)
+    part = call.pop("sharing").chosen
+    run, _ = prepared(**call, part=part, guard=Guard())
+    for told in as_reports(run()):
+        yield told
+        if should_stop():
+            return
+
+
+def prepared(
+    settings: Any,
+    part: Part,
+    guard: Guard,
+    out: Path = Path("evaluation"),
+    prompts: str = world.TEST_PROMPTS,
+    model: str = world.NAME,
+    methods: str = "standard,redenoise,npnet",
+    scorers: list[str] | None = None,
+    n: int | None = None,
+    column: str | None = None,
+    seed_file: Path | None = None,
+    no_text: bool = False,
+    loading: ModelOptions | None = None,
+) -> tuple[Run, str]:
+    """Everything read and loaded, and a line of what will be done; arguments as of the command.
+
+    Raises:
+        NoisepromptError: what does not read or load.
+    """
+    from noiseprompt.methods.base import MethodSpec
+    from noiseprompt.methods.table import METHODS
+    from noiseprompt.pipelines.long_prompts import warn_cut
+    from noiseprompt.prompts import load_prompts
+    from noiseprompt.scorers.base import load_scorers
+    from noiseprompt.stages.evaluate.evaluate import evaluate as run
+    from noiseprompt.stages.evaluate.plan import all_methods
+
+    every = methods.strip() == "all"
+    specs = all_methods() if every else [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
+    specs = with_options(specs, no_text=no_text)
+    optional = [spec.label for spec in specs if every and spec.name != "standard"]
+    listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
+    judges = load_scorers(scorers_of(scorers, model, world.PREFERENCE, world.CHECKER))
+    pipeline = load_model(model, loading)
+    warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
+    how: dict[str, Any] = {"optional": optional, "guard": guard, "part": part}
+    plan = f"{len(listed.prompts):,} prompts, {len(specs)} methods, judged by {names_of(judges)}, into {out}"
+    return lambda: run(pipeline, listed.prompts, judges, specs, settings, out, **how), plan
+
+
+def as_reports(progress: Iterator[EvalProgress]) -> Iterator[Report]:
+    """What a bar shows, and what a worker reports; all of it is on disk."""
+    made = 0
+    for now in progress:
+        made += len(now.results)
+        yield {"done": now.done, "total": now.total, "made": made, "unsaved": 0, "notes": {"method": now.method}}
