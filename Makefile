@@ -28,9 +28,10 @@ types: $(DEV_STAMP)
 smoke: $(STAMP)
 	$(BIN)/noiseprompt run recipes/tables --on shapes --smoke
 
-# Read it with `python -m http.server -d out/site`. A link or anchor that leads nowhere fails.
+# A link or anchor that leads nowhere fails.
 docs: $(DOCS_STAMP)
 	$(BIN)/python -m zensical build --clean --strict
+	@echo "the pages are in out/site; read them with: $(BIN)/python -m http.server -d out/site"
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/npd_reads.py

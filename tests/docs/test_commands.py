@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -10,9 +11,19 @@ from noiseprompt.cli import entry
 from noiseprompt.cli.options import option_types, spelled_words
 from noiseprompt.cli.table import COMMANDS
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.specs import split_specs
+from noiseprompt.methods.base import MethodSpec
+from noiseprompt.methods.table import METHODS
 from tests.docs.pages import NAMES, ROOT, TEXTS, commands
 
 LINES = {(" ".join(words), whole): words for text in TEXTS.values() for whole, words in commands(text)}
+
+
+GENERAL = {"help", "config", "print_config", "debug"}
+"""Options of every command."""
+
+ELSEWHERE = ("pip ", "python ", "torchrun ", "accelerate ", "make ", "git ")
+"""How lines begin whose options are not ours."""
 
 
 def parse(words: list[str], whole: bool = True) -> None:
@@ -38,6 +49,9 @@ def parse(words: list[str], whole: bool = True) -> None:
                 raise
             return
         entry.build_parser(words).parse_args(spelled_words(words, option_types(entry.option_parser(command))))
+        for option, value in itertools.pairwise(words):
+            if option in ("--methods", "--method") and value != "all":
+                assert [MethodSpec.parse(spec) for spec in split_specs(value, METHODS)]
 
 
 def test_the_pages_hold_commands() -> None:
@@ -55,6 +69,31 @@ def test_every_command_is_understood(line: str, whole: bool) -> None:
 def test_a_command_that_there_is_not_would_be_found(line: str) -> None:
     with pytest.raises(Exception, match=r"generat|sedes|batch_size|--n"):
         parse(line.split())
+
+
+def every_option() -> set[str]:
+    found = set(GENERAL)
+    for one in COMMANDS.values():
+        for command in one.values() if isinstance(one, dict) else [one]:
+            found |= set(option_types(entry.option_parser(command)))
+    return found
+
+
+def test_every_option_that_is_named_is_one_of_a_command() -> None:
+    known, wrong = every_option(), []
+    for name, text in TEXTS.items():
+        code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
+        ours = " ".join(one for one in code if not one.startswith(ELSEWHERE))
+        options = {option.replace("-", "_") for option in re.findall(r"(?<![\w-])--([a-z][\w-]*)", ours)}
+        wrong += [f"{name}: --{option}" for option in sorted(options - known)]
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_with_options_is_understood(name: str) -> None:
+    names = "|".join(METHODS)
+    for spec in re.findall(rf"`((?:{names}):[a-z][^`\n]*)`", TEXTS[name]):
+        assert MethodSpec.parse(spec.replace("…/best", "FOLDER"))
 
 
 @pytest.mark.parametrize("name", NAMES)
