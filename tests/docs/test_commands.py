@@ -22,7 +22,7 @@ LINES = {(" ".join(words), whole): words for text in TEXTS.values() for whole, w
 GENERAL = {"help", "config", "print_config", "debug"}
 """Options of every command."""
 
-ELSEWHERE = ("pip ", "python ", "torchrun ", "accelerate ", "make ", "git ")
+ELSEWHERE = ("pip ", "python ", "torchrun ", "accelerate ", "make ", "git ", "hf ")
 """How lines begin whose options are not ours."""
 
 
