@@ -37,3 +37,13 @@ def test_a_list_begins_after_an_empty_line(name: str) -> None:
         if lines and not re.match(r"\s*(?:[-*]|\d+\.) ", lines[0]) and not lines[0].startswith("#"):
             wrong += [line for line in lines[1:] if re.match(r"(?:[-*]|\d+\.) ", line)]
     assert not wrong
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_of_the_root_lead_somewhere(name: str) -> None:
+    """Those of `docs/` are held by the build of the site."""
+    text = TEXTS_OF_THE_SITE[name]
+    links = re.findall(r"\]\(([^)\s#]+)", text) + re.findall(r"^\[[\w-]+\]: (\S+)$", text, re.MULTILINE)
+    assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    named = set(re.findall(r"\]\[([\w-]+)\]", text))
+    assert named <= set(re.findall(r"^\[([\w-]+)\]: ", text, re.MULTILINE))
