@@ -1,13 +1,14 @@
-# make demo: from nothing to measured pictures. make test: from nothing to a tested tree.
+# make demo: from nothing to measured pictures. make test: from nothing to a tested tree. make docs: the pages in out/site.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+DOCS_STAMP := $(VENV)/.installed-docs
 # pip finds the CPU build of the pinned torch; a second resolver is not used on purpose.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types smoke bench comfy clean
+.PHONY: demo test lint types smoke docs bench comfy clean
 
 demo: $(STAMP)
 	$(BIN)/noiseprompt demo --out demo
@@ -32,6 +33,11 @@ comfy: $(DEV_STAMP)
 	$(PIP) -e ".[comfy]"
 	$(BIN)/python -m pytest -rs -m comfy tests/integrations/comfyui/test_real.py
 
+# A link or anchor that leads nowhere fails.
+docs: $(DOCS_STAMP)
+	$(BIN)/python -m zensical build --clean --strict
+	@echo "the pages are in out/site; read them with: $(BIN)/python -m http.server -d out/site"
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/npd_reads.py
 	$(BIN)/python benchmarks/collect.py speed
@@ -48,7 +54,11 @@ $(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(DEV_STAMP): $(STAMP)
 	$(PIP) -e ".[dev]"
+	touch $@ $(DOCS_STAMP)
+
+$(DOCS_STAMP): $(STAMP)
+	$(PIP) -e ".[docs]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo out build dist
+	rm -rf $(VENV) .cache demo out build dist

@@ -49,6 +49,7 @@ Every figure of ours comes from the command above its table. All of them in one 
     noiseprompt run {recipes} --on {on} --smoke    # a check with a few prompts that all of them work
 
 How to read it:
+
 - The paper's figures are copied from its tables. Ours: {about}. Figures that contradict the paper stand as they came
   out.
 - Differences are paired by prompt and seed: mean and 95 % bootstrap interval over n prompts. \\* marks p < .05 after
