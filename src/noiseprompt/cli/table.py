@@ -70,6 +70,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "score": Command("noiseprompt.cli.score:score", "any folder of pictures, by any scorers", ("images",)),
     "report": Command(_HERE + "report", "report.html of evaluations", ("folders...",)),
     "demo": Command("noiseprompt.cli.demo:demo", "the shipped world and NPNet: pictures and a measured table"),
+    "web": Command("noiseprompt.cli.web:web", "a page in the browser: draw, compare, look at the noise"),
     "import": Command(_HERE + "import_npnet", "a published NPNet checkpoint -> a folder", ("file", "out")),
     "npd": {
         "info": Command(_NPD + "npd_info", "counts and filter rates", ("folder",)),
