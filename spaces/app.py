@@ -44,7 +44,7 @@ def page() -> Any:
         [model.strip() for model in models.split(",")],
         setting("METHODS"),
         split_specs(scorers) if scorers else None,
-        ModelOptions(dtype=setting("DTYPE") or "float32", device="cuda" if spaces is not None else "auto"),
+        ModelOptions(dtype=setting("DTYPE") or "float32"),
     )
     return build(Desk(studio, Reports(None), account), around)
 

@@ -63,4 +63,9 @@ def web(
     print(f"loading {studio.models[0]} ...", flush=True)
     with serve.serving(page.build(desk), desk, host, port, queue) as address:
         print(f"noiseprompt is at {address} (Ctrl-C ends it)", flush=True)
-        threading.Event().wait()
+        wait()
+
+
+def wait() -> None:
+    """Until a signal ends it."""
+    threading.Event().wait()
