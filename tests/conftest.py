@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,3 +47,18 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactor
     with hub_server.Hub() as server:
         hub_server.use(monkeypatch, server, tmp_path_factory.mktemp("hub"))
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium that asks for nothing by itself: Debian's, or the one Playwright downloads."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    with playwright.sync_playwright() as api:
+        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        try:
+            opened = api.chromium.launch(executable_path=found, args=flags)
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium: {str(error).splitlines()[0]}")
+        yield opened
+        opened.close()

@@ -26,6 +26,7 @@ FLOORS: dict[str, int] = {
     "stages": 5,  # its folders do not import each other
     "engines": 6,
     "modular": 6,
+    "web": 6,
     "cli": 7,
     "recipes": 8,
 }

@@ -71,6 +71,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {
     "score": Command("noiseprompt.cli.score:score", "any folder of pictures, by any scorers", ("images",)),
     "report": Command(_HERE + "report", "report.html of evaluations", ("folders...",)),
     "demo": Command("noiseprompt.cli.demo:demo", "the shipped world and NPNet: pictures and a measured table"),
+    "web": Command("noiseprompt.cli.web:web", "a page in the browser: draw, compare, look at the noise"),
     "doctor": Command("noiseprompt.cli.doctor:doctor", "what is installed, what computes, what is missing"),
     "completion": Command("noiseprompt.cli.completion:completion", "of bash or zsh: a script for it", ("shell",)),
     "import": Command(_NETWORKS + "import_npnet", "a published NPNet (file or hub) -> a folder", ("source", "out")),

@@ -5,7 +5,6 @@ Needs Playwright and a Chromium: Debian's (`chromium` on the path), or the one P
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -22,19 +21,6 @@ from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::noiseprompt.noise.guard.NoiseWarning")]
 
 METHODS = ("standard", "redenoise", "redenoise:rounds=2", "redenoise:swap", "redenoise:strength=0")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with playwright.sync_playwright() as api:
-        found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        try:
-            opened = api.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium: {str(error).splitlines()[0]}")
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
