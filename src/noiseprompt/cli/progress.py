@@ -42,9 +42,13 @@ class Bar:
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Leave it as it stands; may be called again."""
         if self._bar is not None:
             self._bar.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Stopped(KeyboardInterrupt):

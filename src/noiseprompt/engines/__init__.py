@@ -1,0 +1,1 @@
+"""Several processes for one stage: on the GPUs of one machine or of many."""
