@@ -194,7 +194,7 @@ def test_pairs_are_collected_and_trained_on(method: str, tmp_path: Path, on_devi
     assert len(npd) == 12 and np.isfinite(npd.targets(np.arange(12))).all()
     training = TrainConfig(
         architecture="tokens", sizes={"width": 16, "depth": 1, "heads": 2}, epochs=2, batch_size=4,
-        validation_share=0.3, checkpoint_every=1, validate_every=1,
+        validation_share=0.3, checkpoint_every=1, validate_every=1, checkpoint_seconds=0,
     )  # fmt: skip
     first = next(train(npd, pipe, training, tmp_path / "run"))
     records = list(train(npd, pipe, training, tmp_path / "run"))  # goes on from the checkpoint

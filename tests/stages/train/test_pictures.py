@@ -85,7 +85,9 @@ def test_a_noise_aims_at_a_weighted_mean_of_the_pictures_of_its_prompt(
         np.testing.assert_allclose(
             batch["target"][k], np.tensordot(weights / weights.sum(), latents, 1), atol=1e-5 if sharpness < 1e6 else 0
         )
-        np.testing.assert_allclose(made.data.texts.embeds(batch)[k], embedding(pictures.prompts()[row].text), atol=1e-6)
+        np.testing.assert_allclose(
+            batch["prompt_embeds"][k], embedding(pictures.prompts()[row].text).astype(np.float16), atol=1e-6
+        )
         chosen.add(int(np.argmax(products)))
     assert len(chosen) > 1
 

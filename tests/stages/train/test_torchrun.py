@@ -25,7 +25,8 @@ SHAPE = (4, 16, 16)
 PARENT = Path(__file__).parents[3]
 WORDS = """--npd=npd --out=run --model=shapes --device=cpu --architecture=tokens
     --sizes={"width":8,"depth":1,"heads":2}
-    --batch_size=8 --epochs=40 --validation_share=0.2 --checkpoint_every=5 --validate_every=100 --checkpoint_seconds=0"""
+    --batch_size=8 --epochs=40 --validation_share=0.2 --checkpoint_every=5 --validate_every=100
+    --checkpoint_seconds=0"""
 
 
 def torchrun(folder: Path) -> subprocess.Popen[str]:

@@ -179,7 +179,10 @@ class Trainer:
 
     def _pinned(self, batch: Batch) -> Batch:
         """In memory from which a GPU reads while it computes."""
-        return {name: x.pin_memory() for name, x in batch.items()} if self.device.type == "cuda" else batch
+        if self.device.type != "cuda":
+            return batch
+        with torch.cuda.device(self.device):  # a thread begins with the first GPU, which may be another process's
+            return {name: x.pin_memory() for name, x in batch.items()}
 
     def _placed(self, batch: Batch) -> Batch:
         moved = {name: x.to(self.device, non_blocking=True) for name, x in batch.items()}
