@@ -37,6 +37,7 @@ TRAIN = {
     "batch_size": 4,
     "validation_share": 0.3,
     "checkpoint_every": 3,
+    "checkpoint_seconds": 0,
     "validate_every": 3,
     "margin": -99,
 }

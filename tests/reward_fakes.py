@@ -63,6 +63,7 @@ CONFIG = TrainConfig(
     chain_steps=2,
     num_inference_steps=3,
     guidance_scale=2.0,
+    checkpoint_seconds=0,
 )
 
 

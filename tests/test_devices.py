@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import accelerate
 import numpy as np
 import pytest
 import torch
@@ -186,17 +185,16 @@ def test_every_method_is_drawn_by_generate_and_evaluate(npnet: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("method", ["redenoise", "nlg:rounds=1"])
-def test_pairs_are_collected_and_trained_on(method: str, tmp_path: Path, on_device, monkeypatch) -> None:
+def test_pairs_are_collected_and_trained_on(method: str, tmp_path: Path, on_device) -> None:
     prompts = [Prompt(f"a red cat {i}") for i in range(12)]
     config = CollectConfig(method=method, num_inference_steps=2, guidance_scale=2.0, batch_size=6)
     pipe = pipeline()
     list(collect(pipe, prompts, [Brightness()], config, tmp_path / "npd"))
     npd = Npd(tmp_path / "npd")
     assert len(npd) == 12 and np.isfinite(npd.targets(np.arange(12))).all()
-    monkeypatch.setattr(accelerate.Accelerator, "device", property(lambda self: DEVICE))
     training = TrainConfig(
         architecture="tokens", sizes={"width": 16, "depth": 1, "heads": 2}, epochs=2, batch_size=4,
-        validation_share=0.3, checkpoint_every=1, validate_every=1,
+        validation_share=0.3, checkpoint_every=1, validate_every=1, checkpoint_seconds=0,
     )  # fmt: skip
     first = next(train(npd, pipe, training, tmp_path / "run"))
     records = list(train(npd, pipe, training, tmp_path / "run"))  # goes on from the checkpoint
@@ -205,14 +203,13 @@ def test_pairs_are_collected_and_trained_on(method: str, tmp_path: Path, on_devi
 
 
 @pytest.mark.parametrize("coupling", ["correlation", "nearest"])
-def test_pictures_are_drawn_encoded_and_trained_on(coupling: str, tmp_path: Path, on_device, monkeypatch) -> None:
+def test_pictures_are_drawn_encoded_and_trained_on(coupling: str, tmp_path: Path, on_device) -> None:
     prompts = [Prompt(f"a red cat {i}") for i in range(12)]
     config = CollectConfig(pictures="drawn", seeds_per_prompt=2, num_inference_steps=2, batch_size=6)
     pipe = pipeline()
     list(collect_pictures(pipe, prompts, [Brightness()], config, tmp_path / "npd"))
     npd = Npd(tmp_path / "npd")
     assert len(npd) == 24 and np.isfinite(npd.targets(np.arange(24))).all()
-    monkeypatch.setattr(accelerate.Accelerator, "device", property(lambda self: DEVICE))
     training = TrainConfig(
         architecture="tokens", sizes={"width": 16, "depth": 1, "heads": 2}, epochs=1, batch_size=4,
         validation_share=0.3, validate_every=1, objective="picture", coupling=coupling,

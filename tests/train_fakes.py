@@ -13,6 +13,7 @@ from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
 from noiseprompt.npd import Npd, NpdWriter
+from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.stages.train.settings import TrainConfig
 
 SHAPE = (4, 8, 8)
@@ -27,6 +28,7 @@ CONFIG = TrainConfig(
     validation_share=0.2,
     checkpoint_every=4,
     validate_every=4,
+    checkpoint_seconds=0,
 )
 
 
@@ -37,7 +39,6 @@ def embedding(text: str) -> np.ndarray:
 
 class FakePipeline:
     name = "fake"
-    family = SimpleNamespace(name="fake")
     device = torch.device("cpu")
     dtype = torch.float32
     long_prompts = "truncate"
@@ -49,11 +50,12 @@ class FakePipeline:
         torch.manual_seed(seed)
         self.denoiser, text_encoder = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
         self.pipe = SimpleNamespace(components={"text_encoder": text_encoder, "text_encoder_2": None})
+        self.family = SimpleNamespace(name="fake", encode=lambda pipe, texts: self.encode(texts))
         self.encoded: list[str] = []
 
     def encode(self, texts):
         self.encoded += texts
-        return SimpleNamespace(prompt_embeds=torch.from_numpy(np.stack([embedding(t) for t in texts])))
+        return TextEmbeds({}, torch.from_numpy(np.stack([embedding(t) for t in texts])))
 
 
 def write(folder: Path, facts: dict) -> Npd:

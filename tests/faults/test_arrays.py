@@ -7,7 +7,6 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.results import sets
-from noiseprompt.stages.train.data import PairData, _read_embeds
+from noiseprompt.stages.train.texts import KeptTexts, read_embeds
 
 WHOLE = np.arange(12, dtype=np.float32).reshape(4, 3)
 MARK = sets.fingerprint({"a": 1})
@@ -117,7 +116,7 @@ def test_embeddings_that_are_not_what_they_say_are_refused(tmp_path, kind, capsy
     path: Path = tmp_path / "embeds.npy"
     REFUSED[kind](path)
     with pytest.raises(ConfigError, match=r"embeds\.npy.*delete it|Delete it") as caught:
-        _read_embeds(path, 2, [3, 4])
+        read_embeds(path, 2, [3, 4])
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
     assert "executed" not in capsys.readouterr().out
 
@@ -125,18 +124,17 @@ def test_embeddings_that_are_not_what_they_say_are_refused(tmp_path, kind, capsy
 def test_embeddings_are_read_as_they_are(tmp_path) -> None:
     np.save(tmp_path / "embeds.npy", EMBEDS)
     for shape in ([3, 4], None):  # an older data set does not tell it
-        assert (_read_embeds(tmp_path / "embeds.npy", 2, shape) == EMBEDS).all()
+        assert (read_embeds(tmp_path / "embeds.npy", 2, shape) == EMBEDS).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_embeddings_that_are_not_finite_stop_a_training(value) -> None:
-    npd: Any = SimpleNamespace(
-        targets=lambda rows: np.zeros((len(rows), 4, 2, 2)), sources=lambda rows: np.zeros((len(rows), 4, 2, 2))
-    )
     embeds = EMBEDS.copy()
-    data = PairData(npd, embeds, np.array([0, 1]))
-    assert torch.equal(data.batch(np.array([1, 0]))[2], torch.from_numpy(EMBEDS[::-1].copy()).float())
+    found = KeptTexts(embeds).read(np.array([1, 0]))
+    assert torch.equal(found["prompt_embeds"], torch.from_numpy(EMBEDS[::-1].copy()))
     embeds[1, 2, 3] = value
-    data.batch(np.array([0]))
-    with pytest.raises(InputError, match=r"not finite.*embeds\.npy"):
-        data.batch(np.array([0, 1]))
+    texts = KeptTexts(embeds)
+    texts.read(np.array([0]))
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"not finite.*embeds\.npy"):
+            texts.read(np.array([0, 1]))

@@ -38,6 +38,7 @@ TRAIN = {
     "batch_size": 2,
     "validation_share": 0.4,
     "checkpoint_every": 2,
+    "checkpoint_seconds": 0,
     "validate_every": 2,
     "margin": -9,
 }

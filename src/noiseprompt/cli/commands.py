@@ -32,7 +32,7 @@ def train(
     loading: ModelOptions | None = None,
 ) -> None:
     """Train an NPNet on a noise prompt data set (stage II), or by the scores of images (--objective reward). OUT/best
-    is the network to use.
+    is the network to use. On several GPUs: torchrun --nproc_per_node N -m noiseprompt train ...
 
     Args:
         out: folder of the run; the same command continues an interrupted one.
@@ -46,29 +46,22 @@ def train(
         n: take the first n prompts.
     """
     from noiseprompt.cli import rewards
+    from noiseprompt.cli.together import hush
+    from noiseprompt.engines.processes import joined
     from noiseprompt.npd import Npd
     from noiseprompt.stages.train.settings import TrainConfig
-    from noiseprompt.stages.train.train import train as run
 
     config = settings or TrainConfig()
-    if config.objective == "reward":
-        name = model or world.NAME
-        listed, judges = rewards.prepared(config, name, npd, prompts, column=column, n=n)
-        rewards.train(listed, load_model(name, loading), config, out, judges)
-        return
-    npd = rewards.data_set(config, npd, prompts, column, n)
-    data = Npd(npd)
-    pipeline = _load_recorded(data, loading) if model is None else load_model(model, loading)
-    whole = "the pictures" if config.objective == "picture" else "the perturbation"
-    plan = f"{config.architecture} network on {len(data):,} rows of {npd}, into {out}"
-    with Bar("train", "step", plan) as bar:
-        for progress in run(data, pipeline, config, out):
-            explained = f"{progress.best:.1%}" if progress.best > -1e9 else "?"
-            bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", explained=explained)
-            if progress.explained is not None:
-                bar.say(f"step {progress.step}: {progress.explained:.1%} of {whole} explained (nothing learned: 0)")
-    print(f"NPNet in {out / 'best'}")
-    rewards.say_trained(out, pipeline.name)
+    device = loading.device if loading else "auto"
+    with joined(device, speak=lambda speaks: hush(not speaks)) as processes:
+        if config.objective == "reward":
+            name = model or world.NAME
+            listed, judges = rewards.prepared(config, name, npd, prompts, column=column, n=n)
+            rewards.train(listed, load_model(name, loading), config, out, judges, processes)
+            return
+        data = Npd(rewards.data_set(config, npd, prompts, column, n))
+        pipeline = _load_recorded(data, loading) if model is None else load_model(model, loading)
+        rewards.train_on(data, pipeline, config, out, processes)
 
 
 def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:

@@ -91,10 +91,14 @@ class Bar:
         self._timer.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Leave it as it stands; may be called again."""
         self._timer.cancel()
         if self._bar is not None:
             self._bar.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def terminal() -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.ranks import Processes
 from noiseprompt.pipelines.long_prompts import warn_cut
 from noiseprompt.prompts import load_prompts
 from noiseprompt.shapes import world
@@ -18,6 +19,7 @@ from noiseprompt.stages.train.train_reward import train_reward
 
 if TYPE_CHECKING:
     from noiseprompt.core.types import Prompt
+    from noiseprompt.npd import Npd
     from noiseprompt.pipelines import Pipeline
 
 
@@ -37,6 +39,23 @@ def data_set(config: TrainConfig, npd: Path | None, *of_prompts: Any) -> Path:
     return npd
 
 
+def train_on(data: Npd, pipeline: Pipeline, config: TrainConfig, out: Path, processes: Processes) -> None:
+    """Train on a data set, with what validations found as it goes."""
+    from noiseprompt.stages.train.train import train
+
+    whole = "the pictures" if config.objective == "picture" else "the perturbation"
+    plan = f"{config.architecture} network on {len(data):,} rows of {data.folder}, into {out}"
+    with Bar("encode", "prompt") as text, Bar("train", "step", plan) as bar:
+        for progress in train(data, pipeline, config, out, processes, text.show):
+            text.close()
+            explained = f"{progress.best:.1%}" if progress.best > -1e9 else "?"
+            bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", explained=explained)
+            if progress.explained is not None:
+                bar.say(f"step {progress.step}: {progress.explained:.1%} of {whole} explained (nothing learned: 0)")
+    print(f"NPNet in {out / 'best'}")
+    say_trained(out, pipeline.name)
+
+
 def prepared(
     config: TrainConfig, model: str, npd: Path | None, prompts: str | None, *, column: str | None, n: int | None
 ) -> tuple[Sequence[Prompt], Judges]:
@@ -53,12 +72,19 @@ def prepared(
     return load_prompts(prompts, column=column, limit=n, model=model).prompts, load_judges(config, model)
 
 
-def train(listed: Sequence[Prompt], pipeline: Pipeline, config: TrainConfig, out: Path, judges: Judges) -> None:
+def train(
+    listed: Sequence[Prompt],
+    pipeline: Pipeline,
+    config: TrainConfig,
+    out: Path,
+    judges: Judges,
+    processes: Processes,
+) -> None:
     """Train by reward, with what validations found as it goes."""
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed])
     plan = f"{config.architecture} network by reward on {len(listed):,} prompts, into {out}"
     with Bar("train", "step", plan) as bar:
-        for progress in train_reward(listed, pipeline, config, out, judges):
+        for progress in train_reward(listed, pipeline, config, out, judges, processes):
             bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", gain=f"{progress.best:+.3f}")
             if progress.explained is not None:
                 scores = ", ".join(f"{name} {score:.4g}" for name, score in progress.scores.items())

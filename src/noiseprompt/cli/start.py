@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from noiseprompt.cli.progress import ending, say
+from noiseprompt.cli.together import hush, is_hushed, spoken_for
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    hush(spoken_for(words))
     with _streams() as out, ending():
         try:
             from noiseprompt.cli.entry import run
@@ -46,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _Patient:
-    """A text stream that goes on without its reader: what nobody takes any more does not end a run.
+    """A text stream that goes on without its reader: what nobody takes any more does not end a run. It takes nothing
+    where another process speaks for this one.
 
     Fields:
         problem: the error after which nothing was written any more.
@@ -56,7 +59,8 @@ class _Patient:
         self._stream, self.problem = stream, None
 
     def write(self, text: str) -> int:
-        self._try(lambda: self._stream.write(text))
+        if not is_hushed():
+            self._try(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:

@@ -15,6 +15,7 @@
     ├── ScorerError             a scorer that fails, or gives something else than one number an image
     ├── StoreError              files that are damaged, foreign, in use or cannot be written
     │   └── StoreLockedError    another process writes to the same folder
+    ├── ProcessLostError        one of several processes that work together ended before the others
     └── NoiseError              latents that are not finite or not noise
 
 The command line prints the message of a NoisepromptError and exits with status 2; anything else is a bug.
@@ -98,6 +99,10 @@ class StoreError(NoisepromptError):
 
 class StoreLockedError(StoreError):
     """Another process writes to the same folder."""
+
+
+class ProcessLostError(NoisepromptError):
+    """One of several processes that work together ended before the others."""
 
 
 class NoiseError(NoisepromptError):

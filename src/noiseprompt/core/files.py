@@ -72,7 +72,7 @@ def replace(path: Path, text: str | Iterable[str]) -> None:
         file.writelines(part.encode() for part in ([text] if isinstance(text, str) else text))
 
 
-def append(path: Path, text: str) -> None:
+def append(path: Path, text: str | bytes) -> None:
     """Add whole lines in one write; they are on disk when this returns.
 
     Raises:
@@ -80,7 +80,7 @@ def append(path: Path, text: str) -> None:
     """
     try:
         with disk.extend(path) as file:
-            before, lines = file.tell(), text.encode()
+            before, lines = file.tell(), text.encode() if isinstance(text, str) else text
             try:
                 while lines:  # once, but where the disk has room for a part alone
                     lines = lines[file.write(lines) :]
@@ -90,6 +90,32 @@ def append(path: Path, text: str) -> None:
                 raise
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def cut(path: Path, length: int) -> None:
+    """End a file that is longer after so many bytes.
+
+    Raises:
+        StoreError: it cannot be changed.
+    """
+    try:
+        if path.stat().st_size > length:
+            disk.cut(path, length)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def rename(old: Path, new: Path) -> None:
+    """Give a file that is whole and on disk its name, at once.
+
+    Raises:
+        StoreError: it cannot be renamed.
+    """
+    try:
+        disk.rename(old, new)
+        _sync_folder(new.parent)
+    except OSError as error:
+        raise _cannot_write(new, error) from error
 
 
 def make_folder(folder: Path) -> None:

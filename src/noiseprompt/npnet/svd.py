@@ -7,6 +7,8 @@ The latents are tiled to one matrix, channels as a grid of blocks that is as squ
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,42 @@ def untile(matrix: Tensor, channels: int) -> Tensor:
     batch, rows, columns = matrix.shape
     blocks = matrix.reshape(batch, down, rows // down, across, columns // across).transpose(2, 3)
     return blocks.reshape(batch, channels, rows // down, columns // across)
+
+
+Singular = tuple[Tensor, Tensor, Tensor]
+"""U (B, R, K), S (B, K), V^T (B, K, C) of a batch of tiled noises."""
+
+
+def decompose(noise: Tensor, fix_signs: bool) -> Singular:
+    """Singular vectors and values of (B, C, H, W) float32 noise: of each image alone, whatever the batch.
+
+    Args:
+        fix_signs: as of `SingularBranch`.
+    """
+    with torch.autocast(noise.device.type, enabled=False):
+        left, values, right = torch.linalg.svd(tile(noise.float()), full_matrices=False)
+    if fix_signs:
+        signs = left.gather(1, left.abs().argmax(1, keepdim=True)).sign()
+        left, right = left * signs, right * signs.mT
+    return left, values, right
+
+
+@contextmanager
+def decomposed(net: nn.Module, parts: Singular | None) -> Iterator[None]:
+    """While it lasts, the singular value branch of a network takes what it would `decompose` from here.
+
+    Args:
+        parts: of the noise that the network is called with; None computes them as ever.
+    """
+    branch = getattr(net, "singular", None)
+    if branch is None or parts is None:
+        yield
+        return
+    branch.given = parts
+    try:
+        yield
+    finally:
+        branch.given = None
 
 
 class SelfAttention(nn.Module):
@@ -80,6 +118,7 @@ class SingularBranch(nn.Module):
     ) -> None:
         super().__init__()
         self.fix_signs = fix_signs
+        self.given: Singular | None = None
         channels, height, width = latent_shape
         down, across = grid(channels)
         rows, columns = down * height, across * width
@@ -97,11 +136,7 @@ class SingularBranch(nn.Module):
     def forward(self, noise: Tensor) -> Tensor:
         """(B, C, H, W) float32 -> the same; decomposition and product in float32 whatever the weights or autocast."""
         kind = self.embed_values.weight.dtype
-        with torch.autocast(noise.device.type, enabled=False):
-            left, values, right = torch.linalg.svd(tile(noise.float()), full_matrices=False)
-        if self.fix_signs:
-            signs = left.gather(1, left.abs().argmax(1, keepdim=True)).sign()
-            left, right = left * signs, right * signs.mT
+        left, values, right = self.given or decompose(noise, self.fix_signs)
         tokens = self.embed_left(left.mT.to(kind)) + self.embed_right(right.to(kind))
         tokens = tokens + self.embed_values(values.to(kind)).unsqueeze(1)
         change = self.head(self.attention(tokens).mean(1))

@@ -17,6 +17,7 @@ from noiseprompt.cli import commands
 from noiseprompt.cli.net import account
 from noiseprompt.cli.options import refuse
 from noiseprompt.cli.progress import conducted
+from noiseprompt.cli.together import refuse_several
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.files import as_told
 from noiseprompt.recipes.calls import as_call, by_reward, needed_mistakes, read_stage
@@ -39,7 +40,9 @@ def run(recipe: Path, out: Path | None = None, on: str = "", smoke: bool = False
         ConfigError: a stage or setting the recipe may not have.
         ModelLoadError: weights or prompts that are not at hand; nothing was run.
         NoisepromptError: one of several recipes failed; the others were run.
+        InputError: torchrun started several processes.
     """
+    refuse_several("a recipe", "start its training alone by torchrun (noiseprompt train --config), the rest without")
     with conducted():
         _run(Path(recipe), out, on, smoke)
 

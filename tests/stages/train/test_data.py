@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,18 +12,21 @@ from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
 from noiseprompt.npd import Npd, NpdWriter, PairFilter
-from noiseprompt.stages.train.data import PairData, cache_embeds, select_pairs
+from noiseprompt.pipelines.families.embeds import TextEmbeds
+from noiseprompt.stages.train.data import PairData, select_pairs
+from noiseprompt.stages.train.texts import KeptTexts, cache_embeds, distinct_texts, read_embeds
 from noiseprompt.stages.train.train import train
 from tests.train_fakes import CONFIG, SHAPE, FakePipeline, embedding, facts, write
 
 
 def test_each_pair_gets_its_own_prompt_encoded_once(npd: Npd, tmp_path: Path) -> None:
     pipeline = FakePipeline()
-    embeds, rows = cache_embeds(npd, pipeline, tmp_path / "embeds.npy")
+    cache_embeds(distinct_texts(npd), pipeline, tmp_path / "embeds.npy")
     assert len(pipeline.encoded) == len(set(pipeline.encoded)) == 75
-    data = PairData(npd, embeds, rows)
+    data = PairData(npd, KeptTexts(read_embeds(tmp_path / "embeds.npy", 75, None)), npd.prompt_rows())
     chosen = np.array([3, 140, 77])
-    source, target, text = data.batch(chosen)
+    batch = data.batch(chosen)
+    source, target, text = batch["source"], batch["target"], data.texts.embeds(batch)
     for k, i in enumerate(chosen):
         pair = npd[int(i)]
         np.testing.assert_array_equal(source[k].numpy(), initial_noise(pair.seed, SHAPE).numpy())
@@ -84,9 +86,9 @@ def test_text_of_another_encoder_or_of_other_long_prompts_is_not_taken_over(npd:
 
 def test_embeddings_that_float16_cannot_hold_are_refused(npd: Npd, tmp_path: Path) -> None:
     pipeline = FakePipeline()
-    pipeline.encode = lambda texts: SimpleNamespace(prompt_embeds=torch.full((len(texts), 3, 8), 7e4))
+    pipeline.encode = lambda texts: TextEmbeds({}, torch.full((len(texts), 3, 8), 7e4))
     with pytest.raises(InputError, match="'prompt 0' is not finite in float16"):
-        cache_embeds(npd, pipeline, tmp_path / "embeds.npy")
+        cache_embeds(distinct_texts(npd), pipeline, tmp_path / "embeds.npy")
     assert not (tmp_path / "embeds.npy").exists()
 
 
@@ -94,5 +96,6 @@ def test_stored_sources_are_what_is_trained_on(tmp_path: Path) -> None:
     source = np.full(SHAPE, 0.5, np.float32)  # of no seed
     with NpdWriter(tmp_path / "npd", {"scorers": []}, SHAPE, store_source=True) as writer:
         writer.add(ScoredPair("a", Prompt("a"), 7, source, source + 1, {}))
-    batch = PairData(Npd(tmp_path / "npd"), np.zeros((1, 3, 8), np.float16), np.array([0])).batch(np.array([0]))
-    assert (batch[0] == 0.5).all() and batch[0].dtype == torch.float32
+    texts = KeptTexts(np.zeros((1, 3, 8), np.float16))
+    batch = PairData(Npd(tmp_path / "npd"), texts, np.array([0])).batch(np.array([0]))
+    assert (batch["source"] == 0.5).all() and batch["source"].dtype == torch.float32

@@ -21,9 +21,10 @@ from noiseprompt.shapes.splits import prompts_of
 from noiseprompt.stages.collect.pictures import collect_pictures
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.train.coupling import correlated, nearest
-from noiseprompt.stages.train.data import PairData, cache_embeds, select_pairs
+from noiseprompt.stages.train.data import PairData, select_pairs
 from noiseprompt.stages.train.pictures import PictureObjective, pools
 from noiseprompt.stages.train.settings import TrainConfig
+from noiseprompt.stages.train.texts import KeptTexts, cache_embeds, distinct_texts, read_embeds
 from noiseprompt.stages.train.train import train
 from tests.train_fakes import CONFIG, SHAPE, FakePipeline, embedding
 from tests.train_fakes import write as write_pairs
@@ -54,9 +55,11 @@ def pictures(tmp_path: Path) -> Npd:
 
 def objective(npd: Npd, tmp_path: Path, **changed: Any) -> tuple[PictureObjective, np.ndarray, np.ndarray]:
     config = replace(PICTURES, **changed)
-    embeds, rows = cache_embeds(npd, FakePipeline(), tmp_path / "embeds.npy")  # type: ignore[arg-type]
+    listed = distinct_texts(npd)
+    cache_embeds(listed, FakePipeline(), tmp_path / "embeds.npy")  # type: ignore[arg-type]
+    texts = KeptTexts(read_embeds(tmp_path / "embeds.npy", len(listed), None))
     training, validation = select_pairs(npd, config.pair_filter, config.validation_share)
-    return PictureObjective(config, PairData(npd, embeds, rows), training, validation), training, validation
+    return PictureObjective(config, PairData(npd, texts, npd.prompt_rows()), training, validation), training, validation
 
 
 def pooled(latents: np.ndarray, side: int) -> np.ndarray:

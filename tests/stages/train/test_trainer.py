@@ -6,14 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from noiseprompt.core.errors import DivergedError, NoisepromptWarning
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
-from noiseprompt.stages.train.data import PairData
+from noiseprompt.stages.train.texts import KeptTexts
 from noiseprompt.stages.train.train import train
 from tests.train_fakes import CONFIG, FakePipeline, embedding
 
@@ -70,12 +69,8 @@ def test_a_loss_that_is_not_finite_stops_and_the_best_network_stays(
         path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.suffix in (".pt", ".safetensors")
     }
     assert len(files) == 3 and record.explained is not None
-    whole = PairData.batch
-
-    def broken(self: PairData, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
-        return *whole(self, rows)[:2], torch.full((len(rows), 3, 8), torch.nan)
-
-    monkeypatch.setattr(PairData, "batch", broken)
+    whole = KeptTexts.embeds
+    monkeypatch.setattr(KeptTexts, "embeds", lambda self, batch: whole(self, batch) * torch.nan)
     with pytest.raises(DivergedError, match=r"step 5 .*lower lr"):
         list(training)
     assert {path: path.read_bytes() for path in files} == files

@@ -1,58 +1,99 @@
-"""What training reads: the kept pairs of an NPD, each with the embedding of its own prompt, split by prompt.
+"""What training reads: the kept pairs of an NPD, each with the text of its own prompt, split by prompt.
 
 The text is that of the model which the pairs were collected with; another model is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from noiseprompt.core.devices import DTYPES, resolve_dtype
 from noiseprompt.core.digests import weights_digest
-from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError
-from noiseprompt.core.files import differences, public_name, refuse_changes, replace, replacing
-from noiseprompt.core.json_files import read_json
-from noiseprompt.core.parts import PARTS, as_recorded
+from noiseprompt.core.errors import InputError, ModelMismatchError
+from noiseprompt.core.files import public_name
 from noiseprompt.npd import Npd, PairFilter
+from noiseprompt.npnet.svd import decompose, tile
+from noiseprompt.stages.train.kept import Kept
+from noiseprompt.stages.train.objective import Batch
+from noiseprompt.stages.train.texts import Texts
 
 if TYPE_CHECKING:
     from noiseprompt.core.types import Prompt
     from noiseprompt.pipelines import Pipeline
 
 
-class PairData:
-    """The kept pairs of an NPD with cached text, as batches of tensors.
+SOME = 2048
+"""Pairs that stand for all where a figure of all is wanted: spread evenly over them, the same each time."""
 
-    Shapes: source and target (B, C, H, W) float32, prompt_embeds (B, L, D) float32.
+SINGULAR = ("left", "values", "right")
+"""Of a batch: the parts of `npnet.svd.Singular`."""
+
+
+class PairData:
+    """The pairs of an NPD as batches of tensors on the CPU, each made of nothing but the rows that are asked for.
+
+    The noise of a seed, and its singular vectors and values where `keep_singular` was called, are made once and kept,
+    where those of all seeds have room (`Kept`).
+
+    Shapes: source (B, C, H, W) float32, target (B, C, H, W) float16, left, values and right as `npnet.svd.Singular`.
+
+    Args:
+        prompts: (N,) number of the prompt of every row, as `texts` counts them.
     """
 
-    def __init__(self, npd: Npd, embeds: np.ndarray, rows: np.ndarray) -> None:
-        self.npd, self.embeds, self.rows = npd, embeds, rows
+    def __init__(self, npd: Npd, texts: Texts, prompts: np.ndarray) -> None:
+        self.npd, self.texts, self.prompts = npd, texts, prompts
+        self._key, self._row = distinct_sources(npd)
+        self._noises = Kept(len(self._row), [npd.latent_shape])
+        self._singular: tuple[Kept, bool] | None = None
 
-    def batch(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        target = torch.from_numpy(np.ascontiguousarray(self.npd.targets(indices))).float()
-        source = torch.from_numpy(self.npd.sources(indices))
-        return source, target, self.text(indices)
+    def keep_singular(self, fix_signs: bool) -> None:
+        """Give `left`, `values` and `right` of every source too, if those of all seeds have room."""
+        rows, columns = tile(torch.empty(1, *self.npd.latent_shape, device="meta")).shape[1:]
+        rank = min(rows, columns)
+        kept = Kept(len(self._row), [(rows, rank), (rank,), (rank, columns)])
+        self._singular = (kept, fix_signs) if kept.fits else None
 
-    def text(self, indices: np.ndarray) -> torch.Tensor:
-        """(B, L, D) float32 prompt embeddings of pairs.
+    def batch(self, rows: np.ndarray) -> Batch:
+        """Source and target noises, what `text` gives, and the singular vectors and values that are kept."""
+        keys = self._key[rows]
+        found = {"source": self._sources(keys)[0], "target": self.targets(rows), **self.text(rows)}
+        if self._singular is None:
+            return found
+        kept, fix_signs = self._singular
+        parts = kept.get(keys, lambda new: decompose(self._sources(new)[0], fix_signs))
+        return found | dict(zip(SINGULAR, parts, strict=True))
+
+    def targets(self, rows: np.ndarray) -> torch.Tensor:
+        """(B, C, H, W) float16."""
+        return torch.from_numpy(self.npd.targets(rows))
+
+    def text(self, rows: np.ndarray) -> Batch:
+        """What `texts` reads of the prompts of some rows.
 
         Raises:
             InputError: not finite.
         """
-        embeds = torch.from_numpy(np.ascontiguousarray(self.embeds[self.rows[indices]])).float()
-        if not bool(embeds.isfinite().all()):
-            raise InputError(
-                "the text embeddings of a batch are not finite", "numbers", "delete embeds.npy and run again"
-            )
-        return embeds
+        return self.texts.read(self.prompts[rows])
+
+    def _sources(self, keys: np.ndarray) -> list[torch.Tensor]:
+        return self._noises.get(keys, lambda new: [torch.from_numpy(self.npd.sources(self._row[new]))])
+
+
+def distinct_sources(npd: Npd) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) the source noise of every row as a number, and (K,) a row of each of them.
+
+    Rows of one seed that record the same digest have one source; where sources are stored each row has its own.
+    """
+    if npd.pictures or npd.settings.get("store_source"):
+        return np.arange(len(npd)), np.arange(len(npd))
+    found: dict[tuple[int, str], int] = {}
+    pairs = zip(npd.seeds().tolist(), npd.table().column("source_digest").to_pylist(), strict=True)
+    keys = np.array([found.setdefault(pair, len(found)) for pair in pairs], np.int64)
+    return keys, np.unique(keys, return_index=True)[1]
 
 
 def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
@@ -107,77 +148,6 @@ def _weights_as(pipeline: Pipeline, network: Any, dtype: str | None) -> str:
 def collected_with(npd: Npd) -> str:
     """The name of the model a data set was collected with: a hub id, "shapes", the last part of a folder, or ""."""
     return str(npd.settings.get("model") or npd.settings.get("pipeline") or "")
-
-
-def cache_embeds(npd: Npd, pipeline: Pipeline, path: Path, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Encode every distinct prompt once. Returns the memory-mapped (P, L, D) float16 embeddings and each pair's row.
-
-    What they were made from stands beside them, in a .json file of the same name. Only the holder of the folder's lock
-    may call this.
-
-    Raises:
-        ConfigError: `path` was made with another text encoder, other long_prompts or other prompts.
-        InputError: an embedding that is not finite in float16.
-    """
-    order: dict[str, int] = {}
-    rows = np.array([order.setdefault(prompt.text, len(order)) for prompt in npd.prompts()], np.int64)
-    texts, made_from = list(order), _made_from(pipeline, list(order))
-    record = path.with_suffix(".json")
-    if not path.exists():
-        with replacing(path) as file:
-            _encode(texts, pipeline, file, batch_size)
-            replace(record, json.dumps(made_from, indent=1) + "\n")  # first: embeddings without it would go unchecked
-    elif record.exists():  # those of earlier versions have none
-        old = read_json(record, fix=f"delete it and {path.name}, and run again")
-        made_from = as_recorded(made_from, old)
-        refuse_changes(path, differences(old, made_from), old, made_from)
-    return _read_embeds(path, len(texts), npd.settings.get("text_embeds")), rows
-
-
-def _read_embeds(path: Path, count: int, shape: Any) -> np.ndarray:
-    """(P, L, D) float16 of a file, memory-mapped.
-
-    Raises:
-        ConfigError: damaged, or not of `count` prompts of that shape (L, D), where it is known.
-    """
-    again = "delete it and run again"
-    try:
-        embeds = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
-        raise ConfigError(f"cannot read {path}: {error}", "embeddings that a training wrote", again) from error
-    if not isinstance(embeds, np.ndarray) or embeds.dtype != np.float16 or embeds.ndim != 3:
-        what = f"{embeds.dtype} of shape {embeds.shape}" if isinstance(embeds, np.ndarray) else "several arrays"
-        raise ConfigError(f"{path} holds {what}", "float16 of shape (prompts, length, width)", again)
-    if len(embeds) != count:
-        raise ConfigError(f"{path} holds {len(embeds)} prompts", f"the {count} of the data set", again)
-    if shape and list(embeds.shape[1:]) != list(shape):
-        raise ConfigError(f"{path} holds texts of shape {embeds.shape[1:]}", f"{tuple(shape)}", again)
-    return embeds
-
-
-def _made_from(pipeline: Pipeline, texts: Sequence[str]) -> dict[str, Any]:
-    """Everything that decides the embeddings of `texts`: a digest of each text encoder and of the texts."""
-    parts = sorted((name, part) for name, part in pipeline.pipe.components.items() if name.startswith("text_encoder"))
-    encoders = {name: weights_digest(part) for name, part in parts if part is not None}
-    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
-    words = {name: part for name, part in pipeline.parts().items() if name.startswith("tokenizer")}
-    return {"text_encoders": encoders, "long_prompts": pipeline.long_prompts, "prompts": digest, PARTS: words}
-
-
-def _encode(texts: Sequence[str], pipeline: Pipeline, file: BinaryIO, batch_size: int) -> None:
-    """Write the embeddings as one .npy file, a batch at a time."""
-    for start in range(0, len(texts), batch_size):
-        part = pipeline.encode(texts[start : start + batch_size]).prompt_embeds.float().cpu().numpy()
-        with np.errstate(over="ignore"):
-            half = part.astype(np.float16)
-        finite = np.isfinite(half).reshape(len(half), -1).all(1)
-        if not finite.all():
-            came = f"the embedding of {texts[start + int(finite.argmin())]!r} is not finite in float16"
-            raise InputError(came, "values within 65504", "load the model with --dtype float32 or bfloat16")
-        if not start:
-            header = np.lib.format.header_data_from_array_1_0(half) | {"shape": (len(texts), *half.shape[1:])}
-            np.lib.format.write_array_header_1_0(file, header)
-        file.write(half.tobytes())
 
 
 def split_by_prompt(npd: Npd, kept: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

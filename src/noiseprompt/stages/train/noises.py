@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.npnet import NPNetConfig
-from noiseprompt.stages.train.data import PairData
+from noiseprompt.npnet import NPNet, NPNetConfig
+from noiseprompt.npnet.svd import SingularBranch, decomposed
+from noiseprompt.stages.train.data import SINGULAR, PairData
 from noiseprompt.stages.train.objective import Batch, Judged, Regression
 from noiseprompt.stages.train.settings import TrainConfig
 
@@ -29,19 +30,28 @@ class NoiseObjective(Regression):
         self.baseline = self._baseline(training)
         self._baseline(validation)
 
+    def begin(self, net: NPNet) -> None:
+        if isinstance(branch := getattr(net, "singular", None), SingularBranch):
+            self.data.keep_singular(branch.fix_signs)
+
     def batch(self, rows: np.ndarray, step: int | None) -> Batch:
-        source, target, embeds = self.data.batch(rows)
-        return {"source": source, "target": target, "prompt_embeds": embeds}
+        return self.data.batch(rows)
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
-        predicted = net(batch["source"], batch["prompt_embeds"])
+        predicted = self._predicted(net, batch)
         return (predicted.float() - batch["target"]).square().mean() / self.baseline
 
     def error(self, net: Any, batch: Batch) -> Judged:
         source, target = batch["source"], batch["target"]
-        predicted = net(source, batch["prompt_embeds"])
+        predicted = self._predicted(net, batch)
         error, nothing = (predicted - target).square().sum(), (source - target).square().sum()
         return Judged(float(error), float(nothing), float(predicted.square().mean(dim=(1, 2, 3)).sum()), len(target))
+
+    def _predicted(self, net: nn.Module, batch: Batch) -> Tensor:
+        left, values, right = (batch.get(name) for name in SINGULAR)
+        parts = None if left is None or values is None or right is None else (left, values, right)
+        with decomposed(net, parts):
+            return net(batch["source"], self.data.texts.embeds(batch))
 
     def saved(self, config: NPNetConfig, power: float) -> NPNetConfig:
         return config
@@ -51,8 +61,8 @@ class NoiseObjective(Regression):
         total = 0.0
         some = rows[:2048]
         for start in range(0, len(some), 256):
-            source, target, _ = self.data.batch(some[start : start + 256])
-            total += float((source - target).square().mean((1, 2, 3)).sum())
+            batch = self.data.batch(some[start : start + 256])
+            total += float((batch["source"] - batch["target"].float()).square().mean((1, 2, 3)).sum())
         baseline = total / len(some)
         if baseline == 0:
             raise InputError(

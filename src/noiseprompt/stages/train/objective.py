@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from noiseprompt.npnet import NPNet, NPNetConfig
 
 Batch = dict[str, Tensor]
-"""Tensors by name, batch first; the loop moves them to the device."""
+"""Tensors by name, batch first; the loop moves them to the device and makes those of float16 float32 there."""
 
-Batches = Callable[[np.ndarray], Batch]
-"""Rows -> their validation batch, on the device."""
+Batches = Callable[[Sequence[np.ndarray]], Iterable[Batch]]
+"""Parts of the validation rows -> their batches, on the device, in that order."""
 
 
 class Judged(NamedTuple):
@@ -51,6 +51,8 @@ class Objective(Protocol):
     def begin(self, net: NPNet) -> float | None:
         """Told the network that the training starts from, on the CPU, also when a training goes on.
 
+        Of several processes the main one is told first, and alone writes files.
+
         Returns:
             `explained` of it, where it is measured; it is then the first to be saved as the best.
         """
@@ -59,8 +61,8 @@ class Objective(Protocol):
     def batch(self, rows: np.ndarray, step: int | None) -> Batch:
         """What some rows of the data give at a step (from 0), None for validation: the same each time.
 
-        A function of its arguments alone, row by row: a training that was interrupted, or runs on several devices, sees
-        the same.
+        A function of its arguments alone, row by row: a training that was interrupted, or runs in several processes,
+        sees the same. Called from a thread that is ahead of the loop; everything stays on the CPU.
         """
         ...
 
@@ -104,7 +106,8 @@ class Regression:
         raise NotImplementedError
 
     def validate(self, net: Any, rows: np.ndarray, batches: Batches, step: int) -> Validated:
-        judged = [self.error(net, batches(rows[start : start + 64])) for start in range(0, len(rows), 64)]
+        parts = [rows[start : start + 64] for start in range(0, len(rows), 64)]
+        judged = [self.error(net, batch) for batch in batches(parts)]
         error, nothing, power, count = (sum(figures) for figures in zip(*judged, strict=True))
         return Validated(1 - error / nothing, power / count)
 

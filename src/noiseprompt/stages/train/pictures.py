@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from noiseprompt.core.errors import InputError
@@ -22,14 +21,11 @@ from noiseprompt.core.types import StartLevel
 from noiseprompt.noise.seeds import batch_noise, prompt_seed
 from noiseprompt.npnet import NPNetConfig
 from noiseprompt.stages.train.coupling import correlated, nearest
-from noiseprompt.stages.train.data import PairData, spread
+from noiseprompt.stages.train.data import SOME, PairData, spread
 from noiseprompt.stages.train.objective import Batch, Judged, Regression
 from noiseprompt.stages.train.settings import TrainConfig
 
 _SEEDS = (0, 2**63 - 1)
-SOME = 2048
-"""Pictures that stand for all where a figure of all is wanted."""
-
 LARGEST_SCALE = 10.0
 """Of `picture_scale`: a network that predicts next to nothing has nothing to be scaled up."""
 
@@ -56,12 +52,12 @@ class PictureObjective(Regression):
     def __init__(self, config: TrainConfig, data: PairData, training: np.ndarray, validation: np.ndarray) -> None:
         self.config, self.data = config, data
         self.ids = data.npd.table().column("id").to_pylist()
-        self.pools = pools(data.rows, np.concatenate([training, validation]))
-        check_pools(config.coupling, [len(self.pools[prompt]) for prompt in np.unique(data.rows[training])])
+        self.pools = pools(data.prompts, np.concatenate([training, validation]))
+        check_pools(config.coupling, [len(self.pools[prompt]) for prompt in np.unique(data.prompts[training])])
         self.noises = config.nearest_noises if config.coupling == "nearest" else 1
         some = spread(training, SOME)
         self.power = float(self._latents(some).square().mean())
-        self.baseline = float(self.batch(some[:: len(some) // 64 or 1], None)["target"].square().mean())
+        self.baseline = float(self.batch(some[:: len(some) // 64 or 1], None)["target"].float().square().mean())
         if self.power == 0 or self.baseline == 0:
             raise InputError("every picture's latents are 0", "pictures", "see `noiseprompt npd info`")
 
@@ -69,20 +65,21 @@ class PictureObjective(Regression):
         shape = self.data.npd.latent_shape
         noise = batch_noise(self._seeds(rows, step), shape).view(len(rows), self.noises, *shape)
         aims = self.config.coupling == "correlation"
-        target = self._aimed_at(rows, noise[:, 0]) if aims else self._latents(rows)
-        return {"noise": noise, "target": target, "prompt_embeds": self.data.text(rows)}
+        target = self._aimed_at(rows, noise[:, 0]) if aims else self.data.targets(rows)
+        return {"noise": noise, "target": target, **self.data.text(rows)}
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         def predict(noise: Tensor, embeds: Tensor) -> Tensor:
             return net(noise, embeds, _LEVEL).float() - noise  # by the forward pass, which gradients are gathered from
 
-        target, embeds = batch["target"], batch["prompt_embeds"]
-        noise = self._chosen(predict, batch)
+        target, embeds = batch["target"], self.data.texts.embeds(batch)
+        noise = self._chosen(predict, batch, embeds)
         return (predict(noise, embeds) - target).square().mean() / self.baseline
 
     def error(self, net: Any, batch: Batch) -> Judged:
-        target, noise = batch["target"], self._chosen(net.picture, batch)
-        predicted = net.picture(noise, batch["prompt_embeds"])
+        target, embeds = batch["target"], self.data.texts.embeds(batch)
+        noise = self._chosen(net.picture, batch, embeds)
+        predicted = net.picture(noise, embeds)
         error, nothing = (predicted - target).square().sum(), target.square().sum()
         return Judged(float(error), float(nothing), float(predicted.square().mean(dim=(1, 2, 3)).sum()), len(target))
 
@@ -90,11 +87,11 @@ class PictureObjective(Regression):
         scale = math.sqrt(self.power / power) if power else 1.0
         return replace(config, picture_scale=min(scale, LARGEST_SCALE))
 
-    def _chosen(self, predict: Any, batch: Batch) -> Tensor:
+    def _chosen(self, predict: Any, batch: Batch, embeds: Tensor) -> Tensor:
         noises = batch["noise"]
         if noises.shape[1] == 1:
             return noises[:, 0]
-        return nearest(predict, noises, batch["prompt_embeds"], batch["target"])
+        return nearest(predict, noises, embeds, batch["target"])
 
     def _seeds(self, rows: np.ndarray, step: int | None) -> list[int]:
         """Of the noises of each row, a function of row and step."""
@@ -104,12 +101,12 @@ class PictureObjective(Regression):
         return [prompt_seed(seed, name, _SEEDS) for name in names]
 
     def _aimed_at(self, rows: np.ndarray, noise: Tensor) -> Tensor:
-        candidates = [self.pools[prompt] for prompt in self.data.rows[rows]]
+        candidates = [self.pools[prompt] for prompt in self.data.prompts[rows]]
         pictures, counts = self._latents(np.concatenate(candidates)), [len(one) for one in candidates]
         return correlated(noise, pictures, counts, self.config.low_pass, self.config.coupling_sharpness)
 
     def _latents(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(self.data.npd.targets(rows)).float()
+        return self.data.targets(rows).float()
 
 
 def pools(prompts: np.ndarray, rows: np.ndarray) -> dict[int, np.ndarray]:

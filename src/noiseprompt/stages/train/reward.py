@@ -96,8 +96,9 @@ class RewardObjective:
     def batch(self, rows: np.ndarray, step: int | None) -> Batch:
         return {"noise": batch_noise(self._seeds(rows, step), self.shape), "row": torch.from_numpy(rows)}
 
-    def _here(self, rows: np.ndarray) -> Batch:
-        return {name: x.to(self.pipeline.device) for name, x in self.batch(rows, None).items()}
+    def _here(self, parts: Sequence[np.ndarray]) -> Iterator[Batch]:
+        for rows in parts:
+            yield {name: x.to(self.pipeline.device) for name, x in self.batch(rows, None).items()}
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         noise, prompts = batch["noise"], self._prompts(batch)
@@ -139,9 +140,8 @@ class RewardObjective:
         """Scorer -> (n,) of the images by the whole sampler, of standard noise where `net` is None; some are kept."""
         found: list[dict[str, np.ndarray]] = []
         shown: list[np.ndarray] = []
-        for start in range(0, len(rows), self.at_once):
-            part = rows[start : start + self.at_once]
-            batch = batches(part)
+        parts = [rows[start : start + self.at_once] for start in range(0, len(rows), self.at_once)]
+        for part, batch in zip(parts, batches(parts), strict=True):
             noise, prompts = batch["noise"], self._prompts(batch)
             with self._own_precision():
                 embeds = self.pipeline.encode([prompt.text for prompt in prompts])

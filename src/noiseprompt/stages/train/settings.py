@@ -29,7 +29,7 @@ class TrainConfig:
         margin: of the filter, in the scorer's units.
         combine: "all", "any" or "mean" of the filter's scorers.
         epochs: over the kept pairs; 30 in the paper.
-        batch_size: pairs a step; 64 in the paper.
+        batch_size: pairs a step, in all processes together; 64 in the paper.
         lr: peak of AdamW's learning rate, after `warmup_steps` and before a half cosine to 1 %.
         weight_decay: of AdamW.
         warmup_steps: over which the learning rate rises from 0.
@@ -57,7 +57,8 @@ class TrainConfig:
         pictures_per_prompt: the first n kept pictures of each prompt; 0 for all.
         best_share: in place of a margin, the filter keeps this share of each prompt's pairs, the best by its scorers.
         least_score: in place of a margin, the filter keeps pairs whose target scores at least this.
-        accumulate: parts in which a step's batch is computed, one after the other, for want of memory.
+        accumulate: parts in which a step's batch is computed, by each process its share, one after the other, for want
+            of memory.
         patience: the training ends after so many validations without improvement; 0 for never.
         reward: of the objective "reward": scorers with gradients, each with a weight of its own where it names one, as
             in "hpsv2:weight=2,aes"; the world's preference scorer on the world.
@@ -73,6 +74,9 @@ class TrainConfig:
         guidance_scale: of that sampler; the family's unless given.
         height: of its images in pixels; the model's own unless given.
         width: of its images in pixels; the model's own unless given.
+        checkpoint_seconds: a checkpoint that would follow the last one sooner is left out; 0 for none.
+        keep_text: whether the prompts' text is encoded once and kept on disk; unless given, where there are at most
+            20,000 distinct prompts. It is otherwise encoded a batch at a time.
 
     Raises:
         ConfigError: numbers or words out of range, all of them at once; settings of another objective.
@@ -119,12 +123,14 @@ class TrainConfig:
     guidance_scale: float | None = None
     height: int | None = setting(None, COUNT)
     width: int | None = setting(None, COUNT)
+    checkpoint_seconds: float = setting(60.0, NOT_NEGATIVE)
+    keep_text: bool | None = None
 
     later: ClassVar[tuple[str, ...]] = (
         "objective", "coupling", "coupling_sharpness", "low_pass", "nearest_noises", "pictures_per_prompt",
         "best_share", "least_score", "accumulate", "patience", "reward", "reward_hinge", "reward_clip", "anchor_weight",
         "validation_scorers", "validation_images", "chain_steps", "num_inference_steps", "guidance_scale", "height",
-        "width",
+        "width", "checkpoint_seconds", "keep_text",
     )  # fmt: skip
     """Settings that came later: at their defaults they are no part of records, nor of the names of folders."""
 
@@ -149,7 +155,7 @@ _OF_OBJECTIVES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Objective -> settings that no other has."""
 
-_OF_DATA_SETS = ("filter_scorers", "margin", "combine", "max_pairs", "best_share", "least_score")
+_OF_DATA_SETS = ("filter_scorers", "margin", "combine", "max_pairs", "best_share", "least_score", "keep_text")
 """Settings that a training without a data set does not have."""
 
 

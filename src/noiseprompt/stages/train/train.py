@@ -1,17 +1,18 @@
-"""Stage II: train an NPNet on a noise prompt data set (algorithm 2, eqs. 8 and 9), through accelerate.
+"""Stage II: train an NPNet on a noise prompt data set (algorithm 2, eqs. 8 and 9), in one process or in several.
 
 The loss is the mean squared error to the target noise, divided by that of "predict the source unchanged" over the
-training pairs: 1.0 means nothing learned, 0.0 everything. `explained` = 1 - that ratio, on the validation pairs: the
-share of the perturbation the network predicts. With the objective "picture" the targets are pictures' latents, and
-"predict no picture" stands for nothing learned.
+training pairs: 1.0 means nothing learned, 0.0 everything. `explained` = 1 - that ratio, on the validation pairs (at
+most 2,048, the same each time): the share of the perturbation the network predicts. With the objective "picture" the
+targets are pictures' latents, and "predict no picture" stands for nothing learned.
 
-A run folder holds `settings.json`, `metrics.jsonl`, `embeds.npy` (text encoded once, memory-mapped), `state.pt`
-(weights-only), `best/` (by validation) and `last/`. The same command continues an interrupted run, bit-equal on a CPU.
+A run folder holds `settings.json`, `metrics.jsonl`, `state.pt` (weights-only), `best/` (by validation), `last/` and,
+where text is kept, `embeds.npy` (encoded once, memory-mapped). The same command continues an interrupted run, bit-equal
+on a CPU; so does one with another number of processes, equal but for rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,52 +21,103 @@ import numpy as np
 from noiseprompt.core.config import fingerprint, recorded
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import InputError, ModelMismatchError
-from noiseprompt.core.files import claim, public_name
+from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
-from noiseprompt.stages.train.data import PairData, cache_embeds, check_model, select_pairs, spread
-from noiseprompt.stages.train.pictures import SOME, check_pools
+from noiseprompt.stages.train.data import SOME, PairData, check_model, select_pairs, spread
+from noiseprompt.stages.train.pictures import check_pools
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
+from noiseprompt.stages.train.start import check_batch, claimed, first_network
 from noiseprompt.stages.train.table import OBJECTIVES
-from noiseprompt.stages.train.trainer import _Trainer
+from noiseprompt.stages.train.texts import (
+    FreshTexts,
+    KeptTexts,
+    Texts,
+    cache_embeds,
+    check_encoder,
+    distinct_texts,
+    is_kept,
+    read_embeds,
+)
+from noiseprompt.stages.train.trainer import Trainer
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
 
 
-def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Iterator[TrainProgress]:
+def train(
+    npd: Npd,
+    pipeline: Pipeline,
+    config: TrainConfig,
+    out: Path,
+    processes: Processes = ALONE,
+    encoded: Callable[[int, int], None] | None = None,
+) -> Iterator[TrainProgress]:
     """Train, yielding one record a step; afterwards `out/best` holds the NPNet to use.
+
+    Args:
+        processes: that call this together, each with the same arguments and a model on its own device
+            (`engines.processes.joined`).
+        encoded: told how many of how many prompts are encoded, where text is kept.
 
     Raises:
         ConfigError: `out` was made with other settings, another data set or another text encoder.
         ModelMismatchError: the data set was collected with another model.
-        InputError: the filter keeps too few pairs, or the data set is of another kind than the objective's.
-        StoreLockedError: another process trains in `out`.
+        InputError: the filter keeps too few pairs, more processes than a step has pairs, or the data set is of another
+            kind than the objective's.
+        StoreLockedError: another process, not one of these, trains in `out`.
         DivergedError: a loss is not finite; `best` and `last` are those before.
+        ProcessLostError: another of the processes failed or ended.
         NoisepromptError: nothing was learned.
     """
     check_value("npd", Npd, npd)
-    _check_targets(npd, config)
+    init = NPNet.from_pretrained(config.init) if config.init else None
+    _check_targets(npd, config, init)
     share, most, per_prompt = config.validation_share, config.max_pairs, config.pictures_per_prompt
     training, validation = select_pairs(npd, config.pair_filter, share, most, per_prompt)
+    validation = spread(validation, SOME)
+    check_batch(config, len(training), processes)
     facts = _facts(npd, pipeline)
-    if not config.init:
+    if init is None:
         network_config(config, **facts)  # a wrong size is told before anything is written
     if config.objective == "picture":
-        validation = spread(validation, SOME)
         check_pools(config.coupling, np.unique(npd.prompt_rows()[training], return_counts=True)[1].tolist())
-    begun = {"init": weights_digest(NPNet.from_pretrained(config.init))} if config.init else {}
+    begun = {"init": weights_digest(init)} if init is not None else {}
     parts = {PARTS: {"npd": npd.checksum, **begun}}
     settings = {**recorded(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings), **parts}
-    with claim(out / "settings.json", settings, begun=("metrics.jsonl", "state.pt")):
-        embeds, rows = cache_embeds(npd, pipeline, out / "embeds.npy")
-        objective = OBJECTIVES.get(config.objective)(config, PairData(npd, embeds, rows), training, validation)
-        yield from _Trainer(objective, pipeline, facts, config, out, training, validation).run()
+    with claimed(processes, out / "settings.json", settings, ("metrics.jsonl", "state.pt")):
+        texts = _texts(npd, pipeline, config, out / "embeds.npy", processes, encoded)
+        data = PairData(npd, texts, npd.prompt_rows())
+        objective = OBJECTIVES.get(config.objective)(config, data, training, validation)
+        net = first_network(config, facts, init, processes)
+        yield from Trainer(objective, net, pipeline.device, config, out, training, validation, processes).run()
 
 
-def _check_targets(npd: Npd, config: TrainConfig) -> None:
+def _texts(
+    npd: Npd,
+    pipeline: Pipeline,
+    config: TrainConfig,
+    path: Path,
+    processes: Processes,
+    encoded: Callable[[int, int], None] | None,
+) -> Texts:
+    """The text of the data set's prompts: on disk, encoded by the main process, or fresh.
+
+    Raises:
+        ConfigError, InputError: as `check_encoder`, `cache_embeds` and `read_embeds`.
+    """
+    listed = distinct_texts(npd)
+    if not processes.once(lambda: is_kept(path, listed, config.keep_text)):
+        processes.once(lambda: check_encoder(listed, pipeline, path))
+        return FreshTexts(listed, pipeline)
+    processes.once(lambda: cache_embeds(listed, pipeline, path, encoded))
+    return KeptTexts(read_embeds(path, len(listed), npd.settings.get("text_embeds")))
+
+
+def _check_targets(npd: Npd, config: TrainConfig, init: NPNet | None) -> None:
     """Refuse noises where pictures are wanted, or the other way round.
 
     Raises:
@@ -80,7 +132,7 @@ def _check_targets(npd: Npd, config: TrainConfig) -> None:
         wanted = {"noise": "pairs of noises", "picture": "pictures (collect --pictures)"}[config.objective]
         fix = f"train with --objective {'picture' if npd.pictures else 'noise'}"
         raise InputError(f"objective {config.objective} with {npd.folder}, which holds {kind}", wanted, fix)
-    if config.init and (predicts := NPNet.from_pretrained(config.init).config.predicts) != config.objective:
+    if init is not None and (predicts := init.config.predicts) != config.objective:
         came = f"objective {config.objective} from {config.init}, an NPNet that predicts a {predicts}"
         raise ModelMismatchError(
             came, f"one that predicts a {config.objective}", "start from nothing, or from such a one"

@@ -19,9 +19,10 @@ import numpy as np
 from noiseprompt.core.config import recorded
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.files import claim, public_name
+from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.ranges import Limits, check_value
+from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.npnet import NPNet
 from noiseprompt.pipelines.gradients import check_differentiable
@@ -30,30 +31,38 @@ from noiseprompt.stages.train.data import is_held_out, spread, text_shape
 from noiseprompt.stages.train.judges import Judges, load_judges
 from noiseprompt.stages.train.reward import REFERENCE, RewardData, check_gradient
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
+from noiseprompt.stages.train.start import check_batch, claimed, first_network
 from noiseprompt.stages.train.table import OBJECTIVES
-from noiseprompt.stages.train.trainer import _Trainer
+from noiseprompt.stages.train.trainer import Trainer
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
 
 
 def train_reward(
-    prompts: Sequence[Prompt], pipeline: Pipeline, config: TrainConfig, out: Path, judges: Judges | None = None
+    prompts: Sequence[Prompt],
+    pipeline: Pipeline,
+    config: TrainConfig,
+    out: Path,
+    judges: Judges | None = None,
+    processes: Processes = ALONE,
 ) -> Iterator[TrainProgress]:
     """Train, yielding one record a step; afterwards `out/best` holds the NPNet to use.
 
     Args:
         prompts: to train on; a share of them, by the hash of their texts, is held out for validation.
         judges: the scorers that the settings name, where they are loaded already.
+        processes: as of `train`.
 
     Raises:
         ConfigError: `out` was made with other settings, prompts, scorers or another model, or settings of another
             objective.
-        InputError: too few prompts, a scorer without gradient or that is missing, or a pipeline, sampler or level that
-            gives no gradient or has no room for a picture.
+        InputError: too few prompts, or fewer a step than processes; a scorer without gradient or that is missing; or a
+            pipeline, sampler or level that gives no gradient or has no room for a picture.
         ModelMismatchError, ShapeError: a network to start from that was made for another family, text or size.
-        StoreLockedError: another process trains in `out`.
+        StoreLockedError: another process, not one of these, trains in `out`.
         DivergedError: a loss is not finite; `best` and `last` are those before.
+        ProcessLostError: another of the processes failed or ended.
         NoisepromptError: nothing was learned.
     """
     check_value("prompts", list[Prompt], prompts, Limits(some=True))
@@ -63,8 +72,10 @@ def train_reward(
         came = f"prompts with objective {config.objective!r}"
         raise InputError(came, "objective reward", "pass --objective reward, or a data set (--npd)")
     training, validation = split(prompts, config)
+    check_batch(config, len(training), processes)
     judges = judges or load_judges(config, pipeline.name)
-    facts, begun = _facts(pipeline, config)
+    init = NPNet.from_pretrained(config.init) if config.init else None
+    facts, begun = _facts(pipeline, config, init)
     check_gradient(
         pipeline, judges, prompts[training[0]], Sampling.of(config).resolve(pipeline.family), config.chain_steps
     )
@@ -72,10 +83,11 @@ def train_reward(
     digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:12]
     parts = {PARTS: {"prompts": digest, **pipeline.parts(), **parts_of(judges.all), **begun}}
     settings = {**recorded(config), "prompts": len(prompts), "model": public_name(pipeline.name), **parts}
-    with claim(out / "settings.json", settings, begun=(REFERENCE, "metrics.jsonl", "state.pt")):
+    with claimed(processes, out / "settings.json", settings, (REFERENCE, "metrics.jsonl", "state.pt")):
         data: Any = RewardData(pipeline, prompts, judges, out)
         objective = OBJECTIVES.get(config.objective)(config, data, training, validation)
-        yield from _Trainer(objective, pipeline, facts, config, out, training, validation).run()
+        net = first_network(config, facts, init, processes)
+        yield from Trainer(objective, net, pipeline.device, config, out, training, validation, processes).run()
 
 
 def split(prompts: Sequence[Prompt], config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -92,8 +104,8 @@ def split(prompts: Sequence[Prompt], config: TrainConfig) -> tuple[np.ndarray, n
     return training, spread(validation, config.validation_images)
 
 
-def _facts(pipeline: Pipeline, config: TrainConfig) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a network is made for, as `NPNetConfig` names it, and a digest of the one to start from; all fits.
+def _facts(pipeline: Pipeline, config: TrainConfig, init: NPNet | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a network is made for, as `NPNetConfig` names it, and a digest of the one to start from, which must fit.
 
     Raises:
         InputError, ShapeError, ModelMismatchError, ConfigError: as `train_reward`.
@@ -110,11 +122,10 @@ def _facts(pipeline: Pipeline, config: TrainConfig) -> tuple[dict[str, Any], dic
         "family": pipeline.family.name,
         "denoiser": public_name(pipeline.name),
     }
-    if not config.init:
+    if init is None:
         network_config(config, **facts)  # a wrong size is told before anything is written
         return facts, {}
-    net = NPNet.from_pretrained(config.init)
-    net.check(shape, (length, width), pipeline.family.name)
-    if net.config.predicts == "picture":
+    init.check(shape, (length, width), pipeline.family.name)
+    if init.config.predicts == "picture":
         pipeline.start_level(run.num_inference_steps, config.height, config.width)
-    return {**facts, "picture_scale": net.config.picture_scale}, {"init": weights_digest(net)}
+    return {**facts, "picture_scale": init.config.picture_scale}, {"init": weights_digest(init)}

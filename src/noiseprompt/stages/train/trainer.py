@@ -1,87 +1,111 @@
-"""The loop of a training: steps, validation, checkpoints, resuming."""
+"""The loop of a training: steps, validation, checkpoints, resuming; in one process or in several.
+
+Of a step's rows process r of n takes every n-th, from the r-th; what it adds to the gradient is weighted by its share
+of them. The sum over processes is then the gradient that one process finds, whatever their number and however the rows
+are divided. Every process takes the same step of the optimizer; the main one alone averages, validates and writes.
+"""
 
 from __future__ import annotations
 
-import functools
 import json
 import math
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from noiseprompt.core.averages import Average
 from noiseprompt.core.config import to_dict
-from noiseprompt.core.errors import DivergedError, ModelLoadError, NoisepromptError, NoisepromptWarning
+from noiseprompt.core.errors import (
+    DivergedError,
+    MissingDependencyError,
+    ModelLoadError,
+    NoisepromptError,
+    NoisepromptWarning,
+    StoreError,
+)
 from noiseprompt.core.files import append, replacing
 from noiseprompt.core.json_lines import mend
+from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.core.weights import read_checkpoint
+from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npnet import NPNet, build
-from noiseprompt.npnet.transfer import start_from
+from noiseprompt.stages.train.feed import ahead
 from noiseprompt.stages.train.objective import Batch, Objective, Validated
-from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, learning_rate, network_config
-
-if TYPE_CHECKING:
-    from noiseprompt.pipelines import Pipeline
-
+from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, learning_rate
 
 _CALMER = "train in a new folder with a lower lr, more warmup_steps, or mixed_precision no"
 
 
-class _Trainer:
+class _Step(NamedTuple):
+    """Fields:
+    number: of the step, from 0.
+    parts: rows of this process, one after the other.
+    rows: how many rows the step has in all processes.
+    """
+
+    number: int
+    parts: list[np.ndarray]
+    rows: int
+
+
+class Trainer:
+    """One training.
+
+    Args:
+        net: to start from, the same in every process.
+        device: that it is trained on.
+        out: folder of the run.
+        training, validation: rows of the objective's data.
+    """
+
     def __init__(
         self,
         objective: Objective,
-        pipeline: Pipeline,
-        facts: dict[str, Any],
+        net: NPNet,
+        device: torch.device,
         config: TrainConfig,
         out: Path,
         training: np.ndarray,
         validation: np.ndarray,
+        processes: Processes = ALONE,
     ) -> None:
-        from accelerate import Accelerator
-        from accelerate.utils import set_seed
-
-        self.objective, self.config, self.out = objective, config, out
-        self.training, self.validation = training, validation
-        set_seed(config.seed)
-        self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
-            cpu=pipeline.device.type == "cpu",
-            log_with="tensorboard" if config.tensorboard else None,
-            project_dir=str(out),
-        )
-        if config.tensorboard:
-            self.accelerator.init_trackers("tensorboard")
-        if config.init:
-            net, what = start_from(NPNet.from_pretrained(config.init), config.sizes, **facts)
-            self.accelerator.print(what.report(config.init))
-        else:
-            net = build(network_config(config, **facts))
-        first = objective.begin(net)
+        self.objective, self.config, self.out, self.device = objective, config, out, device
+        self.training, self.validation, self.processes = training, validation, processes
+        first = processes.once(lambda: objective.begin(net))
+        if not processes.main:
+            objective.begin(net)
+        self.net = net.to(device)
         self.optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        self.raw = net
-        self.net, self.optimizer = self.accelerator.prepare(net, self.optimizer)
-        self.average = Average(net.state_dict(), config.ema_decay)
+        self.average = Average(net.state_dict(), config.ema_decay if processes.main else 0.0)
         self.batches = max(1, len(training) // config.batch_size)
         self.steps = self.batches * config.epochs
-        self.step, self.best, self.power, self.stale = 0, -math.inf, 0.0, 0
-        if not self._resume() and first is not None:
+        self.step, self.best, self.power, self.stale, self.saved_at = 0, -math.inf, 0.0, 0, time.monotonic()
+        self.board: Any = nullcontext()
+        if processes.main:
+            mend(out / "metrics.jsonl")
+            self.board = _board(out / "tensorboard") if config.tensorboard else self.board
+        resumed = self._resume()
+        if processes.once(lambda: self.step) != self.step:
+            came = f"process {processes.rank} is at step {self.step} of {out}, process 0 is not"
+            raise StoreError(came, "one folder that all processes see", "train in a folder that all machines share")
+        if not resumed and first is not None:
             self.best = first
             self._save_net("best")
 
     def _resume(self) -> bool:
         """Whether there is a checkpoint to go on from."""
-        mend(self.out / "metrics.jsonl")
         path = self.out / "state.pt"
         if not path.exists():
             return False
         state = read_checkpoint(path)
         try:
-            self.raw.load_state_dict(state["net"])
+            self.net.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.load_state_dict(state["average"])
             self.step, self.best, self.power = int(state["step"]), float(state["best"]), float(state.get("power", 0))
@@ -92,29 +116,33 @@ class _Trainer:
         return True
 
     def run(self) -> Iterator[TrainProgress]:
-        while self.step < self.steps and not self._stopped():
-            epoch, position = divmod(self.step, self.batches)
-            order = np.random.default_rng((self.config.seed, epoch)).permutation(self.training)
-            lr = learning_rate(self.config, self.step, self.steps)
-            loss = self._update(order[position * self.config.batch_size :][: self.config.batch_size], lr)
-            self.step += 1
-            last = self.step == self.steps
-            found = None
-            if last or self.step % self.config.validate_every == 0:
-                found = self._validate()
-                self.stale += 1
-                if found.explained > self.best:
-                    self.best, self.stale = found.explained, 0
-                    self._save_net("best")
-            explained, scores = (found.explained, found.scores) if found else (None, {})
-            record = TrainProgress(self.step, self.steps, epoch, loss, lr, explained, self.best, scores)
-            self._log(record)
-            if last or self._stopped() or self.step % self.config.checkpoint_every == 0:
-                self._checkpoint()
-            yield record
-        if self.config.tensorboard:
-            self.accelerator.end_training()
+        if not self._stopped():
+            with closing(ahead(self._made, self._wanted())) as steps, self.board:
+                for step, batches in steps:
+                    yield self._one(step, batches)
+                    if self._stopped():
+                        break
         self._check_learned()
+
+    def _one(self, step: _Step, batches: list[Batch]) -> TrainProgress:
+        """A step with what belongs to it: validation, log, checkpoint."""
+        lr = learning_rate(self.config, step.number, self.steps)
+        loss = self._update(step, batches, lr)
+        self.step = step.number + 1
+        last, found = self.step == self.steps, None
+        if last or self.step % self.config.validate_every == 0:
+            found = Validated(*self.processes.once(self._validate))
+            self.power, self.stale = found.power, self.stale + 1
+            if found.explained > self.best:
+                self.best, self.stale = found.explained, 0
+                self._save_net("best")
+        explained, scores = (found.explained, found.scores) if found else (None, {})
+        epoch = step.number // self.batches
+        record = TrainProgress(self.step, self.steps, epoch, loss, lr, explained, self.best, scores)
+        self._log(record)
+        if last or self._stopped() or self._checkpoint_due():
+            self._checkpoint()
+        return record
 
     def _stopped(self) -> bool:
         """Whether patience is at its end."""
@@ -128,59 +156,110 @@ class _Trainer:
         """
         if not math.isfinite(self.best):
             raise NoisepromptError(f"the training in {self.out} learned nothing", "a network that improved", _CALMER)
-        if self.best <= self.objective.least:
+        if self.best <= self.objective.least and self.processes.main:
             told = f"the NPNet in {self.out / 'best'} {self.objective.told(self.best)}"
             came = f"{told}: it is no better than {self.objective.nothing}"
             warnings.warn(NoisepromptWarning(f"{came}. Train longer, or on more pairs"), stacklevel=2)
 
-    def _update(self, indices: np.ndarray, lr: float) -> float:
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        rows = indices[rank::world]
+    # ------------------------------------------------------------------------------------------------ what is fed
+
+    def _wanted(self) -> Iterator[_Step]:
+        """The steps that are left, with the rows of this process: a function of the seed alone."""
+        order, size = np.empty(0, np.int64), self.config.batch_size
+        for number in range(self.step, self.steps):
+            epoch, position = divmod(number, self.batches)
+            if position == 0 or not len(order):
+                order = np.random.default_rng((self.config.seed, epoch)).permutation(self.training)
+            rows = order[position * size :][:size]
+            mine = rows[self.processes.rank :: self.processes.size]
+            yield _Step(number, np.array_split(mine, min(self.config.accumulate, len(mine))), len(rows))
+
+    def _made(self, step: _Step) -> list[Batch]:
+        return [self._pinned(self.objective.batch(rows, step.number)) for rows in step.parts]
+
+    def _pinned(self, batch: Batch) -> Batch:
+        """In memory from which a GPU reads while it computes."""
+        if self.device.type != "cuda":
+            return batch
+        with torch.cuda.device(self.device):  # a thread begins with the first GPU, which may be another process's
+            return {name: x.pin_memory() for name, x in batch.items()}
+
+    def _placed(self, batch: Batch) -> Batch:
+        moved = {name: x.to(self.device, non_blocking=True) for name, x in batch.items()}
+        return {name: x.float() if x.dtype == torch.float16 else x for name, x in moved.items()}
+
+    def _validation(self, parts: Sequence[np.ndarray]) -> Iterator[Batch]:
+        with closing(ahead(lambda rows: self._pinned(self.objective.batch(rows, None)), parts)) as batches:
+            for _, batch in batches:
+                yield self._placed(batch)
+
+    # ------------------------------------------------------------------------------------------------ what is learned
+
+    def _update(self, step: _Step, batches: list[Batch], lr: float) -> float:
+        """One step of the optimizer; the loss over all processes."""
+        # layers that drop at random depend on nothing before this step: a run that goes on ends bit-equal
+        torch.manual_seed(prompt_seed(self.config.seed, f"step {step.number}/{self.processes.rank}", (0, 2**63 - 1)))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.net.train()
         self.optimizer.zero_grad()
-        value = 0.0
-        for part in np.array_split(rows, min(self.config.accumulate, len(rows)) or 1):
-            batch, share = self._batch(part, self.step), len(part) / len(rows)
-            with self.accelerator.autocast():
-                loss = self.objective.loss(self.net, batch) * share
-            self.accelerator.backward(loss)
-            value += loss.item()
-        norm = self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
-        if not math.isfinite(value) or (norm is not None and not math.isfinite(norm)):
+        total = torch.zeros((), device=self.device)
+        for rows, batch in zip(step.parts, batches, strict=True):
+            placed, half = self._placed(batch), self.config.mixed_precision == "bf16"
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                loss = self.objective.loss(self.net, placed) * (len(rows) / step.rows)
+            loss.backward()
+            total += loss.detach()
+        total = self._summed(total)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
+        value, largest = torch.stack([total, norm.to(total)]).tolist()
+        if not math.isfinite(value) or not math.isfinite(largest):
             raise DivergedError(self.step + 1, value, f"{_CALMER}; {self.out} keeps its last good checkpoint")
         self.optimizer.step()
-        self.average.update(self.step)
+        if self.processes.main:
+            self.average.update(self.step)
         return value
+
+    def _summed(self, total: torch.Tensor) -> torch.Tensor:
+        """Of the loss; the gradients become their sums over all processes in place."""
+        if self.processes.size == 1:
+            return total
+        gradients = [parameter.grad for parameter in self.net.parameters() if parameter.grad is not None]
+        flat = torch.cat([total.reshape(1), *(gradient.flatten() for gradient in gradients)])
+        self.processes.sum(flat)
+        total, *sums = flat.split([1, *(gradient.numel() for gradient in gradients)])
+        for gradient, sum_ in zip(gradients, sums, strict=True):
+            gradient.copy_(sum_.view_as(gradient))
+        return total.squeeze(0)
 
     @torch.no_grad()
     def _validate(self) -> Validated:
         """Of the averaged weights, on the validation rows."""
-        kept = {name: value.detach().clone() for name, value in self.raw.state_dict().items()}
+        kept = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
         self.average.apply()
-        self.raw.eval()
-        batches = functools.partial(self._batch, step=None)
-        found = self.objective.validate(self.raw, self.validation, batches, self.step)
-        self.raw.load_state_dict(kept)
-        self.power = found.power
+        self.net.eval()
+        found = self.objective.validate(self.net, self.validation, self._validation, self.step)
+        self.net.load_state_dict(kept)
         return found
 
-    def _batch(self, rows: np.ndarray, step: int | None) -> Batch:
-        return {name: x.to(self.accelerator.device) for name, x in self.objective.batch(rows, step).items()}
+    # ------------------------------------------------------------------------------------------------ what is written
 
     def _save_net(self, name: str) -> None:
-        if self.accelerator.is_main_process:
-            net = build(self.objective.saved(self.raw.config, self.power))
+        if self.processes.main:
+            net = build(self.objective.saved(self.net.config, self.power))
             net.load_state_dict(self.average.state_dict())
             net.save_pretrained(self.out / name)
 
+    def _checkpoint_due(self) -> bool:
+        away = time.monotonic() - self.saved_at
+        return self.step % self.config.checkpoint_every == 0 and away >= self.config.checkpoint_seconds
+
     def _checkpoint(self) -> None:
-        if not self.accelerator.is_main_process:
+        if not self.processes.main:
             return
         self._save_net("last")
         state = {
-            "net": self.raw.state_dict(),
+            "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -190,13 +269,30 @@ class _Trainer:
         }
         with replacing(self.out / "state.pt") as file:
             torch.save(state, file)
+        self.saved_at = time.monotonic()
 
     def _log(self, record: TrainProgress) -> None:
-        if self.accelerator.is_main_process and (record.explained is not None or record.step % 10 == 0):
+        if self.processes.main and (record.explained is not None or record.step % 10 == 0):
             known = {key: value for key, value in to_dict(record).items() if value is not None}
             scores = known.pop("scores")
             values = {key: value for key, value in known.items() if math.isfinite(value)}  # JSON has no infinity
             line = {**values, **({"scores": scores} if scores else {})}
             append(self.out / "metrics.jsonl", json.dumps(line, allow_nan=False) + "\n")
-            floats = {key: value for key, value in {**values, **scores}.items() if isinstance(value, float)}
-            self.accelerator.log(floats, step=record.step)
+            if self.config.tensorboard:
+                for key, value in {**values, **scores}.items():
+                    if isinstance(value, float):
+                        self.board.add_scalar(key, value, record.step)
+
+
+def _board(folder: Path) -> Any:
+    """A TensorBoard writer, a context manager.
+
+    Raises:
+        MissingDependencyError: there is no tensorboard.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        fix = 'pip install "noiseprompt[tensorboard]"'
+        raise MissingDependencyError("TensorBoard files need the package tensorboard", "", fix) from error
+    return SummaryWriter(str(folder))

@@ -1,0 +1,157 @@
+"""What feeds a training, at SDXL's sizes: pairs/s against batches made in series, and a training against its bound.
+
+    python benchmarks/feed.py [--pairs 1024] [--prompts 256] [--batches 16] [--steps 100] [--device_ms 40]
+
+Noises are 4 x 128 x 128 of 1,025 seeds, text is 77 x 2,048 of random numbers, files lie in the page cache. Both ways
+are timed in turns in one run, and the best of five turns counts: other work on the machine only ever adds.
+
+in series      targets and text made float32 on the host, the noise of every pair from its seed
+fed            what `stages/train` does: halves, noise and singular vectors kept, a thread ahead
+a device       whose step takes `--device_ms` while the host is free: the loop waits so long. In series every step pays
+               for its batch too. The real loop does all else that it does: optimizer, averages, validation, checkpoint
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from noiseprompt.core.files import make_folder
+from noiseprompt.core.types import Prompt, ScoredPair
+from noiseprompt.noise import initial_noise
+from noiseprompt.npd import Npd, NpdWriter
+from noiseprompt.npnet import NPNet, NPNetConfig, build
+from noiseprompt.npnet.svd import SingularBranch, decompose
+from noiseprompt.stages.train.data import PairData
+from noiseprompt.stages.train.feed import ahead
+from noiseprompt.stages.train.noises import NoiseObjective
+from noiseprompt.stages.train.settings import TrainConfig
+from noiseprompt.stages.train.texts import KeptTexts
+from noiseprompt.stages.train.trainer import Trainer
+
+SHAPE, TEXT, BATCH, TURNS = (4, 128, 128), (77, 2048), 64, 5
+ALONE = ("residual", "text")
+"""Branches that the trained network goes without: the device's work is not what is timed."""
+
+
+def write(folder: Path, pairs: int, prompts: int) -> Npd:
+    """Pairs of the paper's 1,025 seeds."""
+    seeds = np.random.default_rng(0).integers(1025, size=pairs).tolist()
+    with NpdWriter(folder, {"scorers": []}, SHAPE) as writer:
+        for i, seed in enumerate(seeds):
+            prompt, source = Prompt(f"text {i % prompts}"), initial_noise(seed, SHAPE).numpy()
+            writer.add(ScoredPair(f"{prompt.id}-{i}", prompt, seed, source, 0.99 * source, {}))
+    return Npd(folder)
+
+
+def embeds(path: Path, prompts: int) -> np.ndarray:
+    """Text on disk, memory-mapped."""
+    np.save(path, np.random.default_rng(0).standard_normal((prompts, *TEXT), dtype=np.float32).astype(np.float16))
+    return np.load(path, mmap_mode="r")
+
+
+def in_series(npd: Npd, text: np.ndarray, prompts: np.ndarray, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+    """A batch as it was made before there was a feed."""
+    target = torch.from_numpy(np.ascontiguousarray(npd.targets(rows))).float()
+    read = torch.from_numpy(np.ascontiguousarray(text[prompts[rows]])).float()
+    assert bool(read.isfinite().all())
+    return torch.from_numpy(npd.sources(rows)), target, read
+
+
+def seconds(act: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
+
+
+def best(*acts: Callable[[], object]) -> list[float]:
+    """The shortest of a few turns of each, taken in turns."""
+    turns = [[seconds(act) for act in acts] for _ in range(TURNS)]
+    return [min(each) for each in zip(*turns, strict=True)]
+
+
+class Waiting(NoiseObjective):
+    """The objective of pairs on a device that takes a while and leaves the host alone."""
+
+    takes = 0.0
+
+    def loss(self, net: Any, batch: Any) -> torch.Tensor:
+        time.sleep(self.takes)
+        return sum((p.sum() for p in net.parameters()), torch.zeros(())) * 0.0 + 1.0
+
+    def error(self, net: Any, batch: Any) -> Any:
+        time.sleep(self.takes / 3)  # a forward pass alone
+        from noiseprompt.stages.train.objective import Judged
+
+        return Judged(0.5, 1.0, 1.0, len(batch["target"]))
+
+
+def trained(data: PairData, rows: np.ndarray, config: TrainConfig, out: Path) -> tuple[float, int]:
+    """Seconds of the real loop, and its steps."""
+    make_folder(out)
+    net: NPNet = build(NPNetConfig(without=ALONE))
+    training, validation = rows[:-BATCH], rows[-BATCH:]
+    loop = Trainer(
+        Waiting(config, data, training, validation), net, torch.device("cpu"), config, out, training, validation
+    )
+    steps: Iterable[Any] = loop.run()
+    return seconds(lambda: list(steps)), loop.steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--pairs", type=int, default=1024)
+    parser.add_argument("--prompts", type=int, default=256)
+    parser.add_argument("--batches", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--device_ms", type=float, default=40.0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        npd, text = write(Path(folder) / "npd", args.pairs, args.prompts), embeds(Path(folder) / "e.npy", args.prompts)
+        prompts, branch = npd.prompt_rows(), SingularBranch(SHAPE, 8, 8, 8)
+        order = np.random.default_rng(1).integers(args.pairs, size=(args.batches, BATCH))
+        data = PairData(npd, KeptTexts(text), prompts)
+        plain = PairData(npd, KeptTexts(text), prompts)
+        data.keep_singular(branch.fix_signs)
+        once = seconds(lambda: [data.batch(rows) for rows in np.array_split(np.arange(args.pairs), args.pairs // 32)])
+        print(f"noise and singular vectors of {len(np.unique(npd.seeds()))} seeds, once: {once:.1f} s")
+
+        def fed(source: PairData) -> None:
+            with closing(ahead(source.batch, order)) as batches:
+                for _ in batches:
+                    pass
+
+        fed(plain)
+        series, now, with_svd = best(
+            lambda: [in_series(npd, text, prompts, rows) for rows in order], lambda: fed(plain), lambda: fed(data)
+        )
+        pairs = order.size
+        print(f"in series {pairs / series:8.0f} pairs/s")
+        print(
+            f"fed       {pairs / now:8.0f} pairs/s, {series / now:.1f} x; with singular vectors {pairs / with_svd:.0f}"
+        )
+        some = data.batch(order[0])["source"]
+        svd = min(seconds(lambda: decompose(some, True)) for _ in range(2))
+        print(f"the singular vectors of a batch, made at each step: {1000 * svd:.0f} ms on this core")
+
+        takes = args.device_ms / 1000
+        one = lambda rows: (in_series(npd, text, prompts, rows), time.sleep(takes))  # noqa: E731
+        slow = min(seconds(lambda rows=rows: one(rows)) for rows in order)
+        Waiting.takes, per = takes, max(1, (args.pairs - BATCH) // BATCH)
+        config = TrainConfig(epochs=max(1, args.steps // per), ema_decay=0.99, validate_every=50, checkpoint_every=50)
+        spent, steps = trained(data, np.random.default_rng(2).permutation(args.pairs), config, Path(folder) / "run")
+        print(f"a device of {args.device_ms:g} ms a step: in series {slow / takes:.2f} of the bound, without what the")
+        print(f"loop does besides; the real loop, {steps} steps: {spent / steps / takes:.2f} of the bound")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""How a training begins: its folder, held by one process, and its network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noiseprompt.core.config import fingerprint
+from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.files import claim
+from noiseprompt.core.ranks import Processes
+from noiseprompt.npnet import NPNet, build
+from noiseprompt.npnet.transfer import start_from
+from noiseprompt.stages.train.settings import TrainConfig, network_config
+
+
+@contextmanager
+def claimed(processes: Processes, path: Path, settings: Any, begun: Sequence[str]) -> Iterator[None]:
+    """As `core.files.claim`, by the main process; the others go on once it holds the folder, with the same settings.
+
+    Raises:
+        ConfigError: as `claim`, or this process was started with other settings than the main one.
+    """
+    with claim(path, settings, begun) if processes.main else nullcontext():
+        there, here = processes.once(lambda: fingerprint(settings)), fingerprint(settings)
+        if there != here:
+            came = f"process {processes.rank} has other settings than process 0 ({here}, not {there})"
+            raise ConfigError(came, "the same command in all")
+        yield
+
+
+def check_batch(config: TrainConfig, pairs: int, processes: Processes) -> None:
+    """Refuse processes that would have nothing to do.
+
+    Raises:
+        InputError: more of them than a step has pairs (or prompts).
+    """
+    if (most := min(config.batch_size, pairs)) < processes.size:
+        came = f"{processes.size} processes for steps of {most} (batch_size {config.batch_size}, {pairs} to train on)"
+        raise InputError(came, "one for each process, or more", "start fewer processes, or raise batch_size")
+
+
+def first_network(config: TrainConfig, facts: dict[str, Any], init: NPNet | None, processes: Processes) -> NPNet:
+    """The network that a training starts from, on the CPU, the same in every process: new, or what fits of `init`."""
+    torch.manual_seed(config.seed)
+    if init is None:
+        return build(network_config(config, **facts))
+    net, what = start_from(init, config.sizes, **facts)
+    if processes.main:
+        print(what.report(config.init))
+    return net
