@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noiseprompt.npnet.base import NPNet, NPNetConfig
+from noiseprompt.npnet.base import NPNet
+from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.svd import SingularBranch
 from noiseprompt.npnet.swin import Swin
 

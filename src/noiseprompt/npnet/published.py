@@ -25,7 +25,8 @@ from torch.nn import functional as F
 
 from noiseprompt.core.errors import ConfigError, ModelLoadError
 from noiseprompt.core.weights import check_finite, differences, read_checkpoint, shapes_of
-from noiseprompt.npnet.base import NPNet, NPNetConfig
+from noiseprompt.npnet.base import NPNet
+from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.paper import TextModulation, build_swin
 from noiseprompt.npnet.svd import SingularBranch
 from noiseprompt.npnet.swin import from_timm

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from noiseprompt.core.errors import ConfigError, InputError
-from noiseprompt.npnet.base import NPNet, NPNetConfig, build
+from noiseprompt.npnet.base import NPNet, build
+from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.tokens import GAINS, LAST_LAYERS
 
 
