@@ -38,7 +38,7 @@ class PairData:
 
     def batch(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         target = torch.from_numpy(np.ascontiguousarray(self.npd.targets(indices))).float()
-        source = torch.from_numpy(self.npd.sources(indices))
+        source = torch.from_numpy(self.npd.sources(indices)).float()
         return source, target, self.text(indices)
 
     def text(self, indices: np.ndarray) -> torch.Tensor:
