@@ -30,6 +30,9 @@ from noiseprompt.npnet.card import model_card
 from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.table import NETWORKS
 
+SWIN = "residual.swin."
+"""Where the tensors of a Swin transformer are, in the networks that have one."""
+
 
 class NPNet(nn.Module):
     """Base of the networks; a subclass adds layers and `predict`.
@@ -151,7 +154,13 @@ class NPNet(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, *, revision: str | None = None, device: str = "cpu", dtype: torch.dtype | None = None
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        swin_dtype: torch.dtype | None = None,
     ) -> NPNet:
         """A saved network, in evaluation mode.
 
@@ -159,15 +168,22 @@ class NPNet(nn.Module):
             source: a folder, else the id of a repository on the Hugging Face hub.
             revision: of the repository.
             dtype: of the weights; as saved unless given.
+            swin_dtype: of those of its Swin transformer alone, `dtype` unless given: bfloat16 takes less than two
+                thirds of the time of float32 on a CPU that has it, and changes the noise by some 0.005 at most.
 
         Raises:
             ModelLoadError: nothing there, or not a saved NPNet.
+            InputError: `swin_dtype` of a network that has no Swin transformer.
         """
         check_value("an NPNet", str | Path, source)
         folder = Path(source) if Path(source).exists() else disk.download(str(source), revision)
         try:
             config = from_dict(NPNetConfig, disk.read_settings(folder))
-            net = load_network(folder / disk.WEIGHTS_FILE, lambda: build(config), disk.FIX)
+            if swin_dtype is not None and not config.has_swin:
+                raise InputError(f"swin_dtype {swin_dtype} of {folder}, which has no Swin transformer", "leave it out")
+            dtypes = {True: swin_dtype or dtype, False: dtype}
+            of = lambda name: dtypes[name.startswith(SWIN)]  # noqa: E731
+            net = load_network(folder / disk.WEIGHTS_FILE, lambda: build(config), disk.FIX, of)
         except (ConfigError, TypeError) as error:
             path = folder / disk.CONFIG_FILE
             raise ModelLoadError(f"{path} describes no NPNet: {error}", disk.LAYOUT, disk.FIX) from error
@@ -175,7 +191,7 @@ class NPNet(nn.Module):
             raise ModelLoadError(
                 f"{folder} holds a {type(net).__name__}", f"a {cls.__name__}", "use NPNet.from_pretrained"
             )
-        return net.to(device=resolve_device(str(device)), dtype=dtype).eval()
+        return net.to(resolve_device(str(device))).eval()
 
     def push_to_hub(
         self,

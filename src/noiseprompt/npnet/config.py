@@ -83,3 +83,8 @@ class NPNetConfig:
             raise ConfigError(f"swin_depths {self.swin_depths} and swin_heads {self.swin_heads}", "lists of one length")
         if self.predicts == "picture" and self.architecture != "tokens":
             raise ConfigError(f"architecture {self.architecture!r} that predicts a picture", 'architecture "tokens"')
+
+    @property
+    def has_swin(self) -> bool:
+        """Whether a Swin transformer is part of the network."""
+        return self.architecture != "tokens" and "residual" not in self.without
