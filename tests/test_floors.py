@@ -24,8 +24,9 @@ FLOORS: dict[str, int] = {
     "methods": 4,
     "results": 4,
     "stages": 5,  # its folders do not import each other
-    "cli": 6,
-    "recipes": 7,
+    "engines": 6,
+    "cli": 7,
+    "recipes": 8,
 }
 ROOT = {"__init__", "__main__"}
 

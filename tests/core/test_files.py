@@ -120,7 +120,7 @@ def test_a_lock_clears_what_a_kill_left_and_nothing_else(tmp_path: Path) -> None
     for name in ("state.pt.0123abcd.tmp", "notes.tmp", "a.txt"):
         (tmp_path / name).write_text("x")
     with Lock(tmp_path):
-        assert sorted(os.listdir(tmp_path)) == [".lock", "a.txt", "notes.tmp"]
+        assert sorted(os.listdir(tmp_path)) == [".folder.lease", "a.txt", "notes.tmp"]
         with pytest.raises(StoreLockedError, match="one writer"), Lock(tmp_path):
             pass
 

@@ -6,7 +6,7 @@ own record, `loading` in `ModelOptions`, flags such as `verbose` in `table.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
+    from noiseprompt.engines.job import Report
+    from noiseprompt.engines.options import Sharing
     from noiseprompt.methods.base import MethodSpec
     from noiseprompt.noise.guard import Guard
     from noiseprompt.npd import Npd
@@ -61,12 +63,13 @@ def collect(
     n: int | None = None,
     verbose: bool = False,
     loading: ModelOptions | None = None,
+    sharing: Sharing | None = None,
 ) -> None:
     """Collect a noise prompt data set (stage I): pairs of source and target noise with the scores of both images; or
     pictures to aim at (--pictures).
 
     Args:
-        out: folder of the data set; the same command continues an interrupted one.
+        out: folder of the data set; the same command continues an interrupted one, and helps one at work.
         prompts: a txt, csv, json, jsonl or parquet file, or "shapes:train"; pictures with captions bring their own.
         model: folder or hub id of a diffusers pipeline, or "shapes".
         scorers: names; "shapes-preference" for the shapes world unless given. Pictures that are not the model's own
@@ -74,34 +77,42 @@ def collect(
         column: of a csv, json or parquet file.
         n: take the first n prompts.
     """
-    from functools import partial
-
+    from noiseprompt.cli.collecting import as_report, prepared, tell_noise
+    from noiseprompt.cli.sharing import run_shared
+    from noiseprompt.engines.options import Sharing
     from noiseprompt.noise.guard import Guard
-    from noiseprompt.npd.info import write_noise_figures
-    from noiseprompt.pipelines.long_prompts import warn_cut
-    from noiseprompt.scorers.base import load_scorers
-    from noiseprompt.stages.collect.collect import collect as collect_pairs
-    from noiseprompt.stages.collect.pictures import collect_pictures
-    from noiseprompt.stages.collect.settings import DRAWN, CollectConfig
-    from noiseprompt.stages.collect.sources import read_source, texts_of
+    from noiseprompt.stages.collect.settings import CollectConfig
 
-    config, guard = settings or CollectConfig(), Guard()
-    listed = read_source(prompts, config, column=column, n=n, model=model)
-    if duplicates := getattr(listed, "duplicates", 0):
-        print(f"{duplicates} duplicate prompts left out")
-    bare = config.pictures not in ("", DRAWN) and not scorers
-    judges = [] if bare else load_scorers(_scorers(scorers, model, world.PREFERENCE))
-    pipeline = _load(model, loading)
-    warn_cut(pipeline.text_limits, texts_of(listed))
-    run: Any = collect_pictures if config.pictures else partial(collect_pairs, guard=guard)
+    config, guard, shared = settings or CollectConfig(), Guard(), sharing or Sharing()
+    judges = _collect_scorers(scorers, model, config)
+    given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "settings": config, "scorers": judges}
+    given |= {"column": column, "n": n, "loading": loading}
+    run = None if shared.engine else prepared(_load, **given, part=shared.chosen, guard=guard)
     with stopping() as should_stop, Bar("collect", "picture" if config.pictures else "pair") as bar:
-        for progress in run(pipeline, listed, judges, config, out, should_stop=should_stop):
-            share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
-            kept = {} if config.pictures else {"kept": share}
-            bar.show(progress.done, progress.total, **kept, rejected=progress.rejected)
-        write_noise_figures(out)  # also of what was made until it was stopped
+        if run is None:
+            reports = run_shared(shared, "noiseprompt.cli.commands:collect_work", out, given, should_stop)
+        else:
+            reports = (as_report(progress, bool(config.pictures)) for progress in run(should_stop))
+        for report in reports:
+            bar.show(report["done"], report["total"], **report["notes"])
+        tell_noise(out)  # also of what was made until it was stopped
     _tell(guard, verbose)
     print(f"noise prompt data set in {out}")
+
+
+def collect_work(options: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Report]:
+    """`collect` as a worker of an engine runs it, from plain options."""
+    from noiseprompt.cli.collecting import work
+
+    return work(_load, _collect_scorers, options, should_stop)
+
+
+def _collect_scorers(given: list[str] | None, model: str, config: Any) -> list[str] | None:
+    """As `_scorers`; None where pictures, which are not the model's own, need none."""
+    from noiseprompt.stages.collect.settings import DRAWN
+
+    bare = config.pictures not in ("", DRAWN) and not given
+    return None if bare else _scorers(given, model, world.PREFERENCE)
 
 
 def _scorers(given: list[str] | None, model: str, *of_the_world: str) -> list[str]:

@@ -26,6 +26,12 @@ from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
 from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.files import as_told
 
+_RECORDS = {
+    "loading": "noiseprompt.pipelines.options:ModelOptions",
+    "sharing": "noiseprompt.engines.options:Sharing",
+}
+"""Parameter of a command -> the settings record that several commands share."""
+
 
 def build_parser(words: list[str]) -> Any:
     """The parser; only the commands named in `words` get their options (and are imported)."""
@@ -78,7 +84,7 @@ def _add_options(parser: Any, command: Command) -> None:
     parser.add_argument("--config", action=OptionsFile, help="a YAML file of options")
     for name in command.positional:
         parser.add_argument(name.removesuffix("..."), **({"nargs": "+"} if name.endswith("...") else {}))
-    apart = {*(name.removesuffix("...") for name in command.positional), *command.flags, "settings", "loading"}
+    apart = {*(name.removesuffix("...") for name in command.positional), *command.flags, "settings", *_RECORDS}
     parser.add_function_arguments(settle(resolve(command.function)), None, as_positional=False, skip=apart)
     for name in command.flags:
         short = ["-v"] if name == "verbose" else []
@@ -91,9 +97,8 @@ def _add_options(parser: Any, command: Command) -> None:
 def records(command: Command) -> dict[str, Any]:
     """Parameter of the command -> the dataclass whose fields are options of their own."""
     found = {"settings": resolve(command.settings)} if command.settings else {}
-    if "loading" in inspect.signature(resolve(command.function)).parameters:
-        found["loading"] = resolve("noiseprompt.pipelines.options:ModelOptions")
-    return found
+    taken = inspect.signature(resolve(command.function)).parameters
+    return found | {name: resolve(path) for name, path in _RECORDS.items() if name in taken}
 
 
 def run_command(parser: Any, arguments: list[str]) -> int:

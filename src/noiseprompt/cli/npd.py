@@ -25,9 +25,12 @@ def npd_verify(folder: Path) -> int:
     Args:
         folder: of a noise prompt data set.
     """
+    from noiseprompt.npd.state import state
     from noiseprompt.npd.verify import verify
 
-    problems = verify(Path(folder))
+    problems, now = verify(Path(folder)), state(Path(folder))
+    if now.leased or now.missing:
+        print(now)
     print("\n".join(problems) if problems else "all pairs are sound")
     return 1 if problems else 0
 

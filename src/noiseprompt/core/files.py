@@ -18,10 +18,14 @@ from noiseprompt.core import disk
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.leases import Lease, Leases
 from noiseprompt.core.parts import as_recorded
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
+
+_FOLDER = "folder"
+"""The unit of a lease on a whole folder."""
 
 _BUFFER = 1 << 16
 """Bytes that are written at once, where they come in small pieces."""
@@ -172,12 +176,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 class Lock:
-    """An advisory lock on a folder, freed by the system when the process dies; no lock where the system has none.
+    """One writer a folder: a lease on it (`core/leases.py`), which what a killed writer held does not outlive.
 
     A context manager; `take` and `free` do the same by hand. Whoever takes it clears what a killed writer left.
 
     Args:
-        folder: made if missing; the lock is its file `.lock`.
+        folder: made if missing.
 
     Raises:
         StoreLockedError: another process, or another run in this one, holds it.
@@ -186,40 +190,39 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file: Any = None
+        self._lease: Lease | None = None
 
     def take(self) -> None:
-        make_folder(self.folder)
-        try:
-            file = disk.extend(self.folder / ".lock")
-        except OSError as error:
-            came = f"cannot write to {self.folder}: {error.strerror}"
-            raise StoreError(came, "a folder that can be written") from error
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass
-        except OSError as error:
-            file.close()
-            came, fix = f"another process writes to {self.folder}", "wait for it to end or choose another folder"
-            raise StoreLockedError(came, "one writer a folder", fix) from error
-        self._file = file
-        for name in filter(_LEFT.fullmatch, os.listdir(self.folder)):
-            with contextlib.suppress(OSError):
-                disk.remove(self.folder / name)
+        leases = Leases(self.folder)
+        self._lease = leases.insist(_FOLDER)
+        if self._lease is None:
+            who = leases.holders().get(_FOLDER, "one that ended just now")
+            fix = "wait for it to end or choose another folder"
+            raise StoreLockedError(f"another process writes to {self.folder} ({who})", "one writer a folder", fix)
+        clear_left(self.folder)
 
     def free(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._lease is not None:
+            self._lease.free()
+            self._lease = None
 
     def __enter__(self) -> None:
         self.take()
 
     def __exit__(self, *_: object) -> None:
         self.free()
+
+
+def clear_left(folder: Path, of: str = "") -> None:
+    """Remove the unfinished files that killed writers left, where nobody else writes them.
+
+    Args:
+        of: the file they were to become; every file unless given.
+    """
+    for name in filter(_LEFT.fullmatch, os.listdir(folder)):
+        if name.startswith(of):
+            with contextlib.suppress(OSError):
+                disk.remove(folder / name)
 
 
 @contextmanager

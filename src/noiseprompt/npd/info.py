@@ -25,7 +25,8 @@ MARGINS = (0.0, 0.005, 0.01, 0.02)
 def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, Any]:
     """Counts, means and filter rates, as plain data.
 
-    Keys: folder, fingerprint, settings, latent_shape, shards, bytes, checksums (that none was compared: it would read
+    Keys: folder, fingerprint, settings, latent_shape, shards (that are there), planned_shards, missing_shards (their
+    numbers), leased_shards (number -> who makes it), writers, bytes, checksums (that none was compared: it would read
     everything), pairs, prompts, usable, rejected (reason -> pairs), scores (scorer -> means over usable pairs: source,
     target, gain, of pictures the target alone; empty without any) and filter_rates.
 
@@ -33,7 +34,7 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
         StoreError: no data set there, or a damaged shard.
     """
     npd = Npd(folder)
-    usable = npd.usable()
+    usable, now = npd.usable(), npd.state()
     files = [shard_path(npd.folder, number) for number in present_shards(npd.folder)]
     reasons = Counter(reason for reason in npd.table().column("rejected").to_pylist() if reason)
     scores = {}
@@ -48,6 +49,10 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
         "settings": npd.settings,
         "latent_shape": list(npd.latent_shape),
         "shards": len(files),
+        "planned_shards": now.planned,
+        "missing_shards": list(now.missing),
+        "leased_shards": now.leased,
+        "writers": now.writers,
         "bytes": sum(path.stat().st_size for path in files),
         "checksums": "not compared; `noiseprompt npd verify` does",
         "pairs": len(npd),

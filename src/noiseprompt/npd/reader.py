@@ -20,6 +20,7 @@ from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import digest, holds_pictures, present_shards, read_shard, shard_path
 from noiseprompt.npd.halves import finite_rows
+from noiseprompt.npd.state import State, gaps, state
 
 
 class Npd:
@@ -79,6 +80,10 @@ class Npd:
     def checksum(self) -> str:
         """12 hexadecimal digits of the checksums of its shards: of every value of every pair."""
         return hashlib.sha256("".join(shard.checksum for shard in self._shards).encode()).hexdigest()[:12]
+
+    def state(self) -> State:
+        """Which shards are there now, which somebody makes, and which are missing."""
+        return state(self.folder)
 
     def table(self) -> pa.Table:
         """Every column but the noises."""
@@ -227,10 +232,9 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _warn_missing(folder: Path, numbers: Sequence[int]) -> None:
-    missing = sorted({*range(numbers[-1])} - {*numbers})
+def _warn_missing(folder: Path, numbers: list[int]) -> None:
+    missing = [f"{name}{maker}" for name, maker in gaps(folder, numbers).items()]
     if missing:
-        names = ", ".join(shard_path(folder, number).name for number in missing[:3])
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        told = f"{folder} lacks {names}{more}: its pairs are left out. The same collect command makes them again"
-        warnings.warn(told, NoisepromptWarning, stacklevel=3)
+        told = f"{folder} lacks {', '.join(missing[:3])}{more}: its pairs are left out"
+        warnings.warn(f"{told}. The same collect command makes them again", NoisepromptWarning, stacklevel=3)

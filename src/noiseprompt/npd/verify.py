@@ -13,6 +13,7 @@ from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.types import Prompt
 from noiseprompt.npd.format import Shard, checksum, digest, holds_pictures, present_shards, read_shard, shard_path
 from noiseprompt.npd.halves import finite_rows
+from noiseprompt.npd.state import gaps
 
 Digests = dict[tuple[int, tuple[int, ...]], str]
 """(seed, latent shape) -> digest of that noise: pairs share seeds, and to draw a noise costs most of all."""
@@ -32,7 +33,7 @@ def verify(folder: str | Path) -> list[str]:
     """
     folder = Path(folder)
     numbers = present_shards(folder)
-    problems = [f"{shard_path(folder, n).name} is missing" for n in sorted({*range(numbers[-1])} - {*numbers})]
+    problems = [f"{name} is missing{maker}" for name, maker in gaps(folder, numbers).items()]
     seen: dict[str, str] = {}
     digests: Digests = {}
     settings: dict[str, Any] | None = None

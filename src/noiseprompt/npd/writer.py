@@ -1,4 +1,7 @@
-"""The one writer of a noise prompt data set (NPD): a lock, shards committed by a rename, resumption."""
+"""A writer that has a noise prompt data set (NPD) to itself and takes pairs as they come.
+
+Those who share one, each making other shards of a plan, are `npd/sharing.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.config import to_dict
-from noiseprompt.core.errors import InputError, StoreError
-from noiseprompt.core.files import Lock, differences, refuse_changes, remove, replacing
-from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.ranges import COUNT, check_value
+from noiseprompt.core.errors import StoreError
 from noiseprompt.core.types import ScoredPair
-from noiseprompt.npd.format import (
-    SCHEMA_VERSION,
-    Row,
-    Shard,
-    holds_pictures,
-    pair_to_row,
-    read_shard,
-    schema,
-    shard_bytes,
-    shard_numbers,
-    shard_path,
-)
-
-_NAMES = ("model",)
-"""Settings that decide nothing, only say where things are from: those a folder has (or lacks) stay as they are."""
+from noiseprompt.npd.claim import Claim
+from noiseprompt.npd.format import shard_numbers
+from noiseprompt.npd.home import Home
 
 
 class NpdWriter:
@@ -60,28 +47,14 @@ class NpdWriter:
         shard_size: int = 64,
         recorded: Mapping[str, str] | None = None,
     ) -> None:
-        if shard_size < 1:
-            raise InputError(f"shard_size {shard_size}", "at least 1")
-        check_value("folder", str | Path, folder)
-        check_value("latent_shape", tuple[int, ...], latent_shape, COUNT)
-        if store_source and holds_pictures(settings):
-            raise InputError("store_source with pictures", "pairs of noises: a picture has no source noise")
-        self.folder = Path(folder)
-        self.latent_shape = tuple(latent_shape)
-        self.shard_size = shard_size
-        own = {"latent_shape": latent_shape, "store_source": store_source, "shard_size": shard_size}
-        self.settings = to_dict({"scorers": [], **settings, **own, "schema_version": SCHEMA_VERSION})
-        self._called = {there: name for name, there in (recorded or {}).items()}
-        self._schema = schema(self.latent_shape, self.settings["scorers"], store_source)
-        self.done: set[str] = set()
-        """Ids of the pairs added, those committed earlier included."""
-        self.kept: Counter[str] = Counter(dict.fromkeys(self.settings["scorers"], 0))
-        """Scorer -> number of pairs whose target scores higher than their source."""
-        self.rejected = 0
-        self._lock = Lock(self.folder)
-        self._lock.take()
+        self._home = Home(
+            folder, settings, latent_shape, store_source=store_source, shard_size=shard_size, recorded=recorded
+        )
+        self.folder, self.shard_size = self._home.folder, shard_size
+        self._claim = Claim(self._home)
+        self._claim.alone()
         try:
-            self._open_shards = self._resume()
+            self._home.refresh()
             self._next()
         except BaseException:
             self.close()
@@ -98,9 +71,29 @@ class NpdWriter:
             self.close()
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that is recorded in each shard."""
+        return self._home.settings
+
+    @property
+    def done(self) -> set[str]:
+        """Ids of the pairs added, those committed earlier included."""
+        return {*self._home.homes}
+
+    @property
+    def kept(self) -> Counter[str]:
+        """Scorer -> number of pairs whose target scores higher than their source."""
+        return self._home.kept
+
+    @property
+    def rejected(self) -> int:
+        """How many pairs have no target."""
+        return self._home.rejected
+
+    @property
     def room(self) -> int:
         """How many pairs the current shard still takes."""
-        return self.shard_size - len(self._rows)
+        return self._shard.room
 
     def add(self, pair: ScoredPair) -> None:
         """Take a pair; the shard is committed when it is full.
@@ -109,14 +102,10 @@ class NpdWriter:
             StoreError: the id is there already, the pair is incomplete, or the disk is full.
             ShapeError: noise of another shape.
         """
-        if pair.id in self.done:
-            raise StoreError(f"pair {pair.id} is in {self.folder} already", "a new pair")
-        row = pair_to_row(pair, self.settings)
-        self._rows.append(row)
-        self._note(row)
-        self._dirty = True
+        self._shard.add(pair)
         if not self.room:
             self.flush()
+            self._shard.close()
             self._next()
 
     def flush(self) -> None:
@@ -125,50 +114,14 @@ class NpdWriter:
         Raises:
             StoreError: the disk is full; nothing committed is lost.
         """
-        if self._dirty:
-            data = shard_bytes(self._rows, self._schema, self.settings)
-            with replacing(shard_path(self.folder, self._number)) as file:
-                file.write(data)
-            self._dirty = False
+        self._shard.flush()
 
     def close(self) -> None:
         """Release the folder without committing."""
-        self._lock.free()
-
-    def _resume(self) -> list[tuple[int, list[Row]]]:
-        for leftover in self.folder.glob("shard-*.arrow.tmp"):  # of earlier releases
-            remove(leftover)
-        numbers = shard_numbers(self.folder)
-        missing = set(range(max(numbers, default=-1) + 1)) - set(numbers)
-        slots: list[tuple[int, list[Row]]] = [(number, []) for number in missing]
-        for number in numbers:
-            shard = read_shard(shard_path(self.folder, number))
-            self._check_settings(shard)
-            light = [name for name in shard.batch.schema.names if name not in ("source", "target", "prompt")]
-            for row in shard.batch.select(light).to_pylist():
-                self._note(row)
-            if shard.batch.num_rows < self.shard_size:
-                slots.append((number, shard.rows()))  # they get a new checksum: the old one must hold
-        return sorted(slots, key=lambda slot: slot[0])
-
-    def _check_settings(self, shard: Shard) -> None:
-        theirs = shard.settings
-        names = {name: theirs[name] for name in _NAMES if name in theirs}
-        self.settings = {**{key: value for key, value in self.settings.items() if key not in _NAMES}, **names}
-        self.settings = as_recorded(self.settings, theirs)
-        told = {there: f"{name} (recorded as {there})" for there, name in self._called.items()}
-        refuse_changes(self.folder, differences(theirs, self.settings, told=told), theirs, self.settings)
+        self._claim.free()
 
     def _next(self) -> None:
-        if self._open_shards:
-            self._number, self._rows = self._open_shards.pop(0)
-        else:
-            self._number, self._rows = max(shard_numbers(self.folder), default=-1) + 1, []
-        self._dirty = False
-
-    def _note(self, row: Row) -> None:
-        self.done.add(row["id"])
-        self.rejected += bool(row["rejected"])
-        for name in self.settings["scorers"]:
-            before, after = row[f"score_source.{name}"], row[f"score_target.{name}"]
-            self.kept[name] += before is not None and before < after
+        numbers = shard_numbers(self.folder)
+        full = {n for n, tally in self._home.tallies.items() if len(tally.ids) >= self.shard_size}
+        number = next(n for n in range(max(numbers, default=-1) + 2) if n not in full)
+        self._shard = self._home.open(number)

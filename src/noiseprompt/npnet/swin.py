@@ -199,7 +199,7 @@ class Swin(nn.Module):
         self.embed_norm = nn.LayerNorm(width)
         drops = iter([drop_path * i / max(sum(depths) - 1, 1) for i in range(sum(depths))])
         self.merges, self.stages = nn.ModuleList(), nn.ModuleList()
-        now = torch.arange((image // patch) ** 2, device="cpu")
+        side, now = image // patch, torch.arange((image // patch) ** 2, device="cpu")
         for i, (depth, count) in enumerate(zip(depths, heads, strict=True)):
             side, wide = image // patch >> i, width << i
             span = min(window, side)

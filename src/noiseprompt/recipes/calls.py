@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from noiseprompt.cli.options import option_types, read_options, refuse
+from noiseprompt.cli.sharing import grouped
 from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
@@ -106,14 +106,7 @@ def stage_call(stage: str, options: Any, model: str, name: str = "recipe") -> di
 
 def as_call(stage: str, given: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Keyword arguments of a stage's command from its typed options."""
-    from noiseprompt.cli.entry import records
-
-    rest = dict(given)
-    parts = {}
-    for parameter, cls in records(_command(stage)).items():
-        names = [field.name for field in dataclasses.fields(cls) if field.name in rest]
-        parts[parameter] = cls(**{name: rest.pop(name) for name in names})
-    return {"model": model, **rest, **parts}
+    return {"model": model, **grouped(_command(stage), given)}
 
 
 def _command(stage: str) -> Any:

@@ -248,7 +248,8 @@ class _Maker:
         options = {k: v for k, v in (settings.get(name) or {}).items() if v is not None}
         model = str(options.pop("model", settings.get("model", world.NAME)))
         call = stage_call(name, options, model, self.plan.name)
-        plain = {k: _as_written(v, options) if dataclasses.is_dataclass(v) else v for k, v in call.items()}
+        deciding = {k: v for k, v in call.items() if k != "sharing"}  # who makes it decides nothing
+        plain = {k: _as_written(v, options) if dataclasses.is_dataclass(v) else v for k, v in deciding.items()}
         if "base" in upstream:
             plain["settings"].pop("init")
         facts = {"stage": name, "weights": world.weights_of(model), "from": {k: p.name for k, p in upstream.items()}}

@@ -125,8 +125,10 @@ def test_kill_9_then_the_same_command_gives_the_same_bytes(tmp_path, uninterrupt
         assert process.poll() is None
         time.sleep(0.01)
     if committed == 1:
-        with pytest.raises(StoreLockedError):
-            run(tmp_path)
+        with pytest.raises(StoreLockedError, match=r"writes other pairs to .* \(process \d+ on "):
+            run(tmp_path, PROMPTS[1:])
+        with pytest.raises(ConfigError, match=r"guidance_scale: 2\.0 there, 3\.0 here"):
+            run(tmp_path, config=dataclasses.replace(CONFIG, guidance_scale=3.0))
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.arrow")}

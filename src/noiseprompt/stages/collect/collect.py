@@ -1,23 +1,25 @@
 """Stage I: prompts -> a noise prompt data set (algorithm 1 of the paper, without its filter: every candidate is kept).
 
-Pairs are made in one fixed order and in batches that end where a shard ends, so that a run that was stopped at any
-moment and continued gives the same bytes as one that was not.
+Shard k holds fixed pairs of the plan and batches end where a shard ends, so that its bytes do not depend on who makes
+it: any number of processes that share a folder, stopped at any moment and continued, give the files of one that ran
+undisturbed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, Sampling, ScoredPair, check_pipeline
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
-from noiseprompt.npd import NpdWriter
+from noiseprompt.npd.sharing import SharedWriter
 from noiseprompt.prompts.captions import Captioned
 from noiseprompt.scorers.base import Scorer
 from noiseprompt.stages.collect.failures import MANY, Held
@@ -33,16 +35,22 @@ COMMIT_SECONDS = 120.0
 """A short shard is committed when so much time has passed since the last commit, so that a slow model loses little."""
 
 
+WAIT_SECONDS = 0.5
+"""Between two looks at the shards that others make, once there is nothing else to do."""
+
+
 @dataclass(frozen=True)
 class CollectProgress:
     """State of a collection after a batch.
 
     Fields:
-        done, total: pairs in the folder that belong to this run, and pairs it will have.
+        done, total: pairs in the folder that belong to this run (or its part), and pairs it will have.
         kept_by_scorer: scorer -> pairs in the folder whose target scores higher (margin 0).
         rejected: pairs in the folder without a usable target.
-        pairs_per_second: of this run; 0 before its first batch.
+        pairs_per_second: of this process; 0 before its first batch.
         eta_seconds: at that rate; None before the first batch.
+        made: pairs that this process has made.
+        unsaved: of these, those that are not committed.
     """
 
     done: int
@@ -51,6 +59,8 @@ class CollectProgress:
     rejected: int
     pairs_per_second: float
     eta_seconds: float | None
+    made: int = 0
+    unsaved: int = 0
 
 
 class Maker(Protocol):
@@ -70,10 +80,15 @@ def collect(
     *,
     should_stop: Callable[[], bool] | None = None,
     guard: Guard | None = None,
+    part: Part = WHOLE,
 ) -> Iterator[CollectProgress]:
     """Make, draw and score every pair that `out` does not hold yet; yields after each batch.
 
+    Other processes may do the same at the same time: each makes shards that no other has in work, and ends when all are
+    made (or all of its part), those of processes that were killed meanwhile too.
+
     Args:
+        part: makes only the shards of this part.
         should_stop: asked after each batch; when true, what was made is committed and the generator ends.
         guard: watches the target noise and keeps its figures.
 
@@ -81,11 +96,12 @@ def collect(
     fails for a reason outside the pair, or with all of its batch, is raised and not recorded: it is tried again.
 
     Raises:
-        NoisepromptError: a scorer or file fails, memory is full, four pairs in a row fail, or none is usable.
+        NoisepromptError: a scorer or file fails, memory is full, four pairs in a row fail and so does one that was made
+            before, or none is usable.
         InputError: no prompts, settings out of range, no guidance gap between the two steps, or a method that does
             not fit.
         ConfigError: `out` was made with other settings.
-        StoreLockedError: another process collects into `out`.
+        StoreLockedError: another process collects other pairs into `out`.
         StoreError: the disk is full or a shard is damaged.
     """
     check_pipeline(pipeline)
@@ -97,76 +113,108 @@ def collect(
     maker = PairMaker(pipeline, scorers, teacher, Sampling.of(config), guard)
     settings = run_settings(pipeline, scorers, config, teacher)
     shape = pipeline.latent_shape(config.height, config.width)
-    stored = NpdWriter(
+    stored = SharedWriter(
         out,
         settings,
         shape,
+        [pair_id(item) for item in items],
         store_source=config.store_source,
         shard_size=config.shard_size,
         recorded=config.recorded,
+        part=part,
     )
     with stored as writer:
         yield from fill(writer, items, maker, config, should_stop)
 
 
 def fill(
-    writer: NpdWriter,
+    writer: SharedWriter,
     items: Sequence[Item],
     maker: Maker,
     config: CollectConfig,
     should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[CollectProgress]:
-    """Make what an open data set lacks, in order, and commit it shard by shard; yields after each batch.
+    """Make what an open data set lacks and nobody else makes, shard by shard; yields after each batch.
 
     Raises:
         NoisepromptError: as `collect`.
     """
-    todo = [item for item in items if pair_id(item) not in writer.done]
-    before, begun = len(items) - len(todo), time.perf_counter()
-    committed, position = begun, 0
-    held = Held()
-    yield _progress(writer, before, len(items), 0, 0.0)
-    while position < len(todo):
-        room = (writer.room - len(held.pairs) - 1) % config.shard_size + 1
-        batch = todo[position : position + min(config.batch_size, room)]
-        position += len(batch)
+    work = _Work(writer, items, maker, config)
+    yield work.progress()
+    while True:
+        ids = writer.take()
+        if not ids and work.held.pairs:
+            work.record(work.held.settle())
+            yield work.progress()
+        elif not ids and not writer.lacking():
+            break
+        elif not ids:  # others make what is left; what they leave is made here
+            time.sleep(WAIT_SECONDS)
+            if should_stop is not None and should_stop():
+                return
+        for start in range(0, len(ids), config.batch_size):
+            if not writer.makes(ids[-1]):
+                break
+            work.make(ids[start : start + config.batch_size])
+            yield work.progress()
+            if should_stop is not None and should_stop():
+                return
+    _check_usable(writer)
+
+
+class _Work:
+    """What one process does for a data set.
+
+    Attributes:
+        held: pairs that wait.
+    """
+
+    def __init__(self, writer: SharedWriter, items: Sequence[Item], maker: Maker, config: CollectConfig) -> None:
+        self.held = Held(self._works)
+        self._writer, self._maker = writer, maker
+        self._items = {pair_id(item): item for item in items}
+        self._begun = self._committed = time.perf_counter()
+
+    def make(self, ids: Sequence[str]) -> None:
+        """A batch, recorded once something shows that the model works.
+
+        Raises:
+            NoisepromptError: as `collect`.
+        """
         try:
-            ready = held.take(maker.make(batch))
-            if position == len(todo) and held.pairs and _works(maker, items, writer.done):
-                ready = held.rest()
+            ready = self.held.take(self._maker.make([self._items[one] for one in ids]))
         except StoreError:
-            writer.flush()  # a file of a scorer or model: after one of its own the writer commits nothing
+            self._writer.flush()  # a file of a scorer or model: after one of its own the writer commits nothing
             raise
-        for pair in ready:
-            writer.add(pair)
+        self.record(ready)
         now = time.perf_counter()
-        if now - committed > COMMIT_SECONDS:
-            writer.flush()
-            committed = now
-        yield _progress(writer, before + position - len(held.pairs), len(items), position, now - begun)
-        if should_stop is not None and should_stop():
-            return
-    _check_usable(writer, held)
+        if now - self._committed > COMMIT_SECONDS:
+            self._writer.flush()
+            self._committed = now
+
+    def record(self, pairs: Sequence[ScoredPair]) -> None:
+        """Add pairs to the data set."""
+        for pair in pairs:
+            self._writer.add(pair)
+
+    def progress(self) -> CollectProgress:
+        """As of now."""
+        (done, total), home = self._writer.progress(), self._writer.home
+        made, seconds = self._writer.added, time.perf_counter() - self._begun
+        rate = made / seconds if made else 0.0
+        eta = (total - done) / rate if rate else None
+        return CollectProgress(done, total, dict(home.kept), home.rejected, rate, eta, made, self._writer.unsaved)
+
+    def _works(self) -> bool:
+        """Whether one of the latest pairs can be made again."""
+        made = [self._items[one] for one in [*self._writer.home.homes] if one in self._items]
+        return any(not self._maker.make([item])[0].rejected for item in reversed(made[-MANY:]))
 
 
-def _works(maker: Maker, items: Sequence[Item], done: Collection[str]) -> bool:
-    """Whether one of the latest pairs can be made again: the last ones failed, and no later pair tells why."""
-    made = [item for item in items if pair_id(item) in done]
-    return any(not maker.make([item])[0].rejected for item in reversed(made[-MANY:]))
-
-
-def _check_usable(writer: NpdWriter, held: Held) -> None:
-    if held.pairs:
-        raise held.error()
-    if writer.rejected == len(writer.done):
-        came = f"all {writer.rejected} pairs in {writer.folder} were rejected"
+def _check_usable(writer: SharedWriter) -> None:
+    if writer.home.homes and writer.home.rejected == len(writer.home.homes):
+        came = f"all {writer.home.rejected} pairs in {writer.home.folder} were rejected"
         raise StoreError(came, "one that is usable", "look at the reasons with noiseprompt npd info")
-
-
-def _progress(writer: NpdWriter, done: int, total: int, made: int, seconds: float) -> CollectProgress:
-    rate = made / seconds if made else 0.0
-    eta = (total - done) / rate if rate else None
-    return CollectProgress(done, total, dict(writer.kept), writer.rejected, rate, eta)
 
 
 def plan(listed: Listed, config: CollectConfig) -> list[Item]:

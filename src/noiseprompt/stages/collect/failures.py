@@ -116,26 +116,40 @@ def attempt(
 
 
 class Held:
-    """Pairs of batches that failed as a whole; they wait until a later pair shows that model and scorers work.
+    """Pairs of batches that failed as a whole; they wait until something shows that model and scorers work: a later
+    pair, or one of before that can be made again.
+
+    Args:
+        works: makes such a pair again; asked once so many failed in a row that it is no accident, or none comes after.
 
     Attributes:
         pairs: that wait, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, works: Callable[[], bool]) -> None:
         self.pairs: list[ScoredPair] = []
+        self._works = works
 
     def take(self, batch: Sequence[ScoredPair]) -> list[ScoredPair]:
         """The pairs to record now, in order.
 
         Raises:
-            NoisepromptError: `MANY` or more in a row failed; none of them is to be recorded.
+            NoisepromptError: `MANY` or more in a row failed, and so does what was made before; none of them is to be
+                recorded.
         """
         self.pairs += batch
-        if all(pair.rejected for pair in batch):
-            if len(self.pairs) >= MANY:
-                raise self.error()
-            return []
+        if not all(pair.rejected for pair in batch):
+            return self.rest()
+        return self.settle() if len(self.pairs) >= MANY else []
+
+    def settle(self) -> list[ScoredPair]:
+        """Those that wait, where what was made before can be made again.
+
+        Raises:
+            NoisepromptError: it cannot.
+        """
+        if self.pairs and not self._works():
+            raise self.error()
         return self.rest()
 
     def rest(self) -> list[ScoredPair]:

@@ -15,9 +15,10 @@ import torch
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.digests import weights_digest
+from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.types import Sampling, ScoredPair
-from noiseprompt.npd import NpdWriter
 from noiseprompt.npd.format import PICTURES
+from noiseprompt.npd.sharing import SharedWriter
 from noiseprompt.scorers.base import judge
 from noiseprompt.stages.collect.collect import CollectProgress, fill, plan
 from noiseprompt.stages.collect.failures import attempt
@@ -38,6 +39,7 @@ def collect_pictures(
     out: str | Path,
     *,
     should_stop: Callable[[], bool] | None = None,
+    part: Part = WHOLE,
 ) -> Iterator[CollectProgress]:
     """Find, encode and score every picture that `out` does not hold yet; yields after each batch.
 
@@ -47,7 +49,7 @@ def collect_pictures(
     Args:
         listed: as `read_source` gives it: prompts, or pictures with captions where `config.pictures` names files.
         scorers: judge each picture; none at all will do.
-        should_stop: as of `collect`.
+        should_stop, part: as of `collect`.
 
     Raises:
         NoisepromptError: as `collect`; all of the first pictures, or four in a row, cannot be used.
@@ -60,10 +62,15 @@ def collect_pictures(
     source = find_pictures(pipeline, listed, config, size)
     shape = tuple(pipeline.encode_images(np.zeros((1, *size, 3), np.uint8)).shape[1:])  # refuses what cannot fit
     maker = PictureMaker(pipeline, scorers, source)
-    stored = NpdWriter(
-        out, picture_settings(pipeline, scorers, config, size), shape, shard_size=config.shard_size,
+    stored = SharedWriter(
+        out,
+        picture_settings(pipeline, scorers, config, size),
+        shape,
+        [pair_id(item) for item in items],
+        shard_size=config.shard_size,
         recorded=config.recorded,
-    )  # fmt: skip
+        part=part,
+    )
     with stored as writer:
         yield from fill(writer, items, maker, config, should_stop)
 

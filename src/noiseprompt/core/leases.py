@@ -1,0 +1,318 @@
+"""Exclusive leases on units of work in a folder that many processes share: one holder a unit, and what a dead one held
+is taken over.
+
+A lease is a small file, `.UNIT.lease`, that only one process can make (O_EXCL), with the holder's host and process in
+readable words. A thread of the holder rewrites it every `REFRESH` seconds, and it goes when the holder is done. No
+clocks are compared: whoever finds one unchanged for `PATIENCE` seconds of its own takes it over; one whose holder was a
+process of this machine that has ended is taken over at once. No `flock`, which network disks answer as they like.
+
+Two that take over at the same time cannot both succeed: a successor makes the next file of a row (`.UNIT.lease1`,
+`.UNIT.lease2`), which only one can, and then looks whether the file it follows is still the one it found. The files
+before it stay until it is done itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core import disk, processes
+from noiseprompt.core.errors import NoisepromptWarning, StoreError
+
+REFRESH = 15.0
+"""Seconds after which a holder writes its lease again."""
+
+PATIENCE = 120.0
+"""Seconds without a change after which another takes a lease over; disks over a network show changes up to 60 late."""
+
+_NAME = re.compile(r"\.(.+)\.lease(\d*)")
+_MINE: set[str] = set()
+"""Tokens of the leases that this process holds."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease, as its file says.
+
+    Fields:
+        host, pid: of the process; "" and 0 where the file does not tell.
+        since: of its taking, in UTC by the holder's clock.
+        ended: whether it is known to have ended: a process of this machine that is no more.
+    """
+
+    host: str
+    pid: int
+    since: str
+    ended: bool
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}" if self.host else "an unknown process"
+
+
+class Leases:
+    """The leases in one folder, as one process sees them.
+
+    Args:
+        folder: made with the first lease if missing.
+        patience, refresh: seconds, as `PATIENCE` and `REFRESH`; the same for all who share a folder.
+    """
+
+    def __init__(self, folder: Path, patience: float = PATIENCE, refresh: float = REFRESH) -> None:
+        self.folder, self.patience, self.refresh = folder, patience, refresh
+        self._seen: dict[str, tuple[bytes, float]] = {}
+
+    def take(self, unit: str) -> Lease | None:
+        """The lease on a unit, None where another holds it (or may: whether it lives is seen in time).
+
+        Args:
+            unit: a name that a file may have.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        numbers = self._numbers(unit)
+        found = self._abandoned(_file(unit, numbers[-1])) if numbers else b""
+        if found is None:
+            return None
+        lease = Lease.make(self, unit, numbers[-1] + 1 if numbers else 0)
+        if lease is None:
+            return None
+        below = [number for number in self._numbers(unit) if number != lease.number]
+        follows = below[-1:] == numbers[-1:] and (not numbers or self._read(_file(unit, numbers[-1]))[0] == found)
+        if not follows:  # somebody was faster, or the holder lives after all
+            lease.free()
+            return None
+        lease.follows(below)
+        return lease
+
+    def insist(self, unit: str) -> Lease | None:
+        """As `take`, waiting at most `patience` seconds where it cannot be told at once whether the holder lives.
+
+        None means that it does.
+        """
+        lease = self.take(unit)
+        before, told = self._top(unit), False
+        while lease is None and before is not None:
+            if before[1] is not None and _runs_here(before[1]):
+                return None
+            if not told:
+                who = _holder(before[1])
+                span = f"{self.patience:.0f} s"
+                warnings.warn(
+                    f"{self.folder} is held by {who}: waiting up to {span} to see whether it lives",
+                    NoisepromptWarning,
+                    stacklevel=2,
+                )
+                told = True
+            time.sleep(min(1.0, self.patience / 10))
+            lease, now = self.take(unit), self._top(unit)
+            if lease is None and now is not None and now[0] != before[0]:
+                return None
+            before = now
+        return lease or self.take(unit)
+
+    def holders(self) -> dict[str, Holder]:
+        """Unit -> who holds it, of every lease in the folder."""
+        found = {unit: self._top(unit) for unit in self._units()}
+        return {unit: _holder(top[1]) for unit, top in found.items() if top is not None}
+
+    def clear(self, unit: str) -> None:
+        """Remove the lease of a holder that has ended, where its name is used once alone; any other is left."""
+        lease = self.take(unit)
+        if lease is not None:
+            lease.free()
+
+    def _units(self) -> list[str]:
+        return sorted({match[1] for name in _names(self.folder) if (match := _NAME.fullmatch(name))})
+
+    def _numbers(self, unit: str) -> list[int]:
+        found = (_NAME.fullmatch(name) for name in _names(self.folder))
+        return sorted(int(match[2] or 0) for match in found if match and match[1] == unit)
+
+    def _top(self, unit: str) -> tuple[bytes, dict[str, Any] | None] | None:
+        numbers = self._numbers(unit)
+        found = self._read(_file(unit, numbers[-1])) if numbers else (b"", None)
+        return found if found[0] else None
+
+    def _read(self, name: str) -> tuple[bytes, dict[str, Any] | None]:
+        """What identifies a state of a file, b"" where there is none, and what it says."""
+        try:
+            with open(self.folder / name, "rb") as file:
+                text = file.read(65536)
+                changed = os.fstat(file.fileno()).st_mtime_ns
+        except OSError:
+            return b"", None
+        with contextlib.suppress(ValueError, UnicodeDecodeError):
+            data = json.loads(text)
+            if isinstance(data, dict):
+                return text, data
+        return text or str(changed).encode(), None  # its holder was killed before it wrote
+
+    def _abandoned(self, name: str) -> bytes | None:
+        """The state of a lease that may be taken over, None of one that may not."""
+        state, data = self._read(name)
+        if not state:
+            return None
+        if data is not None and _ended_here(data):
+            return state
+        before, since = self._seen.get(name, (b"", 0.0))
+        if before != state:
+            self._seen[name] = (state, time.monotonic())
+            return None
+        return state if time.monotonic() - since > self.patience else None
+
+
+class Lease:
+    """One that this process holds, until `free` or the end of the block.
+
+    Attributes:
+        unit: its name.
+        number: of the file in its row.
+    """
+
+    def __init__(self, leases: Leases, unit: str, number: int, file: Any) -> None:
+        self.unit, self.number = unit, number
+        self._leases, self._file, self._below, self._beat = leases, file, [], 0
+        self._token, self._ended = secrets.token_hex(8), threading.Event()
+        self._since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+    @classmethod
+    def make(cls, leases: Leases, unit: str, number: int) -> Lease | None:
+        """The file with that number, None where there is one.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        path = leases.folder / _file(unit, number)
+        try:
+            disk.make(leases.folder)
+            lease = cls(leases, unit, number, disk.create(path))
+        except FileExistsError as error:
+            if error.filename is not None and Path(os.fsdecode(error.filename)) == path:
+                return None
+            raise _cannot(leases.folder, error) from error
+        except OSError as error:
+            raise _cannot(leases.folder, error) from error
+        _MINE.add(lease._token)
+        try:
+            lease._write()
+        except OSError as error:
+            with contextlib.suppress(StoreError):
+                lease.free()
+            raise _cannot(leases.folder, error) from error
+        lease._thread = threading.Thread(target=lease._keep, daemon=True, name=f"lease {unit}")
+        lease._thread.start()
+        return lease
+
+    _thread: threading.Thread | None = None
+
+    def follows(self, below: list[int]) -> None:
+        """The abandoned files that go with this one."""
+        self._below = below
+
+    def held(self) -> bool:
+        """Whether nobody has taken it over meanwhile, as from a process that was suspended for long."""
+        numbers = self._leases._numbers(self.unit)
+        data = self._leases._read(_file(self.unit, self.number))[1]
+        return numbers[-1:] == [self.number] and data is not None and data.get("token") == self._token
+
+    def free(self) -> None:
+        """Give it back; a second time does nothing.
+
+        Raises:
+            StoreError: its file cannot be removed; others take it over in time.
+        """
+        if self._token not in _MINE:
+            return
+        _MINE.discard(self._token)
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(5)
+        self._file.close()
+        for number in [*self._below, self.number]:
+            path = self._leases.folder / _file(self.unit, number)
+            try:
+                disk.remove(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                came = f"cannot remove {path}: {error.strerror or error}"
+                raise StoreError(came, "a folder that can be written") from error
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._leases.refresh):
+            with contextlib.suppress(OSError, ValueError):  # tried again; whether it is held still, `held` tells
+                self._write()
+
+    def _write(self) -> None:
+        """The whole file again, as long as before."""
+        pid = os.getpid()
+        data = {
+            "beat": f"{self._beat:010d}",
+            "unit": self.unit,
+            "host": processes.host(),
+            "pid": pid,
+            "since": self._since,
+            "machine": processes.machine(),
+            "started": processes.started(pid),
+            "token": self._token,
+            "about": f"rewritten every {self._leases.refresh:g} s; without, free after {self._leases.patience:g} s",
+        }
+        self._file.seek(0)
+        self._file.write(json.dumps(data).encode() + b"\n")
+        self._beat += 1
+
+
+def _file(unit: str, number: int) -> str:
+    return f".{unit}.lease{number or ''}"
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _cannot(folder: Path, error: OSError) -> StoreError:
+    fix = "nothing committed is lost: make room, or mend it, and run the same command again"
+    return StoreError(f"cannot write to {folder}: {error.strerror or error}", "a folder that can be written", fix)
+
+
+def _holder(data: dict[str, Any] | None) -> Holder:
+    try:
+        assert data is not None
+        return Holder(str(data["host"]), int(data["pid"]), str(data["since"]), _ended_here(data))
+    except (AssertionError, KeyError, TypeError, ValueError):
+        return Holder("", 0, "", False)
+
+
+def _ended_here(data: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that has ended."""
+    return _here(data) and not _runs_here(data)
+
+
+def _here(data: dict[str, Any]) -> bool:
+    return bool(processes.machine()) and data.get("machine") == processes.machine() and type(data.get("pid")) is int
+
+
+def _runs_here(data: dict[str, Any]) -> bool:
+    if not _here(data) or not processes.runs(data["pid"], str(data.get("started"))):
+        return False
+    return data["pid"] != os.getpid() or data.get("token") in _MINE

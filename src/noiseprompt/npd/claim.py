@@ -1,0 +1,165 @@
+"""Who writes to a data set's folder, and that they agree on its settings and on the pairs it is to hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.errors import ConfigError, NoisepromptError, StoreLockedError
+from noiseprompt.core.files import clear_left, make_folder, remove, replace
+from noiseprompt.core.json_files import read_json
+from noiseprompt.core.leases import Lease, Leases
+from noiseprompt.npd.home import Home
+
+FILE = ".claim.json"
+"""What those who write agreed on: settings, a digest of the planned pairs, how many pairs and shards that is."""
+
+PRESENT = "writer-"
+"""Begins the unit of the lease that a writer holds while it is one."""
+
+_FOLDER = "folder"
+_SECONDS = 60.0
+"""How long another may take to agree."""
+
+
+class Claim:
+    """The right to write to a folder, with others of the same plan or alone; until `free`."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self.leases = Leases(home.folder)
+        self._held: list[Lease] = []
+
+    def alone(self) -> None:
+        """Nobody else writes.
+
+        Raises:
+            StoreLockedError: somebody does.
+            ConfigError: the folder was made with other settings.
+            StoreError: the folder cannot be written.
+        """
+        make_folder(self._home.folder)
+        with self._agreeing():
+            if others := self._others(sure=True):
+                raise self._locked(others)
+            self._begin("", 0, 0)
+            self._enter()
+
+    def shared(self, ids: Sequence[str], shards: int) -> None:
+        """Others may write too, if theirs are the same settings and pairs.
+
+        Args:
+            ids: of all pairs that the folder is to hold when everybody is done.
+            shards: how many shards that makes.
+
+        Raises:
+            StoreLockedError: somebody writes other pairs.
+            ConfigError: the folder was made with other settings, or somebody uses others now.
+            StoreError: the folder cannot be written.
+        """
+        make_folder(self._home.folder)
+        plan = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+        with self._agreeing():
+            others, there = self._others(), read_claim(self._home.folder)
+            if others and self._differs(there, plan):
+                others = self._others(sure=True)
+                if others:
+                    raise self._locked(others)
+            if not others:
+                self._begin(plan, len(ids), shards)
+            self._enter()
+
+    def _begin(self, plan: str, pairs: int, shards: int) -> None:
+        """The first of those who write says what they agree on."""
+        clear_left(self._home.folder)
+        for leftover in self._home.folder.glob("shard-*.arrow.tmp"):  # of earlier releases
+            remove(leftover)
+        self.tidy()
+        first = self._home.first()
+        if first is not None:
+            self._home.adopt(first.settings)
+        said = {"settings": self._home.settings, "plan": plan, "pairs": pairs, "shards": shards}
+        if said != read_claim(self._home.folder):
+            replace(self._home.folder / FILE, json.dumps(said, indent=1) + "\n")
+
+    def _enter(self) -> None:
+        lease = self.leases.take(f"{PRESENT}{secrets.token_hex(4)}")
+        assert lease is not None, "its name is new"
+        self._held.append(lease)
+
+    def tidy(self) -> None:
+        """Remove the leases of those who have ended, on units that nobody will ask for again."""
+        own = {lease.unit for lease in self._held} | {_FOLDER}
+        for unit in self.leases.holders():
+            if unit not in own:
+                self.leases.clear(unit)
+
+    def free(self) -> None:
+        """Give the right back.
+
+        Raises:
+            StoreError: a file cannot be removed.
+        """
+        while self._held:
+            self._held.pop().free()
+
+    def _differs(self, there: dict[str, Any], plan: str) -> bool:
+        """Whether others, who may have ended, agreed on something else.
+
+        Raises:
+            ConfigError: on other settings, and one of them lives.
+        """
+        if not there:
+            return True
+        try:
+            self._home.adopt(there["settings"])
+        except ConfigError:
+            if self._others(sure=True):
+                raise
+            return True
+        return there["plan"] != plan
+
+    def _others(self, sure: bool = False) -> list[str]:
+        """Who writes here, in words.
+
+        Args:
+            sure: waits where it cannot be told whether one lives; else it counts.
+        """
+        found = []
+        for unit, holder in self.leases.holders().items():
+            if unit.startswith(PRESENT):
+                gone = self.leases.insist(unit) if sure and not holder.ended else self.leases.take(unit)
+                if gone is None:
+                    found.append(str(holder))
+                else:
+                    gone.free()
+        return found
+
+    def _agreeing(self) -> Lease:
+        """The lease under which all agree, one after the other."""
+        until = time.monotonic() + _SECONDS
+        while (lease := self.leases.insist(_FOLDER)) is None:
+            if time.monotonic() > until:
+                raise self._locked([str(self.leases.holders().get(_FOLDER, "one that ended just now"))])
+            time.sleep(0.05)
+        return lease
+
+    def _locked(self, others: Sequence[str]) -> StoreLockedError:
+        who = f"{others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}"
+        came = f"another process writes other pairs to {self._home.folder}, or has it to itself ({who})"
+        return StoreLockedError(came, "one writer a folder, or the same command for all", "wait for it to end")
+
+
+def read_claim(folder: Path) -> dict[str, Any]:
+    """What was agreed on last; {} where nothing was, or the file is damaged."""
+    try:
+        said = read_json(folder / FILE)
+    except NoisepromptError:
+        return {}
+    kinds = {"settings": dict, "plan": str, "pairs": int, "shards": int}
+    return said if all(isinstance(said.get(key), kind) for key, kind in kinds.items()) else {}

@@ -1,0 +1,255 @@
+"""What a writer knows of a data set's folder: its settings, which pair is in which shard, and the shards being made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.config import to_dict
+from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.files import differences, refuse_changes, replacing
+from noiseprompt.core.parts import as_recorded
+from noiseprompt.core.ranges import COUNT, check_value
+from noiseprompt.core.types import ScoredPair
+from noiseprompt.npd.format import (
+    SCHEMA_VERSION,
+    Row,
+    Shard,
+    holds_pictures,
+    pair_to_row,
+    read_shard,
+    schema,
+    shard_bytes,
+    shard_numbers,
+    shard_path,
+)
+
+_NAMES = ("model",)
+"""Settings that decide nothing, only say where things are from: those a folder has (or lacks) stay as they are."""
+
+
+@dataclass
+class Tally:
+    """One shard in figures.
+
+    Fields:
+        ids: of its pairs, in order.
+        kept: scorer -> pairs whose target scores higher than their source.
+        rejected: pairs without a target.
+        stamp: what changes when its file does.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    kept: Counter[str] = field(default_factory=Counter)
+    rejected: int = 0
+    stamp: tuple[int, int] = (0, 0)
+
+
+class Home:
+    """A folder of shards with one kind of settings.
+
+    Args:
+        folder: made when something is written.
+        settings, latent_shape, store_source, shard_size, recorded: as of `NpdWriter`.
+
+    Attributes:
+        settings: everything that is recorded in each shard.
+        tallies: number -> what the shard holds, those being made included.
+        homes: id of a pair -> the number of its shard.
+
+    Raises:
+        InputError: settings that no data set has.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        settings: Mapping[str, Any],
+        latent_shape: Sequence[int],
+        *,
+        store_source: bool = False,
+        shard_size: int = 64,
+        recorded: Mapping[str, str] | None = None,
+    ) -> None:
+        if shard_size < 1:
+            raise InputError(f"shard_size {shard_size}", "at least 1")
+        check_value("folder", str | Path, folder)
+        check_value("latent_shape", tuple[int, ...], latent_shape, COUNT)
+        if store_source and holds_pictures(settings):
+            raise InputError("store_source with pictures", "pairs of noises: a picture has no source noise")
+        self.folder, self.latent_shape, self.shard_size = Path(folder), tuple(latent_shape), shard_size
+        own = {"latent_shape": latent_shape, "store_source": store_source, "shard_size": shard_size}
+        self.settings = to_dict({"scorers": [], **settings, **own, "schema_version": SCHEMA_VERSION})
+        self.columns = schema(self.latent_shape, self.settings["scorers"], store_source)
+        self.tallies: dict[int, Tally] = {}
+        self.homes: dict[str, int] = {}
+        self.being_made: set[int] = set()
+        self._called = {there: name for name, there in (recorded or {}).items()}
+
+    @property
+    def kept(self) -> Counter[str]:
+        """Scorer -> number of pairs whose target scores higher than their source."""
+        total = Counter(dict.fromkeys(self.settings["scorers"], 0))
+        for tally in self.tallies.values():
+            total.update(tally.kept)
+        return total
+
+    @property
+    def rejected(self) -> int:
+        """How many pairs have no target."""
+        return sum(tally.rejected for tally in self.tallies.values())
+
+    def adopt(self, theirs: Mapping[str, Any]) -> None:
+        """Refuse other settings than those the folder was made with, and take its names for the same things.
+
+        Raises:
+            ConfigError: they differ.
+        """
+        names = {name: theirs[name] for name in _NAMES if name in theirs}
+        own = {key: value for key, value in self.settings.items() if key not in _NAMES}
+        own = as_recorded({**own, **names}, theirs)
+        told = {there: f"{name} (recorded as {there})" for there, name in self._called.items()}
+        refuse_changes(self.folder, differences(theirs, own, told=told), theirs, own)
+        self.settings = own
+
+    def refresh(self) -> None:
+        """Read the shards that are new or that have grown; those being made here are known.
+
+        Raises:
+            ConfigError: one has other settings.
+            StoreError: one is damaged.
+        """
+        numbers = {*shard_numbers(self.folder)}
+        for number in {*self.tallies} - numbers - self.being_made:
+            self.forget(number)
+        for number in sorted(numbers - self.being_made):
+            path = shard_path(self.folder, number)
+            known = self.tallies.get(number)
+            if known is not None and (len(known.ids) >= self.shard_size or known.stamp == _stamp(path)):
+                continue
+            self.forget(number)
+            stamp = _stamp(path)
+            shard = read_shard(path)
+            self.adopt(shard.settings)
+            light = [name for name in shard.batch.schema.names if name not in ("source", "target", "prompt")]
+            self.tallies[number] = Tally(stamp=stamp)
+            for row in shard.batch.select(light).to_pylist():
+                self.note(number, row)
+
+    def forget(self, number: int) -> None:
+        """What a shard holds, as where it is no more."""
+        for pair in self.tallies.pop(number, Tally()).ids:
+            self.homes.pop(pair, None)
+
+    def note(self, number: int, row: Row) -> None:
+        """A row of a shard."""
+        tally = self.tallies.setdefault(number, Tally())
+        tally.ids.append(row["id"])
+        tally.rejected += bool(row["rejected"])
+        for name in self.settings["scorers"]:
+            before, after = row[f"score_source.{name}"], row[f"score_target.{name}"]
+            tally.kept[name] += before is not None and before < after
+        self.homes[row["id"]] = number
+
+    def lacking(self, ids: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+        """Shard -> those of the planned pairs that it is to hold and lacks, in order; of shards that lack some alone.
+
+        Pairs that no shard holds fill the room there is, in order: in short shards, missing ones, and after the last.
+        A shard made so leaves those of the others as they are, so that all who share a plan agree, whenever they look.
+        """
+        todo = [pair for pair in ids if pair not in self.homes]
+        number = begun = 0
+        while begun < len(todo):
+            room = self.shard_size - len(self.tallies[number].ids if number in self.tallies else ())
+            if room > 0:
+                yield number, todo[begun : begun + room]
+                begun += room
+            number += 1
+
+    def open(self, number: int, held: Callable[[], bool] | None = None) -> OpenShard:
+        """A shard to add to; of one that is there every byte is checked, for it gets a new checksum.
+
+        Args:
+            held: as of `OpenShard`.
+
+        Raises:
+            StoreError: it was changed after writing.
+        """
+        rows = read_shard(shard_path(self.folder, number)).rows() if number in self.tallies else []
+        return OpenShard(self, number, rows, held)
+
+    def first(self) -> Shard | None:
+        """The first shard there is."""
+        numbers = shard_numbers(self.folder)
+        return read_shard(shard_path(self.folder, numbers[0])) if numbers else None
+
+
+class OpenShard:
+    """A shard that is being made.
+
+    Args:
+        rows: those it holds already.
+        held: whether it is this process's to make still; always unless given.
+
+    Attributes:
+        number: of the shard.
+        unsaved: pairs added since the last `flush`.
+    """
+
+    def __init__(self, home: Home, number: int, rows: list[Row], held: Callable[[], bool] | None = None) -> None:
+        self.number, self.unsaved = number, 0
+        self._home, self._rows, self._held = home, rows, held
+        home.being_made.add(number)
+
+    @property
+    def room(self) -> int:
+        """How many pairs it still takes."""
+        return self._home.shard_size - len(self._rows)
+
+    def add(self, pair: ScoredPair) -> None:
+        """Take a pair.
+
+        Raises:
+            StoreError: the id is there already, or the pair is incomplete.
+            ShapeError: noise of another shape.
+        """
+        if pair.id in self._home.homes:
+            raise StoreError(f"pair {pair.id} is in {self._home.folder} already", "a new pair")
+        row = pair_to_row(pair, self._home.settings)
+        self._rows.append(row)
+        self._home.note(self.number, row)
+        self.unsaved += 1
+
+    def flush(self) -> bool:
+        """Commit what was added, as a short shard if need be; False where another has taken the shard over.
+
+        Raises:
+            StoreError: the disk is full; nothing committed is lost.
+        """
+        if not self.unsaved:
+            return True
+        if self._held is not None and not self._held():
+            return False
+        data = shard_bytes(self._rows, self._home.columns, self._home.settings)
+        path = shard_path(self._home.folder, self.number)
+        with replacing(path) as file:
+            file.write(data)
+        self.unsaved = 0
+        return True
+
+    def close(self) -> None:
+        """No more is added; what was not committed is forgotten."""
+        self._home.being_made.discard(self.number)
+        if self.unsaved:
+            self._home.forget(self.number)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:  # `read_shard` tells
+        return 0, 0
+    return found.st_mtime_ns, found.st_size

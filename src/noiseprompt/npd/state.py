@@ -1,0 +1,69 @@
+"""Which shards of a data set are there, which somebody makes just now, and which are still to be made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from noiseprompt.core.leases import Leases
+from noiseprompt.npd.claim import PRESENT, read_claim
+from noiseprompt.npd.format import shard_numbers, shard_path
+
+UNIT = "shard-{:06d}"
+"""The unit of the lease on a shard."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The shards of a folder by number.
+
+    Fields:
+        committed: that are there; of these the last may be short.
+        leased: shard -> who makes it, in words; one that is there is being filled up.
+        missing: neither there nor leased, of those the collection is to have in the end.
+        planned: how many that is; where no collection told, as many as there are.
+        writers: how many processes collect.
+    """
+
+    committed: tuple[int, ...]
+    leased: dict[int, str]
+    missing: tuple[int, ...]
+    planned: int
+    writers: int
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.committed)} of {self.planned} shards are there"]
+        if self.leased:
+            parts.append(f"{len(self.leased)} in work ({_names(self.leased)} by {next(iter(self.leased.values()))})")
+        if self.missing:
+            parts.append(
+                f"{len(self.missing)} to be made ({_names(self.missing)}): the same collect command makes them"
+            )
+        return ", ".join(parts)
+
+
+def state(folder: Path) -> State:
+    """As it is now; leases of processes that are known to have ended do not count."""
+    holders = {unit: holder for unit, holder in Leases(folder).holders().items() if not holder.ended}
+    numbers, said = shard_numbers(folder), read_claim(folder)
+    planned = max([said.get("shards", 0), *(number + 1 for number in numbers)])
+    units = {UNIT.format(number): number for number in range(planned)}
+    leased = {units[unit]: str(holder) for unit, holder in sorted(holders.items()) if unit in units}
+    missing = sorted({*range(planned)} - {*numbers} - {*leased})
+    writers = sum(unit.startswith(PRESENT) for unit in holders)
+    return State(tuple(numbers), leased, tuple(missing), planned, writers)
+
+
+def gaps(folder: Path, numbers: list[int]) -> dict[str, str]:
+    """The shards that are missing before the last one: name of the file -> " (process 7 on HOST makes it)" or ""."""
+    lacking = sorted({*range(numbers[-1])} - {*numbers})
+    leased = state(folder).leased if lacking else {}
+    return {
+        shard_path(folder, number).name: f" ({leased[number]} makes it)" if number in leased else ""
+        for number in lacking
+    }
+
+
+def _names(numbers: dict[int, str] | tuple[int, ...]) -> str:
+    names = [UNIT.format(number) for number in numbers]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
