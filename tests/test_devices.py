@@ -31,7 +31,8 @@ from noiseprompt.stages.collect.pictures import collect_pictures
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.evaluate import evaluate
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
-from noiseprompt.stages.generate.generate import GenerateConfig, generate
+from noiseprompt.stages.generate.generate import generate
+from noiseprompt.stages.generate.settings import GenerateConfig
 from noiseprompt.stages.generate.winning import winning_noise
 from noiseprompt.stages.train.settings import TrainConfig
 from noiseprompt.stages.train.train import train

@@ -13,11 +13,12 @@ from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.specs import option_types, spec_options, split_spec, split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
-from noiseprompt.pipelines.samplers import SCHEDULERS, parse_scheduler
+from noiseprompt.pipelines.samplers import parse_scheduler
+from noiseprompt.pipelines.table import SCHEDULERS
 from noiseprompt.results.names import display_names, public_spec, slug
 from noiseprompt.scorers.base import check_scorers
 from noiseprompt.scorers.table import FEATURES, SCORERS
-from noiseprompt.stages.generate.generate import parse_seeds
+from noiseprompt.stages.generate.settings import parse_seeds
 from tests.properties import few
 
 OPTIONS = {name: {**(option_types(METHODS.get(name)) or {}), "strength": float, "swap": bool} for name in METHODS}

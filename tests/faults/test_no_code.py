@@ -90,7 +90,7 @@ PHASE = {"steps": 3, "lr": 1e-3, "warmup": 2, "clean_share": 1, "unrelated": 0.1
 
 
 def test_phases_of_the_world_are_read_from_both_roads(tmp_path: Path) -> None:
-    from noiseprompt.shapes.phases import Phase
+    from noiseprompt.shapes.settings import Phase
 
     command = COMMANDS["shapes"]["train"]  # type: ignore[index]
     parser = option_parser(command)

@@ -19,7 +19,7 @@ from noiseprompt.recipes.steps import _taken_over
 from noiseprompt.results.folder import PATHS, read_judging, read_settings
 from noiseprompt.results.summary import read_summary
 from noiseprompt.scorers.shapes_preference import load_network
-from noiseprompt.shapes.preference import PreferenceConfig
+from noiseprompt.shapes.settings import PreferenceConfig
 from noiseprompt.shapes.training import read_config
 
 SECONDS = 10

@@ -28,7 +28,8 @@ from noiseprompt.stages.collect.collect import collect
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.evaluate import evaluate, summarize_run
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
-from noiseprompt.stages.generate.generate import GenerateConfig, generate
+from noiseprompt.stages.generate.generate import generate
+from noiseprompt.stages.generate.settings import GenerateConfig
 from noiseprompt.stages.train.settings import TrainConfig
 from noiseprompt.stages.train.train import train
 from tests.evaluation_fakes import FakePipeline, FakeScorer

@@ -19,13 +19,10 @@ from noiseprompt.methods.base import MethodSpec
 from noiseprompt.npd import PairFilter
 from noiseprompt.pipelines.options import ModelOptions
 from noiseprompt.scorers.base import load_scorers
-from noiseprompt.shapes.features import FeatureConfig
-from noiseprompt.shapes.phases import Phase
-from noiseprompt.shapes.preference import PreferenceConfig
-from noiseprompt.shapes.train_world import WorldConfig
+from noiseprompt.shapes.settings import FeatureConfig, Phase, PreferenceConfig, WorldConfig
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
-from noiseprompt.stages.generate.generate import GenerateConfig
+from noiseprompt.stages.generate.settings import GenerateConfig
 from noiseprompt.stages.train.settings import TrainConfig
 
 NAN, INF = float("nan"), float("inf")

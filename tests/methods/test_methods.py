@@ -184,7 +184,7 @@ def test_redenoise_hands_on_its_options() -> None:
 @pytest.fixture
 def network_folder(tmp_path):
     from noiseprompt.npnet import build
-    from noiseprompt.npnet.base import NPNetConfig
+    from noiseprompt.npnet.config import NPNetConfig
 
     torch.manual_seed(0)
     config = NPNetConfig(
@@ -252,7 +252,8 @@ def test_npnet_of_another_pipeline_is_refused(network_folder) -> None:
 
 
 def test_npnet_without_a_path_needs_the_shipped_world(monkeypatch) -> None:
-    from noiseprompt.npnet.base import NPNet, NPNetConfig
+    from noiseprompt.npnet.base import NPNet
+    from noiseprompt.npnet.config import NPNetConfig
     from noiseprompt.shapes import world
 
     with pytest.raises(InputError, match="npnet:path="):

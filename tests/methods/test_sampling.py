@@ -10,7 +10,8 @@ from noiseprompt.methods.standard import Standard
 from noiseprompt.methods.table import METHODS
 from noiseprompt.stages.evaluate.evaluate import evaluate
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
-from noiseprompt.stages.generate.generate import GenerateConfig, generate
+from noiseprompt.stages.generate.generate import generate
+from noiseprompt.stages.generate.settings import GenerateConfig
 from tests.methods.stubs import Brightness, pipeline
 
 

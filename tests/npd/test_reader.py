@@ -54,6 +54,16 @@ def test_many_targets_in_any_order(tmp_path):
         npd.targets([6])
 
 
+@pytest.mark.parametrize("store_source", [False, True])
+def test_stored_sources_come_as_they_are_stored(tmp_path, store_source):
+    npd = Npd(write(tmp_path, shard_size=2, store_source=store_source))
+    found = npd.sources([5, 0, 3, 0])
+    assert found.dtype == (np.float16 if store_source else np.float32)
+    for row, i in zip(found, [5, 0, 3, 0], strict=True):
+        np.testing.assert_array_equal(row, initial_noise(i, SHAPE).numpy().astype(found.dtype))
+    assert npd.sources([]).shape == (0, *SHAPE) and npd.targets([]).shape == (0, *SHAPE)
+
+
 def test_no_data_set(tmp_path):
     for read in (Npd, info, verify):
         with pytest.raises(StoreError, match="Collect one first"):

@@ -62,6 +62,31 @@ def test_bfloat16_round_trip_and_values(config, tmp_path):
     assert NPNet.from_pretrained(tmp_path, dtype=torch.float32).dtype == torch.float32
 
 
+def test_swin_alone_in_bfloat16(tmp_path):
+    net = filled(PAPER)
+    net.save_pretrained(tmp_path / "paper")
+    noise, embeds = batch()
+    half = NPNet.from_pretrained(tmp_path / "paper", swin_dtype=torch.bfloat16)
+    kinds = {name: value.dtype for name, value in half.state_dict().items()}
+    assert all((kind == torch.bfloat16) == name.startswith("residual.swin.") for name, kind in kinds.items())
+    exact, out = net(noise, embeds), half(noise, embeds)
+    assert half.dtype == out.dtype == torch.float32 and not torch.equal(out, exact)
+    assert (out - exact).norm() < 0.02 * (exact - noise).norm()
+    again = NPNet.from_pretrained(half.save_pretrained(tmp_path / "mixed"))  # each tensor as it was, in one dtype
+    assert {value.dtype for value in again.state_dict().values()} == {torch.float32}
+    filled(TOKENS).save_pretrained(tmp_path / "tokens")
+    with pytest.raises(InputError, match=r"no Swin transformer"):
+        NPNet.from_pretrained(tmp_path / "tokens", swin_dtype=torch.bfloat16)
+
+
+@BOTH
+def test_a_loaded_network_learns(config, tmp_path):
+    loaded = NPNet.from_pretrained(filled(config).save_pretrained(tmp_path)).train()
+    assert all(not value.is_meta for value in (*loaded.parameters(), *loaded.buffers()))
+    loaded(*batch()).square().sum().backward()
+    assert all(p.grad is not None for p in loaded.parameters())
+
+
 @BOTH
 def test_a_batch_equals_its_rows(config):
     net = filled(config)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.npnet.swin import Swin, from_timm
+from noiseprompt.npnet.swin import Swin, between, from_timm, order
 from tests.npnet import oracles
 
 SIZES = {"image": 64, "channels": 3, "patch": 4, "window": 4, "width": 16, "depths": (2, 2, 2), "heads": (2, 4, 8)}
@@ -95,6 +97,53 @@ def test_stochastic_depth_in_training_only():
     assert any(not torch.equal(outputs[0], other) for other in outputs[1:])
     still = Swin(**SIZES).train()
     assert torch.equal(still(image), still(image))
+
+
+def test_kept_bias_follows_its_table():
+    """What is kept between calls gives what a network without memory gives, however its table was changed."""
+    torch.manual_seed(0)
+    swin, image = Swin(**SIZES).eval(), torch.randn(2, 3, 64, 64)
+    table = swin.stages[0][1].attention.bias_table
+
+    def check(kept: torch.Tensor) -> torch.Tensor:
+        fresh = Swin(**SIZES).eval().to(swin.norm.weight.dtype)
+        fresh.load_state_dict(swin.state_dict())
+        assert torch.equal(kept, fresh(image.to(kept.dtype)))
+        return kept
+
+    with torch.no_grad():
+        outputs = [check(swin(image))]
+        torch.nn.init.normal_(table)
+        outputs.append(check(swin(image)))
+        other = {name: 2 * value if name.endswith("bias_table") else value for name, value in swin.state_dict().items()}
+        for assign in (False, True):
+            swin.load_state_dict(other, assign=assign)
+            outputs.append(check(swin(image)))
+            other = {name: value / 2 for name, value in other.items()}
+        outputs.append(check(swin.to(torch.bfloat16)(image.bfloat16())).float())
+    assert not any(torch.equal(one, two) for one, two in itertools.pairwise(outputs))
+    with torch.inference_mode():
+        made = Swin(**SIZES).eval()
+        assert torch.equal(made(image), made(image))
+
+
+def test_gradients_reach_the_bias_table_after_a_call_without():
+    swin, image = Swin(**SIZES).eval(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        swin(image)
+    swin(image).square().sum().backward()
+    assert all(p.grad is not None for name, p in swin.named_parameters() if name.endswith("bias_table"))
+
+
+@pytest.mark.parametrize(("side", "window", "shift"), [(8, 4, 0), (8, 4, 2), (14, 7, 3), (7, 7, 0)])
+def test_orders_are_those_of_rolls_and_cuts(side, window, shift):
+    tokens = torch.randn(2, side, side, 3)
+    moved = tokens.roll((-shift, -shift), (1, 2)).view(2, side // window, window, side // window, window, 3)
+    expected = moved.transpose(2, 3).reshape(2, side * side, 3)
+    own = order(side, window, shift)
+    assert torch.equal(tokens.flatten(1, 2)[:, own], expected)
+    back = between(own, torch.arange(side * side))
+    assert torch.equal(expected if back is None else expected[:, back], tokens.flatten(1, 2))
 
 
 @pytest.mark.parametrize(

@@ -181,3 +181,20 @@ def test_no_text_from_the_command_line(tmp_path, capsys):
     assert "without its text term (no_text)" in capsys.readouterr().err
     assert main([*common, f"--out={tmp_path / 'out'}", f"--methods=standard,npnet:no_text,{npnet}"]) == 0
     assert len(list((tmp_path / "out").glob("*.png"))) == 2 * 2 + 1
+
+
+def test_without_text_is_made_once_and_follows_its_network():
+    net = build(SDXL).eval()
+    bare = without_text(net)
+    assert without_text(net) is bare and without_text(build(SDXL).eval()) is not bare
+    noise, embeds = torch.randn(1, *SDXL.latent_shape), torch.randn(1, 3, 5)
+    with torch.no_grad():
+        before = bare(noise, embeds)
+        torch.nn.init.normal_(net.residual.up.weight)
+        net.beta.fill_(0.5)
+        assert not torch.equal(before, bare(noise, embeds))
+        assert torch.equal(bare(noise, embeds), net.singular(noise) + 0.5 * net.residual(noise))
+    net.load_state_dict({name: value + 1 for name, value in net.state_dict().items()}, assign=True)
+    fresh = without_text(net)
+    assert fresh is not bare and fresh.beta is net.beta
+    assert without_text(net.to(torch.bfloat16)).dtype == torch.bfloat16

@@ -14,7 +14,8 @@ import torch
 
 from noiseprompt.core.errors import ConfigError, InputError, ShapeError
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.pipelines.samplers import SCHEDULERS, make_scheduler
+from noiseprompt.pipelines.samplers import make_scheduler
+from noiseprompt.pipelines.table import SCHEDULERS
 from tests import tiny, tiny_flow
 from tests.pipelines.families import tiny_hunyuan, tiny_pixart, tiny_sana
 

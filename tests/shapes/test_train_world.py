@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from noiseprompt.core.averages import Average
 from noiseprompt.core.errors import ConfigError, DivergedError, StoreLockedError
 from noiseprompt.shapes import captions, model, scenes
-from noiseprompt.shapes.features import FeatureConfig, train_features
-from noiseprompt.shapes.phases import Layout, Phase, locate, loss_weights
-from noiseprompt.shapes.preference import PreferenceConfig, train_preference
-from noiseprompt.shapes.train_world import WorldConfig, draw_scenes, export, normalise_latents, train_world
+from noiseprompt.shapes.features import train_features
+from noiseprompt.shapes.phases import Layout, locate, loss_weights
+from noiseprompt.shapes.preference import train_preference
+from noiseprompt.shapes.settings import FeatureConfig, Phase, PreferenceConfig, WorldConfig
+from noiseprompt.shapes.train_world import draw_scenes, export, normalise_latents, train_world
 from noiseprompt.shapes.training import average_of, loop, optimize
 
 PHASES = (

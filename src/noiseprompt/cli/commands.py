@@ -114,8 +114,8 @@ def generate(
     from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.prompts import load_prompts
     from noiseprompt.prompts.load import source_kind
-    from noiseprompt.stages.generate.generate import GenerateConfig, check, parse_seeds, plan
     from noiseprompt.stages.generate.generate import generate as run
+    from noiseprompt.stages.generate.settings import GenerateConfig, check, parse_seeds, plan
 
     specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = with_options(specs, strength, renormalize, no_text)

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from noiseprompt.cli.annotations import settle
 from noiseprompt.cli.mistakes import refuse_words
 from noiseprompt.cli.options import OptionsFile, add_record, option_types, register_records, spelled_words, wanted
 from noiseprompt.cli.progress import say
@@ -85,7 +86,7 @@ def _add_options(parser: Any, command: Command) -> None:
     for name in command.positional:
         parser.add_argument(name.removesuffix("..."), **({"nargs": "+"} if name.endswith("...") else {}))
     apart = {*(name.removesuffix("...") for name in command.positional), *command.flags, "settings", *_RECORDS}
-    parser.add_function_arguments(resolve(command.function), None, as_positional=False, skip=apart)
+    parser.add_function_arguments(settle(resolve(command.function)), None, as_positional=False, skip=apart)
     for name in command.flags:
         short = ["-v"] if name == "verbose" else []
         parser.add_argument(*short, f"--{name}", action="store_true", help=_FLAGS.get(name, ""))

@@ -21,6 +21,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentParser
 from jsonargparse.typing import register_type
 
+from noiseprompt.cli.annotations import settle
 from noiseprompt.core.config import parse_yaml, read_yaml
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.ranges import ANY, limits_of, misfit
@@ -173,7 +174,7 @@ def spelled(annotation: Any, value: Any) -> Any:
     if kind is str and isinstance(value, str):
         return split_specs(value)
     if kind is int and isinstance(value, str | int):
-        from noiseprompt.stages.generate.generate import parse_seeds
+        from noiseprompt.stages.generate.settings import parse_seeds
 
         return list(parse_seeds(str(value)))
     return value
@@ -266,7 +267,7 @@ def record_parser(kind: Any) -> ArgumentParser:
 
 def add_record(parser: Any, cls: Any) -> None:
     """The fields of a settings record as options, each with its limits."""
-    parser.add_class_arguments(cls, None)
+    parser.add_class_arguments(settle(cls), None)
     limits = limits_of(cls)
     for action in parser._actions:
         if action.dest in limits:

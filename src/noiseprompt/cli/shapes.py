@@ -19,8 +19,9 @@ def shapes_train(out: Path, settings: Any = None, export: Path | None = None) ->
         out: run folder.
         export: also write the pipeline there, fp16, in diffusers' layout.
     """
-    from noiseprompt.shapes.train_world import WorldConfig, train_world
+    from noiseprompt.shapes.settings import WorldConfig
     from noiseprompt.shapes.train_world import export as write
+    from noiseprompt.shapes.train_world import train_world
 
     config = settings or WorldConfig()
     _follow(train_world(Path(out), config))
@@ -35,8 +36,9 @@ def shapes_features(out: Path, settings: Any = None, export: Path | None = None)
         out: run folder.
         export: also write the network there.
     """
-    from noiseprompt.shapes.features import FeatureConfig, train_features
     from noiseprompt.shapes.features import export as write
+    from noiseprompt.shapes.features import train_features
+    from noiseprompt.shapes.settings import FeatureConfig
 
     _follow(train_features(Path(out), settings or FeatureConfig()))
     if export:
@@ -50,8 +52,9 @@ def shapes_preference(out: Path, settings: Any = None, export: Path | None = Non
         out: run folder.
         export: also write the scorer there.
     """
-    from noiseprompt.shapes.preference import PreferenceConfig, train_preference
     from noiseprompt.shapes.preference import export as write
+    from noiseprompt.shapes.preference import train_preference
+    from noiseprompt.shapes.settings import PreferenceConfig
 
     _follow(train_preference(Path(out), settings or PreferenceConfig()))
     if export:

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,10 +53,16 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", _AGAIN) from error
 
 
-def load_network(path: Path, build: Callable[[], Network], fix: str = "") -> Network:
+def load_network(
+    path: Path, build: Callable[[], Network], fix: str = "", dtype_of: Callable[[str], torch.dtype | None] | None = None
+) -> Network:
     """The network of `build` with the tensors of a safetensors file, each exactly; it takes the file's dtype.
 
-    It is built without memory first: names and shapes have to be those of the file's header.
+    It is built without memory, names and shapes have to be those of the file's header, and the tensors are read one by
+    one into their places: nothing is held twice.
+
+    Args:
+        dtype_of: name of a tensor -> dtype to keep it in; None for the file's.
 
     Raises:
         ModelLoadError: as `read_header`; tensors of other names, shapes or types; values that are not finite.
@@ -66,20 +73,43 @@ def load_network(path: Path, build: Callable[[], Network], fix: str = "") -> Net
     header = read_header(path)
     try:
         with torch.device("meta"):
-            expected = shapes_of(build().state_dict())
+            network = build()
     except (RuntimeError, OverflowError) as error:  # more bytes than a number can tell
         raise ModelLoadError(f"no network has the sizes beside {path}: {_reason(error)}", "", fix) from error
-    problems = differences({name: shape for name, (_, shape) in header.items()}, expected)
+    empty = network.state_dict()
+    problems = differences({name: shape for name, (_, shape) in header.items()}, shapes_of(empty))
     problems = problems or some("not of floating point", [n for n, (kind, _) in header.items() if kind not in _FLOATS])
     if problems:
         raise ModelLoadError(f"{path} does not fit its configuration: {problems}", "each tensor of the network", fix)
-    state = read_state(path)
-    network = build()
-    dtypes = {value.dtype for value in state.values()}
-    if len(dtypes) == 1:
-        network.to(dtypes.pop())
-    network.load_state_dict(state)
+    several = len({kind for kind, _ in header.values()}) > 1
+    state: dict[str, torch.Tensor] = {}
+    for name, value in _tensors(path):
+        check_finite(path, {name: value})
+        asked = dtype_of(name) if dtype_of else None
+        state[name] = value.to(asked or (empty[name].dtype if several else value.dtype))
+    network.load_state_dict(state, assign=True)
     return network
+
+
+def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name and value of every tensor of a safetensors file whose header was read, one at a time."""
+    import torch
+
+    kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            entries = json.loads(file.read(length))
+            entries.pop("__metadata__", None)
+            for name, entry in entries.items():
+                begin, end = entry["data_offsets"]
+                file.seek(8 + length + begin)
+                data = bytearray(file.read(end - begin))
+                kind = kinds[entry["dtype"]]
+                flat = torch.frombuffer(data, dtype=kind) if data else torch.empty(0, dtype=kind)
+                yield name, flat.reshape(entry["shape"])
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", _AGAIN) from error
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

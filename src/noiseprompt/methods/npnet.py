@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from noiseprompt.core.devices import DTYPES, resolve_dtype
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.types import Sampling, StartLevel
 from noiseprompt.methods.base import NoiseMethod
 from noiseprompt.shapes import world
@@ -26,15 +27,23 @@ class NpnetMethod(NoiseMethod):
         path: a folder or hub id; of the embedded world's networks "shapes:pictures", which is meant where None and the
             pipeline is the world, and "shapes:redenoise", the paper's.
         no_text: leave its text term out, so that one trained for another family serves too (the paper, table 6).
+        swin_dtype: of the weights of its Swin transformer, as saved where None; bfloat16 is quicker.
     """
 
     name = "npnet"
     teaches = False
 
-    def __init__(self, path: str | None = None, no_text: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | None = None,
+        no_text: bool = False,
+        swin_dtype: Literal["float32", "float16", "bfloat16"] | None = None,
+    ) -> None:
         check_value("npnet:path", str | Path | None, path)
         check_value("npnet:no_text", bool, no_text)
+        check_value("npnet:swin_dtype", str | None, swin_dtype, Limits(words=DTYPES))
         self.path, self.no_text = None if path is None else str(path), no_text
+        self.swin_dtype = swin_dtype
         self.net: NPNet | None = None
         self.sampling = Sampling()
 
@@ -43,15 +52,16 @@ class NpnetMethod(NoiseMethod):
 
         Raises:
             ShapeError, ModelMismatchError: it was made for another pipeline, size or text encoder.
-            InputError: no path, and the pipeline has no shipped network; no text term to leave out; or a network that
-                predicts a picture where sampling begins at pure noise.
+            InputError: no path, and the pipeline has no shipped network; no text term to leave out, or no Swin
+                transformer; or a network that predicts a picture where sampling begins at pure noise.
             ModelLoadError: nothing to load there.
         """
         if self.net is None:
             from noiseprompt.npnet.base import NPNet
             from noiseprompt.npnet.transfer import without_text
 
-            net = NPNet.from_pretrained(source_of(self.path, pipeline)).to(pipeline.device).eval()
+            swin = None if self.swin_dtype is None else resolve_dtype(self.swin_dtype)
+            net = NPNet.from_pretrained(source_of(self.path, pipeline), swin_dtype=swin).to(pipeline.device).eval()
             self.net = without_text(net) if self.no_text else net
         text = tuple(pipeline.encode([""]).prompt_embeds.shape[1:])
         shape = pipeline.latent_shape(sampling.height, sampling.width)

@@ -19,6 +19,7 @@ from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import digest, holds_pictures, present_shards, read_shard, shard_path
+from noiseprompt.npd.halves import finite_rows
 from noiseprompt.npd.state import State, gaps, state
 
 
@@ -58,6 +59,7 @@ class Npd:
         self._prompts: np.ndarray | None = None
         self._checked = np.zeros(len(self), bool)
         self._whole = np.zeros(len(self._shards), bool)
+        self._finite = np.ones(len(self), bool)
         self._refuse_twice()
 
     def _refuse_twice(self) -> None:
@@ -144,19 +146,14 @@ class Npd:
                 "pairs with a target",
                 "take the indices of select()",
             )
-        result = np.empty((len(rows), *self.latent_shape), np.float16)
-        shards, places = self._places(rows)
-        for shard in np.unique(shards):
-            mine = shards == shard
-            result[mine] = self._targets[shard][places[mine]]  # type: ignore[index]
-        finite = np.isfinite(result).reshape(len(rows), -1).all(1)
-        if not finite.all():
-            came = f"the target of pair {rows[finite.argmin()]} of {self.folder} is not finite"
+        places = self._places(rows)
+        if not self._finite[rows].all():
+            came = f"the target of pair {rows[self._finite[rows].argmin()]} of {self.folder} is not finite"
             raise StoreError(came, "numbers", "see `noiseprompt npd verify`")
-        return result
+        return self._stored(self._targets, places)
 
     def sources(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """(n, C, H, W) float32 source noises, from the store or from their seeds; a seed's noise is checked once.
+        """(n, C, H, W) source noises: float16 from the store, else float32 from their seeds, each checked once.
 
         Raises:
             InputError: an index out of range, or pictures, which have no source.
@@ -166,10 +163,17 @@ class Npd:
         if self.pictures:
             raise InputError(f"the sources of {self.folder}, which holds pictures", "a data set of pairs of noises")
         rows = self._rows(indices)
-        result = np.empty((len(rows), *self.latent_shape), np.float32)
-        for i, (shard, row) in enumerate(zip(*self._places(rows), strict=True)):
-            stored = self._sources[shard]
-            result[i] = stored[row] if stored is not None else self._regenerate(int(rows[i]))
+        places = self._places(rows)
+        if self.settings["store_source"]:
+            return self._stored(self._sources, places)
+        noises = [self._regenerate(row) for row in rows.tolist()]
+        return np.stack(noises) if noises else np.empty((0, *self.latent_shape), np.float32)
+
+    def _stored(self, columns: Sequence[np.ndarray | None], places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """(n, C, H, W) float16 copies of stored noises: one copy of their bytes and nothing else."""
+        result = np.empty((len(places[0]), *self.latent_shape), np.float16)
+        for i, (shard, row) in enumerate(zip(*(each.tolist() for each in places), strict=True)):
+            result[i] = columns[shard][row]  # type: ignore[index]
         return result
 
     def __iter__(self) -> Iterator[ScoredPair]:
@@ -185,7 +189,7 @@ class Npd:
             id=row["id"],
             prompt=Prompt(row["prompt"], row["kind"]),
             seed=row["seed"],
-            source=None if self.pictures else self.sources([index])[0],
+            source=None if self.pictures else self.sources([index])[0].astype(np.float32),
             target=self.targets([index])[0].astype(np.float32) if usable else None,
             scores={name: (_number(row[f"score_source.{name}"]), row[f"score_target.{name}"]) for name in names},
             rejected=row["rejected"],
@@ -198,10 +202,13 @@ class Npd:
         return np.where(rows < 0, rows + len(self), rows)
 
     def _places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Shard of each pair and its row there; a shard is checked against its checksum once."""
+        """Shard of each pair and its row there; a shard is checked once: its checksum, and which targets are finite."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         for shard in np.unique(shards[~self._whole[shards]]):
             self._shards[shard].rows()
+            targets = self._targets[shard]
+            if targets is not None:
+                self._finite[self._starts[shard] : self._starts[shard + 1]] = finite_rows(targets)
             self._whole[shard] = True
         return shards, rows - self._starts[shards]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.types import Prompt
 from noiseprompt.npd.format import Shard, checksum, digest, holds_pictures, present_shards, read_shard, shard_path
+from noiseprompt.npd.halves import finite_rows
 from noiseprompt.npd.state import gaps
+
+Digests = dict[tuple[int, tuple[int, ...]], str]
+"""(seed, latent shape) -> digest of that noise: pairs share seeds, and to draw a noise costs most of all."""
 
 
 def verify(folder: str | Path) -> list[str]:
@@ -30,6 +35,7 @@ def verify(folder: str | Path) -> list[str]:
     numbers = present_shards(folder)
     problems = [f"{name} is missing{maker}" for name, maker in gaps(folder, numbers).items()]
     seen: dict[str, str] = {}
+    digests: Digests = {}
     settings: dict[str, Any] | None = None
     for number in numbers:
         try:
@@ -40,11 +46,11 @@ def verify(folder: str | Path) -> list[str]:
         if settings is not None and shard.settings != settings:
             problems.append(f"{shard.path.name} was made with other settings ({fingerprint(shard.settings)})")
         settings = settings or shard.settings
-        problems += [f"{shard.path.name}: {problem}" for problem in _shard_problems(shard, seen)]
+        problems += [f"{shard.path.name}: {problem}" for problem in _shard_problems(shard, seen, digests)]
     return problems
 
 
-def _shard_problems(shard: Shard, seen: dict[str, str]) -> list[str]:
+def _shard_problems(shard: Shard, seen: dict[str, str], digests: Digests) -> list[str]:
     try:
         rows = shard.batch.to_pylist()
     except (UnicodeDecodeError, ValueError, OSError) as error:
@@ -56,22 +62,17 @@ def _shard_problems(shard: Shard, seen: dict[str, str]) -> list[str]:
         if row["id"] in seen:
             problems.append(f"pair {row['id']} is in {seen[row['id']]} too")
         seen[row["id"]] = shard.path.name
-        problems += [f"pair {row['id']}: {problem}" for problem in _row_problems(row, shard.settings)]
+        problems += [f"pair {row['id']}: {problem}" for problem in _row_problems(row, shard.settings, digests)]
     return problems
 
 
-def _row_problems(row: dict[str, Any], settings: dict[str, Any]) -> list[str]:
-    from noiseprompt.noise import initial_noise
-
+def _row_problems(row: dict[str, Any], settings: dict[str, Any], digests: Digests) -> list[str]:
     problems = []
     if row["id"] != f"{Prompt(row['prompt']).id}-{row['seed']}":
         problems.append("its id does not belong to its prompt and seed")
     pictures = holds_pictures(settings)
     try:
-        if (
-            not pictures
-            and digest(initial_noise(row["seed"], settings["latent_shape"]).numpy()) != row["source_digest"]
-        ):
+        if not pictures and _digest_of(row["seed"], settings["latent_shape"], digests) != row["source_digest"]:
             problems.append("the noise of its seed is not the source it was made with")
     except InputError as error:
         problems.append(str(error))
@@ -79,10 +80,24 @@ def _row_problems(row: dict[str, Any], settings: dict[str, Any]) -> list[str]:
         return problems
     if row["target"] is None:
         return [*problems, "it has neither a target nor a reason"]
-    if not np.isfinite(np.frombuffer(row["target"], np.float16)).all():
+    if not finite_rows(np.frombuffer(row["target"], np.float16)[None]).all():
         problems.append("its target is not finite")
     sides = ("target",) if pictures else ("source", "target")
     values = [row[f"score_{side}.{name}"] for name in settings["scorers"] for side in sides]
     if not all(value is not None and np.isfinite(value) for value in values):
         problems.append("a score is missing or not finite")
     return problems
+
+
+def _digest_of(seed: int, shape: Sequence[int], digests: Digests) -> str:
+    """Of the noise that a seed gives; drawn once.
+
+    Raises:
+        InputError: no seed.
+    """
+    from noiseprompt.noise import initial_noise
+
+    key = (seed, tuple(shape))
+    if key not in digests:
+        digests[key] = digest(initial_noise(seed, shape).numpy())
+    return digests[key]

@@ -1,6 +1,7 @@
 """NPNet, the networks from noise and prompt embedding to better noise: build, save, load, import, carry over.
 
-base.py        configuration, shape checks, save, load, share
+config.py      what a network is built from and what it was made for
+base.py        shape checks, save, load, share
 svd.py         singular value prediction (eqs. 6 and 7)
 swin.py        the Swin transformer of the residual prediction
 paper.py       the network of the paper, correctly (eq. 9); any latent size
@@ -19,7 +20,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noiseprompt.npnet.base import NPNet, NPNetConfig, build
+    from noiseprompt.npnet.base import NPNet, build
+    from noiseprompt.npnet.config import NPNetConfig
     from noiseprompt.npnet.paper import sdxl_config, small_config
     from noiseprompt.npnet.published import import_published
     from noiseprompt.npnet.tokens import tokens_config
@@ -28,7 +30,7 @@ __all__ = ["NPNet", "NPNetConfig", "build", "import_published", "sdxl_config", "
 
 _HOMES = {
     "NPNet": "base",
-    "NPNetConfig": "base",
+    "NPNetConfig": "config",
     "build": "base",
     "import_published": "published",
     "sdxl_config": "paper",

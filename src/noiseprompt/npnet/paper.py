@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noiseprompt.npnet.base import NPNet, NPNetConfig
+from noiseprompt.npnet.base import NPNet
+from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.svd import SingularBranch
 from noiseprompt.npnet.swin import Swin
 
@@ -53,7 +54,7 @@ class ResidualBranch(nn.Module):
         """(B, C, H, W) float32 -> the same."""
         size = x.shape[-2:]
         x = resize(x, (self.image, self.image)).to(self.down.weight.dtype)
-        features = self.swin(self.down(x)).permute(0, 3, 1, 2)
+        features = run_swin(self.swin, self.down(x)).permute(0, 3, 1, 2)
         # A 1 x 1 convolution commutes with interpolation: mixing the small map first is the same and cheaper.
         return resize(self.up(features).float(), size)
 
@@ -74,6 +75,11 @@ def build_swin(config: NPNetConfig, image: int) -> Swin:
         heads=config.swin_heads,
         drop_path=config.swin_drop_path,
     )
+
+
+def run_swin(swin: Swin, x: Tensor) -> Tensor:
+    """Its features in x's dtype, whatever its own (`NPNet.from_pretrained(swin_dtype=...)`)."""
+    return swin(x.to(swin.embed.weight.dtype)).to(x.dtype)
 
 
 def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

@@ -25,9 +25,10 @@ from torch.nn import functional as F
 
 from noiseprompt.core.errors import ConfigError, ModelLoadError
 from noiseprompt.core.weights import check_finite, differences, read_checkpoint, shapes_of
-from noiseprompt.npnet.base import NPNet, NPNetConfig
+from noiseprompt.npnet.base import NPNet
 from noiseprompt.npnet.card import Facts
-from noiseprompt.npnet.paper import TextModulation, build_swin
+from noiseprompt.npnet.config import NPNetConfig
+from noiseprompt.npnet.paper import TextModulation, build_swin, run_swin
 from noiseprompt.npnet.svd import SingularBranch
 from noiseprompt.npnet.swin import from_timm
 
@@ -51,10 +52,11 @@ class PublishedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 4, 128, 128) float32 -> the same."""
-        size = x.shape[-2:]
-        x = F.interpolate(x, (self.swin.image, self.swin.image)).to(self.down.weight.dtype)
-        features = F.interpolate(self.swin(self.down(x)), tuple(size))
-        return self.up(features).float()
+        height, width = x.shape[-2:]
+        # A 1 x 1 convolution commutes with repeating values: mixed where there are fewer, the values are the same.
+        x = F.interpolate(self.down(x.to(self.down.weight.dtype)), (self.swin.image, self.swin.image))
+        features = F.interpolate(run_swin(self.swin, x), (SWIN_SIDE, width))
+        return F.interpolate(self.up(features).float(), (height, width))
 
 
 class PublishedNPNet(NPNet):

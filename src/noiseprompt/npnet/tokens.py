@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.npnet.base import NPNet, NPNetConfig
+from noiseprompt.npnet.base import NPNet
+from noiseprompt.npnet.config import NPNetConfig
 
 GAINS = {"noise": 0.1, "picture": 1.0}
 """Initial scale of what the head gives: perturbations are a few per cent of the noise, pictures as large as it."""

@@ -13,12 +13,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
 
 from noiseprompt.core.errors import ConfigError, InputError
-from noiseprompt.npnet.base import NPNet, NPNetConfig, build
+from noiseprompt.npnet.base import NPNet, build
+from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.tokens import GAINS, LAST_LAYERS
 
 
@@ -90,7 +91,8 @@ def start_from(source: NPNet, sizes: Mapping[str, Any], **facts: Any) -> tuple[N
 def without_text(net: NPNet) -> NPNet:
     """The network less its text term e, in evaluation mode: it then takes any prompt and any family (paper, table 6).
 
-    What is left, singular(x_T) + beta residual(x_T), depends on the noise alone.
+    What is left, singular(x_T) + beta residual(x_T), depends on the noise alone. Its weights are those of `net`, not
+    copies, and it is made once for each.
 
     Raises:
         InputError: an architecture without a term for the text alone, or a network from which nothing would be left.
@@ -103,12 +105,18 @@ def without_text(net: NPNet) -> NPNet:
         raise InputError("no_text with an NPNet of tokens, which reads noise and text together", "a text term", fix)
     if {"singular", "residual"} <= set(config.without):
         raise InputError("no_text with an NPNet that has a text term only", "another branch to be left")
-    without = tuple(sorted({*config.without, "text"}))
-    with torch.device(next(net.parameters()).device):
-        bare = build(dataclasses.replace(config, without=without, family="")).to(net.dtype)
-    state: dict[str, Tensor] = net.state_dict()
-    bare.load_state_dict({name: state[name] for name in bare.state_dict()})
-    return bare.eval()
+    weights, made = dict(net.named_parameters()), _BARE.get(net)
+    if made is None or any(weights[name] is not value for name, value in made.named_parameters()):
+        without = tuple(sorted({*config.without, "text"}))
+        with torch.device("meta"):
+            made = build(dataclasses.replace(config, without=without, family=""))
+        made.load_state_dict({name: weights[name] for name in made.state_dict()}, assign=True)
+        _BARE[net] = made
+    return made.to(next(iter(weights.values())).device).eval()
+
+
+_BARE: WeakKeyDictionary[NPNet, NPNet] = WeakKeyDictionary()
+"""Network -> the same without its text term, sharing its weights."""
 
 
 def _layer(name: str) -> str:

@@ -14,13 +14,13 @@ from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
 from noiseprompt.pipelines.soundness import check_components, check_configs, check_finite, complete
+from noiseprompt.pipelines.table import OFFLOADS
 from noiseprompt.shapes import world
 
 FIX = (
     "pass a local folder that holds model_index.json (what save_pretrained writes), or a hub id with network access;"
     " where there is none, run `hf download OWNER/NAME --local-dir FOLDER` on a machine that has it and pass FOLDER"
 )
-OFFLOADS = ("model", "sequential")
 
 
 def silence() -> None:

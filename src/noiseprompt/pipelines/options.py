@@ -1,7 +1,6 @@
 """What a user changes about a model when it is loaded: sampler, schedule, U-Net, LoRA, ControlNet, text, device.
 
-`Pipeline.load` checks the options before anything is read, loads the model, and lets `apply_options` change it;
-`Pipeline.sample` adds `samplers.schedule_arguments` to the pipeline call.
+The record alone, which the command line lists without torch; `assembly.py` loads a model as it says.
 """
 
 from __future__ import annotations
@@ -11,17 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.devices import DTYPES, resolve_device, resolve_dtype
+from noiseprompt.core.devices import DTYPES
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.ranges import Limits, check, setting
-from noiseprompt.pipelines.adapters import load_loras, lora_record, parse_lora, replace_unet
-from noiseprompt.pipelines.controlnet import with_controlnet
-from noiseprompt.pipelines.families import find_family
-from noiseprompt.pipelines.families.base import Family
-from noiseprompt.pipelines.loading import OFFLOADS, check_offload, load_diffusers, place, to_channels_last
-from noiseprompt.pipelines.samplers import SCHEDULES, check_schedule, make_scheduler, parse_scheduler
+from noiseprompt.pipelines.table import OFFLOADS, SCHEDULES
 
 LONG_PROMPTS = ("truncate", "average")
 
@@ -96,6 +90,9 @@ class ModelOptions:
             InputError: a LoRA without a name, or a ControlNet without a picture.
             ModelLoadError: a file that is not there.
         """
+        from noiseprompt.pipelines.adapters import parse_lora
+        from noiseprompt.pipelines.samplers import parse_scheduler
+
         if self.scheduler is not None:
             parse_scheduler(self.scheduler)
         for text in self.loras:
@@ -107,6 +104,9 @@ class ModelOptions:
 
     def record(self) -> dict[str, Any]:
         """What changes results, for run.json and fingerprints: {} for a model as it comes. No folders, no device."""
+        from noiseprompt.pipelines.adapters import lora_record
+        from noiseprompt.pipelines.samplers import parse_scheduler
+
         found: dict[str, Any] = {}
         if self.scheduler is not None:
             cls, settings = parse_scheduler(self.scheduler)
@@ -126,62 +126,6 @@ class ModelOptions:
     @property
     def names(self) -> tuple[str, ...]:
         """Of what is put into the model: some families tell their checkpoints' defaults by name."""
+        from noiseprompt.pipelines.adapters import parse_lora
+
         return tuple(filter(None, (self.unet, *(parse_lora(text)[0] for text in self.loras))))
-
-
-def apply_options(pipe: Any, options: ModelOptions, dtype: Any, name: str) -> tuple[Any, Family]:
-    """The pipeline with its U-Net, LoRAs, ControlNet and scheduler: `pipe` itself, changed, or one of the same parts.
-
-    Args:
-        pipe: a loaded diffusers pipeline, still on the CPU.
-        dtype: torch dtype of weights to load.
-        name: of the model, as it was asked for.
-
-    Returns:
-        It and its family, whose steps are those of the schedule where there is one.
-
-    Raises:
-        ModelLoadError: a pipeline class that cannot work.
-        NoisepromptError: as `replace_unet`, `load_loras`, `make_scheduler`, `check_schedule` and `with_controlnet`.
-    """
-    if options.unet is not None:
-        replace_unet(pipe, options.unet, dtype)
-    if options.loras:
-        load_loras(pipe, options.loras)
-    if options.control_image is not None:
-        pipe = with_controlnet(pipe, options.controlnet, options.control_image, dtype)
-    family = find_family(pipe, (*options.names, name))
-    if options.scheduler is not None:
-        pipe.scheduler = make_scheduler(pipe, options.scheduler, family.hands_sigmas)
-    if options.schedule is not None:
-        check_schedule(pipe, family, options.schedule)
-    return pipe, with_schedule(family, options.schedule)
-
-
-def with_schedule(family: Family, schedule: str | None) -> Family:
-    """The family with the number of steps of a published schedule as its default."""
-    return family if schedule is None else dataclasses.replace(family, num_inference_steps=SCHEDULES[schedule])
-
-
-def load(model: str | Path, options: ModelOptions) -> tuple[Any, Family]:
-    """A diffusers pipeline with its options, on its device, silent; and its family.
-
-    Args:
-        model: a folder in diffusers' layout, a hub id, or "shapes", the embedded world.
-
-    Raises:
-        InputError: an unknown dtype, device, or option.
-        ModelLoadError: nothing loadable there, or a pipeline that cannot work.
-    """
-    options.check()
-    device, dtype = resolve_device(options.device), resolve_dtype(options.dtype)
-    check_offload(str(device), options.offload)
-    pipe = load_diffusers(model, dtype, options.revision, options.variant)
-    pipe, family = apply_options(pipe, options, dtype, str(model))
-    place(pipe, str(device), options.offload)
-    pipe.set_progress_bar_config(disable=True)
-    if device.type == "cpu":
-        for network in (getattr(pipe, name, None) for name in ("unet", "transformer", "vae")):
-            if network is not None:
-                to_channels_last(network)
-    return pipe, family

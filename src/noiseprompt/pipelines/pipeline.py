@@ -30,13 +30,14 @@ from noiseprompt.core.texts import check_texts
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import autoencoder, calls
+from noiseprompt.pipelines.assembly import load
 from noiseprompt.pipelines.drivers import WithoutFirstStep
 from noiseprompt.pipelines.families import find_family
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
-from noiseprompt.pipelines.options import ModelOptions, load
+from noiseprompt.pipelines.options import ModelOptions
 from noiseprompt.pipelines.parts import parts_of
 from noiseprompt.pipelines.soundness import check_embeds
 from noiseprompt.pipelines.start import start_level

@@ -6,42 +6,11 @@ import inspect
 from typing import Any
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.registry import Registry
 from noiseprompt.core.specs import spec_options, split_spec
 from noiseprompt.pipelines.families import FAMILIES
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.levels import is_flow
-
-SCHEDULERS = Registry(
-    "scheduler",
-    {
-        name: f"diffusers:{target}"
-        for target, names in {
-            "DDIMScheduler": ("ddim",),
-            "DDPMScheduler": ("ddpm",),
-            "DEISMultistepScheduler": ("deis",),
-            "DPMSolverMultistepScheduler": ("dpm++",),
-            "DPMSolverSinglestepScheduler": ("dpm++-single",),
-            "EulerAncestralDiscreteScheduler": ("euler-ancestral",),
-            "EulerDiscreteScheduler": ("euler",),
-            "FlowMatchEulerDiscreteScheduler": ("flow-euler",),
-            "FlowMatchHeunDiscreteScheduler": ("flow-heun",),
-            "HeunDiscreteScheduler": ("heun",),
-            "KDPM2AncestralDiscreteScheduler": ("kdpm2-ancestral",),
-            "KDPM2DiscreteScheduler": ("kdpm2",),
-            "LCMScheduler": ("lcm",),
-            "LMSDiscreteScheduler": ("lms",),
-            "PNDMScheduler": ("pndm",),
-            "TCDScheduler": ("tcd",),
-            "UniPCMultistepScheduler": ("unipc",),
-        }.items()
-        for name in (target, *names)
-    },
-)
-"""diffusers' class names and short forms."""
-
-SCHEDULES = {"ays": 10}
-"""Published timestep schedules -> their number of steps."""
+from noiseprompt.pipelines.table import SCHEDULERS, SCHEDULES
 
 _NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
 _FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}

@@ -62,7 +62,7 @@ def singular_vectors(plan: Plan) -> Table:
     npd = Npd(npd_folder(plan, folders[0]))
     chosen = np.flatnonzero(npd.usable())[:MOST_PAIRS]
     seeds, targets = npd.seeds(), np.asarray(npd.targets(chosen), np.float32)
-    sources = npd.sources(chosen)
+    sources = np.asarray(npd.sources(chosen), np.float32)
     unrelated = [initial_noise(int(seeds[i]) + 10**6, npd.latent_shape).numpy() for i in chosen]
     rows = []
     for title, others in (("source and target", targets), ("two unrelated noises", unrelated)):

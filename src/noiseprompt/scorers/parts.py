@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-import torch
-
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.scorers.base import Scorer
@@ -25,6 +23,8 @@ def parts_of(scorers: Iterable[Scorer]) -> dict[str, dict[str, Any]]:
 
 
 def _of(scorer: Any) -> dict[str, Any]:
+    import torch
+
     held = getattr(scorer, "__dict__", {})
     digests = {name: weights_digest(part) for name, part in held.items() if isinstance(part, torch.nn.Module)}
     options = {name: value for name in _options(scorer) if _plain(value := getattr(scorer, name, None))}
@@ -42,4 +42,6 @@ def _options(scorer: Any) -> list[str]:
 
 
 def _plain(value: Any) -> bool:
+    import torch
+
     return isinstance(value, bool | int | float | str | torch.dtype)

@@ -16,8 +16,9 @@ from noiseprompt.core.types import Prompt
 from noiseprompt.core.weights import load_network as filled
 from noiseprompt.scorers.base import check_images, world_requests
 from noiseprompt.scorers.model import check_tensor
-from noiseprompt.shapes.preference import PreferenceConfig, PreferenceNet, encode_words
+from noiseprompt.shapes.preference import PreferenceNet, encode_words
 from noiseprompt.shapes.scenes import SIZE
+from noiseprompt.shapes.settings import PreferenceConfig
 from noiseprompt.shapes.world import preference_folder
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +22,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from noiseprompt.core.files import claim
-from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.core.tables import table
 from noiseprompt.shapes import scenes, spoiling
+from noiseprompt.shapes.settings import FeatureConfig
 from noiseprompt.shapes.training import (
     CONFIG_FILE,
     KIND_SHARES,
@@ -61,33 +60,6 @@ GROUPS = {
 "damage" is the amount of blur and of grain, each in [0, 1]."""
 
 VALIDATION_SCENES = 1000
-
-
-@dataclass(frozen=True)
-class FeatureConfig:
-    """Settings of one training of the feature network.
-
-    Args:
-        seed: of everything random.
-        steps: of optimisation.
-        batch_size: pictures a step.
-        lr: learning rate.
-        ema_decay: of the weights that are shipped.
-        checkpoint_seconds: between checkpoints.
-
-    Raises:
-        ConfigError: settings out of range, all of them at once.
-    """
-
-    seed: int = setting(0, SEED)
-    steps: int = setting(2_000, COUNT)
-    batch_size: int = setting(48, COUNT)
-    lr: float = setting(2e-3, POSITIVE)
-    ema_decay: float = setting(0.998, DECAY)
-    checkpoint_seconds: float = setting(60.0, NOT_NEGATIVE)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 class FeatureNet(nn.Module):

@@ -1,88 +1,12 @@
-"""Phases of the world's training: learning rate, captions and loss weighting of each."""
+"""Phases of the world's training (`settings.Phase`): which is on, the loss of its second head and its weighting."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
-from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check, setting
-from noiseprompt.core.schedules import warm_cosine
-from noiseprompt.shapes.captions import CaptionNoise
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A number of steps with a warm-up and a half cosine of their own.
-
-    Args:
-        steps: of the optimizer.
-        lr: peak learning rate.
-        warmup: steps of linear warm-up.
-        clean_share: share of the steps, from the first on, with true captions, in [0, 1].
-        unrelated, altered: shares of captions after those, see `CaptionNoise`.
-        snr_floor: see `loss_weights`.
-        decay_steps: of the half cosine where it is longer than the phase, else 0.
-        layout_weight: of the text encoder's second loss, see `Layout`.
-        layout_only: of the steps, the first with that loss alone.
-
-    Raises:
-        ConfigError: numbers out of range, all of them at once.
-    """
-
-    steps: int = setting(limits=COUNT)
-    lr: float = setting(limits=POSITIVE)
-    warmup: int = setting(limits=NOT_NEGATIVE)
-    clean_share: float = setting(limits=SHARE)
-    unrelated: float = setting(limits=SHARE)
-    altered: float = setting(limits=SHARE)
-    snr_floor: float = setting(0.0, NOT_NEGATIVE)
-    decay_steps: int = setting(0, NOT_NEGATIVE)
-    layout_weight: float = setting(0.0, NOT_NEGATIVE)
-    layout_only: int = setting(0, NOT_NEGATIVE)
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def rate(self, step: int) -> float:
-        """Learning rate at a step of this phase."""
-        return self.lr * warm_cosine(step, max(self.steps, self.decay_steps), self.warmup)
-
-    def captions(self, step: int, empty: float) -> CaptionNoise:
-        """The noise on captions at a step of this phase."""
-        if step < self.clean_share * self.steps:
-            return CaptionNoise(0.0, 0.0, empty)
-        return CaptionNoise(self.unrelated, self.altered, empty)
-
-
-PHASES = (
-    Phase(steps=3_600, lr=1e-3, warmup=200, clean_share=0.55, unrelated=0.35, altered=0.10),
-    Phase(steps=700, lr=4e-4, warmup=50, clean_share=0.0, unrelated=0.15, altered=0.05),
-    Phase(
-        steps=1_108,
-        decay_steps=3_000,
-        lr=8e-4,
-        warmup=100,
-        clean_share=1.0,
-        unrelated=0.40,
-        altered=0.05,
-        snr_floor=0.25,
-    ),
-    Phase(
-        steps=2_900,
-        lr=8e-4,
-        warmup=50,
-        clean_share=0.5,
-        unrelated=0.40,
-        altered=0.05,
-        snr_floor=0.5,
-        layout_weight=0.1,
-        layout_only=300,
-    ),
-)
-"""As the shipped world was trained. After the third phase the text encoder still told nothing of "left of" from "right
-of" (embeddings apart by 0.1 %); `Layout` broke that tie within 300 steps, and the fourth phase went on from there."""
+from noiseprompt.shapes.settings import Phase
 
 
 class Layout(torch.nn.Module):

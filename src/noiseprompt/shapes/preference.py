@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +22,10 @@ from torch import nn
 
 from noiseprompt.core.files import claim, replace
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.core.tables import table
 from noiseprompt.shapes import scenes, spoiling
+from noiseprompt.shapes.settings import PreferenceConfig
 from noiseprompt.shapes.training import (
     CONFIG_FILE,
     KIND_SHARES,
@@ -45,37 +44,6 @@ WORDS = 8
 
 VALIDATION_PAIRS = 200
 """Pairs of each type of negative in the validation after a training."""
-
-
-@dataclass(frozen=True)
-class PreferenceConfig:
-    """Settings of one training of the preference scorer.
-
-    Args:
-        seed: of everything random.
-        steps: of optimisation.
-        batch_size: entries a step, each five pictures and three texts.
-        lr: learning rate.
-        width: of the text tower.
-        blocks: of the text tower.
-        ema_decay: of the weights that are shipped.
-        checkpoint_seconds: between checkpoints.
-
-    Raises:
-        ConfigError: settings out of range, all of them at once.
-    """
-
-    seed: int = setting(0, SEED)
-    steps: int = setting(1_400, COUNT)
-    batch_size: int = setting(32, COUNT)
-    lr: float = setting(1.5e-3, POSITIVE)
-    width: int = setting(96, Limits(least=8, most=4096))
-    blocks: int = setting(3, Limits(least=1, most=64))
-    ema_decay: float = setting(0.998, DECAY)
-    checkpoint_seconds: float = setting(60.0, NOT_NEGATIVE)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 # ---------------------------------------------------------------------------------------------------------- network

@@ -7,60 +7,20 @@ the same folder continues; two runs with one seed give the same weights on one m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from noiseprompt.core.config import from_dict
 from noiseprompt.core.files import claim, left_to_a_library, replacing
-from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, SHARE, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
-from noiseprompt.shapes.phases import PHASES, Layout, Phase, locate, loss_weights
+from noiseprompt.shapes.phases import Layout, locate, loss_weights
+from noiseprompt.shapes.settings import WorldConfig
 from noiseprompt.shapes.training import CONFIG_FILE, KIND_SHARES, average_of, load_average, loop, optimize, to_tensor
 from noiseprompt.shapes.world import NAME
-
-
-@dataclass(frozen=True)
-class WorldConfig:
-    """Settings of one training of the world.
-
-    Args:
-        seed: of everything random.
-        num_scenes: training pictures, rendered once and kept as latents.
-        vae_steps: of the autoencoder's training.
-        vae_batch_size: of it.
-        vae_lr: its learning rate.
-        batch_size: of text encoder and U-Net.
-        phases: of their training, one after the other.
-        empty: share of empty captions throughout, in [0, 1].
-        ema_decay: of the weights that are shipped.
-        checkpoint_seconds: between checkpoints.
-
-    Raises:
-        ConfigError: settings out of range, all of them at once.
-    """
-
-    seed: int = setting(0, SEED)
-    num_scenes: int = setting(80_000, COUNT)
-    vae_steps: int = setting(1_000, COUNT)
-    vae_batch_size: int = setting(32, COUNT)
-    vae_lr: float = setting(2e-3, POSITIVE)
-    batch_size: int = setting(64, COUNT)
-    phases: tuple[Phase, ...] = setting(PHASES, Limits(some=True))
-    empty: float = setting(0.10, SHARE)
-    ema_decay: float = setting(0.999, DECAY)
-    checkpoint_seconds: float = setting(120.0, NOT_NEGATIVE)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.phases, list | tuple):  # of dicts: from a file of settings
-            phases = tuple(from_dict(Phase, p) if isinstance(p, dict) else p for p in self.phases)
-            object.__setattr__(self, "phases", phases)
-        check(self)
 
 
 def draw_scenes(seed: int, count: int) -> tuple[list[scenes.Request], list[scenes.Scene]]:

@@ -25,7 +25,8 @@ from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.long_prompts import TextWarning, chunks
 from noiseprompt.shapes.model import build_pipeline
-from noiseprompt.stages.generate.generate import GenerateConfig, generate, parse_seeds
+from noiseprompt.stages.generate.generate import generate
+from noiseprompt.stages.generate.settings import GenerateConfig, parse_seeds
 from noiseprompt.stages.generate.winning import winning_noise
 from tests import tiny
 

@@ -27,7 +27,8 @@ from noiseprompt.results.lines import read_results
 from noiseprompt.shapes.model import build_pipeline
 from noiseprompt.stages.evaluate.evaluate import evaluate
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
-from noiseprompt.stages.generate.generate import GenerateConfig, generate
+from noiseprompt.stages.generate.generate import generate
+from noiseprompt.stages.generate.settings import GenerateConfig
 from noiseprompt.stages.generate.winning import winning_noise
 from tests import tiny_flow
 from tests.evaluation_fakes import FakeScorer

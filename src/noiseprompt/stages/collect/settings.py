@@ -19,11 +19,11 @@ from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS
 from noiseprompt.scorers.parts import parts_of
 from noiseprompt.shapes import world
-from noiseprompt.stages.collect.pairs import Teacher
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.scorers.base import Scorer
+    from noiseprompt.stages.collect.pairs import Teacher
 
 REDENOISE = "redenoise"
 DRAWN = "drawn"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,48 +18,17 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import write_picture
-from noiseprompt.core.ranges import COUNT, check_value, setting
-from noiseprompt.core.ranges import check as check_ranges
+from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, make_noise
 from noiseprompt.noise.guard import Guard
-from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
+from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.results.names import slug
+from noiseprompt.stages.generate.settings import GenerateConfig, check, plan
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
-
-MAX_SEEDS = 10_000
-
-DEFAULT_SEEDS = (0, 1, 2, 3)
-"""Of a prompt that names none."""
-
-
-@dataclass(frozen=True)
-class GenerateConfig:
-    """How pictures are drawn; None means the default of the model's family.
-
-    Args:
-        guidance_scale: of the sampler.
-        num_inference_steps: of the sampler.
-        height: pixels.
-        width: pixels.
-        batch_size: images drawn at once.
-
-    Raises:
-        ConfigError: settings out of range, all of them at once; which sizes a model can draw is seen before the first
-            picture.
-    """
-
-    guidance_scale: float | None = None
-    num_inference_steps: int | None = setting(None, COUNT)
-    height: int | None = setting(None, COUNT)
-    width: int | None = setting(None, COUNT)
-    batch_size: int = setting(16, COUNT)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -72,53 +40,6 @@ class Picture:
     method: str
     image: np.ndarray
     file: str
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds from "0-7", "3", or "1,5,8-10" (both ends included).
-
-    Raises:
-        InputError: anything else, or more than 10,000 seeds.
-    """
-    seeds: list[int] = []
-    for part in str(text).split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if not match:
-            raise InputError(f"seeds {text!r}", 'numbers and ranges such as "0-7" or "1,5,9"')
-        low = int(match[1])
-        high = int(match[2]) if match[2] else low
-        if high < low or high - low + len(seeds) >= MAX_SEEDS:
-            raise InputError(f"seeds {text!r}", f"ranges from low to high, at most {MAX_SEEDS} seeds")
-        seeds.extend(range(low, high + 1))
-    return tuple(dict.fromkeys(seeds))
-
-
-def check(prompts: Sequence[Prompt], seeds: Sequence[int] | None, specs: Sequence[MethodSpec]) -> None:
-    """Refuse what cannot be drawn, before a model is loaded.
-
-    Raises:
-        InputError: nothing to draw, or a seed or method twice.
-    """
-    check_value("prompts", list[Prompt], prompts)
-    check_value("seeds", list[int] | None, seeds)
-    check_value("methods", list[MethodSpec], specs)
-    if not prompts:
-        raise InputError("no prompts", "at least one")
-    for seed in seeds or ():
-        check_seed(seed)
-    for what, given in (("methods", [spec.label for spec in specs]), ("seeds", seeds)):
-        if given is not None and (not given or len(set(given)) < len(given)):
-            raise InputError(f"{what} {', '.join(map(str, given)) or '(none)'}", "at least one, and each once")
-
-
-def plan(prompts: Sequence[Prompt], seeds: Sequence[int] | None) -> list[tuple[int, Prompt, int]]:
-    """Every picture of one method, in order: number of the prompt, prompt and seed.
-
-    Args:
-        seeds: of every prompt; where None a prompt's own seed, and `DEFAULT_SEEDS` for one without.
-    """
-    own = [DEFAULT_SEEDS if prompt.seed is None else (prompt.seed,) for prompt in prompts]
-    return [(i, p, seed) for i, p in enumerate(prompts) for seed in (own[i] if seeds is None else seeds)]
 
 
 @torch.no_grad()

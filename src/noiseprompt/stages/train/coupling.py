@@ -20,8 +20,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-COUPLINGS = ("correlation", "any", "nearest")
-
 
 def low_pass(latents: Tensor, side: int) -> Tensor:
     """(B, features): means of (B, C, H, W) over squares of `side` x `side` latents, less what is left at an edge."""

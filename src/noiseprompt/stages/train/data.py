@@ -69,7 +69,7 @@ class PairData:
 
     def targets(self, rows: np.ndarray) -> torch.Tensor:
         """(B, C, H, W) float16."""
-        return torch.from_numpy(self.npd.targets(rows))
+        return torch.from_numpy(np.ascontiguousarray(self.npd.targets(rows)))
 
     def text(self, rows: np.ndarray) -> Batch:
         """What `texts` reads of the prompts of some rows.

@@ -12,10 +12,8 @@ from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, Limits
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.npd import PairFilter
 from noiseprompt.npd.filter import BEST_SHARE
-from noiseprompt.npnet import NPNetConfig, small_config, tokens_config
-from noiseprompt.npnet.base import ARCHITECTURES
-from noiseprompt.stages.train.coupling import COUPLINGS
-from noiseprompt.stages.train.table import OBJECTIVES
+from noiseprompt.npnet.config import ARCHITECTURES, NPNetConfig
+from noiseprompt.stages.train.table import COUPLINGS, OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -238,6 +236,8 @@ def network_config(config: TrainConfig, **facts: Any) -> NPNetConfig:
     Raises:
         ConfigError: an unknown architecture or size.
     """
+    from noiseprompt.npnet import small_config, tokens_config
+
     if config.architecture == "tokens":
         base = tokens_config(**facts, predicts="picture" if config.objective == "picture" else "noise")
     elif config.architecture == "paper" and max(facts["latent_shape"][1:]) <= SMALL_SIDE:

@@ -1,4 +1,4 @@
-"""The objectives of a training by name."""
+"""The objectives of a training by name, and the couplings (`coupling.py`)."""
 
 from __future__ import annotations
 
@@ -12,3 +12,5 @@ OBJECTIVES = Registry(
         "reward": "noiseprompt.stages.train.reward:RewardObjective",
     },
 )
+
+COUPLINGS = ("correlation", "any", "nearest")
