@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from noiseprompt.cli import commands, main, score
+from noiseprompt.cli import collecting, commands, evaluating, main, score
 from noiseprompt.core.config import parse_yaml
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.specs import split_specs
@@ -29,8 +29,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
         return record
 
-    for name in ("collect", "train", "evaluate"):
-        monkeypatch.setattr(commands, name, recorder(getattr(commands, name)))
+    for module, name in ((collecting, "collect"), (commands, "train"), (evaluating, "evaluate")):
+        monkeypatch.setattr(module, name, recorder(getattr(module, name)))
     monkeypatch.setattr(score, "score", recorder(score.score))
     return made
 

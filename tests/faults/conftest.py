@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.cli import commands
+from noiseprompt.cli import common
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.options import ModelOptions
 from noiseprompt.scorers.table import SCORERS
@@ -46,7 +46,7 @@ def quick(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
         return UNet2DConditionModel(sample_size=16, cross_attention_dim=networks.TEXT_WIDTH, **sizes, **blocks)
 
     monkeypatch.setattr(networks, "build_unet", unet)
-    monkeypatch.setattr(commands, "_load", lambda *_: pipeline)
+    monkeypatch.setattr(common, "load_model", lambda *_: pipeline)
     monkeypatch.setitem(SCORERS._entries, "brightness", FakeScorer)
     monkeypatch.setattr(features, "VALIDATION_SCENES", 2)
     monkeypatch.setattr(preference, "VALIDATION_PAIRS", 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noiseprompt.cli import commands, main
+from noiseprompt.cli import common, main
 
 WRONG: dict[str, tuple[str, list[str]]] = {
     "two types": (
@@ -63,7 +63,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
 @pytest.fixture(autouse=True)
 def nothing_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "_load", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(common, "load_model", lambda *_: pytest.fail("a model was loaded"))
     Path("o.yaml").write_text("epochs: 2.5\n")
     yield
     assert [path.name for path in tmp_path.rglob("*")] == ["o.yaml"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from noiseprompt.cli import commands, main
+from noiseprompt.cli import common, main
 from noiseprompt.cli.table import COMMANDS, Command, resolve
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.ranges import limits_of, shown
@@ -196,7 +196,7 @@ OPTIONS = [case for case in PYTHON if is_option(case)]
 def nothing_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No command gets as far as its work, and nothing is written."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "_load", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(common, "load_model", lambda *_: pytest.fail("a model was loaded"))
     yield
     assert not [path for path in tmp_path.rglob("*") if path.suffix != ".yaml"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from noiseprompt.cli import commands, entry, main
+from noiseprompt.cli import collecting, commands, entry, main
 from noiseprompt.cli.progress import Stopped, stopping
 from noiseprompt.recipes import steps
 
@@ -150,7 +150,7 @@ def test_a_recipe_stops_with_its_stage(
         with stopping():
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(commands, "collect", collect)
+    monkeypatch.setattr(collecting, "collect", collect)
     monkeypatch.setattr(commands, "train", lambda **_: called.append("train"))
     recipe = tmp_path / "r.yaml"
     recipe.write_text("collect: {prompts: p}\ntrain: {}\n")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from noiseprompt.core.config import to_dict
-from noiseprompt.core.errors import ConfigError, ModelLoadError, ModelMismatchError, ShapeError
+from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.npnet import NPNet, NPNetConfig, build, small_config, tokens_config
 
 PAPER = small_config((4, 16, 16), 12, 128, "stable-diffusion", "shapes")

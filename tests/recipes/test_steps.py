@@ -15,7 +15,7 @@ import scipy.linalg
 import yaml
 from safetensors.torch import load_file
 
-from noiseprompt.cli import commands, main
+from noiseprompt.cli import collecting, commands, evaluating, main
 from noiseprompt.core.errors import NoisepromptError, StoreError
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd import Npd, NpdWriter
@@ -156,12 +156,12 @@ def test_a_killed_recipe_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     npd, net, evaluation = (stage.folder for stage in plan.stages.values())
     killed = KeyboardInterrupt("killed")
 
-    @functools.wraps(commands.evaluate)
+    @functools.wraps(evaluating.evaluate)
     def die(*_: Any, **__: Any) -> None:
         raise killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(commands, "evaluate", die)
+        patch.setattr(evaluating, "evaluate", die)
         with pytest.raises(KeyboardInterrupt):
             run(recipe, out=tmp_path / "runs")
     written = {path: path.stat().st_mtime_ns for path in [*npd.glob("*.arrow"), *net.glob("best/*")]}
@@ -178,7 +178,7 @@ def test_pairs_made_elsewhere_serve_where_they_are_the_same(tmp_path: Path) -> N
     elsewhere = tmp_path / "elsewhere"
     first = make_plan(write(tmp_path / "a", {"rows": ROWS}, TINY), out=tmp_path / "a")
     (collect,) = (stage for stage in first.stages.values() if stage.name == "collect")
-    commands.collect(**{**collect.options, "out": elsewhere})
+    collecting.collect(**{**collect.options, "out": elsewhere})
     before = sorted((path.name, path.stat().st_mtime_ns) for path in elsewhere.glob("*.arrow"))
     recipe = write(tmp_path / "b", {"rows": {"NPNet": ROWS["NPNet"]}}, {**TINY, "reuse": [str(elsewhere)]})
     run(recipe, out=tmp_path / "b" / "runs")
@@ -200,7 +200,7 @@ def collect_alone(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         given.append(options["npd"])
 
     monkeypatch.setattr(commands, "train", train)
-    monkeypatch.setattr(commands, "evaluate", functools.wraps(commands.evaluate)(lambda **_: None))
+    monkeypatch.setattr(evaluating, "evaluate", functools.wraps(evaluating.evaluate)(lambda **_: None))
     return given
 
 
@@ -209,7 +209,7 @@ def reusing(tmp_path: Path, prompts: str) -> tuple[Plan, Path]:
     small = {**TINY, "collect": {"n": 6, "num_inference_steps": 1, "shard_size": 8}, "reuse": [str(tmp_path / "other")]}
     plan = make_plan(write(tmp_path, {"rows": {"NPNet": ROWS["NPNet"]}}, small), out=tmp_path / "runs")
     (collect,) = (stage for stage in plan.stages.values() if stage.name == "collect")
-    commands.collect(**{**collect.options, "prompts": prompts, "out": tmp_path / "other"})
+    collecting.collect(**{**collect.options, "prompts": prompts, "out": tmp_path / "other"})
     return plan, collect.folder
 
 
@@ -230,7 +230,7 @@ def test_figures_are_of_the_data_set_that_was_trained_on(tmp_path: Path, collect
     assert npd_folder(forgetful, own) == tmp_path / "other"
     shutil.rmtree(tmp_path / "other")
     options = {**plan.stages[own].options, "prompts": "shapes:test", "out": tmp_path / "other"}
-    commands.collect(**options)
+    collecting.collect(**options)
     with pytest.raises(StoreError, match="has changed since"):
         npd_folder(plan, own)
     run_stages(plan)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from noiseprompt.cli.common import load_model, names_of, scorers_of, tell_noise_of
+from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say_next, stopping
 from noiseprompt.cli.sharing import run_shared, typed
 from noiseprompt.core.part import Part
@@ -66,7 +66,7 @@ def collect(
         for report in reports:
             bar.show(report["done"], report["total"], **report["notes"])
         tell_noise(out)  # also of what was made until it was stopped
-    tell_noise_of(guard, verbose)
+    common.tell_noise_of(guard, verbose)
     print(f"noise prompt data set in {out}")
     objective = " --objective picture --architecture tokens" if config.pictures else ""
     say_next(f"noiseprompt train --npd {out} --out npnet{objective}")
@@ -89,7 +89,7 @@ def _judges(given: list[str] | None, model: str, config: CollectConfig) -> list[
     from noiseprompt.stages.collect.settings import DRAWN
 
     bare = config.pictures not in ("", DRAWN) and not given
-    return None if bare else scorers_of(given, model, world.PREFERENCE)
+    return None if bare else common.scorers_of(given, model, world.PREFERENCE)
 
 
 def unit_of(settings: CollectConfig) -> str:
@@ -127,7 +127,7 @@ def prepared(
     if duplicates := getattr(listed, "duplicates", 0):
         print(f"{duplicates} duplicate prompts left out")
     judges = [] if scorers is None else load_scorers(scorers)
-    pipeline = load_model(model, loading)
+    pipeline = common.load_model(model, loading)
     warn_cut(pipeline.text_limits, texts_of(listed))
 
     def run(should_stop: Callable[[], bool]) -> Iterator[CollectProgress]:
@@ -137,7 +137,7 @@ def prepared(
         return collect_pairs(pipeline, cast("PromptList", listed), judges, settings, out, guard=guard, **how)
 
     texts, unit = len(texts_of(listed)), unit_of(settings)
-    return run, f"{unit}s for {texts:,} texts, scored by {names_of(judges)}, into {out}"
+    return run, f"{unit}s for {texts:,} texts, scored by {common.names_of(judges)}, into {out}"
 
 
 def as_report(progress: CollectProgress, pictures: bool) -> Report:

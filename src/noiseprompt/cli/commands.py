@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noiseprompt.cli.common import load_model, tell_noise_of, with_options
+from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.specs import split_specs
@@ -57,10 +57,10 @@ def train(
         if config.objective == "reward":
             name = model or world.NAME
             listed, judges = rewards.prepared(config, name, npd, prompts, column=column, n=n)
-            rewards.train(listed, load_model(name, loading), config, out, judges, processes)
+            rewards.train(listed, common.load_model(name, loading), config, out, judges, processes)
             return
         data = Npd(rewards.data_set(config, npd, prompts, column, n))
-        pipeline = _load_recorded(data, loading) if model is None else load_model(model, loading)
+        pipeline = _load_recorded(data, loading) if model is None else common.load_model(model, loading)
         rewards.train_on(data, pipeline, config, out, processes)
 
 
@@ -76,7 +76,7 @@ def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:
     if not name:
         raise InputError(f"{data.folder} does not tell with which model it was collected", *wanted)
     try:
-        return load_model(name, loading)
+        return common.load_model(name, loading)
     except ModelLoadError as error:
         came = f"{data.folder} was collected with {name}, which does not load by that name ({error.came})"
         raise InputError(came, *wanted) from error
@@ -118,13 +118,13 @@ def generate(
     from noiseprompt.stages.generate.settings import GenerateConfig, check, parse_seeds, plan
 
     specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
-    specs = with_options(specs, strength, renormalize, no_text)
+    specs = common.with_options(specs, strength, renormalize, no_text)
     chosen = None if seeds is None else parse_seeds(seeds)
     if not prompt.strip():
         raise InputError("an empty prompt", "a text to draw")
     listed = load_prompts(prompt).prompts if source_kind(prompt) else (Prompt(prompt.strip()),)
     check(listed, chosen, specs)
-    pipeline = load_model(model, loading)
+    pipeline = common.load_model(model, loading)
     warn_cut(pipeline.text_limits, [p.text for p in listed])
     config, guard = settings or GenerateConfig(), Guard()
     each, done = len(plan(listed, chosen)), 0
@@ -134,7 +134,7 @@ def generate(
         for pictures in run(pipeline, listed, chosen, specs, config, out, guard):
             done += len(pictures)
             bar.show(done, total)
-    tell_noise_of(guard, verbose)
+    common.tell_noise_of(guard, verbose)
     print(f"images and grid.png in {out}")
     say_next(f"look at {out / 'grid.png'}; `noiseprompt evaluate` measures what it shows")
 

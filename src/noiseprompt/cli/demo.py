@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from noiseprompt.cli import commands
+from noiseprompt.cli import commands, evaluating
 from noiseprompt.cli.progress import conducted, say, say_next
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.prompts import load_prompts
@@ -30,7 +30,7 @@ def demo(out: Path = Path("demo"), n: int = 200) -> None:
     say(f"demo: 12 prompts drawn by 3 methods, {n} more evaluated, into {out}; minutes on two cores, fewer with --n 20")
     with conducted():
         commands.generate(str(dozen), out / "pictures", methods=METHODS, seeds="0")
-        commands.evaluate(out / "evaluation", methods=METHODS, n=n)
+        evaluating.evaluate(out / "evaluation", methods=METHODS, n=n)
     print(f"side by side: {out / 'pictures' / 'grid.png'}")
     print(f"report:       {out / 'evaluation' / 'report.html'}")
     print(f"{time.time() - started:.0f} s in all")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noiseprompt.cli.common import load_model, names_of, scorers_of, tell_noise_of, with_options
+from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say, say_next
 from noiseprompt.cli.sharing import run_shared, typed
 from noiseprompt.core.part import Part
@@ -75,7 +75,7 @@ def evaluate(
             reports = as_reports(run())
         for told in reports:
             bar.show(told["done"], told["total"], **told["notes"])
-    tell_noise_of(guard, verbose)
+    common.tell_noise_of(guard, verbose)
     if not summed_up(out):
         say("this part is there; whoever draws the last of the others sums up")
         return
@@ -129,14 +129,14 @@ def prepared(
 
     every = methods.strip() == "all"
     specs = all_methods() if every else [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
-    specs = with_options(specs, no_text=no_text)
+    specs = common.with_options(specs, no_text=no_text)
     optional = [spec.label for spec in specs if every and spec.name != "standard"]
     listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
-    judges = load_scorers(scorers_of(scorers, model, world.PREFERENCE, world.CHECKER))
-    pipeline = load_model(model, loading)
+    judges = load_scorers(common.scorers_of(scorers, model, world.PREFERENCE, world.CHECKER))
+    pipeline = common.load_model(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     how: dict[str, Any] = {"optional": optional, "guard": guard, "part": part}
-    plan = f"{len(listed.prompts):,} prompts, {len(specs)} methods, judged by {names_of(judges)}, into {out}"
+    plan = f"{len(listed.prompts):,} prompts, {len(specs)} methods, judged by {common.names_of(judges)}, into {out}"
     return lambda: run(pipeline, listed.prompts, judges, specs, settings, out, **how), plan
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.cli import commands
+from noiseprompt.cli import collecting, commands, evaluating
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, NoisepromptError, StoreError, StoreLockedError
 from noiseprompt.core.files import make_folder, remove, replace
@@ -35,7 +35,7 @@ def run_stages(plan: Plan) -> None:
             commands.train(**{**stage.options, **({"npd": npd_folder(plan, npd)} if npd else {})})
         else:
             methods = ",".join(plan.methods(stage.folder))
-            commands.evaluate(**stage.options, methods=methods, report=False)
+            evaluating.evaluate(**stage.options, methods=methods, report=False)
         print(f"== {time.time() - started:.0f} s", flush=True)
 
 
@@ -50,7 +50,7 @@ def _collect(plan: Plan, stage: Stage) -> None:
             replace(record, json.dumps(taken, indent=1) + "\n")
             return
     remove(record)
-    commands.collect(**stage.options)
+    collecting.collect(**stage.options)
     have = _ids(stage.folder)
     if wanted - have:
         raise NoisepromptError(
@@ -64,7 +64,7 @@ def _collect(plan: Plan, stage: Stage) -> None:
 def _takes(candidate: Path, stage: Stage) -> bool:
     """Whether the command that makes the pairs finds nothing to do there: settings and weights are compared by it."""
     try:
-        commands.collect(**{**stage.options, "out": candidate})
+        collecting.collect(**{**stage.options, "out": candidate})
     except StoreLockedError:  # in use by another recipe: no reason to make the pairs again
         raise
     except (ConfigError, StoreError) as error:

@@ -16,7 +16,7 @@ from noiseprompt.noise.seeds import check_seed
 from noiseprompt.results.summary import BASELINE
 from noiseprompt.shapes import world
 from noiseprompt.shapes.scenes import COLOURS, COUNTS, RELATIONS, SHAPES, SIZES
-from noiseprompt.stages.generate.generate import parse_seeds
+from noiseprompt.stages.generate.settings import parse_seeds
 
 LETTERS = 1000
 """Of a prompt, at most."""

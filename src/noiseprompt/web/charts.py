@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from noiseprompt.noise.figures import BANDS, measure, spectrum
+from noiseprompt.noise.figures import BANDS, measure, noise_spectrum
 from noiseprompt.noise.guard import inspect_noise
 from noiseprompt.results.summary import ACCURACY, BASELINE
 from noiseprompt.results.words import number
@@ -86,8 +86,8 @@ def noises(found: Noises, names: Mapping[str, str], prompt: str, seed: int) -> s
     shape = " × ".join(map(str, source.shape))
     note = (
         f"Latents of {shape} (channels, rows, columns); the pictures show the first three channels as red, green and "
-        "blue, a perturbation enlarged to the power of noise. White noise has mean 0, deviation 1, no correlation between "
-        "neighbours and power 1 at every frequency; what differs is what the method wrote into the noise."
+        "blue, a perturbation enlarged to the power of noise. White noise has mean 0, deviation 1, no correlation "
+        "between neighbours and power 1 at every frequency; what differs is what the method wrote into the noise."
     )
     return (
         f'<div class="np-noise">{heading}<div class="np-cards">{cards}</div>{_spectra(found, names)}'
@@ -149,4 +149,4 @@ def _unit(latents: torch.Tensor) -> torch.Tensor:
 
 
 def _power(latents: torch.Tensor) -> list[float | None]:
-    return [None if value != value else float(value) for value in spectrum(latents[None].double().numpy())]
+    return [None if value != value else float(value) for value in noise_spectrum(latents[None].double().numpy())]
