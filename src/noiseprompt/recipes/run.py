@@ -16,7 +16,7 @@ from typing import Any
 from noiseprompt.cli.net import account
 from noiseprompt.cli.options import refuse
 from noiseprompt.cli.progress import conducted
-from noiseprompt.cli.table import COMMANDS, resolve
+from noiseprompt.cli.table import COMMANDS, Command, resolve
 from noiseprompt.cli.together import refuse_several
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.files import as_told
@@ -98,7 +98,9 @@ def _run_story(recipe: Path, data: dict[str, Any], out: Path | None) -> None:
     for name, options in story_calls(recipe, data, folder):
         started = time.time()
         print(f"== {name}")
-        resolve(COMMANDS[name].function)(**options)
+        command = COMMANDS[name]
+        assert isinstance(command, Command)
+        resolve(command.function)(**options)
         print(f"== {name}: {time.time() - started:.0f} s\n")
 
 
