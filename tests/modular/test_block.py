@@ -170,6 +170,8 @@ def test_what_is_not_made_for_noise_is_refused() -> None:
         with_noise(SequentialPipelineBlocks())
     with pytest.raises(ConfigError, match="strength"):
         NoiseBlock(strength="much")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="renormalize"):
+        NoiseBlock(renormalize="yes")  # type: ignore[arg-type]
     case = Case("sdxl")
     with pytest.raises(ShapeError):
         case.images(case.modular, height=96)

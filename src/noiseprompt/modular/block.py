@@ -31,12 +31,14 @@ class NoiseBlock(ModularPipelineBlocks):
         renormalize, no_text: as of `winning_noise`.
 
     Raises:
-        ConfigError: a strength that is no number or out of its range.
+        ConfigError: a strength that is no number or out of its range, or another option that is not true or false.
     """
 
     def __init__(self, strength: float = 1.0, renormalize: bool = False, no_text: bool = False) -> None:
         super().__init__()
         check_value("strength", float, strength, STRENGTH)
+        check_value("renormalize", bool, renormalize)
+        check_value("no_text", bool, no_text)
         self.strength, self.renormalize, self.no_text = strength, renormalize, no_text
 
     @property
