@@ -93,7 +93,7 @@ class NoiseBlock(ModularPipelineBlocks):
         given.latents = winning_noise(
             standard_pipeline(components),
             npnet,
-            prompt_embeds=given.prompt_embeds,
+            prompt_embeds=_rows(given.prompt_embeds, state),
             generator=given.generator,
             num_images_per_prompt=given.num_images_per_prompt,
             strength=given.noise_strength,
@@ -105,6 +105,11 @@ class NoiseBlock(ModularPipelineBlocks):
         )
         self.set_block_state(state, given)
         return components, state
+
+
+def _rows(prompt_embeds: Any, state: PipelineState) -> Any:
+    """As `winning_noise` takes them: a list, of an encoder that pads to the longest prompt with zeros and gives a mask."""
+    return list(prompt_embeds) if "prompt_embeds_mask" in state.values else prompt_embeds
 
 
 def with_noise(blocks: Any, **options: Any) -> Any:
