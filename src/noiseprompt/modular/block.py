@@ -108,7 +108,7 @@ class NoiseBlock(ModularPipelineBlocks):
 
 
 def _rows(prompt_embeds: Any, state: PipelineState) -> Any:
-    """As `winning_noise` takes them: a list, of an encoder that pads to the longest prompt with zeros and gives a mask."""
+    """As `winning_noise` takes them: a list where the encoder gives a mask, which pads with zeros."""
     return list(prompt_embeds) if "prompt_embeds_mask" in state.values else prompt_embeds
 
 
