@@ -30,6 +30,7 @@ smoke: $(STAMP)
 
 # The nodes in ComfyUI itself, on a CPU: COMFYUI_PATH names a checkout of it.
 comfy: $(DEV_STAMP)
+	test -f "$$COMFYUI_PATH/comfy/samplers.py" || { echo "COMFYUI_PATH names no checkout of ComfyUI"; exit 2; }
 	$(PIP) -e ".[comfy]"
 	$(BIN)/python -m pytest -rs -m comfy tests/integrations/comfyui/test_real.py
 

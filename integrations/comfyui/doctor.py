@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from noiseprompt import inspect_noise, noise_spectrum
 
 from .latents import as_picture, check_plain
 
-SIDE, EDGE, LINE = 256, 16, 16
+SIDE, EDGE, LINE = 320, 20, 26
 """Pixels: of a panel, around it, and of a line of text."""
+
+LETTERS = 20
+"""Their height: the sheet is shown smaller than it is."""
 
 INK, GUIDE, BAR, PAPER = (32, 32, 32), (200, 80, 40), (90, 130, 190), (250, 250, 250)
 REACH = 4.0
@@ -108,11 +111,11 @@ def _sheet(text: str, panels: list[Image.Image], titles: list[str]) -> Image.Ima
     lines = text.splitlines()
     width = EDGE + len(panels) * (SIDE + EDGE)
     sheet = Image.new("RGB", (width, 3 * EDGE + LINE + SIDE + LINE * len(lines)), (255, 255, 255))
-    draw = ImageDraw.Draw(sheet)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(LETTERS)
     for i, (panel, title) in enumerate(zip(panels, titles, strict=False)):
         left = EDGE + i * (SIDE + EDGE)
-        draw.text((left, EDGE / 2), title, fill=INK)
+        draw.text((left, EDGE / 2), title, fill=INK, font=font)
         sheet.paste(panel, (left, EDGE + LINE))
     for i, line in enumerate(lines):
-        draw.text((EDGE, 2 * EDGE + LINE + SIDE + i * LINE), line, fill=INK)
+        draw.text((EDGE, 2 * EDGE + LINE + SIDE + i * LINE), line, fill=INK, font=font)
     return sheet

@@ -12,6 +12,8 @@ from diffusers import (
     ClassifierFreeGuidance,
     FluxAutoBlocks,
     ModularPipelineBlocks,
+    QwenImageAutoBlocks,
+    StableDiffusion3AutoBlocks,
     StableDiffusionXLAutoBlocks,
     ZImageAutoBlocks,
 )
@@ -30,6 +32,8 @@ CASES = {
     "sdxl": (tiny.stable_diffusion_xl, StableDiffusionXLAutoBlocks),
     "flux": (tiny_flow.flux, FluxAutoBlocks),
     "z-image": (tiny_flow.z_image, ZImageAutoBlocks),
+    "stable-diffusion-3": (tiny_flow.stable_diffusion_3, StableDiffusion3AutoBlocks),
+    "qwen-image": (tiny_flow.qwen_image, QwenImageAutoBlocks),
 }
 PROMPTS = ["a red cat", "two blue dogs"]
 HOW: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64}
@@ -40,6 +44,8 @@ class Case:
 
     def __init__(self, name: str, predicts: str = "noise", **options: Any) -> None:
         build_pipe, blocks = CASES[name]
+        # Qwen-Image's modular pipeline asks for as many negative prompts as there are prompts
+        self.more = {"negative_prompt": [" "] * len(PROMPTS)} if name == "qwen-image" else {}
         self.pipe = build_pipe()
         pipeline = Pipeline(self.pipe)
         text = tuple(pipeline.encode(["a"]).prompt_embeds.shape[1:])
@@ -62,7 +68,7 @@ class Case:
         return made
 
     def images(self, pipe: Any, **changed: Any) -> torch.Tensor:
-        given = {"prompt": list(PROMPTS), "output_type": "pt", "generator": generator(), **HOW, **changed}
+        given = {"prompt": list(PROMPTS), "output_type": "pt", "generator": generator(), **HOW, **self.more, **changed}
         return pipe(**given, output="images")
 
     def noise(self, **changed: Any) -> torch.Tensor:
@@ -79,10 +85,9 @@ def generator() -> torch.Generator:
 
 
 def test_the_block_gives_the_latents_of_winning_noise(case: Case) -> None:
-    state = case.modular(prompt=list(PROMPTS), generator=generator(), output_type="pt", **HOW)
-    expected = case.noise()
-    assert torch.equal(case.images(case.plain, latents=expected.clone()), state.images)
-    assert not torch.equal(case.images(case.plain), state.images)
+    made = case.images(case.modular)
+    assert torch.equal(case.images(case.plain, latents=case.noise()), made)
+    assert not torch.equal(case.images(case.plain), made)
 
 
 def test_strength_zero_is_the_plain_pipeline(case: Case) -> None:
@@ -170,6 +175,8 @@ def test_what_is_not_made_for_noise_is_refused() -> None:
         with_noise(SequentialPipelineBlocks())
     with pytest.raises(ConfigError, match="strength"):
         NoiseBlock(strength="much")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="renormalize"):
+        NoiseBlock(renormalize="yes")  # type: ignore[arg-type]
     case = Case("sdxl")
     with pytest.raises(ShapeError):
         case.images(case.modular, height=96)

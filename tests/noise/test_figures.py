@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from noiseprompt.core.errors import ShapeError
 from noiseprompt.noise import figures
 
 
@@ -78,3 +79,9 @@ def test_bands_without_a_frequency_are_none(tmp_path: Path) -> None:
     spectrum = figures.read(tmp_path)["m"]["spectrum"]
     assert spectrum[1] is None
     assert spectrum[4] is not None
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((4, 8, 8)), np.zeros((0, 4, 8, 8)), 3.0])
+def test_what_is_no_noise_has_no_spectrum(wrong) -> None:
+    with pytest.raises(ShapeError, match="noise of shape"):
+        figures.noise_spectrum(wrong)

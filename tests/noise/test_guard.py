@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch.nn import functional as F
 
-from noiseprompt.core.errors import NoiseError, ShapeError
+from noiseprompt.core.errors import ConfigError, NoiseError, ShapeError
 from noiseprompt.noise.guard import ALLOWANCE, STANDARD_ERRORS, Guard, NoiseWarning, inspect_noise
 from noiseprompt.noise.seeds import batch_noise
 
@@ -135,3 +135,10 @@ def test_not_finite_is_reported_and_odd_shapes_are_refused() -> None:
         inspect_noise(x[0])
     with pytest.raises(ShapeError):
         inspect_noise(x, x[:, :2])
+
+
+def test_what_is_no_tensor_is_told() -> None:
+    with pytest.raises(ConfigError, match="latents"):
+        inspect_noise(None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="source"):
+        inspect_noise(torch.zeros(1, 4, 8, 8), 3)  # type: ignore[arg-type]

@@ -31,12 +31,14 @@ class NoiseBlock(ModularPipelineBlocks):
         renormalize, no_text: as of `winning_noise`.
 
     Raises:
-        ConfigError: a strength that is no number or out of its range.
+        ConfigError: a strength that is no number or out of its range, or another option that is not true or false.
     """
 
     def __init__(self, strength: float = 1.0, renormalize: bool = False, no_text: bool = False) -> None:
         super().__init__()
         check_value("strength", float, strength, STRENGTH)
+        check_value("renormalize", bool, renormalize)
+        check_value("no_text", bool, no_text)
         self.strength, self.renormalize, self.no_text = strength, renormalize, no_text
 
     @property
@@ -91,7 +93,7 @@ class NoiseBlock(ModularPipelineBlocks):
         given.latents = winning_noise(
             standard_pipeline(components),
             npnet,
-            prompt_embeds=given.prompt_embeds,
+            prompt_embeds=_rows(given.prompt_embeds, state),
             generator=given.generator,
             num_images_per_prompt=given.num_images_per_prompt,
             strength=given.noise_strength,
@@ -103,6 +105,11 @@ class NoiseBlock(ModularPipelineBlocks):
         )
         self.set_block_state(state, given)
         return components, state
+
+
+def _rows(prompt_embeds: Any, state: PipelineState) -> Any:
+    """As `winning_noise` takes them: a list where the encoder gives a mask, which pads with zeros."""
+    return list(prompt_embeds) if "prompt_embeds_mask" in state.values else prompt_embeds
 
 
 def with_noise(blocks: Any, **options: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from noiseprompt.core.errors import ShapeError
 from noiseprompt.core.json_lines import damaged, of_all, read_lines
 
 if TYPE_CHECKING:
@@ -55,7 +56,14 @@ def measure(latents: torch.Tensor, source: torch.Tensor) -> dict[str, list[float
 
 
 def noise_spectrum(noise: np.ndarray) -> np.ndarray:
-    """(B, C, H, W) -> (8,) mean power of the coefficients in each band of radial frequency."""
+    """(B, C, H, W) -> (8,) mean power of the coefficients in each band of radial frequency; 1 for white noise.
+
+    Raises:
+        ShapeError: another shape.
+    """
+    noise = np.asarray(noise)
+    if noise.ndim != 4 or not noise.size:
+        raise ShapeError(f"noise of shape {noise.shape}", "(B, C, H, W)")
     height, width = noise.shape[-2:]
     power = (np.abs(np.fft.fft2(noise)) ** 2).mean(axis=(0, 1)) / (height * width)
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])

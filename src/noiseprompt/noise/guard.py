@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from noiseprompt.core.errors import NoisepromptWarning, ShapeError
+from noiseprompt.core.ranges import check_value
 from noiseprompt.noise.seeds import check_noise
 
 STANDARD_ERRORS = 5.0
@@ -80,8 +81,11 @@ def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None, sig
         signal: factor of a picture that they carry on purpose; widens the band by as much.
 
     Raises:
+        ConfigError: no tensors.
         ShapeError: other shapes.
     """
+    check_value("latents", torch.Tensor, latents)
+    check_value("source", torch.Tensor | None, source)
     if latents.ndim != 4 or not latents.numel() or (source is not None and source.shape != latents.shape):
         given = "" if source is None else f" with a source {tuple(source.shape)}"
         raise ShapeError(f"latents {tuple(latents.shape)}{given}", "(B, C, H, W), and a source of the same shape")

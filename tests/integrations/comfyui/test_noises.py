@@ -249,6 +249,13 @@ def test_the_doctor_tells_good_noise_from_resampled(nodes) -> None:
     assert "outside: " in text and "perturbation" in text and wide.shape[2] > picture.shape[2]
 
 
+def test_the_doctor_looks_at_noise_that_is_broken(nodes) -> None:
+    broken = SimpleNamespace(seed=1, generate_noise=lambda latent: torch.full((1, 4, 8, 8), float("nan")))
+    latent = {"samples": torch.zeros(1, 4, 8, 8)}
+    picture, text = nodes["NoisepromptNoiseDoctor"].execute(broken, latent, source=RandomNoise(1)).result
+    assert "not finite" in text and bool(torch.isfinite(picture).all())
+
+
 def test_the_doctor_asks_the_model_for_the_channels(nodes) -> None:
     doctor, latent = nodes["NoisepromptNoiseDoctor"], {"samples": torch.zeros(1, 4, 32, 32)}
     _, text = doctor.execute(RandomNoise(1), latent, model=Model(Flow(), channels=16)).result

@@ -182,6 +182,25 @@ def test_a_batch_keeps_its_order(nodes, model, conds) -> None:
     assert torch.equal(made, noiseprompt.perturb_noise(npnet, torch.cat([alone[2], alone[0]]), embeds))
 
 
+@pytest.mark.parametrize("act", ["quick_gelu", "gelu"])
+def test_the_text_of_sdxl_is_that_of_diffusers(nodes, act: str) -> None:
+    """As `SDXLClipModel` asks an encoder: the layer before the last, not normalised; by transformers, on small ones."""
+    from comfy.sd1_clip import SDClipModel
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    sizes |= {"hidden_act": act, "max_position_embeddings": 77, "projection_dim": 32, "eos_token_id": 49407}
+    torch.manual_seed(0)
+    theirs = CLIPTextModelWithProjection(CLIPTextConfig(vocab_size=49408, **sizes)).eval()
+    how = {"layer": "hidden", "layer_idx": -2, "layer_norm_hidden_state": False}
+    ours = SDClipModel(textmodel_json_config=sizes, dtype=torch.float32, **how)
+    ours.load_sd(theirs.state_dict())
+    tokens = [[49406, 320, 736, 49407, *[0] * 73]]
+    with torch.no_grad():
+        expected = theirs(torch.tensor(tokens), output_hidden_states=True).hidden_states[-2]
+        torch.testing.assert_close(ours(tokens)[0], expected, atol=1e-5, rtol=1e-4)
+
+
 # -------------------------------------------------------------------------------------------------- whole workflows
 
 
