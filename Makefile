@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 # pip finds the CPU build of the pinned torch; a second resolver is not used on purpose.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types smoke bench clean
+.PHONY: demo test lint types smoke wheel bench clean
 
 demo: $(STAMP)
 	$(BIN)/noiseprompt demo --out demo
@@ -26,6 +26,15 @@ types: $(DEV_STAMP)
 # Every recipe of the paper's tables on the embedded world, a few prompts each.
 smoke: $(STAMP)
 	$(BIN)/noiseprompt run recipes/tables --on shapes --smoke
+
+# The wheel alone in an empty environment, away from this tree: the command line, the world, pictures and a table.
+wheel: $(VENV)/bin/python
+	rm -rf dist build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch dist/*.whl
+	cd build && env -u PYTHONPATH empty/bin/noiseprompt doctor --model shapes
+	cd build && env -u PYTHONPATH empty/bin/noiseprompt demo --n 8 --out demo
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/npd_reads.py
