@@ -8,7 +8,7 @@ DOCS_STAMP := $(VENV)/.installed-docs
 # pip finds the CPU build of the pinned torch; a second resolver is not used on purpose.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types smoke docs bench comfy clean
+.PHONY: demo test lint types smoke docs wheel bench comfy clean
 
 demo: $(STAMP)
 	$(BIN)/noiseprompt demo --out demo
@@ -38,6 +38,15 @@ comfy: $(DEV_STAMP)
 docs: $(DOCS_STAMP)
 	$(BIN)/python -m zensical build --clean --strict
 	@echo "the pages are in out/site; read them with: $(BIN)/python -m http.server -d out/site"
+
+# The wheel alone in an empty environment, away from this tree: the command line, the world, pictures and a table.
+wheel: $(VENV)/bin/python
+	rm -rf dist build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch dist/*.whl
+	cd build && env -u PYTHONPATH empty/bin/noiseprompt doctor --model shapes
+	cd build && env -u PYTHONPATH empty/bin/noiseprompt demo --n 8 --out demo
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/npd_reads.py

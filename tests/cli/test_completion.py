@@ -44,7 +44,7 @@ def test_commands_and_their_groups(bash: Path) -> None:
 
 def test_options_and_values(bash: Path) -> None:
     assert {"--methods", "--num_inference_steps", "--device"} <= set(follows(bash, "generate", "a cat", "--"))
-    assert follows(bash, "npd", "push", "npd", "--pri") == ["--private"]
+    assert follows(bash, "npd", "push", "npd", "--lic") == ["--license"]
     assert set(follows(bash, "evaluate", "--methods", "")) == set(METHODS)
     assert follows(bash, "evaluate", "--methods", "standard,npn") == ["standard,npnet"]
     assert follows(bash, "collect", "--dtype", "b") == ["bfloat16"]

@@ -131,34 +131,19 @@ def test_geneval_metadata(tmp_path):
     assert load_prompts(f"geneval:{tmp_path / 'prompts' / 'evaluation_metadata.jsonl'}").prompts == expected
 
 
-def test_a_hub_id_is_fetched_by_the_hubs_client(tmp_path, monkeypatch):
-    import huggingface_hub
-
-    asked = {}
-
-    def fetch(repository, **options):
-        asked.update(options, repository=repository)
-        return str(tmp_path)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    write(tmp_path / "evaluation_metadata.jsonl", '{"tag": "colors", "prompt": "a photo of a red car"}\n')
+def test_a_hub_id_is_fetched_from_the_hub(hub):
+    data = b'{"tag": "colors", "prompt": "a photo of a red car"}\n'
+    hub.add("someone/geneval", {"prompts/evaluation_metadata.jsonl": data, "large.bin": b"not asked for"}, "datasets")
     assert load_prompts("geneval:someone/geneval").prompts == (Prompt("a photo of a red car", "colors"),)
-    assert (asked["repository"], asked["repo_type"]) == ("someone/geneval", "dataset")
-    assert "evaluation_metadata.jsonl" in asked["allow_patterns"]
+    assert not hub.count("GET", "large.bin")
 
 
-def test_without_a_network_one_message_says_what_to_do(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    import huggingface_hub
-
-    def offline(*_, **__):
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+def test_without_a_network_one_message_says_what_to_do(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(PromptError) as error:
         load_prompts("hpdv2:zhwang/HPDv2")
     message = str(error.value)
-    assert "zhwang/HPDv2" in message and "ConnectionError" in message
+    assert "zhwang/HPDv2" in message and "offline mode is on" in message
     assert "anime.json" in message and "name the folder" in message
 
 

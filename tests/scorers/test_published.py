@@ -15,6 +15,7 @@ from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers import Scorer, load_scorers
 from noiseprompt.scorers.mps import MPS, OVERALL
+from tests import hub_server
 from tests.scorers import checkpoints as tiny
 
 PROMPTS = [Prompt(text) for text in tiny.TEXTS]
@@ -269,12 +270,11 @@ def test_other_checkpoints_are_refused(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["hpsv2", "hpsv2.1", "aes", "imagereward", "mps"])
-def test_without_a_network_the_message_names_the_way_out(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    def fails(repo: str, filename: str, revision: Any = None) -> str:
-        raise OSError("no route to the hub")
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", fails)
-    with pytest.raises(ModelLoadError, match=rf'no route to the hub.*name it: "{name}:path=FILE"'):
+def test_without_a_network_the_message_names_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    hub_server.use(monkeypatch, "http://127.0.0.1:9", tmp_path)
+    with pytest.raises(ModelLoadError, match=rf'127.0.0.1:9 cannot be reached.*name it: "{name}:path=FILE"'):
         load_scorers([name])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from noiseprompt.core import hub
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import NoisepromptError
+from noiseprompt.shapes import world
 
 EXTRAS = {
     "inception": "Frechet distance and precision / recall by the published Inception network",
@@ -35,7 +36,7 @@ def doctor(model: str | None = None) -> int:
     """Say what is installed and what is missing; exit status 2 where something that is needed is.
 
     Args:
-        model: folder of a diffusers pipeline or NPNet to look at too, or a hub id that is in the hub's cache.
+        model: folder of a diffusers pipeline or NPNet to look at too, "shapes", or a hub id in the hub's cache.
     """
     needed = [*_packages(), *_devices()]
     found = [] if model is None else _model(model)
@@ -133,7 +134,7 @@ def _hub() -> list[Line]:
 
 def _model(model: str) -> list[Line]:
     """What of a folder is there and what is missing."""
-    folder = Path(model).expanduser()
+    folder = world.weights_folder() if world.is_world(model) else Path(model).expanduser()
     if not folder.is_dir() and hub.is_id(model):
         try:
             folder = hub.cached(model)

@@ -6,29 +6,18 @@ cache. Everything goes through the hub's own client, which continues what was in
 
 from __future__ import annotations
 
-import errno
 import glob
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from noiseprompt.core.errors import HubError
-
-Kind = Literal["model", "dataset"]
-
-KINDS: dict[str, str] = {"model": "model", "dataset": "data set"}
-"""Kind of a repository -> what people call it."""
-
-ELSEWHERE = "or fetch it elsewhere (`hf download OWNER/NAME --local-dir FOLDER`) and name the folder"
+from noiseprompt.core.hub_errors import KINDS, Kind, explained, page, unreachable
 
 _ID = re.compile(r"[\w.-]+/[\w.-]+")
-_AGAIN = "the same command goes on where it stopped"
-_UNREACHABLE = ("ConnectError", "ConnectionError", "NetworkError", "ProxyError", "ProtocolError", "TransportError",
-                "TimeoutException", "Timeout", "InvalidURL", "UnsupportedProtocol")  # fmt: skip
-"""Names of errors of the libraries that speak with the hub, which differ between versions of its client."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +84,7 @@ def fetch_file(name: str, file: str, kind: Kind = "model", revision: str | None 
     """
     path = fetch_files(name, [glob.escape(file)], kind, revision) / file
     if not path.is_file():
-        fix = f"look at {_page(name, KINDS[kind])}/tree/main"
+        fix = f"look at {page(name, KINDS[kind])}/tree/main"
         raise HubError(f"{name} has no file {file}", "one of its files", fix)
     return path
 
@@ -129,6 +118,24 @@ def cached(name: str, kind: Kind = "model") -> Path:
 
     with asking(name, kind):
         return Path(snapshot_download(name, repo_type=kind, local_files_only=True, allow_patterns=["model_index.json"]))
+
+
+def at_hand(name: str, kind: Kind = "model", seconds: float = 5.0) -> bool:
+    """Whether the cache holds something of a repository, or else the hub tells of it now.
+
+    Args:
+        seconds: to wait.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    files = ("model_index.json", "config.json", "unet/config.json", "README.md")
+    try:
+        if any(isinstance(try_to_load_from_cache(name, file, repo_type=kind), str) for file in files):
+            return True
+        HfApi().repo_info(name, repo_type=kind, timeout=seconds)
+    except Exception:  # the hub's client raises errors of several libraries
+        return False
+    return True
 
 
 def upload(
@@ -185,7 +192,7 @@ def reach(seconds: float = 3.0) -> str:
     try:
         get_session().head(constants.ENDPOINT, timeout=seconds)
     except Exception as error:  # the hub's client raises errors of several libraries
-        return _unreachable(error)[0]
+        return unreachable(error)[0]
     return ""
 
 
@@ -214,95 +221,3 @@ def asking(name: str, kind: Kind = "model") -> Iterator[None]:
         raise
     except Exception as error:  # the hub's client raises errors of several libraries
         raise HubError(*explained(error, name, kind)) from error
-
-
-def explained(error: BaseException, name: str, kind: Kind = "model") -> tuple[str, str, str]:
-    """An error of the hub's client in words: what came, what was expected, what to do."""
-    chain = list(_chain(error))
-    for explain in (_no_room, _by_name, _by_status):
-        for one in chain:
-            if words := explain(one, name, KINDS[kind]):
-                return words
-    for one in chain:
-        if _names(one) & {*_UNREACHABLE}:
-            return _unreachable(one)
-    if "LocalEntryNotFoundError" in _names(error):
-        return f"{name} is not in the hub's cache ({_line(error)})", "it there, or the network", ELSEWHERE
-    return f"the hub's client failed on {name}: {_line(chain[-1])}", "", _AGAIN
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _names(error: BaseException) -> set[str]:
-    return {cls.__name__ for cls in type(error).__mro__}
-
-
-def _page(name: str, kind: str) -> str:
-    """Address of a repository."""
-    return f"{endpoint()}/{'datasets/' if kind == KINDS['dataset'] else ''}{name}"
-
-
-def _no_room(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no room on the disk for {name}", "", f"make room, or set HF_HOME to another disk; {_AGAIN}"
-    return None
-
-
-def _by_name(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
-    names, page = _names(error), _page(name, kind)
-    if "HFValidationError" in names:
-        return f"{name!r} is no id of a repository on the hub", '"owner/name"', ""
-    if "OfflineModeIsEnabled" in names:
-        return f"{name} is not in the hub's cache, and offline mode is on", "", f"unset HF_HUB_OFFLINE, {ELSEWHERE}"
-    if "GatedRepoError" in names:
-        return f"{name} wants its terms agreed to first", "", f"ask for access at {page}, then `hf auth login`"
-    if "RepositoryNotFoundError" in names:
-        came = f"the hub has no {kind} {name}, or it is private"
-        return came, "one that you may read", "look at its name, or log in with `hf auth login`"
-    if "RevisionNotFoundError" in names:
-        return f"{name} has no such revision", "a branch, tag or commit of it", f"look at {page}"
-    if "DisabledRepoError" in names:
-        return f"{name} is switched off by the hub", "", f"look at {page}"
-    if "LocalTokenNotFoundError" in names:
-        return "nobody is logged in to the hub", "a token", "log in with `hf auth login`"
-    return None
-
-
-def _by_status(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
-    response: Any = getattr(error, "response", None)
-    status = getattr(response, "status_code", 0) or 0
-    if status == 401:
-        return "the hub takes no such token", "a token of yours that is valid", "log in again with `hf auth login`"
-    if status == 403:
-        came = f"your token may not do that with {name} ({_said(error)})"
-        return came, f"a token that may write to {name}", "make one in the hub's settings and `hf auth login`"
-    if status == 404:
-        return f"the hub has no {kind} {name}, or it is private", "", "look at its name, or log in with `hf auth login`"
-    if status == 429:
-        return "the hub asks to come back later: too many requests", "", f"wait some minutes; {_AGAIN}"
-    if status >= 500:
-        return f"the hub is out of order ({status})", "", f"try later; {_AGAIN}"
-    if status >= 400:
-        return f"the hub refuses ({_said(error)})", "", ""
-    return None
-
-
-def _unreachable(error: BaseException) -> tuple[str, str, str]:
-    return f"the hub {endpoint()} cannot be reached ({_line(error)})", "", f"try again: {_AGAIN}; {ELSEWHERE}"
-
-
-def _said(error: BaseException) -> str:
-    """What the hub itself said, else the first line of the error."""
-    return " ".join(str(getattr(error, "server_message", None) or "").split())[:200].rstrip(".") or _line(error)
-
-
-def _line(error: BaseException) -> str:
-    """The kind of an error and its first line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}".rstrip(".: ") if lines else type(error).__name__

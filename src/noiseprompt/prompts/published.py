@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.errors import PromptError
+from noiseprompt.core import hub
+from noiseprompt.core.errors import HubError, PromptError
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_of, decode, noun, read_rows, seed_of
@@ -117,13 +118,10 @@ def _download(name: str, repository: str) -> Path:
     known = SETS[name]
     patterns = [one.removeprefix("**/") for pattern in known.files for one in _alternatives(pattern)]
     try:
-        from huggingface_hub import snapshot_download
-
-        wanted = [p for pattern in patterns for p in (pattern, f"*/{pattern}")]
-        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=wanted))
-    except Exception as error:  # the hub's client raises errors of several libraries
+        return hub.fetch_files(repository, [p for pattern in patterns for p in (pattern, f"*/{pattern}")], "dataset")
+    except HubError as error:
         raise PromptError(
-            f"the data set {repository!r} is neither a path here nor to be had from the hub ({type(error).__name__})",
+            f"{repository!r} is no path here, and {error.came}",
             f"the file or folder of {known.title}, or a hub that can be reached",
             f"where there is a network, download {', '.join(patterns)} of it and name the folder",
         ) from error

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from noiseprompt.core import hub
 from noiseprompt.core.errors import ModelLoadError, NoisepromptError
 from noiseprompt.prompts.load import source_kind
 from noiseprompt.prompts.published import SETS
@@ -13,7 +14,6 @@ from noiseprompt.recipes.plan import Plan
 from noiseprompt.shapes import world
 from noiseprompt.stages.train.judges import weighted
 
-_HUB_SECONDS = 5.0
 _MODEL_OPTIONS = ("model", "unet", "controlnet", "lora")
 
 T = TypeVar("T")
@@ -69,21 +69,7 @@ def _model_names(options: dict[str, Any]) -> list[str]:
 
 
 def _model_at_hand(name: str) -> bool:
-    return world.is_world(name) or Path(name).exists() or _on_hub(name, "model")
-
-
-def _on_hub(name: str, kind: str) -> bool:
-    """Whether the hub's cache holds a model or data set, or else the hub can be asked for it now."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
-
-    files = ("model_index.json", "config.json", "unet/config.json", "README.md")
-    try:
-        if any(isinstance(try_to_load_from_cache(name, file, repo_type=kind), str) for file in files):
-            return True
-        HfApi().repo_info(name, repo_type=kind, timeout=_HUB_SECONDS)
-    except Exception:  # the hub client has a dozen kinds of "not now"
-        return False
-    return True
+    return world.is_world(name) or Path(name).exists() or hub.at_hand(name)
 
 
 def _scorer_at_hand(name: str, offline: bool) -> bool:
@@ -106,4 +92,4 @@ def _prompts_at_hand(source: str, model: str) -> bool:
         return True
     name, colon, rest = source.partition(":")
     path = rest if colon and name in SETS else source
-    return Path(path).exists() or (not Path(path).suffix and path.count("/") == 1 and _on_hub(path, "dataset"))
+    return Path(path).exists() or (not Path(path).suffix and path.count("/") == 1 and hub.at_hand(path, "dataset"))

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core import hub
+from noiseprompt.core.errors import HubError, ModelLoadError
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files with weights."""
@@ -22,13 +23,11 @@ def find_file(scorer: str, path: str | None, repo: str, filename: str, revision:
     """
     if path is not None:
         return _local(scorer, Path(path), filename)
-    from huggingface_hub import hf_hub_download
-
     try:
-        return Path(hf_hub_download(repo, filename, revision=revision))
-    except Exception as error:  # the hub client has a dozen kinds of "not now"
+        return hub.fetch_file(repo, filename, revision=revision)
+    except HubError as error:
         raise ModelLoadError(
-            f"the scorer {scorer!r} needs {filename} of {repo}, which cannot be fetched: {_short(error)}",
+            f"the scorer {scorer!r} needs {filename} of {repo}, which cannot be fetched: {error.came}",
             "access to the hub, or the file on this machine",
             f'fetch it elsewhere and name it: "{scorer}:path=FILE"',
         ) from error

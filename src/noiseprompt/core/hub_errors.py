@@ -1,0 +1,116 @@
+"""Errors of the hub's client in words: what came, what was expected, what to do. Its classes differ between versions of
+the client and of the library it speaks with, so they are known by name and status."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Any, Literal
+
+Kind = Literal["model", "dataset"]
+
+KINDS: dict[str, str] = {"model": "model", "dataset": "data set"}
+"""Kind of a repository -> what people call it."""
+
+ELSEWHERE = "or fetch it elsewhere (`hf download OWNER/NAME --local-dir FOLDER`) and name the folder"
+
+_AGAIN = "the same command goes on where it stopped"
+_UNREACHABLE = ("ConnectError", "ConnectionError", "NetworkError", "ProxyError", "ProtocolError", "TransportError",
+                "TimeoutException", "Timeout", "InvalidURL", "UnsupportedProtocol")  # fmt: skip
+
+
+def explained(error: BaseException, name: str, kind: Kind = "model") -> tuple[str, str, str]:
+    """An error of the hub's client in words: what came, what was expected, what to do."""
+    chain = list(_chain(error))
+    for explain in (_no_room, _by_name, _by_status):
+        for one in chain:
+            if words := explain(one, name, KINDS[kind]):
+                return words
+    for one in chain:
+        if _names(one) & {*_UNREACHABLE}:
+            return unreachable(one)
+    if "LocalEntryNotFoundError" in _names(error):
+        return f"{name} is not in the hub's cache ({_line(error)})", "it there, or the network", ELSEWHERE
+    return f"the hub's client failed on {name}: {_line(chain[-1])}", "", _AGAIN
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _names(error: BaseException) -> set[str]:
+    return {cls.__name__ for cls in type(error).__mro__}
+
+
+def page(name: str, kind: str) -> str:
+    """Address of a repository on the hub."""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{'datasets/' if kind == KINDS['dataset'] else ''}{name}"
+
+
+def _no_room(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no room on the disk for {name}", "", f"make room, or set HF_HOME to another disk; {_AGAIN}"
+    return None
+
+
+def _by_name(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
+    names, where = _names(error), page(name, kind)
+    if "HFValidationError" in names:
+        return f"{name!r} is no id of a repository on the hub", '"owner/name"', ""
+    if "OfflineModeIsEnabled" in names:
+        return f"{name} is not in the hub's cache, and offline mode is on", "", f"unset HF_HUB_OFFLINE, {ELSEWHERE}"
+    if "GatedRepoError" in names:
+        return f"{name} wants its terms agreed to first", "", f"ask for access at {where}, then `hf auth login`"
+    if "RepositoryNotFoundError" in names:
+        came = f"the hub has no {kind} {name}, or it is private"
+        return came, "one that you may read", "look at its name, or log in with `hf auth login`"
+    if "RevisionNotFoundError" in names:
+        return f"{name} has no such revision", "a branch, tag or commit of it", f"look at {where}"
+    if "DisabledRepoError" in names:
+        return f"{name} is switched off by the hub", "", f"look at {where}"
+    if "LocalTokenNotFoundError" in names:
+        return "nobody is logged in to the hub", "a token", "log in with `hf auth login`"
+    return None
+
+
+def _by_status(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
+    response: Any = getattr(error, "response", None)
+    status = getattr(response, "status_code", 0) or 0
+    if status == 401:
+        return "the hub takes no such token", "a token of yours that is valid", "log in again with `hf auth login`"
+    if status == 403:
+        came = f"your token may not do that with {name} ({_said(error)})"
+        return came, f"a token that may write to {name}", "make one in the hub's settings and `hf auth login`"
+    if status == 404:
+        return f"the hub has no {kind} {name}, or it is private", "", "look at its name, or log in with `hf auth login`"
+    if status == 429:
+        return "the hub asks to come back later: too many requests", "", f"wait some minutes; {_AGAIN}"
+    if status >= 500:
+        return f"the hub is out of order ({status})", "", f"try later; {_AGAIN}"
+    if status >= 400:
+        return f"the hub refuses ({_said(error)})", "", ""
+    return None
+
+
+def unreachable(error: BaseException) -> tuple[str, str, str]:
+    """As `explained`, of an error of the network."""
+    from huggingface_hub import constants
+
+    return f"the hub {constants.ENDPOINT} cannot be reached ({_line(error)})", "", f"try again: {_AGAIN}; {ELSEWHERE}"
+
+
+def _said(error: BaseException) -> str:
+    """What the hub itself said, else the first line of the error."""
+    return " ".join(str(getattr(error, "server_message", None) or "").split())[:200].rstrip(".") or _line(error)
+
+
+def _line(error: BaseException) -> str:
+    """The kind of an error and its first line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}".rstrip(".: ") if lines else type(error).__name__
