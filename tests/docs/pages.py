@@ -13,6 +13,8 @@ TEXTS = dict(zip(NAMES, (path.read_text(encoding="utf-8") for path in PAGES), st
 
 _FENCE = re.compile(r"^(<!-- run -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
+_LINE = re.compile(r"^ {4,}(?:\w+ .*-m )?(noiseprompt [a-z].*)$", re.MULTILINE)
+
 
 def fences(text: str, language: str) -> list[tuple[bool, str]]:
     """Each block of a language, and whether the comment before it says that it is run."""
@@ -24,8 +26,9 @@ def commands(text: str) -> list[tuple[bool, list[str]]]:
 
     A backslash continues a line; "..." in place of the rest is dropped.
     """
-    joined = text.replace("\\\n", " ")
-    lines = [(True, one) for one in re.findall(r"^(?: {4,}|\$ )?(noiseprompt [a-z].*)$", joined, re.MULTILINE)]
+    fenced = "\n".join("    " + line for *_, body in _FENCE.findall(text) for line in body.splitlines())
+    joined = f"{_FENCE.sub('', text)}\n{fenced}".replace("\\\n", " ")
+    lines = [(True, one) for one in _LINE.findall(joined)]
     lines += [(False, one) for one in re.findall(r"`(noiseprompt [^`\n]+)`", joined) if "|" not in one]
     found = [(whole, shlex.split(line, comments=True)[1:]) for whole, line in dict.fromkeys(lines)]
     return [(whole and words[-1] != "...", words[:-1] if words[-1] == "..." else words) for whole, words in found]
