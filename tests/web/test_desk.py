@@ -39,7 +39,10 @@ def last(views: Iterator[View]) -> View:
 
 def test_the_form_offers_what_works(desk: Desk) -> None:
     fields = desk.fields("shapes")
-    assert fields.methods == (("npnet", "npnet"), ("redenoise", "redenoise")) and fields.ticked == ("npnet", "redenoise")
+    assert fields.methods == (("npnet", "npnet"), ("redenoise", "redenoise")) and fields.ticked == (
+        "npnet",
+        "redenoise",
+    )
     assert (fields.guidance_scale, fields.num_inference_steps) == (3.5, 10)
     assert "shapes-checker" in fields.about and all(map(parse, fields.examples))
 
@@ -84,7 +87,9 @@ def test_the_noise_and_what_was_added(desk: Desk) -> None:
     moved = float(re.findall(r"<td>([\d.]+)%</td>", html)[0])
     loaded = desk.studio.open("shapes")
     source = initial_noise(2, (4, 16, 16))[None]
-    noise = desk.studio.noises("shapes", ask.read(ask.Form(PROMPT, ("npnet",), 1.0, 3.5, 2), "shapes", loaded.specs, (2,)))
+    noise = desk.studio.noises(
+        "shapes", ask.read(ask.Form(PROMPT, ("npnet",), 1.0, 3.5, 2), "shapes", loaded.specs, (2,))
+    )
     assert moved == pytest.approx(100 * float((noise.made["npnet"][None] - source).norm() / source.norm()), abs=0.06)
 
 

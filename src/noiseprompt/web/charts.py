@@ -86,8 +86,8 @@ def noises(found: Noises, names: Mapping[str, str], prompt: str, seed: int) -> s
     shape = " × ".join(map(str, source.shape))
     note = (
         f"Latents of {shape} (channels, rows, columns); the pictures show the first three channels as red, green and "
-        "blue, a perturbation enlarged to the power of noise. White noise has mean 0, deviation 1, no correlation between "
-        "neighbours and power 1 at every frequency; what differs is what the method wrote into the noise."
+        "blue, a perturbation enlarged to the power of noise. White noise has mean 0, deviation 1, no correlation "
+        "between neighbours and power 1 at every frequency; what differs is what the method wrote into the noise."
     )
     return (
         f'<div class="np-noise">{heading}<div class="np-cards">{cards}</div>{_spectra(found, names)}'

@@ -31,6 +31,21 @@ EXAMPLES = (
 )
 """For models that are not the embedded world; of the world, the first of its test prompts."""
 
+WORDS = {
+    "standard": "the noise of the seed, as it is",
+    "npnet": "a trained network moves the noise in one pass; no call of the denoiser more",
+    "redenoise": "one step down with guidance, one step up without; 3 calls more",
+    "closed_form": "re-denoise in one formula; 2 calls more",
+    "repaint": "one step down, then fresh noise back up; 2 calls a round",
+    "nlg": "noise level guidance: 20 small steps along what the prompt changes; 2 calls each",
+    "best_of_n": "several noises are drawn, and the one whose picture a scorer likes best stays",
+    "prune": "several noises are begun, the weak ones are dropped early",
+    "search": "neighbours of the best noise so far, round after round; slow",
+    "initno": "the noise is optimised until every thing in the prompt is attended to; slow",
+    "reward_gradient": "the noise follows the gradient of a scorer through a short sampler; very slow",
+}
+"""What visitors read of a method; of others the first sentence of their description."""
+
 View = tuple[str, str]
 """HTML of the status line and of the result."""
 
@@ -197,7 +212,8 @@ def _about(loaded: Loaded) -> str:
     """What each method is, in the first words of its own description; who judges; who is left out."""
     rows = []
     for spec in loaded.specs:
-        words = " ".join((type(spec.build()).__doc__ or "").split()).split(". ")[0].rstrip(".")
+        own = " ".join((type(spec.build()).__doc__ or "").split()).split(". ")[0]
+        words = WORDS.get(spec.name, own).rstrip(".")
         rows.append(f"<dt>{cards.text(loaded.names[spec.label])}</dt><dd>{cards.text(words)}.</dd>")
     judges = ", ".join(judge.name for judge in loaded.judges) or "nobody (start with --scorers NAME)"
     lines = [f"<p>Judges: {cards.text(judges)}.</p>"]

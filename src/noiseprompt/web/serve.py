@@ -13,6 +13,7 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: it asks home about versions
 
 import gradio as gr
+import httpx
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -34,10 +35,26 @@ REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-i
 """Of a report, which needs no script."""
 
 THEME = gr.themes.Base(
-    primary_hue="teal", secondary_hue="teal", neutral_hue="stone", radius_size="md", spacing_size="md",
+    primary_hue="teal",
+    secondary_hue="teal",
+    neutral_hue="stone",
+    radius_size="md",
     font=["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "sans-serif"],
     font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
-)  # fmt: skip
+).set(  # Gradio's own are too faint to read: at least 4.5 to 1 here
+    color_accent="*primary_700",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_600",
+    button_primary_text_color="white",
+    checkbox_background_color_selected="*primary_700",
+    checkbox_border_color_selected="*primary_700",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_400",
+    block_title_text_color="*neutral_700",
+    block_title_text_color_dark="*neutral_200",
+)
 
 LAUNCH: dict[str, Any] = {
     "theme": THEME,
@@ -93,6 +110,7 @@ def serving(page: gr.Blocks, desk: Desk, host: str, port: int, queue: int) -> It
         InputError: the address cannot be served.
     """
     check_address(host, port)
+    _past_proxies(host)
     page.queue(max_size=queue, default_concurrency_limit=4)
     extra: Any = {"routes": [Route("/report", _report(desk))], "middleware": [Middleware(_Policy)]}
     try:
@@ -100,7 +118,7 @@ def serving(page: gr.Blocks, desk: Desk, host: str, port: int, queue: int) -> It
             **LAUNCH, server_name=host, server_port=port, share=False, quiet=True, inbrowser=False,
             prevent_thread_lock=True, app_kwargs=extra,
         )  # fmt: skip
-    except (OSError, ValueError) as error:  # the port was taken meanwhile, or a proxy stands before this machine itself
+    except (OSError, ValueError, httpx.HTTPError) as error:  # taken meanwhile, or a firewall before its own address
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"cannot serve at {host}:{port} ({reason})", "a free port that this machine reaches"
@@ -109,6 +127,13 @@ def serving(page: gr.Blocks, desk: Desk, host: str, port: int, queue: int) -> It
         yield address
     finally:
         page.close(verbose=False)
+
+
+def _past_proxies(host: str) -> None:
+    """Gradio asks its own server whether it is there: no proxy stands between a machine and itself."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [part for part in os.environ.get(name, "").split(",") if part]
+        os.environ[name] = ",".join(dict.fromkeys([*known, "localhost", "127.0.0.1", "::1", host]))
 
 
 def _report(desk: Desk) -> Any:
