@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 QUEUE = 16
-FIELDS = ["shapes", "a red circle above a blue square", ["npnet", "redenoise"], 1, 3.5, 10, "0-1"]
+FIELDS = ["shapes", "a red circle above a blue square", ["npnet", "redenoise"], 1, 3.5, 3, "0-1"]
 
 
 @contextmanager

@@ -209,4 +209,4 @@ def test_fifty_requests_at_once_leave_it_answering(opened, served: Served) -> No
             break
         opened.wait_for_timeout(1000)
     draw(opened, "3")
-    assert memory() - before < 200e6
+    assert memory() - before < 60e6

@@ -17,7 +17,7 @@ import httpx
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from noiseprompt.core.errors import InputError, NoisepromptError
@@ -93,10 +93,18 @@ def check_address(host: str, port: int) -> None:
             ) from error
 
 
-def launch_anywhere(page: gr.Blocks, queue: int = 16) -> None:
+def launch_anywhere(page: gr.Blocks, desk: Desk, queue: int = 16) -> None:
     """The page at the address that the environment names, as on a Space of the Hub; returns when it ends."""
+    _limit(page, queue)
+    page.launch(**LAUNCH, app_kwargs={"routes": _routes(desk)})
+
+
+def _limit(page: gr.Blocks, queue: int) -> None:
+    """So many clicks may wait; Gradio keeps what was said to visitors who left: to about as many, not to 2,000."""
     page.queue(max_size=queue, default_concurrency_limit=4)
-    page.launch(**LAUNCH)
+    said = getattr(page._queue, "pending_messages_per_session", None)
+    if hasattr(said, "max_size"):
+        said.max_size = 2 * (queue + 8)  # type: ignore[union-attr]
 
 
 @contextmanager
@@ -111,8 +119,8 @@ def serving(page: gr.Blocks, desk: Desk, host: str, port: int, queue: int) -> It
     """
     check_address(host, port)
     _past_proxies(host)
-    page.queue(max_size=queue, default_concurrency_limit=4)
-    extra: Any = {"routes": [Route("/report", _report(desk))], "middleware": [Middleware(_Policy)]}
+    _limit(page, queue)
+    extra: Any = {"routes": _routes(desk), "middleware": [Middleware(_Policy)]}
     try:
         _, address, _ = page.launch(
             **LAUNCH, server_name=host, server_port=port, share=False, quiet=True, inbrowser=False,
@@ -134,6 +142,23 @@ def _past_proxies(host: str) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         known = [part for part in os.environ.get(name, "").split(",") if part]
         os.environ[name] = ",".join(dict.fromkeys([*known, "localhost", "127.0.0.1", "::1", host]))
+
+
+def _routes(desk: Desk) -> list[Route]:
+    """What is served beside the page itself."""
+    return [Route("/report", _report(desk)), Route("/picture", _picture(desk))]
+
+
+def _picture(desk: Desk) -> Any:
+    """The route of a picture of the album."""
+
+    async def answer(request: Request) -> Response:
+        data = desk.album.get(request.query_params.get("name", ""))
+        if data is None:
+            return Response("this picture is not here any more", 404, media_type="text/plain")
+        return Response(data, 200, {"Cache-Control": "private, max-age=3600, immutable"}, "image/png")
+
+    return answer
 
 
 def _report(desk: Desk) -> Any:
