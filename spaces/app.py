@@ -38,7 +38,7 @@ def setting(name: str) -> str | None:
     return os.environ.get(f"NOISEPROMPT_{name}", "").strip() or None
 
 
-def page() -> Any:
+def page() -> tuple[Any, Desk]:
     models, scorers = setting("MODELS") or "shapes", setting("SCORERS")
     studio = Studio(
         [model.strip() for model in models.split(",")],
@@ -46,10 +46,11 @@ def page() -> Any:
         split_specs(scorers) if scorers else None,
         ModelOptions(dtype=setting("DTYPE") or "float32"),
     )
-    return build(Desk(studio, Reports(None), account), around)
+    desk = Desk(studio, Reports(None), account)
+    return build(desk, around), desk
 
 
-demo = page()
+demo, desk = page()
 
 if __name__ == "__main__":
-    launch_anywhere(demo)
+    launch_anywhere(demo, desk)

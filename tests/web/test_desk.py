@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.noise.seeds import initial_noise
@@ -65,11 +67,14 @@ def test_pictures_are_those_of_the_pipeline_and_the_verdict_that_of_the_checker(
 
 def test_a_click_draws_every_seed_with_every_method(desk: Desk) -> None:
     views = list(desk.draw(*FORM, "0-1,7"))
-    status, html = views[-1]
+    status, html, _ = views[-1]
     assert "6 pictures" in status and "np-error" not in status and "<progress" in views[2][0]
     assert html.count("<figure") == 6 and html.count('data-base="1"') == 3 and html.count("np-pick") == 3
-    assert len(re.findall(r'src="data:image/png;base64,', html)) == 6 + 2
-    assert not re.findall(r'(?:src|href)="(?!data:)', html)
+    named = re.findall(r'src="picture\?name=([0-9a-f]{64})"', html)
+    made = {name: data for view in views for name, data in view.pictures.items()}
+    assert len(named) == 6 + 2 and set(named) == set(made) and len(re.findall("(?:src|href)=", html)) == 8
+    assert all(Image.open(io.BytesIO(data)).size == (64, 64) for data in made.values())
+    assert sum(len(view.pictures) for view in views) == 6  # each is sent once
 
 
 def test_intervals_come_with_every_batch_and_a_stop_keeps_them(desk: Desk) -> None:
@@ -82,7 +87,8 @@ def test_intervals_come_with_every_batch_and_a_stop_keeps_them(desk: Desk) -> No
 
 
 def test_the_noise_and_what_was_added(desk: Desk) -> None:
-    status, html = last(desk.look(*FORM, 2))
+    status, html, pictures = last(desk.look(*FORM, 2))
+    assert len(pictures) == 3
     assert "Done" in status and html.count("<img") == 3 and html.count("<svg") == 2 and "16 × 16" in html
     moved = float(re.findall(r"<td>([\d.]+)%</td>", html)[0])
     loaded = desk.studio.open("shapes")
@@ -113,7 +119,7 @@ def test_mistakes_come_back_as_text(desk: Desk, changes: dict, told: str) -> Non
     fields: list = [*FORM, "0"]
     for place, value in changes.items():
         fields[place] = value
-    status, html = last(desk.draw(*fields))
+    status, html, _ = last(desk.draw(*fields))
     assert told in status and 'role="alert"' in status and html == "" and "Traceback" not in status
 
 

@@ -190,7 +190,6 @@ def memory() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts memory as Linux tells it")
-@pytest.mark.slow
 def test_fifty_requests_at_once_leave_it_answering(opened, served: Served) -> None:
     draw(opened)
     before = memory()
@@ -210,4 +209,4 @@ def test_fifty_requests_at_once_leave_it_answering(opened, served: Served) -> No
             break
         opened.wait_for_timeout(1000)
     draw(opened, "3")
-    assert memory() - before < 200e6
+    assert memory() - before < 60e6

@@ -1,12 +1,10 @@
 """The pictures of one click as HTML: a card a method and seed with its verdict, and a slider between two of them.
 
-Every function that takes text escapes it. Pictures are inside the page (data: URLs): nothing is left on the disk.
+Every function that takes text escapes it. Pictures are named, and fetched from the album.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -16,22 +14,11 @@ from noiseprompt.results.summary import BASELINE
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from noiseprompt.web.studio import Drawn
     from noiseprompt.web.verdicts import Verdict
 
 SMALL = 160
 """Edge in pixels below which pictures are enlarged with their pixels to be seen."""
-
-
-def data_url(image: np.ndarray) -> str:
-    """A picture uint8 (H, W, 3), or (H, W) in grey, as PNG inside a URL."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def text(words: str) -> str:
@@ -66,8 +53,8 @@ def _slider(before: Drawn, after: Drawn, names: Mapping[str, str]) -> str:
     name, kind = text(names[after.method]), _pixels(after)
     return (
         f'<section class="np-compare" aria-label="Before and after"><div class="np-slide{kind}" style="--cut:50%">'
-        f'<img class="np-after" src="{data_url(after.image)}" alt="{_alt(after, names)}">'
-        f'<img class="np-before" src="{data_url(before.image)}" alt="{_alt(before, names)}">'
+        f'<img class="np-after" src="{after.png.url}" alt="{_alt(after, names)}">'
+        f'<img class="np-before" src="{before.png.url}" alt="{_alt(before, names)}">'
         '<span class="np-cut" aria-hidden="true"></span>'
         '<input type="range" min="0" max="100" value="50" step="1" '
         'aria-label="How much of the standard picture covers the other one, in per cent"></div>'
@@ -91,7 +78,7 @@ def _row(
 
 def _card(picture: Drawn, base: Drawn, names: Mapping[str, str], steered: Mapping[str, str], pressed: bool) -> str:
     name, own = text(names[picture.method]), picture.method == BASELINE
-    image = f'<img src="{data_url(picture.image)}" alt="{_alt(picture, names)}">'
+    image = f'<img src="{picture.png.url}" alt="{_alt(picture, names)}">'
     if not own:
         label = f"Compare {name}, seed {picture.seed}, with standard"
         state = f'aria-pressed="{str(pressed).lower()}" aria-label="{label}"'

@@ -15,7 +15,8 @@ from noiseprompt.results.words import number
 from noiseprompt.stages.report import svg
 from noiseprompt.stages.report.page import table
 from noiseprompt.stages.report.svg import Mark
-from noiseprompt.web.cards import data_url, text
+from noiseprompt.web.album import Png
+from noiseprompt.web.cards import text
 from noiseprompt.web.standings import CAUTION, Standing, Standings
 
 if TYPE_CHECKING:
@@ -77,10 +78,14 @@ def _cells(row: Standing, name: str) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------- the noise
 
 
-def noises(found: Noises, names: Mapping[str, str], prompt: str, seed: int) -> str:
-    """Each noise and its perturbation as pictures, their figures, and two charts of their spectra."""
-    source = found.made[BASELINE]
-    cards = "".join(_pictures(label, noise, source, names[label]) for label, noise in found.made.items())
+def noises(found: Noises, names: Mapping[str, str], prompt: str, seed: int) -> tuple[str, dict[str, bytes]]:
+    """Each noise and its perturbation as pictures, their figures, and two charts of their spectra.
+
+    Returns:
+        HTML, and the pictures in it by name.
+    """
+    source, made = found.made[BASELINE], {}
+    cards = "".join(_pictures(label, noise, source, names[label], made) for label, noise in found.made.items())
     rows = [_figures(names[label], label, noise, source, found.signals[label]) for label, noise in found.made.items()]
     heading = f'<h2 class="np-said">{text(prompt)} · seed {seed}</h2>'
     shape = " × ".join(map(str, source.shape))
@@ -89,10 +94,11 @@ def noises(found: Noises, names: Mapping[str, str], prompt: str, seed: int) -> s
         "blue, a perturbation enlarged to the power of noise. White noise has mean 0, deviation 1, no correlation "
         "between neighbours and power 1 at every frequency; what differs is what the method wrote into the noise."
     )
-    return (
+    html = (
         f'<div class="np-noise">{heading}<div class="np-cards">{cards}</div>{_spectra(found, names)}'
         f'{table(NOISE_HEAD, rows)}<p class="np-note">{text(note)}</p></div>'
     )
+    return html, made
 
 
 def as_picture(latents: torch.Tensor) -> tuple[np.ndarray, float]:
@@ -106,18 +112,19 @@ def as_picture(latents: torch.Tensor) -> tuple[np.ndarray, float]:
     return np.round(127.5 + 127.5 * values).astype(np.uint8), scale
 
 
-def _pictures(label: str, noise: torch.Tensor, source: torch.Tensor, name: str) -> str:
+def _pictures(label: str, noise: torch.Tensor, source: torch.Tensor, name: str, made: dict[str, bytes]) -> str:
     moved = noise - source
-    parts = [_picture(as_picture(noise)[0], f"The noise of {name}", "noise")]
+    parts = [(as_picture(noise)[0], f"The noise of {name}", "noise")]
     if label != BASELINE and float(moved.abs().max()) > 0:
         picture, scale = as_picture(moved)
-        parts.append(_picture(picture, f"What {name} added to the noise", f"perturbation, × {scale:.3g}"))
-    caption = f"<figcaption><strong>{text(name)}</strong></figcaption>"
-    return f'<figure class="np-card np-small">{caption}<div class="np-two">{"".join(parts)}</div></figure>'
-
-
-def _picture(image: np.ndarray, alt: str, caption: str) -> str:
-    return f'<div><img src="{data_url(image)}" alt="{text(alt)}"><p class="np-cost">{text(caption)}</p></div>'
+        parts.append((picture, f"What {name} added to the noise", f"perturbation, × {scale:.3g}"))
+    html = ""
+    for image, alt, caption in parts:
+        png = Png.of(image)
+        made[png.name] = png.data
+        html += f'<div><img src="{png.url}" alt="{text(alt)}"><p class="np-cost">{text(caption)}</p></div>'
+    heading = f"<figcaption><strong>{text(name)}</strong></figcaption>"
+    return f'<figure class="np-card np-small">{heading}<div class="np-two">{html}</div></figure>'
 
 
 def _figures(name: str, label: str, noise: torch.Tensor, source: torch.Tensor, signal: float) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import NoisepromptError
@@ -15,6 +15,7 @@ from noiseprompt.results.summary import BASELINE
 from noiseprompt.shapes import world
 from noiseprompt.shapes.splits import prompts_of
 from noiseprompt.web import ask, cards, charts
+from noiseprompt.web.album import Album
 from noiseprompt.web.ask import Ask, Form
 from noiseprompt.web.folders import Reports
 from noiseprompt.web.standings import Standings
@@ -31,8 +32,34 @@ EXAMPLES = (
 )
 """For models that are not the embedded world; of the world, the first of its test prompts."""
 
-View = tuple[str, str]
-"""HTML of the status line and of the result."""
+WORDS = {
+    "standard": "the noise of the seed, as it is",
+    "npnet": "a trained network moves the noise in one pass; no call of the denoiser more",
+    "redenoise": "one step down with guidance, one step up without; 3 calls more",
+    "closed_form": "re-denoise in one formula; 2 calls more",
+    "repaint": "one step down, then fresh noise back up; 2 calls a round",
+    "nlg": "noise level guidance: 20 small steps along what the prompt changes; 2 calls each",
+    "best_of_n": "several noises are drawn, and the one whose picture a scorer likes best stays",
+    "prune": "several noises are begun, the weak ones are dropped early",
+    "search": "neighbours of the best noise so far, round after round; slow",
+    "initno": "the noise is optimised until every thing in the prompt is attended to; slow",
+    "reward_gradient": "the noise follows the gradient of a scorer through a short sampler; very slow",
+}
+"""What visitors read of a method; of others the first sentence of their description."""
+
+
+class View(NamedTuple):
+    """What the page shows from now on.
+
+    Fields:
+        status: HTML of the status line.
+        result: HTML below it.
+        pictures: those that are new in it, by name.
+    """
+
+    status: str
+    result: str = ""
+    pictures: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True)
@@ -62,12 +89,13 @@ def _told(work: Callable[..., Iterator[View]]) -> Callable[..., Iterator[View]]:
     def run(self: Desk, *fields: Any) -> Iterator[View]:
         made = ""
         try:
-            for status, made in work(self, *fields):
-                yield status, made
+            for view in work(self, *fields):
+                made = view.result
+                yield view
         except NoisepromptError as error:
-            yield cards.status(str(error), wrong=True), made
+            yield View(cards.status(str(error), wrong=True), made)
         except Exception as error:
-            yield cards.status(self.unforeseen(error), wrong=True), made
+            yield View(cards.status(self.unforeseen(error), wrong=True), made)
 
     return run
 
@@ -81,6 +109,7 @@ class Desk:
 
     def __init__(self, studio: Studio, reports: Reports, account: Callable[[Exception], str]) -> None:
         self.studio, self.reports, self._account = studio, reports, account
+        self.album = Album()
 
     def unforeseen(self, error: Exception) -> str:
         """One line about an error that is none of ours."""
@@ -108,30 +137,31 @@ class Desk:
              seeds: str) -> Iterator[View]:  # fmt: skip
         """Pictures of the methods from the same seeds, as they come."""
         form = _form(prompt, methods, strength, guidance, steps)
-        yield cards.status(f"Loading {public_names(self.studio.models).get(model, 'the model')} …"), ""
+        yield View(cards.status(f"Loading {public_names(self.studio.models).get(model, 'the model')} …"))
         loaded = self.studio.open(model)
         request = ask.read(form, model, loaded.specs, ask.few_seeds(seeds, 1))
         request = Ask(request.prompt, request.specs, ask.few_seeds(seeds, len(request.specs)), request.sampling)
         names, steered = _labelled(loaded, request)
-        pictures, total = [], len(request.seeds) * len(request.specs)
-        yield cards.status(f"Drawing {total} pictures …", 0, total), ""
+        pictures, html, total = [], "", len(request.seeds) * len(request.specs)
+        yield View(cards.status(f"Drawing {total} pictures …", 0, total))
         for batch in self.studio.draw(model, request):
             pictures += batch
-            line = f"{len(pictures)} of {total} pictures"
-            yield cards.status(line, len(pictures), total), cards.gallery(pictures, names, form.prompt, steered)
+            line, made = f"{len(pictures)} of {total} pictures", {p.png.name: p.png.data for p in batch}
+            html = cards.gallery(pictures, names, form.prompt, steered)
+            yield View(cards.status(line, len(pictures), total), html, made)
         line = f"{total} pictures, {sum(p.seconds for p in pictures):.1f} s.{_cut(loaded, request)}"
-        yield cards.status(line), cards.gallery(pictures, names, form.prompt, steered)
+        yield View(cards.status(line), html)
 
     @_told
     def compare(self, model: str, prompt: str, methods: Sequence[str], strength: float, guidance: float, steps: int,
                 first: int, count: int) -> Iterator[View]:  # fmt: skip
         """The methods over many seeds of one prompt, with the intervals of now after each batch."""
         form = _form(prompt, methods, strength, guidance, steps)
-        yield cards.status(f"Loading {public_names(self.studio.models).get(model, 'the model')} …"), ""
+        yield View(cards.status(f"Loading {public_names(self.studio.models).get(model, 'the model')} …"))
         loaded = self.studio.open(model)
         request = ask.read(form, model, loaded.specs, ask.many_seeds(_whole(first), _whole(count)))
         if not loaded.judges:
-            yield cards.status("Nothing judges the pictures: start the page with --scorers NAME.", wrong=True), ""
+            yield View(cards.status("Nothing judges the pictures: start the page with --scorers NAME.", wrong=True))
             return
         names, steered = _labelled(loaded, request)
         found, done, total, html = Standings(), 0, len(request.seeds) * len(request.specs), ""
@@ -141,20 +171,20 @@ class Desk:
             done += len(batch)
             if batch[0].method == request.specs[-1].label:  # every method has met these seeds
                 html = charts.standings(found, names, steered, command)
-            yield cards.status(f"{done} of {total} pictures", done, total), html
-        yield cards.status(f"{len(request.seeds)} seeds, {total} pictures.{_cut(loaded, request)}"), html
+            yield View(cards.status(f"{done} of {total} pictures", done, total), html)
+        yield View(cards.status(f"{len(request.seeds)} seeds, {total} pictures.{_cut(loaded, request)}"), html)
 
     @_told
     def look(self, model: str, prompt: str, methods: Sequence[str], strength: float, guidance: float, steps: int,
              seed: int) -> Iterator[View]:  # fmt: skip
         """The noise of one seed, what the methods make of it, and its figures."""
         form = _form(prompt, methods, strength, guidance, steps)
-        yield cards.status("Making the noises …"), ""
+        yield View(cards.status("Making the noises …"))
         loaded = self.studio.open(model)
         request = ask.read(form, model, loaded.specs, ask.few_seeds(str(_whole(seed)), 1))
         names, _ = _labelled(loaded, request)
         found = self.studio.noises(model, request)
-        yield cards.status("Done."), charts.noises(found, names, form.prompt, request.seeds[0])
+        yield View(cards.status("Done."), *charts.noises(found, names, form.prompt, request.seeds[0]))
 
 
 def _form(prompt: str, methods: Sequence[str], strength: float, guidance: float, steps: float) -> Form:
@@ -197,7 +227,8 @@ def _about(loaded: Loaded) -> str:
     """What each method is, in the first words of its own description; who judges; who is left out."""
     rows = []
     for spec in loaded.specs:
-        words = " ".join((type(spec.build()).__doc__ or "").split()).split(". ")[0].rstrip(".")
+        own = " ".join((type(spec.build()).__doc__ or "").split()).split(". ")[0]
+        words = WORDS.get(spec.name, own).rstrip(".")
         rows.append(f"<dt>{cards.text(loaded.names[spec.label])}</dt><dd>{cards.text(words)}.</dd>")
     judges = ", ".join(judge.name for judge in loaded.judges) or "nobody (start with --scorers NAME)"
     lines = [f"<p>Judges: {cards.text(judges)}.</p>"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 from urllib.parse import quote
 
@@ -96,6 +97,18 @@ def _form(desk: Desk, fields: Any) -> list[Any]:
     return [model, prompt, methods, strength, guidance, steps]
 
 
+def _kept(desk: Desk, work: Any) -> Any:
+    """The work with its pictures put into the album, also where it runs in another process; what the page shows."""
+
+    @wraps(work)
+    def run(*fields: Any) -> Iterator[tuple[str, str]]:
+        for status, result, pictures in work(*fields):
+            desk.album.keep(pictures)
+            yield status, result
+
+    return run
+
+
 def _runs(button: Any, stop: Any, work: Any, inputs: list[Any], outputs: list[Any], more: Any = None) -> None:
     """A button that starts a piece of work, and one that stops it."""
     running = button.click(work, inputs, outputs, **MODEL, **PRIVATE, **SHOW, show_progress_on=outputs[0])
@@ -126,7 +139,7 @@ def _draw(desk: Desk, form: list[Any], around: Any) -> None:
         seeds = gr.Textbox("0-1", label="Seeds", info="such as 0-3 or 1,5,9", max_lines=1, max_length=200, scale=1,
                            min_width=140, elem_id="np-seeds")  # fmt: skip
         button, stop = _buttons("Draw", "draw")
-    _runs(button, stop, around(desk.draw), [*form, seeds], _answer("draw"), more=form[1].submit)
+    _runs(button, stop, _kept(desk, around(desk.draw)), [*form, seeds], _answer("draw"), more=form[1].submit)
 
 
 def _compare(desk: Desk, form: list[Any], around: Any) -> None:
@@ -134,14 +147,14 @@ def _compare(desk: Desk, form: list[Any], around: Any) -> None:
         first = gr.Number(0, label="First seed", precision=0, minimum=0, scale=1, min_width=110)
         count = gr.Number(24, label="How many seeds", precision=0, minimum=2, maximum=ask.SEEDS, scale=1, min_width=110)
         button, stop = _buttons("Compare", "compare")
-    _runs(button, stop, around(desk.compare), [*form, first, count], _answer("compare"))
+    _runs(button, stop, _kept(desk, around(desk.compare)), [*form, first, count], _answer("compare"))
 
 
 def _noise(desk: Desk, form: list[Any], around: Any) -> None:
     with gr.Row(elem_classes="np-bar"):
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, scale=1, min_width=110)
         button, stop = _buttons("Look", "noise")
-    _runs(button, stop, around(desk.look), [*form, seed], _answer("noise"))
+    _runs(button, stop, _kept(desk, around(desk.look)), [*form, seed], _answer("noise"))
 
 
 def _reports(desk: Desk) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: it asks home about versions
 
 import gradio as gr
+import httpx
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from noiseprompt.core.errors import InputError, NoisepromptError
@@ -34,10 +35,26 @@ REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-i
 """Of a report, which needs no script."""
 
 THEME = gr.themes.Base(
-    primary_hue="teal", secondary_hue="teal", neutral_hue="stone", radius_size="md", spacing_size="md",
+    primary_hue="teal",
+    secondary_hue="teal",
+    neutral_hue="stone",
+    radius_size="md",
     font=["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "sans-serif"],
     font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
-)  # fmt: skip
+).set(  # Gradio's own are too faint to read: at least 4.5 to 1 here
+    color_accent="*primary_700",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_600",
+    button_primary_text_color="white",
+    checkbox_background_color_selected="*primary_700",
+    checkbox_border_color_selected="*primary_700",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_400",
+    block_title_text_color="*neutral_700",
+    block_title_text_color_dark="*neutral_200",
+)
 
 LAUNCH: dict[str, Any] = {
     "theme": THEME,
@@ -76,10 +93,18 @@ def check_address(host: str, port: int) -> None:
             ) from error
 
 
-def launch_anywhere(page: gr.Blocks, queue: int = 16) -> None:
+def launch_anywhere(page: gr.Blocks, desk: Desk, queue: int = 16) -> None:
     """The page at the address that the environment names, as on a Space of the Hub; returns when it ends."""
+    _limit(page, queue)
+    page.launch(**LAUNCH, app_kwargs={"routes": _routes(desk)})
+
+
+def _limit(page: gr.Blocks, queue: int) -> None:
+    """So many clicks may wait; Gradio keeps what was said to visitors who left: to about as many, not to 2,000."""
     page.queue(max_size=queue, default_concurrency_limit=4)
-    page.launch(**LAUNCH)
+    said = getattr(page._queue, "pending_messages_per_session", None)
+    if hasattr(said, "max_size"):
+        said.max_size = 2 * (queue + 8)  # type: ignore[union-attr]
 
 
 @contextmanager
@@ -93,14 +118,15 @@ def serving(page: gr.Blocks, desk: Desk, host: str, port: int, queue: int) -> It
         InputError: the address cannot be served.
     """
     check_address(host, port)
-    page.queue(max_size=queue, default_concurrency_limit=4)
-    extra: Any = {"routes": [Route("/report", _report(desk))], "middleware": [Middleware(_Policy)]}
+    _past_proxies(host)
+    _limit(page, queue)
+    extra: Any = {"routes": _routes(desk), "middleware": [Middleware(_Policy)]}
     try:
         _, address, _ = page.launch(
             **LAUNCH, server_name=host, server_port=port, share=False, quiet=True, inbrowser=False,
             prevent_thread_lock=True, app_kwargs=extra,
         )  # fmt: skip
-    except (OSError, ValueError) as error:  # the port was taken meanwhile, or a proxy stands before this machine itself
+    except (OSError, ValueError, httpx.HTTPError) as error:  # taken meanwhile, or a firewall before its own address
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"cannot serve at {host}:{port} ({reason})", "a free port that this machine reaches"
@@ -109,6 +135,30 @@ def serving(page: gr.Blocks, desk: Desk, host: str, port: int, queue: int) -> It
         yield address
     finally:
         page.close(verbose=False)
+
+
+def _past_proxies(host: str) -> None:
+    """Gradio asks its own server whether it is there: no proxy stands between a machine and itself."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [part for part in os.environ.get(name, "").split(",") if part]
+        os.environ[name] = ",".join(dict.fromkeys([*known, "localhost", "127.0.0.1", "::1", host]))
+
+
+def _routes(desk: Desk) -> list[Route]:
+    """What is served beside the page itself."""
+    return [Route("/report", _report(desk)), Route("/picture", _picture(desk))]
+
+
+def _picture(desk: Desk) -> Any:
+    """The route of a picture of the album."""
+
+    async def answer(request: Request) -> Response:
+        data = desk.album.get(request.query_params.get("name", ""))
+        if data is None:
+            return Response("this picture is not here any more", 404, media_type="text/plain")
+        return Response(data, 200, {"Cache-Control": "private, max-age=3600, immutable"}, "image/png")
+
+    return answer
 
 
 def _report(desk: Desk) -> Any:

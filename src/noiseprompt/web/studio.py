@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,7 @@ from noiseprompt.results.summary import BASELINE
 from noiseprompt.scorers.base import check_scorers, load_scorers
 from noiseprompt.shapes import world
 from noiseprompt.stages.evaluate.plan import SMALL, all_methods
+from noiseprompt.web.album import Png
 from noiseprompt.web.verdicts import Verdict, judged
 
 if TYPE_CHECKING:
@@ -61,6 +63,11 @@ class Drawn:
     problems: tuple[str, ...]
     denoiser_calls: float
     seconds: float
+
+    @cached_property
+    def png(self) -> Png:
+        """Of the image, made once."""
+        return Png.of(self.image)
 
 
 @dataclass(frozen=True)
