@@ -16,10 +16,11 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,18 +29,19 @@ from noiseprompt.core.files import make_folder
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.noise import initial_noise
 from noiseprompt.npd import Npd, NpdWriter
-from noiseprompt.npnet import NPNet, NPNetConfig, build
-from noiseprompt.npnet.svd import SingularBranch, decompose
+from noiseprompt.npnet import NPNet, build, tokens_config
+from noiseprompt.npnet.svd import decompose
 from noiseprompt.stages.train.data import PairData
 from noiseprompt.stages.train.feed import ahead
 from noiseprompt.stages.train.noises import NoiseObjective
+from noiseprompt.stages.train.objective import Judged
 from noiseprompt.stages.train.settings import TrainConfig
 from noiseprompt.stages.train.texts import KeptTexts
 from noiseprompt.stages.train.trainer import Trainer
 
 SHAPE, TEXT, BATCH, TURNS = (4, 128, 128), (77, 2048), 64, 5
-ALONE = ("residual", "text")
-"""Branches that the trained network goes without: the device's work is not what is timed."""
+NETWORK = replace(tokens_config(SHAPE, *TEXT), width=8, depth=1, heads=2, patch=32)
+"""Next to nothing: the device's work is not what is timed."""
 
 
 def write(folder: Path, pairs: int, prompts: int) -> Npd:
@@ -66,16 +68,23 @@ def in_series(npd: Npd, text: np.ndarray, prompts: np.ndarray, rows: np.ndarray)
     return torch.from_numpy(npd.sources(rows)), target, read
 
 
-def seconds(act: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+class Took(NamedTuple):
+    """Seconds of the clock, and of this process's own time in all its threads."""
+
+    clock: float
+    own: float
+
+
+def took(act: Callable[[], object]) -> Took:
+    begun, own = time.perf_counter(), time.process_time()
     act()
-    return time.perf_counter() - begun
+    return Took(time.perf_counter() - begun, time.process_time() - own)
 
 
-def best(*acts: Callable[[], object]) -> list[float]:
+def best(*acts: Callable[[], object]) -> list[Took]:
     """The shortest of a few turns of each, taken in turns."""
-    turns = [[seconds(act) for act in acts] for _ in range(TURNS)]
-    return [min(each) for each in zip(*turns, strict=True)]
+    turns = [[took(act) for act in acts] for _ in range(TURNS)]
+    return [Took(*(min(clock) for clock in zip(*each, strict=True))) for each in zip(*turns, strict=True)]
 
 
 class Waiting(NoiseObjective):
@@ -83,27 +92,30 @@ class Waiting(NoiseObjective):
 
     takes = 0.0
 
+    def begin(self, net: NPNet) -> None:
+        """The data keeps singular vectors already."""
+
     def loss(self, net: Any, batch: Any) -> torch.Tensor:
         time.sleep(self.takes)
         return sum((p.sum() for p in net.parameters()), torch.zeros(())) * 0.0 + 1.0
 
-    def error(self, net: Any, batch: Any) -> Any:
+    def error(self, net: Any, batch: Any) -> Judged:
         time.sleep(self.takes / 3)  # a forward pass alone
-        from noiseprompt.stages.train.objective import Judged
-
         return Judged(0.5, 1.0, 1.0, len(batch["target"]))
 
 
 def trained(data: PairData, rows: np.ndarray, config: TrainConfig, out: Path) -> tuple[float, int]:
     """Seconds of the real loop, and its steps."""
     make_folder(out)
-    net: NPNet = build(NPNetConfig(without=ALONE))
     training, validation = rows[:-BATCH], rows[-BATCH:]
-    loop = Trainer(
-        Waiting(config, data, training, validation), net, torch.device("cpu"), config, out, training, validation
-    )
-    steps: Iterable[Any] = loop.run()
-    return seconds(lambda: list(steps)), loop.steps
+    objective, device = Waiting(config, data, training, validation), torch.device("cpu")
+    loop = Trainer(objective, build(NETWORK), device, config, out, training, validation)
+    return took(lambda: list(loop.run())).clock, loop.steps
+
+
+def tell(name: str, one: Took, pairs: int, series: Took) -> None:
+    ratios = f"{series.clock / one.clock:5.1f} x {series.own / one.own:5.1f} x"
+    print(f"{name:<28}{pairs / one.clock:8.0f} {pairs / one.own:8.0f}   {ratios}")
 
 
 def main() -> None:
@@ -117,13 +129,12 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         npd, text = write(Path(folder) / "npd", args.pairs, args.prompts), embeds(Path(folder) / "e.npy", args.prompts)
-        prompts, branch = npd.prompt_rows(), SingularBranch(SHAPE, 8, 8, 8)
-        order = np.random.default_rng(1).integers(args.pairs, size=(args.batches, BATCH))
-        data = PairData(npd, KeptTexts(text), prompts)
-        plain = PairData(npd, KeptTexts(text), prompts)
-        data.keep_singular(branch.fix_signs)
-        once = seconds(lambda: [data.batch(rows) for rows in np.array_split(np.arange(args.pairs), args.pairs // 32)])
-        print(f"noise and singular vectors of {len(np.unique(npd.seeds()))} seeds, once: {once:.1f} s")
+        prompts, order = npd.prompt_rows(), np.random.default_rng(1).integers(args.pairs, size=(args.batches, BATCH))
+        data, plain = (PairData(npd, KeptTexts(text), prompts) for _ in range(2))
+        data.keep_singular(True)
+        parts = np.array_split(np.arange(args.pairs), -(-args.pairs // BATCH))
+        once = took(lambda: [data.batch(rows) for rows in parts]).own
+        print(f"noise and singular vectors of {len(np.unique(npd.seeds()))} seeds, made once: {once:.1f} s")
 
         def fed(source: PairData) -> None:
             with closing(ahead(source.batch, order)) as batches:
@@ -134,23 +145,25 @@ def main() -> None:
         series, now, with_svd = best(
             lambda: [in_series(npd, text, prompts, rows) for rows in order], lambda: fed(plain), lambda: fed(data)
         )
-        pairs = order.size
-        print(f"in series {pairs / series:8.0f} pairs/s")
-        print(
-            f"fed       {pairs / now:8.0f} pairs/s, {series / now:.1f} x; with singular vectors {pairs / with_svd:.0f}"
-        )
+        print("pairs/s by the clock and by processor time, and each as a ratio")
+        tell("in series", series, order.size, series)
+        tell("fed", now, order.size, series)
+        tell("fed, with singular vectors", with_svd, order.size, series)
         some = data.batch(order[0])["source"]
-        svd = min(seconds(lambda: decompose(some, True)) for _ in range(2))
-        print(f"the singular vectors of a batch, made at each step: {1000 * svd:.0f} ms on this core")
+        svd = min(took(lambda: decompose(some, True)).own for _ in range(2))
+        print(f"singular vectors of a batch, where each step makes them: {1000 * svd:.0f} ms of this core")
 
-        takes = args.device_ms / 1000
-        one = lambda rows: (in_series(npd, text, prompts, rows), time.sleep(takes))  # noqa: E731
-        slow = min(seconds(lambda rows=rows: one(rows)) for rows in order)
+        takes, shares = args.device_ms / 1000, []
         Waiting.takes, per = takes, max(1, (args.pairs - BATCH) // BATCH)
-        config = TrainConfig(epochs=max(1, args.steps // per), ema_decay=0.99, validate_every=50, checkpoint_every=50)
-        spent, steps = trained(data, np.random.default_rng(2).permutation(args.pairs), config, Path(folder) / "run")
-        print(f"a device of {args.device_ms:g} ms a step: in series {slow / takes:.2f} of the bound, without what the")
-        print(f"loop does besides; the real loop, {steps} steps: {spent / steps / takes:.2f} of the bound")
+        config = TrainConfig(epochs=max(1, args.steps // per), validate_every=50, checkpoint_every=50)
+        for turn in range(2):
+            rows = np.random.default_rng(turn).permutation(args.pairs)
+            spent, steps = trained(data, rows, config, Path(folder) / f"run-{turn}")
+            slow = took(lambda: [(in_series(npd, text, prompts, rows), time.sleep(takes)) for rows in order]).clock
+            shares.append((slow / len(order) / takes, spent / steps / takes))
+        slow, loop = (min(each) for each in zip(*shares, strict=True))
+        print(f"a device of {args.device_ms:g} ms a step: {slow:.2f} of the bound in series, without validation or")
+        print(f"checkpoints; {loop:.2f} in the real loop, {steps} steps with both")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,26 @@ def test_fine_tuning_starts_from_the_given_network(npd: Npd, tmp_path: Path) -> 
     assert tuned[0].loss < fresh[0].loss
 
 
+def test_the_network_to_start_from_is_loaded_once(npd: Npd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    list(train(npd, FakePipeline(), replace(CONFIG, epochs=1), tmp_path / "first"))
+    loaded: list[object] = []
+    whole = NPNet.from_pretrained
+    monkeypatch.setattr(NPNet, "from_pretrained", lambda source: loaded.append(source) or whole(source))
+    init = str(tmp_path / "first" / "best")
+    next(train(npd, FakePipeline(), replace(CONFIG, init=init), tmp_path / "tuned"))
+    assert loaded == [init]
+
+
+def test_checkpoints_do_not_follow_each_other_at_once(npd: Npd, tmp_path: Path) -> None:
+    for name, seconds, kept in (("none", 3600.0, False), ("all", 0.0, True)):
+        training = train(npd, FakePipeline(), replace(CONFIG, checkpoint_seconds=seconds), tmp_path / name)
+        for _ in range(5):
+            next(training)
+        assert (tmp_path / name / "state.pt").exists() == kept
+        list(training)
+        assert (tmp_path / name / "state.pt").exists()  # at the end in any case
+
+
 def test_metrics_file_tells_the_share_explained(npd: Npd, tmp_path: Path) -> None:
     records = list(train(npd, FakePipeline(), CONFIG, tmp_path / "run"))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
