@@ -27,11 +27,24 @@ types: $(DEV_STAMP)
 smoke: $(STAMP)
 	$(BIN)/noiseprompt run recipes/tables --on shapes --smoke
 
+# Every benchmark; full_size.py in its tiny form, for its own sizes ask for an accelerator.
 bench: $(STAMP)
+	$(BIN)/python benchmarks/help.py
 	$(BIN)/python benchmarks/npd_reads.py
+	$(BIN)/python benchmarks/npnet_speed.py
+	$(BIN)/python benchmarks/npnet_share.py
 	$(BIN)/python benchmarks/collect.py speed
 	$(BIN)/python benchmarks/collect.py memory
-	$(BIN)/python benchmarks/npnet_share.py
+	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/scoring_share.py --n 200
+	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/world.py --n 100 --seeds 4 --seed_prompts 25
+	$(BIN)/python benchmarks/picture_price.py
+	$(BIN)/python benchmarks/reward_price.py
+	$(BIN)/python benchmarks/full_size.py --tiny true
+	$(BIN)/noiseprompt evaluate --n 50 --num_seeds 2 --report false --out build/bench
+	$(BIN)/python benchmarks/scorer_agreement.py build/bench
+	$(BIN)/python benchmarks/kills.py --kills 20
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
