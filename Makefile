@@ -48,11 +48,24 @@ wheel: $(VENV)/bin/python
 	cd build && env -u PYTHONPATH empty/bin/noiseprompt doctor --model shapes
 	cd build && env -u PYTHONPATH empty/bin/noiseprompt demo --n 8 --out demo
 
+# Every benchmark; full_size.py in its tiny form, for its own sizes ask for an accelerator.
 bench: $(STAMP)
+	$(BIN)/python benchmarks/help.py
 	$(BIN)/python benchmarks/npd_reads.py
+	$(BIN)/python benchmarks/npnet_speed.py
+	$(BIN)/python benchmarks/npnet_share.py
 	$(BIN)/python benchmarks/collect.py speed
 	$(BIN)/python benchmarks/collect.py memory
-	$(BIN)/python benchmarks/npnet_share.py
+	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/scoring_share.py --n 200
+	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/world.py --n 100 --seeds 4 --seed_prompts 25
+	$(BIN)/python benchmarks/picture_price.py
+	$(BIN)/python benchmarks/reward_price.py
+	$(BIN)/python benchmarks/full_size.py --tiny true
+	$(BIN)/noiseprompt evaluate --n 50 --num_seeds 2 --report false --out build/bench
+	$(BIN)/python benchmarks/scorer_agreement.py build/bench
+	$(BIN)/python benchmarks/kills.py --kills 20
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -22,11 +22,13 @@ import torch
 from jsonargparse import auto_cli
 
 from noiseprompt.core.devices import resolve_dtype
-from noiseprompt.core.types import Prompt
+from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.npnet.published import PublishedNPNet, published_config
 from noiseprompt.pipelines import Pipeline
+from noiseprompt.stages.collect.collect import find_teacher
 from noiseprompt.stages.collect.pairs import PairMaker
+from noiseprompt.stages.collect.settings import CollectConfig
 
 SCHEDULE: dict[str, Any] = {"beta_schedule": "scaled_linear", "clip_sample": False, "steps_offset": 1}
 
@@ -213,17 +215,8 @@ def images(pipeline: Pipeline, size: int, steps: int, repeats: int, net: Publish
 
 def collection(pipeline: Pipeline, size: int, steps: int, largest: int) -> dict[str, Any]:
     """Pairs/s of one batch of 1, 2, 4 ... pairs, until memory or `largest` ends it."""
-    family = pipeline.family
-    grid = {"num_inference_steps": steps}
-    maker = PairMaker(
-        pipeline,
-        [Level()],
-        down={"guidance_scale": family.denoise_guidance_scale, **grid},
-        up={"guidance_scale": family.invert_guidance_scale, **grid},
-        sampling={"guidance_scale": family.guidance_scale, **grid},
-        height=size,
-        width=size,
-    )
+    config = CollectConfig(redenoise_steps=steps, num_inference_steps=steps, height=size, width=size)
+    maker = PairMaker(pipeline, [Level()], find_teacher(pipeline, config), Sampling.of(config))
     rates: dict[str, float] = {}
     batch = 1
     while batch <= largest:

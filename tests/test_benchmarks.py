@@ -22,6 +22,69 @@ def test_a_benchmark_can_be_imported(path: Path, monkeypatch: pytest.MonkeyPatch
     spec.loader.exec_module(module)
 
 
+QUICK = {
+    "full_size": ["--tiny", "true"],
+    "npd_reads": ["--pairs", "8", "--reads", "16", "--seeds", "2", "--repeats", "1"],
+}
+"""Benchmark -> the words of its smallest run: a few seconds."""
+
+LONGER = {
+    "collect": ["speed", "--tiny", "--pairs", "2", "--batch-size", "2", "--dtype", "float32", "--repeats", "1"],
+    "evaluate": ["--images", "20", "--batch_size", "10"],
+    "help": ["--repeats", "1", "--only", "npd info"],
+    "npnet_share": ["--repeats", "1"],
+    "npnet_speed": ["--repeats", "1"],
+    "picture_price": [],
+    "precision": ["--n", "2", "--batch_size", "2"],
+    "reward_price": [],
+    "scoring_share": ["--n", "4", "--batch", "2"],
+    "world": ["--n", "2", "--seeds", "2", "--seed_prompts", "1", "--guidance", "[2.0]"],
+}
+
+
+def started(name: str, words: list[str]) -> None:
+    done = subprocess.run([sys.executable, str(FOLDER / f"{name}.py"), *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_benchmark_runs(name: str) -> None:
+    started(name, QUICK[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONGER)
+def test_a_longer_benchmark_runs(name: str) -> None:
+    started(name, LONGER[name])
+
+
+@pytest.mark.slow
+def test_the_agreement_of_scorers_runs(tmp_path: Path) -> None:
+    words = [
+        "evaluate",
+        "--n",
+        "4",
+        "--num_seeds",
+        "2",
+        "--methods",
+        "standard",
+        "--report",
+        "false",
+        "--features",
+        "none",
+    ]
+    subprocess.run([sys.executable, "-m", "noiseprompt", *words, "--out", str(tmp_path)], check=True)
+    started("scorer_agreement", [str(tmp_path)])
+
+
+def test_every_benchmark_is_tried_here_and_started_by_make() -> None:
+    names = {path.stem for path in FOLDER.glob("*.py")}
+    assert names == {*QUICK, *LONGER, "kills", "scorer_agreement"}
+    recipe = (FOLDER.parent / "Makefile").read_text().split("\nbench:")[1].split("\n\n")[0]
+    assert {name for name in names if f"benchmarks/{name}.py" in recipe} == names
+
+
 def test_kills_are_survived() -> None:
     words = [sys.executable, str(FOLDER / "kills.py"), "--kills", "2", "--only", "scenes"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)

@@ -91,6 +91,7 @@ def generate(
     strength: float = 1.0,
     renormalize: bool = False,
     no_text: bool = False,
+    part: str | None = None,
     settings: Any = None,
     verbose: bool = False,
     loading: ModelOptions | None = None,
@@ -99,14 +100,17 @@ def generate(
 
     Args:
         prompt: the text, a file of prompts, a published set such as "drawbench:FILE", or "shapes:test".
-        out: folder for the images, grid.png and run.json.
+        out: folder for the images, grid.png and run.json; the same command continues an interrupted one.
         model: folder or hub id of a diffusers pipeline, or "shapes".
         methods: names with options, e.g. "standard,redenoise:denoise_guidance_scale=7,npnet:path=FOLDER,strength=1.5".
         seeds: of every prompt, e.g. "0-7" or "1,5,9"; unless given the one that a file of prompts names in its column
             `seed`, and 0-3 for a prompt without.
         strength: of every method that does not name its own: 0 is the source noise, 1 what the method makes.
         no_text: leave out the text term of every NPNet (table 6), as for one of another family.
+        part: "I/N", I from 1 to N: this process draws that part of the batches, others draw the rest into the same
+            folder; or "auto", as Slurm numbers the tasks of an array and torchrun its processes.
     """
+    from noiseprompt.core.part import parse_part
     from noiseprompt.core.types import Prompt
     from noiseprompt.methods.base import MethodSpec
     from noiseprompt.methods.table import METHODS
@@ -114,12 +118,13 @@ def generate(
     from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.prompts import load_prompts
     from noiseprompt.prompts.load import source_kind
+    from noiseprompt.stages.generate.folder import units
     from noiseprompt.stages.generate.generate import generate as run
     from noiseprompt.stages.generate.settings import GenerateConfig, check, parse_seeds, plan
 
     specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = common.with_options(specs, strength, renormalize, no_text)
-    chosen = None if seeds is None else parse_seeds(seeds)
+    chosen, share = None if seeds is None else parse_seeds(seeds), parse_part(part)
     if not prompt.strip():
         raise InputError("an empty prompt", "a text to draw")
     listed = load_prompts(prompt).prompts if source_kind(prompt) else (Prompt(prompt.strip()),)
@@ -127,16 +132,19 @@ def generate(
     pipeline = common.load_model(model, loading)
     warn_cut(pipeline.text_limits, [p.text for p in listed])
     config, guard = settings or GenerateConfig(), Guard()
-    each, done = len(plan(listed, chosen)), 0
-    total = each * len(specs)
-    told = f"{total:,} images ({each:,} prompts and seeds, {len(specs)} methods) into {out}"
+    mine = units(plan(listed, chosen), specs, config.batch_size, share)
+    total = sum(len(unit.jobs) for unit in mine)
+    done = total - sum(len(unit.missing(out)) for unit in mine)
+    told = f"{total:,} images of {len(listed):,} prompts by {len(specs)} methods, into {out}"
     with Bar("generate", "image", told) as bar:
-        for pictures in run(pipeline, listed, chosen, specs, config, out, guard):
+        for pictures in run(pipeline, listed, chosen, specs, config, out, guard, share):
             done += len(pictures)
             bar.show(done, total)
     common.tell_noise_of(guard, verbose)
-    print(f"images and grid.png in {out}")
-    say_next(f"look at {out / 'grid.png'}; `noiseprompt evaluate` measures what it shows")
+    whole = share.whole or (out / "grid.png").is_file()
+    print(f"images and grid.png in {out}" if whole else f"part {share} in {out}; grid.png comes with the last part")
+    if whole:
+        say_next(f"look at {out / 'grid.png'}; `noiseprompt evaluate` measures what it shows")
 
 
 def report(folders: list[str], out: Path | None = None) -> None:

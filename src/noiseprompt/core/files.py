@@ -239,11 +239,11 @@ class Lock:
         self.free()
 
 
-def clear_left(folder: Path, of: str = "") -> None:
+def clear_left(folder: Path, of: str | tuple[str, ...] = "") -> None:
     """Remove the unfinished files that killed writers left, where nobody else writes them.
 
     Args:
-        of: the file they were to become; every file unless given.
+        of: the file they were to become, or several; every file unless given.
     """
     for name in filter(_LEFT.fullmatch, os.listdir(folder)):
         if name.startswith(of):

@@ -15,16 +15,19 @@ import torch
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.files import clear_left, make_folder, replace, withdrawn
+from noiseprompt.core.json_files import read_json
+from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, Sampling, check_pipeline
-from noiseprompt.methods.base import MethodSpec, make_noise
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.prompts.load import wrong_prompt
-from noiseprompt.results.names import slug
+from noiseprompt.stages.generate.folder import FILE, Unit, run_settings, settle, units
+from noiseprompt.stages.generate.grid import grid
 from noiseprompt.stages.generate.settings import GenerateConfig, check, plan
 
 if TYPE_CHECKING:
@@ -51,18 +54,27 @@ def generate(
     config: GenerateConfig,
     out: Path,
     guard: Guard | None = None,
+    part: Part = WHOLE,
 ) -> Iterator[list[Picture]]:
-    """Draw every prompt x seed with every method into `out`; yields the pictures of one batch of one method at a time.
+    """Draw every prompt x seed with every method into `out`; yields the new pictures of one batch of one method at a
+    time, when they are on disk. None is kept.
 
-    Writes `NNN-seed-method.png` files, `grid.png` (a row a prompt and seed, a column a method) and `run.json`.
+    Pictures that are there are not made again: a run that was stopped continues, and more seeds or methods may be asked
+    for. Batches are cut from the whole list, so a picture has the same bytes whatever the part and wherever a run was
+    stopped; another `batch_size`, or another list of seeds, may move values by float rounding. A picture of a batch of
+    which others are there is drawn with them again, for its bytes.
+
+    When all are there, writes `grid.png` (a row a prompt and seed, a column a method; the first 60) and `run.json`.
 
     Args:
         seeds: of every prompt; where None a prompt's own seed, and 0 to 3 for one without.
-        guard: watches every noise; its figures go into run.json.
+        guard: watches every noise; the figures of what this run drew go into run.json.
+        part: of the batches, for this process; others draw the rest into the same folder.
 
     Raises:
         InputError: nothing to draw, a seed or method twice, `out` is a file, a method's options are wrong, or a control
             has no second prompt.
+        ConfigError: `out` holds pictures of other settings.
         NoiseError: a method gave noise that is not finite.
 
     Warns:
@@ -75,46 +87,71 @@ def generate(
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", "a folder")
     check(prompts, seeds, specs)
-    methods, sampling = [spec.build() for spec in specs], Sampling.of(config)
-    for method in methods:
-        method.prepare(pipeline, sampling)
+    methods = {spec.label: spec.build() for spec in specs}
+    for method in methods.values():
+        method.prepare(pipeline, Sampling.of(config))
     wrong = [wrong_prompt(prompts, i).text for i in range(len(prompts))] if any(s.swap for s in specs) else []
+    pipeline.latent_shape(config.height, config.width)  # a size that cannot be drawn is told before anything is written
     guard = guard or Guard()
-    jobs = plan(prompts, seeds)
-    shape = pipeline.latent_shape(config.height, config.width)
+    every = units(plan(prompts, seeds), specs, config.batch_size)
+    files = [name for unit in every for name in unit.files]
     make_folder(out)
-    drawn: list[Picture] = []
-    started = time.time()
-    for spec, method in zip(specs, methods, strict=True):
-        for start in range(0, len(jobs), config.batch_size):
-            batch = jobs[start : start + config.batch_size]
-            embeds = pipeline.encode([prompt.text for _, prompt, _ in batch])
-            swapped = pipeline.encode([wrong[i] for i, _, _ in batch]) if spec.swap else None
-            source = batch_noise([seed for _, _, seed in batch], shape)
-            noise = make_noise(spec, method, pipeline, embeds, swapped, source)
-            guard.watch(spec.label, noise, source, abs(spec.strength) * method.signal(pipeline))
-            generators = sampler_generators([seed for _, _, seed in batch])
-            images = pipeline.sample(embeds, noise, **vars(sampling), generator=generators)
-            pictures = [_save(out, i, p, s, spec.label, image) for (i, p, s), image in zip(batch, images, strict=True)]
-            drawn += pictures
-            yield pictures
-    write_picture(out / "grid.png", np.asarray(grid(drawn, [spec.label for spec in specs])))
-    record = _record(pipeline, prompts, specs, config, drawn)
-    record.update(seconds=round(time.time() - started, 2), noise=guard.summary())
-    replace(out / "run.json", json.dumps(record, indent=2, ensure_ascii=False))
+    started, drew = time.time(), 0
+    with withdrawn([out / FILE], [out / name for name in files]):
+        described = {label: method.describe() for label, method in methods.items()}
+        settle(out, run_settings(pipeline, prompts, config), described, files)
+        for unit in part.take(every):
+            if missing := unit.missing(out):
+                spec = specs[unit.method]
+                images = _images(pipeline, unit, spec, methods[unit.label], config, wrong, guard)
+                pictures = _save(out, unit, images, missing)
+                drew += len(pictures)
+                yield pictures
+    if all((out / name).is_file() for name in files):
+        record = _record(pipeline, prompts, specs, config, every)
+        record.update(seconds=round(time.time() - started, 2), noise=guard.summary())
+        _close(out, record, bool(drew))
 
 
-def _save(out: Path, index: int, prompt: Prompt, seed: int, label: str, image: np.ndarray) -> Picture:
-    file = f"{index:03d}-{seed}-{slug(label)}.png"
-    write_picture(out / file, image)
-    return Picture(prompt, seed, label, image, file)
+def _images(
+    pipeline: Pipeline,
+    unit: Unit,
+    spec: MethodSpec,
+    method: NoiseMethod,
+    config: GenerateConfig,
+    wrong: Sequence[str],
+    guard: Guard,
+) -> np.ndarray:
+    """uint8 (B, H, W, 3) of a unit."""
+    seeds = [seed for _, _, seed in unit.jobs]
+    embeds = pipeline.encode([prompt.text for _, prompt, _ in unit.jobs])
+    swapped = pipeline.encode([wrong[i] for i, _, _ in unit.jobs]) if spec.swap else None
+    source = batch_noise(seeds, pipeline.latent_shape(config.height, config.width))
+    noise = make_noise(spec, method, pipeline, embeds, swapped, source)
+    guard.watch(spec.label, noise, source, abs(spec.strength) * method.signal(pipeline))
+    return pipeline.sample(embeds, noise, **vars(Sampling.of(config)), generator=sampler_generators(seeds))
+
+
+def _save(out: Path, unit: Unit, images: np.ndarray, missing: Sequence[str]) -> list[Picture]:
+    """Write those of a unit that are not there."""
+    pictures = []
+    for (_, prompt, seed), image, name in zip(unit.jobs, images, unit.files, strict=True):
+        if name in missing:
+            write_picture(out / name, image)
+            pictures.append(Picture(prompt, seed, unit.label, image, name))
+    return pictures
 
 
 def _record(
-    pipeline: Pipeline, prompts: Any, specs: Any, config: GenerateConfig, drawn: Sequence[Picture]
+    pipeline: Pipeline, prompts: Any, specs: Any, config: GenerateConfig, every: Sequence[Unit]
 ) -> dict[str, Any]:
     """Everything the pictures depend on."""
     family = pipeline.family
+    images = [
+        {"file": name, "prompt": prompt.text, "seed": seed, "method": unit.label}
+        for unit in every
+        for name, (_, prompt, seed) in zip(unit.files, unit.jobs, strict=True)
+    ]
     return {
         "model": pipeline.name,
         "changes": pipeline.changes,
@@ -122,38 +159,27 @@ def _record(
         "family": family.name,
         "scheduler": type(pipeline.pipe.scheduler).__name__,
         "prompts": [prompt.text for prompt in prompts],
-        "seeds": list(dict.fromkeys(p.seed for p in drawn)),
+        "seeds": list(dict.fromkeys(image["seed"] for image in images)),
         "methods": [spec.label for spec in specs],
         "settings": {**to_dict(config), **asdict(Sampling.of(config).resolve(family))},
         "device": str(pipeline.device),
         "dtype": str(pipeline.dtype).removeprefix("torch."),
         "versions": environment(),
-        "images": [{"file": p.file, "prompt": p.prompt.text, "seed": p.seed, "method": p.method} for p in drawn],
+        "images": images,
     }
 
 
-def grid(pictures: Sequence[Picture], labels: Sequence[str], cell: int = 160, per_block: int = 6) -> Any:
-    """One labelled picture: a row a (prompt, seed), a column a method; more than `per_block` rows go on beside."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    table = {(p.prompt.text, p.seed, p.method): p.image for p in pictures}
-    rows = list(dict.fromkeys((p.prompt.text, p.seed) for p in pictures))
-    height = round(cell * pictures[0].image.shape[0] / pictures[0].image.shape[1])
-    caption, header, gap = 22, 26, 6
-    blocks, deep = -(-len(rows) // per_block), min(len(rows), per_block)
-    wide = len(labels) * (cell + gap) + 3 * gap
-    canvas = Image.new("RGB", (blocks * wide, header + deep * (height + caption + gap)), "white")
-    draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(13)
-    for index, (text, seed) in enumerate(rows):
-        block, row = divmod(index, per_block)
-        top = header + row * (height + caption + gap)
-        draw.text((gap + block * wide, top + 2), f"{text} (seed {seed})", fill="#444444", font=font)
-        for column, label in enumerate(labels):
-            left = gap + block * wide + column * (cell + gap)
-            if row == 0:
-                draw.text((left, 6), label, fill="black", font=font)
-            picture = Image.fromarray(table[text, seed, label])
-            resample = Image.Resampling.NEAREST if picture.width < cell else Image.Resampling.LANCZOS
-            canvas.paste(picture.resize((cell, height), resample), (left, top + caption))
-    return canvas
+def _close(out: Path, record: dict[str, Any], drew: bool) -> None:
+    """Write grid.png and run.json, unless nothing was drawn and they tell of the same pictures."""
+    path = out / "run.json"
+    told = read_json(path, fix="delete it").get("images") if path.is_file() else None
+    if not drew and told == record["images"] and (out / "grid.png").is_file():
+        return
+    rows: dict[tuple[str, int], dict[str, Path]] = {}
+    for image in record["images"]:
+        rows.setdefault((image["prompt"], image["seed"]), {})[image["method"]] = out / image["file"]
+    clear_left(out, tuple(image["file"] for image in record["images"]))
+    labels = record["methods"]
+    shown = {row: [files[label] for label in labels] for row, files in rows.items()}
+    write_picture(out / "grid.png", np.asarray(grid(shown, labels)))
+    replace(path, json.dumps(record, indent=2, ensure_ascii=False))

@@ -19,6 +19,10 @@ DEFAULT_SEEDS = (0, 1, 2, 3)
 """Of a prompt that names none."""
 
 
+Job = tuple[int, Prompt, int]
+"""Number of the prompt, prompt and seed of one picture."""
+
+
 @dataclass(frozen=True)
 class GenerateConfig:
     """How pictures are drawn; None means the default of the model's family.
@@ -82,8 +86,8 @@ def check(prompts: Sequence[Prompt], seeds: Sequence[int] | None, specs: Sequenc
             raise InputError(f"{what} {', '.join(map(str, given)) or '(none)'}", "at least one, and each once")
 
 
-def plan(prompts: Sequence[Prompt], seeds: Sequence[int] | None) -> list[tuple[int, Prompt, int]]:
-    """Every picture of one method, in order: number of the prompt, prompt and seed.
+def plan(prompts: Sequence[Prompt], seeds: Sequence[int] | None) -> list[Job]:
+    """Every picture of one method, in order.
 
     Args:
         seeds: of every prompt; where None a prompt's own seed, and `DEFAULT_SEEDS` for one without.

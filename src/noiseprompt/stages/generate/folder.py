@@ -1,0 +1,122 @@
+"""A folder of pictures on disk: what is drawn together, what is there already, and the settings all of it has.
+
+pictures.json           what the pictures depend on and its fingerprint; other settings are refused
+NNN-seed-method.png     one picture of prompt NNN, whole or not there
+grid.png, run.json      of the last command that found all of its pictures there
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.core.config import fingerprint
+from noiseprompt.core.digests import weights_digest
+from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.files import differences, public_name, refuse_changes, replace
+from noiseprompt.core.json_files import read_json
+from noiseprompt.core.part import WHOLE, Part
+from noiseprompt.core.parts import PARTS, as_recorded
+from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.methods.base import MethodSpec
+from noiseprompt.results.names import slug
+from noiseprompt.stages.generate.settings import GenerateConfig, Job
+
+if TYPE_CHECKING:
+    from noiseprompt.pipelines import Pipeline
+
+FILE = "pictures.json"
+_NEW = "draw into a new folder"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Pictures of one method that are drawn together, always the same: what a part has some of, and what is drawn whole
+    if one of it is missing. So the bytes depend neither on the part nor on where a run was stopped.
+
+    Fields:
+        method: its place in the list of methods.
+        label: of the method.
+        jobs: what is drawn.
+    """
+
+    method: int
+    label: str
+    jobs: tuple[Job, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """Of its pictures."""
+        return [f"{index:03d}-{seed}-{slug(self.label)}.png" for index, _, seed in self.jobs]
+
+    def missing(self, out: Path) -> list[str]:
+        """Those of its files that are not there."""
+        return [name for name in self.files if not (out / name).is_file()]
+
+
+def units(jobs: Sequence[Job], specs: Sequence[MethodSpec], batch_size: int, part: Part = WHOLE) -> list[Unit]:
+    """What there is to draw, in order; of a part, its share."""
+    batches = [tuple(jobs[start : start + batch_size]) for start in range(0, len(jobs), batch_size)]
+    return part.take([Unit(i, spec.label, batch) for i, spec in enumerate(specs) for batch in batches])
+
+
+def run_settings(pipeline: Pipeline, prompts: Sequence[Prompt], config: GenerateConfig) -> dict[str, Any]:
+    """Everything that a picture depends on but its seed and its method: plain data, no path, no number of a device."""
+    texts = [prompt.text for prompt in prompts]
+    return {
+        "pipeline": {
+            "name": public_name(pipeline.name),
+            "family": pipeline.family.name,
+            "device": str(pipeline.device).partition(":")[0],
+            "dtype": str(pipeline.dtype).removeprefix("torch."),
+            "denoiser": weights_digest(pipeline.denoiser),
+            **({"changes": pipeline.changes} if pipeline.changes else {}),
+        },
+        "prompts": {"count": len(texts), "fingerprint": fingerprint({"prompts": texts})},
+        "sampling": asdict(Sampling.of(config).resolve(pipeline.family, pipeline.default_size)),
+        PARTS: pipeline.parts(),
+    }
+
+
+def settle(out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any]], files: Sequence[str]) -> None:
+    """Refuse a folder of other settings; else write pictures.json, with the methods it had before.
+
+    Several processes may do so at once: what is written is read again.
+
+    Args:
+        methods: label -> what the label does not tell (`NoiseMethod.describe`).
+        files: that will be drawn.
+
+    Raises:
+        ConfigError: both fingerprints and what differs; pictures of the same names whose settings nobody knows.
+    """
+    path = out / FILE
+    if not path.is_file():
+        strange = [name for name in files if (out / name).exists()]
+        if strange:
+            raise ConfigError(f"{out} holds {strange[0]} without {FILE}", "pictures whose settings are known", _NEW)
+        _write(path, settings, methods)
+    there = _read(path)
+    old, before = there["settings"], there["methods"]
+    settings, methods = as_recorded(settings, old), as_recorded(methods, before)
+    changes = differences(old, settings)
+    changes += [f"method {change}" for change in differences(before, methods, [m for m in methods if m in before])]
+    refuse_changes(out, changes, old, settings)
+    if set(methods) - set(before):
+        _write(path, old, {**before, **methods})
+
+
+def _write(path: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any]]) -> None:
+    data = {"fingerprint": fingerprint(settings), "settings": settings, "methods": methods}
+    replace(path, json.dumps(data, indent=1) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    data = read_json(path, fix=_NEW)
+    wrong = [name for name in ("settings", "methods") if not isinstance(data.get(name), dict)]
+    if wrong:
+        raise ConfigError(f"{path} is damaged: {wrong[0]} is {data.get(wrong[0])!r:.60}", "an object", _NEW)
+    return data
