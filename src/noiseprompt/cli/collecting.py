@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -100,3 +102,17 @@ def tell_noise(out: Path) -> None:
     now = state(out)
     if now.committed and not now.writers:
         write_noise_figures(out)
+
+
+def placed(loading: Any, sharing: Any) -> Any:
+    """The options of a model with the GPU of this process, where torchrun started several that number themselves."""
+    from noiseprompt.core.part import AUTO
+    from noiseprompt.pipelines.options import ModelOptions
+
+    said, options = os.environ.get("LOCAL_RANK", ""), loading or ModelOptions()
+    if sharing.part is None or sharing.part.strip() != AUTO or not said.isdecimal() or options.device != "auto":
+        return loading
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return dataclasses.replace(options, device=f"cuda:{int(said) % count}") if count else loading

@@ -77,7 +77,7 @@ def collect(
         column: of a csv, json or parquet file.
         n: take the first n prompts.
     """
-    from noiseprompt.cli.collecting import as_report, prepared, tell_noise
+    from noiseprompt.cli.collecting import as_report, placed, prepared, tell_noise
     from noiseprompt.cli.sharing import run_shared
     from noiseprompt.engines.options import Sharing
     from noiseprompt.noise.guard import Guard
@@ -86,7 +86,7 @@ def collect(
     config, guard, shared = settings or CollectConfig(), Guard(), sharing or Sharing()
     judges = _collect_scorers(scorers, model, config)
     given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "settings": config, "scorers": judges}
-    given |= {"column": column, "n": n, "loading": loading}
+    given |= {"column": column, "n": n, "loading": loading if shared.engine else placed(loading, shared)}
     run = None if shared.engine else prepared(_load, **given, part=shared.chosen, guard=guard)
     with stopping() as should_stop, Bar("collect", "picture" if config.pictures else "pair") as bar:
         if run is None:
