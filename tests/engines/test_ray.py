@@ -95,16 +95,12 @@ def test_without_ray_it_is_told_what_to_install(tmp_path: Path, monkeypatch: pyt
     )
 
 
-@pytest.mark.slow
-def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path) -> None:
-    """In a process of its own: Ray connects once a process."""
-    words = ["collect", "--prompts=shapes:train", f"--out={tmp_path}", "--engine=ray", "--ray_address=127.0.0.1:1"]
-    env = {**os.environ, "PYTHONPATH": PATH}
-    done = subprocess.run(
-        [sys.executable, "-m", "noiseprompt", *words], capture_output=True, text=True, timeout=300, env=env
-    )
-    assert done.returncode == 2 and "the Ray cluster 127.0.0.1:1 cannot be reached" in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(InputError, match=rf"the Ray cluster {address} cannot be reached.*ray start --head"):
+        list(run(job(tmp_path), Sharing(engine="ray", ray_address=address), never))
 
 
 DRIVER = (

@@ -56,7 +56,7 @@ def collect(
     config, guard, shared = settings or CollectConfig(), Guard(), sharing or Sharing()
     judges = _judges(scorers, model, config)
     given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "settings": config, "scorers": judges}
-    given |= {"column": column, "n": n, "loading": loading}
+    given |= {"column": column, "n": n, "loading": loading if shared.engine else common.placed(loading, shared)}
     run, plan = (None, "") if shared.engine else prepared(**given, part=shared.chosen, guard=guard)
     with stopping() as should_stop, Bar("collect", unit_of(config), plan) as bar:
         if run is None:

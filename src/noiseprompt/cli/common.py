@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
+    from noiseprompt.engines.options import Sharing
     from noiseprompt.methods.base import MethodSpec
     from noiseprompt.noise.guard import Guard
     from noiseprompt.pipelines import Pipeline
@@ -58,3 +61,17 @@ def scorers_of(given: list[str] | None, model: str, *of_the_world: str) -> list[
 def names_of(scorers: Sequence[Any]) -> str:
     """Of scorers, for a sentence."""
     return ", ".join(scorer.name for scorer in scorers) or "nobody"
+
+
+def placed(loading: ModelOptions | None, sharing: Sharing) -> ModelOptions | None:
+    """The options of a model with the GPU of this process, where torchrun started several that number themselves."""
+    from noiseprompt.core.part import AUTO
+    from noiseprompt.pipelines.options import ModelOptions
+
+    said, options = os.environ.get("LOCAL_RANK", ""), loading or ModelOptions()
+    if sharing.part is None or sharing.part.strip() != AUTO or not said.isdecimal() or options.device != "auto":
+        return loading
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return dataclasses.replace(options, device=f"cuda:{int(said) % count}") if count else loading

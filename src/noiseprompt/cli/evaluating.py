@@ -66,7 +66,7 @@ def evaluate(
     config, guard, shared = settings or EvaluateConfig(), Guard(), sharing or Sharing()
     given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "methods": methods, "scorers": scorers}
     given |= {"settings": config, "n": n, "column": column, "seed_file": seed_file, "no_text": no_text}
-    given |= {"loading": loading}
+    given |= {"loading": loading if shared.engine else common.placed(loading, shared)}
     run, plan = (None, "") if shared.engine else prepared(**given, part=shared.chosen, guard=guard)
     with Bar("evaluate", "image", plan) as bar:
         if run is None:

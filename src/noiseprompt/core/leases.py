@@ -26,7 +26,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core import disk, processes
+from noiseprompt.core import disk, machine
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
 
 REFRESH = 15.0
@@ -34,6 +34,9 @@ REFRESH = 15.0
 
 PATIENCE = 120.0
 """Seconds without a change after which another takes a lease over; disks over a network show changes up to 60 late."""
+
+UNWRITTEN = 5.0
+"""As `PATIENCE`, of one that says nothing: its maker was killed before its first word, which is written at once."""
 
 _NAME = re.compile(r"\.(.+)\.lease(\d*)")
 _MINE: set[str] = set()
@@ -91,7 +94,7 @@ class Leases:
             return None
         below = [number for number in self._numbers(unit) if number != lease.number]
         follows = below[-1:] == numbers[-1:] and (not numbers or self._read(_file(unit, numbers[-1]))[0] == found)
-        if not follows:  # somebody was faster, or the holder lives after all
+        if not follows or not lease.held():  # somebody was faster, or the holder lives after all
             lease.free()
             return None
         lease.follows(below)
@@ -175,13 +178,14 @@ class Leases:
         state, data = self._read(name)
         if not state:
             return None
+        patience = self.patience if state.startswith(b"{") else min(self.patience, UNWRITTEN)
         if data is not None and _ended_here(data):
             return state
         before, since = self._seen.get(name, (b"", 0.0))
         if before != state:
             self._seen[name] = (state, time.monotonic())
             return None
-        return state if time.monotonic() - since > self.patience else None
+        return state if time.monotonic() - since > patience else None
 
 
 class Lease:
@@ -278,16 +282,17 @@ class Lease:
         data = {
             "beat": f"{self._beat:010d}",
             "unit": self.unit,
-            "host": processes.host(),
+            "host": machine.host(),
             "pid": pid,
             "since": self._since,
-            "machine": processes.machine(),
-            "started": processes.started(pid),
+            "machine": machine.identity(),
+            "started": machine.started(pid),
             "token": self._token,
             "about": f"rewritten every {self._leases.refresh:g} s; without, free after {self._leases.patience:g} s",
         }
         self._file.seek(0)
         self._file.write(json.dumps(data).encode() + b"\n")
+        disk.sync(self._file.fileno())  # others see it now
         self._beat += 1
 
 
@@ -322,10 +327,10 @@ def _ended_here(data: dict[str, Any]) -> bool:
 
 
 def _here(data: dict[str, Any]) -> bool:
-    return bool(processes.machine()) and data.get("machine") == processes.machine() and type(data.get("pid")) is int
+    return bool(machine.identity()) and data.get("machine") == machine.identity() and type(data.get("pid")) is int
 
 
 def _runs_here(data: dict[str, Any]) -> bool:
-    if not _here(data) or not processes.runs(data["pid"], str(data.get("started"))):
+    if not _here(data) or not machine.runs(data["pid"], str(data.get("started"))):
         return False
     return data["pid"] != os.getpid() or data.get("token") in _MINE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.processes import host
+from noiseprompt.core.machine import host
 
 Report = dict[str, Any]
 """Of a worker, as plain data: done, total, made, unsaved (as of `CollectProgress`), and notes to show beside them."""

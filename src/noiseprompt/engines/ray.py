@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import socket
 import threading
 import time
 import warnings
@@ -24,6 +25,9 @@ from noiseprompt.engines.job import Job, Report, Total
 from noiseprompt.engines.options import Sharing
 
 _PATIENCE = 0.5
+_ANSWER = 10.0
+"""Seconds in which a cluster answers."""
+
 _LAST = 30.0
 """Seconds that workers have to end by themselves once every shard is made."""
 
@@ -75,8 +79,9 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
     if began:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (OSError, RuntimeError, ValueError, OverflowError) as error:
             came = f"the Ray cluster {address or 'on this machine'} cannot be reached"
             reason = " ".join(str(error).split())[:200]
             expected = f"one that answers ({type(error).__name__}: {reason})"
@@ -86,6 +91,17 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
     finally:
         if began:
             ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Whether somebody listens at HOST:PORT or ray://HOST:PORT: Ray itself asks for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER).close()
 
 
 def _room(ray: Any, sharing: Sharing) -> tuple[int, dict[str, float]]:

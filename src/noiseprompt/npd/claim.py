@@ -23,8 +23,8 @@ PRESENT = "writer-"
 """Begins the unit of the lease that a writer holds while it is one."""
 
 _FOLDER = "folder"
-_SECONDS = 60.0
-"""How long another may take to agree."""
+_TRIES, _BETWEEN = 1200, 0.05
+"""How often one that lives and agrees is waited for, and how many seconds each time."""
 
 
 class Claim:
@@ -142,12 +142,12 @@ class Claim:
 
     def _agreeing(self) -> Lease:
         """The lease under which all agree, one after the other."""
-        until = time.monotonic() + _SECONDS
-        while (lease := self.leases.insist(_FOLDER)) is None:
-            if time.monotonic() > until:
-                raise self._locked([str(self.leases.holders().get(_FOLDER, "one that ended just now"))])
-            time.sleep(0.05)
-        return lease
+        for _ in range(_TRIES):
+            lease = self.leases.insist(_FOLDER)
+            if lease is not None:
+                return lease
+            time.sleep(_BETWEEN)
+        raise self._locked([str(self.leases.holders().get(_FOLDER, "one that ended just now"))])
 
     def _locked(self, others: Sequence[str]) -> StoreLockedError:
         who = f"{others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}"

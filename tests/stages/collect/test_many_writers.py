@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from noiseprompt.core import processes
+from noiseprompt.core import leases, machine
 from noiseprompt.core.errors import ConfigError, StoreLockedError
 from noiseprompt.core.part import Part
 from noiseprompt.core.types import Prompt
@@ -34,6 +34,7 @@ TEXTS = [*(p.text for p in PROMPTS), "boom", "nan", "crowd", "nan again"]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(leases, "UNWRITTEN", 0.3)  # kills fall everywhere
 
 
 def run(out: Path, pause: float = 0.0, **given: Any) -> list:
@@ -176,7 +177,7 @@ def test_what_a_machine_that_is_gone_left_is_made_in_time(tmp_path: Path) -> Non
         gone.flush()
         left = {path.name: path.read_bytes() for path in tmp_path.glob(".*.lease")}
     for name, data in left.items():
-        (tmp_path / name).write_bytes(data.replace(processes.machine().encode(), b"another machine"))
+        (tmp_path / name).write_bytes(data.replace(machine.identity().encode(), b"another machine"))
     with SharedWriter(tmp_path, SETTINGS, SHAPE, ids(), shard_size=4) as writer:
         writer._claim.leases.patience = 0.3
         assert writer.take() == ids()[4:]  # the first is somebody's, for all one knows

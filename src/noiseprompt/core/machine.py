@@ -15,7 +15,7 @@ def host() -> str:
 
 
 @functools.cache
-def machine() -> str:
+def identity() -> str:
     """This running system and the part of it whose processes this one sees (a container has its own); "" if unknown."""
     if os.name != "posix":
         return ""
