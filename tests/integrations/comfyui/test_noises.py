@@ -40,6 +40,7 @@ def test_the_noise_of_an_npnet_is_that_of_the_package(nodes) -> None:
     expected = noiseprompt.perturb_noise(net, source, text.expand(2, -1, -1), strength=1.5, renormalize=True)
     assert noise.seed == 7 and made.device.type == "cpu"
     assert torch.equal(made, expected) and not torch.equal(made, source)
+    assert torch.equal(noise.generate_noise(LATENT), made)
 
 
 def test_rows_follow_batch_index_and_prompts_take_turns(nodes) -> None:
