@@ -169,6 +169,11 @@ def train(
     rewards.say_trained(out, pipeline.name)
 
 
+def _some(labels: Sequence[str], most: int = 4) -> str:
+    """ "a, b", and of many the first few."""
+    return ", ".join(labels[:most]) + (f" and {len(labels) - most} more" if len(labels) > most else "")
+
+
 def _names(scorers: Sequence[Any]) -> str:
     return ", ".join(scorer.name for scorer in scorers) or "nobody"
 
@@ -238,7 +243,7 @@ def generate(
     config, guard = settings or GenerateConfig(), Guard()
     each, done = len(plan(listed, chosen)), 0
     total = each * len(specs)
-    told = f"{total:,} images ({each:,} prompts and seeds, {len(specs)} methods) into {out}"
+    told = f"{total:,} images, {each:,} by each of {_some([spec.label for spec in specs])}, into {out}"
     with Bar("generate", "image", told) as bar:
         for pictures in run(pipeline, listed, chosen, specs, config, out, guard):
             done += len(pictures)
@@ -298,7 +303,8 @@ def evaluate(
     pipeline = _load(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     config, guard = settings or EvaluateConfig(), Guard()
-    told = f"{len(listed.prompts):,} prompts, {len(specs)} methods, judged by {_names(judges)}, into {out}"
+    drawn = f"{len(listed.prompts):,} prompts by each of {_some([spec.label for spec in specs])}"
+    told = f"{drawn}, judged by {_names(judges)}, into {out}"
     with Bar("evaluate", "image", told) as bar:
         for progress in run(pipeline, listed.prompts, judges, specs, config, out, optional=optional, guard=guard):
             bar.show(progress.done, progress.total, method=progress.method)
