@@ -75,6 +75,7 @@ def test_what_is_refused(hub: Hub, tmp_path: Path, capfd: pytest.CaptureFixture)
         (f"npd push {tmp_path / 'none'} writer/n", "holds no noise prompt data set"),
         (f"npd push {npd} {tmp_path}", "no id of a repository"),
         (f"npd pull {npd} writer/n", "exists"),
+        ("npd pull writer/n npd", "the folder first, then the repository. Turn them around"),
         (f"npd pull {tmp_path / 'back'} writer/n", "the hub has no data set writer/n"),
     ):
         assert says in one_message(capfd, words), words

@@ -126,5 +126,5 @@ def test_commands_tell_their_plan_and_what_comes_next(model: str, tmp_path: Path
     words = f"generate circle --model {model} --methods standard --seeds 0-1 --num_inference_steps 1 --out {tmp_path}/g"
     assert main(words.split()) == 0
     said = capfd.readouterr()
-    assert "noiseprompt: generate: 2 images (2 prompts and seeds, 1 methods) into" in said.err
+    assert "noiseprompt: generate: 2 images, 2 by each of standard, into" in said.err
     assert "next: look at" in said.err and said.out == f"images and grid.png in {tmp_path}/g\n"

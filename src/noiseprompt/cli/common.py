@@ -58,6 +58,11 @@ def scorers_of(given: list[str] | None, model: str, *of_the_world: str) -> list[
     return list(of_the_world) if given is None else given
 
 
+def some_of(labels: Sequence[str], most: int = 4) -> str:
+    """ "a, b", and of many the first few."""
+    return ", ".join(labels[:most]) + (f" and {len(labels) - most} more" if len(labels) > most else "")
+
+
 def names_of(scorers: Sequence[Any]) -> str:
     """Of scorers, for a sentence."""
     return ", ".join(scorer.name for scorer in scorers) or "nobody"

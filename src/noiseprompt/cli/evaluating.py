@@ -136,7 +136,8 @@ def prepared(
     pipeline = common.load_model(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     how: dict[str, Any] = {"optional": optional, "guard": guard, "part": part}
-    plan = f"{len(listed.prompts):,} prompts, {len(specs)} methods, judged by {common.names_of(judges)}, into {out}"
+    drawn = f"{len(listed.prompts):,} prompts by each of {common.some_of([spec.label for spec in specs])}"
+    plan = f"{drawn}, judged by {common.names_of(judges)}, into {out}"
     return lambda: run(pipeline, listed.prompts, judges, specs, settings, out, **how), plan
 
 

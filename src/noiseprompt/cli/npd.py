@@ -78,8 +78,11 @@ def npd_pull(folder: Path, repo: str, revision: str | None = None) -> None:
         repo: OWNER/NAME.
         revision: branch, tag or commit.
     """
+    from noiseprompt.core import hub
     from noiseprompt.npd.share import pull
 
+    if not hub.is_id(repo) and hub.is_id(str(folder)):
+        raise InputError(f"npd pull {folder} {repo}", "the folder first, then the repository", "turn them around")
     pairs = pull(Path(folder), repo, revision=revision)
     print(f"{pairs:,} pairs in {folder}")
     say_next(f"noiseprompt npd info {folder}, or noiseprompt train --npd {folder} --out npnet")

@@ -15,7 +15,7 @@ from typing import Any
 
 from noiseprompt.core.texts import visible
 
-PATIENCE = 5.0
+PATIENCE = 10.0
 """Seconds after which a plan is told although nothing has come of it yet: what is refused is refused sooner, alone."""
 
 LOG_SECONDS = 60.0
