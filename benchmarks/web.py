@@ -1,7 +1,7 @@
 """The page of `noiseprompt web`: its picture for the documentation, and what many visitors at once do to it.
 
 python benchmarks/web.py picture [--out docs/web.png]      needs Playwright and a Chromium
-python benchmarks/web.py load [--visitors 50]              requests accepted and refused, memory before and after
+python benchmarks/web.py load [--visitors 50] [--rounds 6]  requests accepted and refused, memory before and after
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 QUEUE = 16
-FIELDS = ["shapes", "a red circle above a blue square", ["npnet", "redenoise"], 1, 3.5, 3, "0-1"]
+FIELDS = ["shapes", "a red circle above a blue square", ["npnet"], 1, 3.5, 2, "0-3"]
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def picture(out: Path, prompt: str, seeds: str) -> None:
     print(f"{out}: {out.stat().st_size / 1000:.0f} kB")
 
 
-def load(visitors: int) -> None:
+def load(visitors: int, rounds: int) -> None:
     """`visitors` clicks on Draw at once: how many are taken, and the memory of the server once they are done."""
     with served() as (address, blocks):
         number = next(i for i, work in blocks.fns.items() if work.name == "draw")
@@ -81,7 +81,7 @@ def load(visitors: int) -> None:
         click(-1)
         wait(blocks)
         before = memory()
-        for round_ in range(3):
+        for round_ in range(rounds):
             started = time.perf_counter()
             with ThreadPoolExecutor(visitors) as pool:
                 codes = list(pool.map(click, range(round_ * visitors, (round_ + 1) * visitors)))
@@ -115,12 +115,14 @@ def main() -> None:
     one.add_argument("--out", type=Path, default=Path("docs/web.png"))
     one.add_argument("--prompt", default="a white triangle above a white ring")
     one.add_argument("--seeds", default="0-1")
-    commands.add_parser("load").add_argument("--visitors", type=int, default=50)
+    many = commands.add_parser("load")
+    many.add_argument("--visitors", type=int, default=50)
+    many.add_argument("--rounds", type=int, default=6)
     args = parser.parse_args()
     if args.command == "picture":
         picture(args.out, args.prompt, args.seeds)
     else:
-        load(args.visitors)
+        load(args.visitors, args.rounds)
 
 
 if __name__ == "__main__":

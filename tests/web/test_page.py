@@ -24,7 +24,7 @@ from noiseprompt.web.studio import Studio
 pytest.importorskip("gradio")
 pytestmark = pytest.mark.browser
 
-QUEUE = 6
+QUEUE = 4
 
 
 class Quick(Desk):
@@ -193,7 +193,7 @@ def memory() -> int:
 def test_fifty_requests_at_once_leave_it_answering(opened, served: Served) -> None:
     draw(opened)
     before = memory()
-    fields = ["shapes", "two white squares", ["npnet"], 1, 3.5, 4, "0-1"]
+    fields = ["shapes", "two white squares", ["npnet"], 1, 3.5, 1, "0"]
 
     def join(number: int) -> int:
         data = {"data": fields, "fn_index": served.number("draw"), "session_hash": f"visitor{number}"}

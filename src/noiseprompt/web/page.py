@@ -81,8 +81,9 @@ def _form(desk: Desk, fields: Any) -> list[Any]:
     def choose(name: str) -> Any:
         try:
             new = desk.fields(name)
-        except NoisepromptError as error:
-            return (*[gr.skip()] * 6, cards.status(str(error), wrong=True))
+        except Exception as error:
+            told = str(error) if isinstance(error, NoisepromptError) else desk.unforeseen(error)
+            return (*[gr.skip()] * 6, cards.status(told, wrong=True))
         return (
             gr.update(samples=[[text] for text in new.examples]),
             new.examples[0],

@@ -78,6 +78,7 @@ def check_address(host: str, port: int) -> None:
     Raises:
         InputError: the host is none of this machine's, or the port is taken or not allowed.
     """
+    host = host.strip("[]")  # of an IPv6 address
     try:
         kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
@@ -117,20 +118,25 @@ def serving(page: gr.Blocks, desk: Desk, host: str, port: int, queue: int) -> It
     Raises:
         InputError: the address cannot be served.
     """
+    host = host.strip("[]")
     check_address(host, port)
     _past_proxies(host)
     _limit(page, queue)
     extra: Any = {"routes": _routes(desk), "middleware": [Middleware(_Policy)]}
     try:
         _, address, _ = page.launch(
-            **LAUNCH, server_name=host, server_port=port, share=False, quiet=True, inbrowser=False,
-            prevent_thread_lock=True, app_kwargs=extra,
-        )  # fmt: skip
+            **LAUNCH,
+            server_name=f"[{host}]" if ":" in host else host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            inbrowser=False,
+            prevent_thread_lock=True,
+            app_kwargs=extra,
+        )
     except (OSError, ValueError, httpx.HTTPError) as error:  # taken meanwhile, or a firewall before its own address
         reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"cannot serve at {host}:{port} ({reason})", "a free port that this machine reaches"
-        ) from error
+        raise InputError(f"cannot serve at {host}:{port} ({reason})", "a port that this machine reaches") from error
     try:
         yield address
     finally:
