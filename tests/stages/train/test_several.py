@@ -37,7 +37,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, 
     write(folder / "pairs", {})
     write_pictures(folder / "pictures")
     started = launch(["-m", "tests.stages.train.several", str(folder)], free_port())
-    told = [one.communicate(timeout=300) for one in started]
+    told = [one.communicate(timeout=600) for one in started]
     assert [one.returncode for one in started] == [0, 0], told
     return folder, [json.loads((folder / f"seen-{rank}.json").read_text()) for rank in range(2)]
 
@@ -57,18 +57,18 @@ def test_two_processes_learn_what_one_learns(name: str, two: Any, one: Any) -> N
     steps = len(main["losses"])
     assert steps == (25 if name == "tokens" else len(alone)) and (steps > 50 or name != "paper")
     assert main["losses"] == other["losses"] and main["explained"] == other["explained"]
-    close = {"rtol": 2e-2 if name == "half" else 2e-4, "atol": 1e-6}
+    close = {"rtol": 1e-3 if name == "half" else 1e-5, "atol": 1e-7}
     np.testing.assert_allclose(main["losses"], [record.loss for record in alone[:steps]], **close)
     pairs = [(mine, record.explained) for mine, record in zip(main["explained"], alone, strict=False) if mine]
     assert pairs
-    np.testing.assert_allclose(*zip(*pairs, strict=True), rtol=5e-3 if name != "half" else 0.3, atol=1e-4)
+    np.testing.assert_allclose(*zip(*pairs, strict=True), rtol=1e-3, atol=1e-4 if name == "half" else 1e-6)
 
 
 def test_another_number_of_processes_goes_on_where_the_last_checkpoint_stands(two: Any, one: Any) -> None:
     folder = two[0]
     rest = list(run("tokens", folder)[0])
     assert rest[0].step == 21 and rest[-1].step == rest[-1].steps > 50
-    np.testing.assert_allclose([r.loss for r in rest], [r.loss for r in one[1]["tokens"][20:]], rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose([r.loss for r in rest], [r.loss for r in one[1]["tokens"][20:]], rtol=1e-5, atol=1e-7)
     nets = [NPNet.from_pretrained(where / "tokens" / "best") for where in (folder, one[0])]
     pair = Npd(folder / "pairs")[3]
     source, text = torch.from_numpy(pair.source)[None], torch.full((1, 3, 8), 0.5)
