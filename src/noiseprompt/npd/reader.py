@@ -166,8 +166,10 @@ class Npd:
         places = self._places(rows)
         if self.settings["store_source"]:
             return self._stored(self._sources, places)
-        noises = [self._regenerate(row) for row in rows.tolist()]
-        return np.stack(noises) if noises else np.empty((0, *self.latent_shape), np.float32)
+        result = np.empty((len(rows), *self.latent_shape), np.float32)
+        for i, row in enumerate(rows.tolist()):
+            result[i] = self._regenerate(row)
+        return result
 
     def _stored(self, columns: Sequence[np.ndarray | None], places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """(n, C, H, W) float16 copies of stored noises: one copy of their bytes and nothing else."""
