@@ -65,6 +65,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/full_size.py --tiny true
 	$(BIN)/noiseprompt evaluate --n 50 --num_seeds 2 --report false --out build/bench
 	$(BIN)/python benchmarks/scorer_agreement.py build/bench
+	$(BIN)/python benchmarks/feed.py
+	$(BIN)/python benchmarks/workers.py
+	$(BIN)/python benchmarks/web.py load
+	$(BIN)/python benchmarks/filter_steps.py --n 100
 	$(BIN)/python benchmarks/kills.py --kills 20
 
 $(VENV)/bin/python:

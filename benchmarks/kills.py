@@ -73,7 +73,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def pairs(out: Path) -> dict[str, Any]:
     """Every byte of a data set."""
-    return {name: data for name, data in files_of(out).items() if name != ".lock"}
+    return files_of(out)
 
 
 def weights(out: Path) -> dict[str, Any]:

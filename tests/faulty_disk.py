@@ -10,12 +10,12 @@ from typing import Any
 
 from noiseprompt.core import disk
 
-CHANGES = ("make", "create", "extend", "write", "sync", "rename", "cut", "remove", "leave")
+CHANGES = ("make", "create", "extend", "write", "sync", "rename", "link", "cut", "remove", "leave")
 """The functions of `core/disk.py`, each a kind of change."""
 
 REAL = {name: getattr(disk, name) for name in CHANGES}
 
-FULL = ("make", "create", "extend", "write", "leave")
+FULL = ("make", "create", "extend", "write", "link", "leave")
 """What a full disk refuses; it still removes and renames."""
 
 

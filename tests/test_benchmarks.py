@@ -31,6 +31,8 @@ QUICK = {
 LONGER = {
     "collect": ["speed", "--tiny", "--pairs", "2", "--batch-size", "2", "--dtype", "float32", "--repeats", "1"],
     "evaluate": ["--images", "20", "--batch_size", "10"],
+    "feed": ["--pairs", "128", "--prompts", "16", "--batches", "2", "--steps", "2", "--device_ms", "1"],
+    "filter_steps": ["--n", "2", "--steps", "[2,3]", "--batch_size", "2"],
     "help": ["--repeats", "1", "--only", "npd info"],
     "npnet_share": ["--repeats", "1"],
     "npnet_speed": ["--repeats", "1"],
@@ -38,6 +40,8 @@ LONGER = {
     "precision": ["--n", "2", "--batch_size", "2"],
     "reward_price": [],
     "scoring_share": ["--n", "4", "--batch", "2"],
+    "web": ["load", "--visitors", "4", "--rounds", "1"],
+    "workers": ["--n", "16", "--rounds", "1"],
     "world": ["--n", "2", "--seeds", "2", "--seed_prompts", "1", "--guidance", "[2.0]"],
 }
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
 import folder_paths
 
-from noiseprompt import NPNet, import_published
+from noiseprompt import NPNet
 
 FOLDER = "npnet"
 """Below ComfyUI's models folder."""
@@ -32,11 +31,7 @@ def load(source: str, device: str = "default") -> NPNet:
         NoisepromptError: nothing of that name, or no NPNet there.
     """
     place = find(source)
-    if place is not None and place.is_file():
-        with tempfile.TemporaryDirectory() as folder:
-            npnet = import_published(place, folder)
-    else:
-        npnet = NPNet.from_pretrained(source if place is None else place)
+    npnet = NPNet.from_pretrained(source if place is None else place)
     return npnet.to("cpu" if device == "cpu" else comfy.model_management.get_torch_device()).eval()
 
 

@@ -19,7 +19,6 @@ _PUBLIC = {
     "Pipeline": "noiseprompt.pipelines.pipeline",
     "Prompt": "noiseprompt.core.types",
     "StartLevel": "noiseprompt.core.types",
-    "import_published": "noiseprompt.npnet.published",
     "initial_noise": "noiseprompt.noise.seeds",
     "inspect_noise": "noiseprompt.noise.guard",
     "load_prompts": "noiseprompt.prompts.load",
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from noiseprompt.npd import Npd as Npd
     from noiseprompt.npd import PairFilter as PairFilter
     from noiseprompt.npnet import NPNet as NPNet
-    from noiseprompt.npnet import import_published as import_published
     from noiseprompt.pipelines import Pipeline as Pipeline
     from noiseprompt.prompts import load_prompts as load_prompts
     from noiseprompt.scorers.base import register_scorer as register_scorer

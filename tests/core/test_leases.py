@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from noiseprompt.core import disk, machine
 from noiseprompt.core import leases as module
-from noiseprompt.core import machine
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.leases import Leases
+from tests.faulty_disk import FAULTS, Killed, faulty
 
 
 def quick(folder: Path) -> Leases:
@@ -29,7 +31,11 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "identity", lambda: "")
 
 
-def test_one_holder_a_unit_until_it_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("links", [True, False])
+def test_one_holder_a_unit_until_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    if not links:  # as on some disks over a network
+        monkeypatch.setattr(disk, "link", lambda old, new: os.link(old, tmp_path / "no folder" / "x"))
+        monkeypatch.setattr(module, "_NO_LINKS", (errno.ENOENT,))
     first, second = Leases(tmp_path / "new"), Leases(tmp_path / "new")
     lease = first.take("a")
     assert lease is not None and lease.held()
@@ -179,3 +185,20 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StoreError, match="cannot write to"):
             Leases(folder).take("a")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_fails_on_the_way_no_lease_is_left_that_lives(tmp_path: Path, fault: str) -> None:
+    def work(folder: Path) -> None:
+        lease = Leases(folder).take("a")
+        assert lease is not None
+        lease.free()
+
+    with faulty() as count:
+        work(tmp_path / "all")
+    for number in range(len(count.seen)):
+        folder = tmp_path / str(number)
+        with faulty(number, fault), pytest.raises((StoreError, Killed)):
+            work(folder)
+        work(folder)
+        assert not [name for name in os.listdir(folder) if name.endswith(".lease")]

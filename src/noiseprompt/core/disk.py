@@ -42,6 +42,11 @@ def rename(old: Path, new: Path) -> None:
     os.replace(old, new)
 
 
+def link(old: Path, new: Path) -> None:
+    """A second name for a file; an error where there is something of that name."""
+    os.link(old, new)
+
+
 def cut(path: Path, length: int) -> None:
     """End a file after so many bytes."""
     os.truncate(path, length)

@@ -1,10 +1,10 @@
 """Exclusive leases on units of work in a folder that many processes share: one holder a unit, and what a dead one held
 is taken over.
 
-A lease is a small file, `.UNIT.lease`, that only one process can make (O_EXCL), with the holder's host and process in
-readable words. A thread of the holder rewrites it every `REFRESH` seconds, and it goes when the holder is done. No
-clocks are compared: whoever finds one unchanged for `PATIENCE` seconds of its own takes it over; one whose holder was a
-process of this machine that has ended is taken over at once. No `flock`, which network disks answer as they like.
+A lease is a small file, `.UNIT.lease`, that only one process can make (a link, or O_EXCL), with the holder's host and
+process in readable words. A thread of the holder rewrites it every `REFRESH` seconds; it goes when the holder is done.
+No clocks are compared: whoever finds one unchanged for `PATIENCE` seconds of its own takes it over; one whose holder was
+a process of this machine that has ended is taken over at once. No `flock`: network disks answer it as they like.
 
 Two that take over at the same time cannot both succeed: a successor makes the next file of a row (`.UNIT.lease1`,
 `.UNIT.lease2`), which only one can, and then looks whether the file it follows is still the one it found. The files
@@ -14,6 +14,7 @@ before it stay until it is done itself.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -36,7 +37,10 @@ PATIENCE = 120.0
 """Seconds without a change after which another takes a lease over; disks over a network show changes up to 60 late."""
 
 UNWRITTEN = 5.0
-"""As `PATIENCE`, of one that says nothing: its maker was killed before its first word, which is written at once."""
+"""As `PATIENCE`, of one that says nothing, where a disk knows no links: its maker was killed before its first word."""
+
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+"""What disks answer that know no second names."""
 
 _NAME = re.compile(r"\.(.+)\.lease(\d*)")
 _MINE: set[str] = set()
@@ -210,25 +214,46 @@ class Lease:
             StoreError: the folder cannot be written.
         """
         path = leases.folder / _file(unit, number)
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+        made = placed = False
         try:
             disk.make(leases.folder)
-            lease = cls(leases, unit, number, disk.create(path))
-        except FileExistsError as error:
-            if error.filename is not None and Path(os.fsdecode(error.filename)) == path:
-                return None
-            raise _cannot(leases.folder, error) from error
-        except OSError as error:
-            raise _cannot(leases.folder, error) from error
-        _MINE.add(lease._token)
-        try:
+            lease = cls(leases, unit, number, disk.create(temporary))
+            made = True
             lease._write()
+            placed = lease._place(temporary, path)
+            disk.remove(temporary)
         except OSError as error:
-            with contextlib.suppress(StoreError):
-                lease.free()
+            for name in [path] * placed + [temporary] * made:
+                with contextlib.suppress(OSError):
+                    disk.remove(name)
             raise _cannot(leases.folder, error) from error
+        if not placed:
+            lease._file.close()
+            return None
+        _MINE.add(lease._token)
         lease._thread = threading.Thread(target=lease._keep, daemon=True, name=f"lease {unit}")
         lease._thread.start()
         return lease
+
+    def _place(self, temporary: Path, path: Path) -> bool:
+        """Give the written file its name, which it alone may have; False where there is one."""
+        try:
+            disk.link(temporary, path)
+            return True
+        except FileExistsError:
+            return os.stat(temporary).st_nlink > 1  # a network disk said so of its own answer that was lost
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        try:
+            file = disk.create(path)
+        except FileExistsError:
+            return False
+        self._file.close()
+        self._file = file
+        self._write()
+        return True
 
     _thread: threading.Thread | None = None
 

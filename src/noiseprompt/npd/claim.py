@@ -6,11 +6,12 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.errors import ConfigError, NoisepromptError, StoreLockedError
+from noiseprompt.core.errors import ConfigError, NoisepromptError, StoreError, StoreLockedError
 from noiseprompt.core.files import clear_left, make_folder, remove, replace
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Lease, Leases
@@ -44,7 +45,7 @@ class Claim:
             StoreError: the folder cannot be written.
         """
         make_folder(self._home.folder)
-        with self._agreeing():
+        with self._agreed():
             if others := self._others(sure=True):
                 raise self._locked(others)
             self._begin("", 0, 0)
@@ -64,7 +65,7 @@ class Claim:
         """
         make_folder(self._home.folder)
         plan = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-        with self._agreeing():
+        with self._agreed():
             others, there = self._others(), read_claim(self._home.folder)
             if others and self._differs(there, plan):
                 others = self._others(sure=True)
@@ -139,6 +140,17 @@ class Claim:
                 else:
                     gone.free()
         return found
+
+    @contextmanager
+    def _agreed(self) -> Iterator[None]:
+        """While it lasts, nobody else agrees; what fails is given back."""
+        try:
+            with self._agreeing():
+                yield
+        except BaseException:
+            with suppress(StoreError):  # the failure is told
+                self.free()
+            raise
 
     def _agreeing(self) -> Lease:
         """The lease under which all agree, one after the other."""
