@@ -3,8 +3,8 @@ is taken over.
 
 A lease is a small file, `.UNIT.lease`, that only one process can make (a link, or O_EXCL), with the holder's host and
 process in readable words. A thread of the holder rewrites it every `REFRESH` seconds; it goes when the holder is done.
-No clocks are compared: whoever finds one unchanged for `PATIENCE` seconds of its own takes it over; one whose holder was
-a process of this machine that has ended is taken over at once. No `flock`: network disks answer it as they like.
+No clocks are compared: whoever finds one unchanged for `PATIENCE` seconds of its own takes it over; one whose holder
+was a process of this machine that has ended is taken over at once. No `flock`: network disks answer it as they like.
 
 Two that take over at the same time cannot both succeed: a successor makes the next file of a row (`.UNIT.lease1`,
 `.UNIT.lease2`), which only one can, and then looks whether the file it follows is still the one it found. The files
