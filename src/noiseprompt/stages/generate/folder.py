@@ -2,6 +2,7 @@
 
 pictures.json           what the pictures depend on and its fingerprint; other settings are refused
 NNN-seed-method.png     one picture of prompt NNN, whole or not there
+noise.jsonl             what each method did to the noise, a line a batch
 grid.png, run.json      of the last command that found all of its pictures there
 """
 

@@ -17,6 +17,7 @@ from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import clear_left, make_folder, replace, withdrawn
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.json_lines import mend
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import write_picture
@@ -26,6 +27,7 @@ from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.prompts.load import wrong_prompt
+from noiseprompt.stages.generate import noises
 from noiseprompt.stages.generate.folder import FILE, Unit, run_settings, settle, units
 from noiseprompt.stages.generate.grid import grid
 from noiseprompt.stages.generate.settings import GenerateConfig, check, plan
@@ -68,7 +70,7 @@ def generate(
 
     Args:
         seeds: of every prompt; where None a prompt's own seed, and 0 to 3 for one without.
-        guard: watches every noise; the figures of what this run drew go into run.json.
+        guard: watches every noise that this run makes; the figures of all pictures go into run.json.
         part: of the batches, for this process; others draw the rest into the same folder.
 
     Raises:
@@ -97,23 +99,25 @@ def generate(
     files = [name for unit in every for name in unit.files]
     make_folder(out)
     started, drew = time.time(), 0
-    with withdrawn([out / FILE], [out / name for name in files]):
+    with withdrawn([out / FILE, out / noises.FILE], [out / name for name in files]):
         described = {label: method.describe() for label, method in methods.items()}
         settle(out, run_settings(pipeline, prompts, config), described, files)
+        mend(out / noises.FILE)
         for unit in part.take(every):
             if missing := unit.missing(out):
                 spec = specs[unit.method]
-                images = _images(pipeline, unit, spec, methods[unit.label], config, wrong, guard)
+                images = _images(out, pipeline, unit, spec, methods[unit.label], config, wrong, guard)
                 pictures = _save(out, unit, images, missing)
                 drew += len(pictures)
                 yield pictures
     if all((out / name).is_file() for name in files):
         record = _record(pipeline, prompts, specs, config, every)
-        record.update(seconds=round(time.time() - started, 2), noise=guard.summary())
+        record.update(seconds=round(time.time() - started, 2), noise=noises.of_all(out, every).summary())
         _close(out, record, bool(drew))
 
 
 def _images(
+    out: Path,
     pipeline: Pipeline,
     unit: Unit,
     spec: MethodSpec,
@@ -122,13 +126,14 @@ def _images(
     wrong: Sequence[str],
     guard: Guard,
 ) -> np.ndarray:
-    """uint8 (B, H, W, 3) of a unit."""
+    """uint8 (B, H, W, 3) of a unit; the figures of its noise are on disk."""
     seeds = [seed for _, _, seed in unit.jobs]
     embeds = pipeline.encode([prompt.text for _, prompt, _ in unit.jobs])
     swapped = pipeline.encode([wrong[i] for i, _, _ in unit.jobs]) if spec.swap else None
     source = batch_noise(seeds, pipeline.latent_shape(config.height, config.width))
     noise = make_noise(spec, method, pipeline, embeds, swapped, source)
-    guard.watch(spec.label, noise, source, abs(spec.strength) * method.signal(pipeline))
+    report = guard.watch(spec.label, noise, source, abs(spec.strength) * method.signal(pipeline))
+    noises.note(out, unit, report)
     return pipeline.sample(embeds, noise, **vars(Sampling.of(config)), generator=sampler_generators(seeds))
 
 
