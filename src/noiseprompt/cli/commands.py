@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from noiseprompt.cli.progress import Bar, stopping
 from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.places import check_folder
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
@@ -85,6 +86,7 @@ def collect(
     from noiseprompt.stages.collect.settings import DRAWN, CollectConfig
     from noiseprompt.stages.collect.sources import read_source, texts_of
 
+    check_folder(out)
     config, guard = settings or CollectConfig(), Guard()
     listed = read_source(prompts, config, column=column, n=n, model=model)
     if duplicates := getattr(listed, "duplicates", 0):
@@ -144,6 +146,7 @@ def train(
     from noiseprompt.stages.train.settings import TrainConfig
     from noiseprompt.stages.train.train import train as run
 
+    check_folder(out)
     config = settings or TrainConfig()
     if config.objective == "reward":
         name = model or world.NAME
@@ -216,6 +219,7 @@ def generate(
     from noiseprompt.stages.generate.generate import GenerateConfig, check, parse_seeds, plan
     from noiseprompt.stages.generate.generate import generate as run
 
+    check_folder(out)
     specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = _with(specs, strength, renormalize, no_text)
     chosen = None if seeds is None else parse_seeds(seeds)
@@ -276,6 +280,7 @@ def evaluate(
     from noiseprompt.stages.evaluate.plan import EvaluateConfig, all_methods
     from noiseprompt.stages.report.report import report as write_report
 
+    check_folder(out)
     every = methods.strip() == "all"
     specs = all_methods() if every else [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = _with(specs, no_text=no_text)

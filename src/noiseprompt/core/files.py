@@ -19,6 +19,7 @@ from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.parts import as_recorded
+from noiseprompt.core.places import refuse_pipe
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
@@ -191,6 +192,7 @@ class Lock:
     def take(self) -> None:
         make_folder(self.folder)
         try:
+            refuse_pipe(self.folder / ".lock")
             file = disk.extend(self.folder / ".lock")
         except OSError as error:
             came = f"cannot write to {self.folder}: {error.strerror}"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from noiseprompt.core import disk
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_files import parse_json
+from noiseprompt.core.places import refuse_pipe
 from noiseprompt.core.records import read_value
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ def read_lines(path: Path, kind: type[T], fix: str) -> Iterator[tuple[int, T]]:
     if not path.exists():
         return
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(LONGEST), b""), 1):
                 if len(line) == LONGEST:
@@ -65,6 +67,7 @@ def mend(path: Path) -> None:
     if not path.exists():
         return
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             end = place = file.seek(0, 2)
             while place:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.types import Prompt
 from noiseprompt.npd.format import Shard, checksum, digest, holds_pictures, present_shards, read_shard, shard_path
 
 
+@held
 def verify(folder: str | Path) -> list[str]:
     """Read everything and check it; an empty list means the data set is whole.
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.files import Lock, differences, refuse_changes, remove, replacing
 from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.ranges import COUNT, check_value
-from noiseprompt.core.types import ScoredPair
+from noiseprompt.core.types import ScoredPair, check_shape
 from noiseprompt.npd.format import (
     SCHEMA_VERSION,
     Row,
@@ -50,6 +51,7 @@ class NpdWriter:
         StoreError: a shard is damaged (of a short one every byte is checked), or the folder cannot be written.
     """
 
+    @held
     def __init__(
         self,
         folder: str | Path,
@@ -60,10 +62,9 @@ class NpdWriter:
         shard_size: int = 64,
         recorded: Mapping[str, str] | None = None,
     ) -> None:
-        if shard_size < 1:
-            raise InputError(f"shard_size {shard_size}", "at least 1")
+        check_value("shard_size", int, shard_size, COUNT)
         check_value("folder", str | Path, folder)
-        check_value("latent_shape", tuple[int, ...], latent_shape, COUNT)
+        check_shape("latent_shape", latent_shape)
         if store_source and holds_pictures(settings):
             raise InputError("store_source with pictures", "pairs of noises: a picture has no source noise")
         self.folder = Path(folder)
@@ -102,6 +103,7 @@ class NpdWriter:
         """How many pairs the current shard still takes."""
         return self.shard_size - len(self._rows)
 
+    @held
     def add(self, pair: ScoredPair) -> None:
         """Take a pair; the shard is committed when it is full.
 

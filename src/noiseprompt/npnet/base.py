@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import from_dict, to_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
@@ -215,6 +216,7 @@ class NPNet(nn.Module):
     def _takes_size(self, latent_shape: tuple[int, ...]) -> bool:
         return False
 
+    @held
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json, model.safetensors and a model card README.md; each file is replaced at once.
 
@@ -288,6 +290,7 @@ class NPNet(nn.Module):
         return str(commit)
 
 
+@held
 def build(config: NPNetConfig) -> NPNet:
     """A freshly initialised network.
 

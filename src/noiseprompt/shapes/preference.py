@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.files import claim, replace
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, Limits, check, setting
@@ -56,7 +57,7 @@ class PreferenceConfig:
         steps: of optimisation.
         batch_size: entries a step, each five pictures and three texts.
         lr: learning rate.
-        width: of the text tower.
+        width: of the text tower, a multiple of 8.
         blocks: of the text tower.
         ema_decay: of the weights that are shipped.
         checkpoint_seconds: between checkpoints.
@@ -76,6 +77,8 @@ class PreferenceConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.width % 8:
+            raise ConfigError(f"width {self.width}", "a multiple of 8, the groups of its norms")
 
 
 # ---------------------------------------------------------------------------------------------------------- network

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.types import Sampling
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
+@held
 def winning_noise(
     pipe: Any,
     npnet: NPNet,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint, recorded
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import InputError, ModelMismatchError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
 
 
+@held
 def train(npd: Npd, pipeline: Pipeline, config: TrainConfig, out: Path) -> Iterator[TrainProgress]:
     """Train, yielding one record a step; afterwards `out/best` holds the NPNet to use.
 
