@@ -42,6 +42,8 @@ IMAGES, PROMPTS = np.zeros((2, 8, 8, 3), np.uint8), [Prompt("a"), Prompt("b")]
         (RuntimeError("no\nweights"), "fails .RuntimeError: no weights"),
         (KeyError("x"), "fails .KeyError: 'x'"),
         (ZeroDivisionError(), r"fails .ZeroDivisionError\)"),
+        (np.array([1j, 2j]), "fails .TypeError: complex numbers"),
+        (SystemExit(3), "fails .SystemExit: 3"),
     ],
 )
 def test_a_scorer_that_does_not_work_is_named_with_its_package(answer: Any, says: str) -> None:

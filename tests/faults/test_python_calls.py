@@ -19,12 +19,17 @@ from noiseprompt.methods.npnet import NpnetMethod
 from noiseprompt.noise import initial_noise
 from noiseprompt.noise.seeds import batch_noise, prompt_seed
 from noiseprompt.npd import Npd, NpdWriter
+from noiseprompt.npd.info import info
+from noiseprompt.npd.verify import verify
 from noiseprompt.npnet import NPNet, NPNetConfig, build, tokens_config
 from noiseprompt.pipelines import Pipeline
+from noiseprompt.pipelines.samplers import make_scheduler
 from noiseprompt.prompts import load_prompts
 from noiseprompt.scorers.base import load_scorers
+from noiseprompt.scorers.sets.extractors import load_features
 from noiseprompt.scorers.shapes_checker import ShapesChecker
 from noiseprompt.stages.collect.collect import collect
+from noiseprompt.stages.collect.pictures import collect_pictures
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.evaluate import evaluate, summarize_run
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
@@ -68,6 +73,11 @@ def collected(**changes: Any) -> Any:
     return collect(FakePipeline(), **given)  # type: ignore[arg-type]
 
 
+def pictured(**changes: Any) -> Any:
+    given = {"pipeline": FakePipeline(), "listed": ONE, "scorers": [], "config": CollectConfig(pictures="shapes")}
+    return collect_pictures(**{**given, "out": OUT, **changes})  # type: ignore[arg-type]
+
+
 def step(**changes: Any) -> Any:
     given: dict[str, Any] = {"guidance_scale": 2.0, "num_inference_steps": 4, **changes}
     return pipe().denoise_step(embeds(), NOISE, **given)
@@ -85,6 +95,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "guidance without end": (lambda: step(guidance_scale=math.inf), "guidance_scale inf"),
     "steps in words": (lambda: step(num_inference_steps="4"), "num_inference_steps '4'"),
     "half a step": (lambda: step(num_inference_steps=4.5), "num_inference_steps 4.5"),
+    "more steps than a scheduler has": (
+        lambda: pipe().sample(embeds(), NOISE, num_inference_steps=1001),
+        "num_inference_steps 1001. Expected 1 to 1000",
+    ),
     "no steps": (lambda: step(num_inference_steps=0), "steps 0"),
     "levels in words": (lambda: pipe().levels("ten"), "num_inference_steps 'ten'"),  # type: ignore[arg-type]
     "a size in words": (lambda: pipe().latent_shape("64", 64), "height '64'"),  # type: ignore[arg-type]
@@ -112,6 +126,15 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a seed in words": (lambda: initial_noise("1", SHAPE), "seed 1"),  # type: ignore[arg-type]
     "a seed that is true": (lambda: initial_noise(True, SHAPE), "seed True"),
     "a shape below 0": (lambda: initial_noise(0, (-1, 2)), "a shape [-1, 2]"),
+    "a shape without values": (lambda: initial_noise(0, ()), "a shape []"),
+    "a shape larger than any memory": (lambda: initial_noise(0, (2**40, 64, 64)), "at most 67,108,864 values"),
+    "a scheduler without timesteps": (
+        lambda: make_scheduler(pipe().pipe, "DDIMScheduler:num_train_timesteps=0"),
+        "DDIMScheduler does not take this",
+    ),
+    "a device that is none": (lambda: initial_noise(0, SHAPE, device=anything), "device null"),
+    "a type that is none": (lambda: initial_noise(0, SHAPE, dtype="half"), "dtype 'half'"),  # type: ignore[arg-type]
+    "latents larger than any memory": (lambda: pipe().latent_shape(2**26, 2**26), "at most 67,108,864 values"),
     "a shape in words": (lambda: initial_noise(0, "abc"), "a shape 'abc'"),  # type: ignore[arg-type]
     "no seeds": (lambda: batch_noise([], SHAPE), "seeds []"),
     "a number of seeds": (lambda: batch_noise(3, SHAPE), "seeds 3"),  # type: ignore[arg-type]
@@ -128,7 +151,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "drawn: seeds in words": (lambda: drawn(seeds=["0"]), "seeds ['0']"),
     "drawn: a seed": (lambda: drawn(seeds=0), "seeds 0"),
     "drawn: a seed below 0": (lambda: drawn(seeds=[-1]), "seed -1"),
-    "drawn: names": (lambda: drawn(specs=["standard"]), "methods ['standard']"),
+    "drawn: names": (lambda: drawn(specs=["standard"]), "specs ['standard']"),
     "drawn: a mapping": (lambda: drawn(config={"batch_size": 1}), "config {'batch_size': 1}"),
     "drawn: nowhere": (lambda: drawn(out=None), "out null"),
     "compared: texts": (lambda: compared(prompts=["a cat"]), "prompts ['a cat']"),
@@ -141,6 +164,12 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "collected: names of scorers": (lambda: collected(scorers=["aes"]), "scorers ['aes']"),
     "collected: a mapping": (lambda: collected(config={}), "config {}"),
     "collected: nowhere": (lambda: collected(out=None), "out null"),
+    "collected: no scorers": (lambda: collected(scorers=[]), "scorers []. Expected a list of at least one"),
+    "collected: when to stop": (lambda: collected(should_stop=3), "should_stop 3. Expected a function"),
+    "pictures: with none": (lambda: pictured(pipeline=None), "pipeline: nothing"),
+    "pictures: names of scorers": (lambda: pictured(scorers=["aes"]), "scorers ['aes']"),
+    "pictures: a mapping": (lambda: pictured(config={}), "config {}"),
+    "pictures: nowhere": (lambda: pictured(out=None), "out null"),
     "trained: a path": (lambda: train("npd", pipe(), TrainConfig(), OUT), "npd 'npd'"),  # type: ignore[arg-type]
     "images that are none": (lambda: ShapesChecker().score(anything, ONE), "images: nothing"),
     "images of a list": (lambda: ShapesChecker().score(IMAGES.tolist(), ONE), "images: a list"),
@@ -150,6 +179,15 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "scorers that are none": (lambda: load_scorers([3]), "scorers [3]"),  # type: ignore[list-item]
     "a data set nowhere": (lambda: Npd(anything), "folder null"),
     "a data set to write": (lambda: NpdWriter(anything, {}, SHAPE), "folder null"),
+    "a shape that cannot be written": (
+        lambda: NpdWriter(OUT, {}, (2**40, 64, 64)),
+        "latent_shape [1099511627776, 64, 64]. Expected at most 67,108,864 values",
+    ),
+    "settings to write": (lambda: NpdWriter(OUT, anything, SHAPE), "settings null"),
+    "a data set to check": (lambda: verify(anything), "folder null"),
+    "a data set to sum up": (lambda: info(anything), "folder null"),
+    "sizes of a network": (lambda: tokens_config(anything, 3, 8), "latent_shape null"),
+    "features": (lambda: load_features(anything), "spec null"),
     "a shape to write": (lambda: NpdWriter(OUT, {}, (4, -4, 4)), "latent_shape [4, -4, 4]"),
     "a network nowhere": (lambda: NPNet.from_pretrained(anything), "an NPNet null"),
     "noise that is none": (lambda: NET(anything, TEXT), "noise: nothing"),

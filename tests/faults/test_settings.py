@@ -140,7 +140,7 @@ RECORDS: dict[Any, dict[str, list[Any]]] = {
         **WORLD_TRAINING,
         "steps": COUNT,
         "lr": POSITIVE,
-        "width": [*COUNT, 10**6],
+        "width": [*COUNT, 10, 10**6],
         "blocks": [*COUNT, 10**6],
     },
     FeatureConfig: {**WORLD_TRAINING, "steps": COUNT, "lr": POSITIVE},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
@@ -197,7 +197,11 @@ def test_one_network_starts_from_anothers(tmp_path: Path) -> None:
 
 
 def test_rows_for_other_models_are_left_out(tmp_path: Path) -> None:
-    plan = make_plan(write(tmp_path, {"rows": {"a": {}, "b": {"only": ["sdxl"]}}}))
+    recipe = write(tmp_path, {"rows": {"a": {}, "b": {"only": ["sdxl"]}}})
+    with pytest.raises(ConfigError, match=r"only: sdxl of row 'b'\. Expected some of shapes"):
+        make_plan(recipe)
+    (tmp_path / "on" / "sdxl.yaml").write_text("model: sdxl\n")
+    plan = make_plan(recipe)
     assert [cell.row for cell in plan.cells] == ["a"] and plan.left_out == {("", "b"): ("sdxl",)}
 
 

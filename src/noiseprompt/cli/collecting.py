@@ -10,6 +10,7 @@ from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say_next, stopping
 from noiseprompt.cli.sharing import run_shared, typed
 from noiseprompt.core.part import Part
+from noiseprompt.core.places import check_folder
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def collect(
     from noiseprompt.noise.guard import Guard
     from noiseprompt.stages.collect.settings import CollectConfig
 
+    check_folder(out)
     config, guard, shared = settings or CollectConfig(), Guard(), sharing or Sharing()
     judges = _judges(scorers, model, config)
     given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "settings": config, "scorers": judges}

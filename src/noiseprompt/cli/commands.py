@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.places import check_folder
 from noiseprompt.core.specs import split_specs
 from noiseprompt.shapes import world
 
@@ -51,6 +52,7 @@ def train(
     from noiseprompt.npd import Npd
     from noiseprompt.stages.train.settings import TrainConfig
 
+    check_folder(out)
     config = settings or TrainConfig()
     device = loading.device if loading else "auto"
     with joined(device, speak=lambda speaks: hush(not speaks)) as processes:
@@ -122,6 +124,7 @@ def generate(
     from noiseprompt.stages.generate.generate import generate as run
     from noiseprompt.stages.generate.settings import GenerateConfig, check, parse_seeds, plan
 
+    check_folder(out)
     specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = common.with_options(specs, strength, renormalize, no_text)
     chosen, share = None if seeds is None else parse_seeds(seeds), parse_part(part)

@@ -8,6 +8,7 @@ from pathlib import Path
 from noiseprompt.cli import commands, evaluating
 from noiseprompt.cli.progress import conducted, say, say_next
 from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.prompts import load_prompts
 from noiseprompt.shapes.world import TEST_PROMPTS
 
@@ -24,6 +25,7 @@ def demo(out: Path = Path("demo"), n: int = 200) -> None:
         n: prompts of the evaluation.
     """
     started = time.time()
+    check_value("--n", int, n, COUNT)
     dozen = out / "prompts.txt"
     make_folder(out)
     replace(dozen, "".join(f"{p.text}\n" for p in load_prompts(TEST_PROMPTS, limit=12).prompts))

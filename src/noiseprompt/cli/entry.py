@@ -21,7 +21,8 @@ from typing import Any
 
 from noiseprompt.cli.annotations import settle
 from noiseprompt.cli.mistakes import refuse_words
-from noiseprompt.cli.options import OptionsFile, add_record, option_types, register_records, spelled_words, wanted
+from noiseprompt.cli.option_files import OptionsFile
+from noiseprompt.cli.options import add_record, option_types, register_records, spelled_words, wanted
 from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
 from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning

@@ -10,6 +10,7 @@ from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say, say_next
 from noiseprompt.cli.sharing import run_shared, typed
 from noiseprompt.core.part import Part
+from noiseprompt.core.places import check_folder
 from noiseprompt.core.specs import split_specs
 from noiseprompt.shapes import world
 
@@ -63,6 +64,7 @@ def evaluate(
     from noiseprompt.stages.evaluate.shares import summed_up
     from noiseprompt.stages.report.report import report as write_report
 
+    check_folder(out)
     config, guard, shared = settings or EvaluateConfig(), Guard(), sharing or Sharing()
     given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "methods": methods, "scorers": scorers}
     given |= {"settings": config, "n": n, "column": column, "seed_file": seed_file, "no_text": no_text}

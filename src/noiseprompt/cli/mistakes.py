@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from noiseprompt.cli.options import option_types, read_config, read_option, renamed
+from noiseprompt.cli.option_files import read_config
+from noiseprompt.cli.options import option_types, read_option, renamed
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.texts import unwritable
 
 _BARE = ("--help", "--print_config", "--debug")
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+")
@@ -60,7 +62,7 @@ def _of_words(parser: Any, words: Sequence[str], bare: Sequence[str]) -> tuple[l
             given |= there
             mistakes += [(text, "") for text in found]
         elif not name:
-            mistakes += [] if places else [(f"the word {value!r}", "options alone, which begin with --")]
+            mistakes += _of_bare(places[0].removesuffix("...") if places else "", value or "")
             given |= {one.removesuffix("...") for one in places[:1]}
             places = places if places and places[0].endswith("...") else places[1:]
         elif "." in name or name.endswith("+"):  # a part of a mapping, one more of a list
@@ -69,6 +71,15 @@ def _of_words(parser: Any, words: Sequence[str], bare: Sequence[str]) -> tuple[l
             given.add(name)
             mistakes += _of_option(parser, known, name, value)
     return mistakes, given
+
+
+def _of_bare(name: str, word: str) -> list[Mistake]:
+    """Of a word without a dash; "" would be the folder one is in."""
+    if not name:
+        return [(f"the word {word!r}", "options alone, which begin with --")]
+    if not word:
+        return [(f"{name} ''", "a name or path")]
+    return [(f"{name} {word!r}", f"a text without {bad}")] if (bad := unwritable(word)) else []
 
 
 def _of_option(parser: Any, known: dict[str, Any], name: str, value: str | None) -> list[Mistake]:

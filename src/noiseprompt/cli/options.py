@@ -18,11 +18,11 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ArgumentParser
 from jsonargparse.typing import register_type
 
 from noiseprompt.cli.annotations import settle
-from noiseprompt.core.config import parse_yaml, read_yaml
+from noiseprompt.core.config import parse_value, parse_yaml, plain_number
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.ranges import ANY, limits_of, misfit
 from noiseprompt.core.specs import split_specs
@@ -108,25 +108,6 @@ def read_option(parser: Any, key: str, word: str) -> Any:
     return _held(parser, key, annotation, value, limits)
 
 
-def read_config(parser: Any, source: str) -> tuple[set[str], list[str]]:
-    """The options that a `--config` names, and a text for each mistake in it.
-
-    Args:
-        source: the path of a file, or YAML itself.
-    """
-    try:
-        name, data = _config(source)
-    except InputError as error:
-        return set(), [f"{error.came}{f' (expected {error.expected})' if error.expected else ''}"]
-    return set(map(str, data)), [f"{name}: {text}" for text in read_options(parser, data)[1]]
-
-
-def _config(source: str) -> tuple[str | Path, dict[str, Any]]:
-    inline = any(mark in source for mark in ("{", ": ", "\n"))
-    name = "--config" if inline else Path(source)
-    return name, parse_yaml(source, name) if inline else read_yaml(Path(source))
-
-
 def renamed(key: str, known: Container[str]) -> str:
     """What to write for an option that is called by a former name, or ""."""
     now = _RENAMED.get(key, "")
@@ -159,17 +140,22 @@ def wanted(annotation: Any) -> str:
 
 
 def spelled(annotation: Any, value: Any) -> Any:
-    """A list of names or seeds that is written as one text, as a list; anything else as it is.
+    """A list of names or seeds that is written as one text, as a list; a number that is written as a text, as a number;
+    anything else as it is.
 
     Raises:
-        InputError: no names, no seeds, records that are wrong, or a value that names code.
+        InputError: no names, no seeds, no number, records that are wrong, or a value that names code.
     """
     kind = _element(annotation)
+    if isinstance(value, str) and value.strip() != "null" and _kinds(annotation) <= {int, float}:
+        return _number(annotation, value)
     if _is_structure(annotation):
         value = _structure(annotation, value)
         refuse_code(value)
         return _records(kind, value) if dataclasses.is_dataclass(kind) else value
-    if isinstance(value, bool) or (isinstance(value, str) and (value.strip() == "null" or value.strip()[:1] == "[")):
+    if isinstance(value, str) and value.strip()[:1] == "[" and kind is not None:
+        return _list(value)
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip() == "null"):
         return value
     if kind is str and isinstance(value, str):
         return split_specs(value)
@@ -178,6 +164,30 @@ def spelled(annotation: Any, value: Any) -> Any:
 
         return list(parse_seeds(str(value)))
     return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types of a value, less that of null."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return {*(typing.get_args(annotation) if is_union else (annotation,))} - {type(None)}
+
+
+def _number(annotation: Any, word: str) -> int | float:
+    try:
+        number = plain_number(word.strip())
+    except ValueError:  # thousands of digits
+        number = None
+    if number is None:
+        raise InputError(_shown(word), wanted(annotation))
+    return number
+
+
+def _list(word: str) -> Any:
+    """A list written as YAML; the text itself where it is none, which the parser refuses."""
+    try:
+        return parse_value(word, "a list")
+    except InputError:
+        return word
 
 
 def spelled_words(words: Sequence[str], known: Mapping[str, Any]) -> list[str]:
@@ -316,15 +326,3 @@ def _typed(parser: Any, key: str, annotation: Any, value: Any) -> Any:
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-class OptionsFile(ActionConfigFile):
-    """`--config FILE` (or YAML itself): read strictly, all mistakes told at once, then applied by the parser."""
-
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        name, data = _config(values)
-        given, mistakes = read_options(parser, data)
-        refuse(name, mistakes)
-        known = option_types(parser)
-        plain = {key: spelled(known[key], data[key]) for key in given}
-        super().__call__(parser, cfg, json.dumps(plain, default=str), option_string)

@@ -6,10 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.places import check_folder
+
 
 def _follow(steps: Any) -> None:
     for record in steps:
         print(json.dumps(record), flush=True)
+
+
+def _check_folders(*folders: Path | None) -> None:
+    for folder in folders:
+        if folder is not None:
+            check_folder(folder)
 
 
 def shapes_train(out: Path, settings: Any = None, export: Path | None = None) -> None:
@@ -23,6 +31,7 @@ def shapes_train(out: Path, settings: Any = None, export: Path | None = None) ->
     from noiseprompt.shapes.train_world import export as write
     from noiseprompt.shapes.train_world import train_world
 
+    _check_folders(out, export)
     config = settings or WorldConfig()
     _follow(train_world(Path(out), config))
     if export:
@@ -40,6 +49,7 @@ def shapes_features(out: Path, settings: Any = None, export: Path | None = None)
     from noiseprompt.shapes.features import train_features
     from noiseprompt.shapes.settings import FeatureConfig
 
+    _check_folders(out, export)
     _follow(train_features(Path(out), settings or FeatureConfig()))
     if export:
         write(Path(out), Path(export))
@@ -56,6 +66,7 @@ def shapes_preference(out: Path, settings: Any = None, export: Path | None = Non
     from noiseprompt.shapes.preference import train_preference
     from noiseprompt.shapes.settings import PreferenceConfig
 
+    _check_folders(out, export)
     _follow(train_preference(Path(out), settings or PreferenceConfig()))
     if export:
         write(Path(out), Path(export))

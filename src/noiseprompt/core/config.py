@@ -117,9 +117,35 @@ def parse_value(text: str, name: Path | str) -> Any:
     return data
 
 
+_DIGITS = "-+0123456789"
+_CORE = {
+    "bool": (r"(true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    "float": (
+        r"([-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$",
+        f"{_DIGITS}.",
+    ),
+    "int": (r"([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", _DIGITS),
+}
+"""Of YAML 1.2's core schema: a type, the plain words that are of it, and their first letters. PyYAML's own are those of
+1.1, where 010 is 8, 1:30 is 90 and `no` is false."""
+
+
+def plain_number(word: str) -> int | float | None:
+    """The number that a word is in YAML 1.2, or "nan" or "inf" without its point; None for any other word."""
+    if re.match(_CORE["int"][0], word):
+        return _whole(word)
+    plain = re.match(_CORE["float"][0], word) or re.match(r"[-+]?(nan|inf)$", word.lower())
+    return float(word.lower().replace(".inf", "inf").replace(".nan", "nan")) if plain else None
+
+
+def _whole(word: str) -> int:
+    return int(word, 0) if word[:2] in ("0o", "0x") else int(word)
+
+
 @functools.cache
 def _loader() -> Any:
-    """PyYAML's safe loader with YAML 1.2's numbers, without dates, bounded, that notes keys given twice."""
+    """PyYAML's safe loader with the types of YAML 1.2, bounded, that notes keys given twice."""
     import yaml
     from yaml.composer import ComposerError
 
@@ -152,6 +178,9 @@ def _loader() -> Any:
                 raise ComposerError(None, None, "half a character (a lone surrogate)", event.start_mark)
             return super().compose_scalar_node(anchor)
 
+        def construct_whole(self, node: Any) -> int:
+            return _whole(self.construct_scalar(node))
+
         def compose_mapping_node(self, anchor: Any) -> Any:
             node = super().compose_mapping_node(anchor)
             seen: set[str] = set()
@@ -163,11 +192,12 @@ def _loader() -> Any:
                 seen.add(key.value)
             return node
 
-    changed = ("tag:yaml.org,2002:timestamp",)
+    plain = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
     Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in changed]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag in plain]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    numbers = re.compile(r"[-+]?(\d[\d_]*|\d[\d_]*\.\d*|\.\d+)[eE][-+]?\d+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", numbers, list("-+.0123456789"))
+    for kind, (pattern, first) in _CORE.items():
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(pattern), list(first))
+    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_whole)
     return Loader

@@ -6,11 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.places import refuse_pipe
+
 
 def files_digest(*paths: Path) -> str:
     """12 hexadecimal digits of the SHA-256 of the files' bytes, one file after the other; names do not count."""
     total = hashlib.sha256()
     for path in paths:
+        refuse_pipe(path)
         with path.open("rb") as file:
             while piece := file.read(1 << 20):
                 total.update(piece)

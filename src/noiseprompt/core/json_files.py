@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import ConfigError, NoisepromptError
+from noiseprompt.core.places import refuse_pipe
 
 LARGEST = 64 * 2**20
 """Bytes of a file that is read at once."""
@@ -53,6 +54,7 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
         OSError: it cannot be read.
         ValueError: it is longer.
     """
+    refuse_pipe(path)
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:

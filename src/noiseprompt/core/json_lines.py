@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from noiseprompt.core import disk
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_files import parse_json
+from noiseprompt.core.places import refuse_pipe
 from noiseprompt.core.records import read_value
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ def _lines(path: Path, fix: str, begin: int = 0, number: int = 0) -> Iterator[tu
     if not path.exists():
         return
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             file.seek(begin)
             for line in iter(lambda: file.readline(LONGEST), b""):
@@ -115,6 +117,7 @@ def mend(path: Path) -> None:
     if not path.exists():
         return
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             end = place = file.seek(0, 2)
             while place:

@@ -11,6 +11,7 @@ import numpy as np
 
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import replacing
+from noiseprompt.core.places import refuse_pipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,6 +68,7 @@ def open_picture(path: Path) -> Image:
     from PIL import Image
 
     try:
+        refuse_pipe(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # above our own limit
             opened = Image.open(path, formats=FORMATS)

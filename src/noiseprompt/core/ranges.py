@@ -10,7 +10,7 @@ import functools
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
@@ -129,15 +129,17 @@ def kind_of(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a file of settings has it, at most 60 letters."""
+    """A value as a file of settings has it, at most 60 letters; of what a file cannot have its kind."""
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     elif isinstance(value, list | tuple):
         text = f"[{', '.join(map(shown, value[:60]))}]"
     elif isinstance(value, dict):
         text = f"{{{', '.join(f'{shown(key)}: {shown(one)}' for key, one in list(value.items())[:60])}}}"
-    else:
+    elif isinstance(value, str | int | float | bytes | Path):
         text = repr(value)
+    else:
+        text = kind_of(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -155,7 +157,12 @@ def _fits(kind: Any, value: Any, limits: Limits) -> bool:
         return isinstance(value, str) and value in inner
     if origin in (tuple, list):
         return isinstance(value, tuple | list) and _entries_fit(inner, value, limits)
-    if origin is dict:
+    if origin is Sequence:
+        plain = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        return plain and all(_fits(inner[0], one, limits) for one in value)
+    if origin is Callable:
+        return callable(value)
+    if origin in (dict, Mapping):
         return isinstance(value, Mapping) and all(
             isinstance(key, str) and _fits(inner[1], one, limits) for key, one in value.items()
         )
@@ -167,7 +174,9 @@ def _fits(kind: Any, value: Any, limits: Limits) -> bool:
         return isinstance(value, str) and (not limits.words or value in limits.words) and not unwritable(value)
     if isinstance(value, Path) and unwritable(str(value)):
         return False
-    return isinstance(value, kind) if isinstance(kind, type) else True
+    if not isinstance(kind, type) or kind is Any or not getattr(kind, "_is_runtime_protocol", True):
+        return True
+    return isinstance(value, kind)
 
 
 def _entries_fit(inner: Sequence[Any], value: Sequence[Any], limits: Limits) -> bool:
@@ -186,18 +195,18 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
         return ", or ".join(_wanted(one, value, limits) for one in inner if one is not type(None))
     if origin is typing.Literal or (kind is str and limits.words):
         return f"one of {', '.join(map(str, inner or limits.words))}"
-    if origin in (tuple, list):
+    if origin is Callable:
+        return "a function"
+    if origin in (tuple, list, Sequence):
         number = "" if len(inner) == 1 or Ellipsis in inner else f" of {len(inner)}"
         several = f" of {'1 to' if limits.some else 'at most'} {limits.longest}" if limits.longest is not None else ""
         head = f"a list{several or (' of at least one' if limits.some else number)}"
         return f"{head}, each {_wanted(inner[0], None, limits)}{', the lowest first' * limits.rising}"
-    if origin is dict:
+    if origin in (dict, Mapping):
         return "a mapping of names to values"
     if kind is float:
         endless = isinstance(value, float) and not abs(value) <= _LARGEST
         return limits.told("a finite number" if endless or limits == ANY else "a number")
-    if dataclasses.is_dataclass(kind):
-        return f"a mapping of {', '.join(field.name for field in dataclasses.fields(kind))}"
     if isinstance(value, str | Path) and (bad := unwritable(str(value))):
         return f"a text without {bad}"
     words = {int: limits.told("a whole number"), bool: "true or false", str: "a text", Path: "a path"}

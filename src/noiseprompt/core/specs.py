@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import math
+import sys
 import types
 import typing
 from collections.abc import Container, Mapping
 from typing import Any
 
-from noiseprompt.core.config import parse_value
+from noiseprompt.core.config import parse_value, plain_number
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.registry import Registry
 
@@ -86,7 +86,7 @@ def convert(what: str, text: str, hint: Any) -> Any:
         with contextlib.suppress(ValueError, KeyError):
             return _value(kind, text)
     words = ("true, false or the name alone" if kind is bool else _words(kind) for kind in kinds)
-    raise InputError(f"{what} is {text!r}", " or ".join(dict.fromkeys(words)))
+    raise InputError(f"{what} is {text!r:.80}", " or ".join(dict.fromkeys(words)))
 
 
 def _kinds(hint: Any) -> list[Any]:
@@ -111,16 +111,19 @@ def _value(kind: Any, text: str) -> Any:
         return {str(word): word for word in typing.get_args(kind)}[text]
     if kind is bool:
         return {"true": True, "false": False}[text.lower()]
-    if kind is int:
-        return int(text)
-    if not text or (kind is float and not math.isfinite(float(text))):
+    if kind in (int, float):
+        number = plain_number(text)
+        if number is None or (kind is int and type(number) is not int) or not abs(number) <= sys.float_info.max:
+            raise ValueError(text)
+        return kind(number)
+    if not text:
         raise ValueError(text)
     if kind is Any:
         value = parse_value(text, text)
         if isinstance(value, dict):
             raise ValueError(text)
         return value
-    return float(text) if kind is float else text
+    return text
 
 
 def split_spec(text: str) -> tuple[str, list[tuple[str, str, str | None]]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import unicodedata
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, check, check_value, kind_of, setting
+from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, check, check_value, kind_of, setting, shown
 from noiseprompt.core.texts import check_text
 
 if TYPE_CHECKING:
@@ -118,6 +119,21 @@ class Redenoising:
             invert_guidance_scale=family.invert_guidance_scale,
             steps=family.collection_steps,
         )
+
+
+MOST_VALUES = 2**26
+"""Values of the latents of one image at most: those of 16 channels at 16,384 x 16,384 pixels."""
+
+
+def check_shape(name: str, shape: Any) -> None:
+    """Refuse what is no shape of the latents of one image, before anything of its size is made.
+
+    Raises:
+        ConfigError: no whole numbers, or more than `MOST_VALUES` values.
+    """
+    check_value(name, tuple[int, ...], shape, replace(COUNT, some=True))
+    if math.prod(shape) > MOST_VALUES:
+        raise ConfigError(f"{name} {shown(shape)}", f"at most {MOST_VALUES:,} values")
 
 
 def check_pipeline(pipeline: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.places import refuse_pipe
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,7 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        refuse_pipe(path)
         with path.open("rb") as start:
             length = int.from_bytes(start.read(8), "little")
         if length > HEADER_BYTES:
@@ -143,6 +145,7 @@ def read_checkpoint(path: Path) -> Any:
         if path.suffix == ".safetensors":
             read_header(path)
             return load_file(path)
+        refuse_pipe(path)
         _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_sizes(path, state)

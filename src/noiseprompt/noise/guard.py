@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import NoisepromptWarning, ShapeError
 from noiseprompt.core.ranges import check_value
 from noiseprompt.noise.seeds import check_noise
@@ -67,6 +68,7 @@ class NoiseReport:
         return ", ".join(figures) if self.finite else "not finite"
 
 
+@held
 def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None, signal: float = 0.0) -> NoiseReport:
     """Figures of latents, judged one image at a time and all together.
 

@@ -12,7 +12,8 @@ from numbers import Integral
 from typing import TYPE_CHECKING
 
 from noiseprompt.core.errors import InputError, NoiseError
-from noiseprompt.core.ranges import COUNT, check_value, kind_of
+from noiseprompt.core.ranges import check_value, kind_of
+from noiseprompt.core.types import check_shape
 
 if TYPE_CHECKING:
     import torch
@@ -42,12 +43,14 @@ def initial_noise(
         dtype: of the result, float32 unless given.
 
     Raises:
-        InputError: the seed is out of range, or the shape is none.
+        InputError: the seed is out of range, or the shape is none or too large.
     """
     import torch
 
     check_seed(seed)
-    check_value("a shape", tuple[int, ...], shape, COUNT)
+    check_shape("a shape", shape)
+    check_value("dtype", torch.dtype | None, dtype)
+    check_value("device", str | torch.device, device)
     generator = torch.Generator("cpu").manual_seed(seed)
     noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
     return noise.to(device=device, dtype=dtype or torch.float32)

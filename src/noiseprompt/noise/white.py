@@ -13,12 +13,14 @@ import math
 
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
 
 BLOCK = 32
 """Coefficients of a block, at least."""
 
 
+@held
 def project_white(noise: torch.Tensor, block: int = BLOCK) -> torch.Tensor:
     """The nearest noise whose spectrum has, block by block and channel by channel, the norms of white noise.
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.files import replacing
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import present_shards, read_shard, shard_path
 from noiseprompt.npd.reader import Npd
 
 
+@held
 def export(folder: str | Path, file: str | Path, pair_filter: PairFilter | None = None) -> int:
     """Write the data set as one parquet file with the same columns, shard by shard; returns the number of pairs.
 

@@ -38,13 +38,16 @@ import pyarrow as pa
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ShapeError, StoreError
 from noiseprompt.core.json_files import parse_json
-from noiseprompt.core.types import ScoredPair
+from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.types import ScoredPair, check_shape
 
 SCHEMA_VERSION = 1
 PICTURES = "pictures"
 """What `settings["targets"]` says where targets are pictures; absent where they are noises."""
 
 Row = dict[str, Any]
+MOST_MISSING = 100_000
+"""Shards that a data set may lack."""
 _NAME = re.compile(r"shard-(\d{6,})\.arrow")
 _PREFIX = "noiseprompt."
 _RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
@@ -99,10 +102,18 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def shard_numbers(folder: Path) -> list[int]:
-    """The numbers of the shards in a folder, ascending."""
+    """The numbers of the shards in a folder, ascending.
+
+    Raises:
+        StoreError: more than `MOST_MISSING` of them are missing: a shard was renamed.
+    """
     if not folder.is_dir():
         return []
-    return sorted(int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name)))
+    numbers = sorted(int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name)))
+    if numbers and numbers[-1] > len(numbers) + MOST_MISSING:
+        came = f"{folder} holds {shard_path(folder, numbers[-1]).name} and {len(numbers) - 1} other shards"
+        raise StoreError(came, "numbers without gaps", "take the shard away, or give it its own number again")
+    return numbers
 
 
 def present_shards(folder: Path) -> list[int]:
@@ -224,6 +235,7 @@ def read_shard(path: Path) -> Shard:
         StoreError: the file is not a whole shard of this format.
     """
     try:
+        refuse_pipe(path)
         with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
             metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
             version = metadata.get(_PREFIX + "version")
@@ -238,6 +250,7 @@ def read_shard(path: Path) -> Shard:
         settings = parse_json(metadata[_PREFIX + "settings"])
         if fingerprint(settings) != metadata[_PREFIX + "fingerprint"]:
             raise StoreError(f"the settings in {path} were changed after writing", "those of its run", _RESTORE)
+        check_shape("latent_shape", settings["latent_shape"])
         expected = schema(settings["latent_shape"], settings["scorers"], settings["store_source"])
         if not batch.schema.equals(expected, check_metadata=False):
             raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", _RESTORE)

@@ -13,7 +13,7 @@ from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.files import differences, refuse_changes, replacing
 from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.ranges import COUNT, check_value
-from noiseprompt.core.types import ScoredPair
+from noiseprompt.core.types import ScoredPair, check_shape
 from noiseprompt.npd.format import (
     SCHEMA_VERSION,
     Row,
@@ -74,10 +74,9 @@ class Home:
         shard_size: int = 64,
         recorded: Mapping[str, str] | None = None,
     ) -> None:
-        if shard_size < 1:
-            raise InputError(f"shard_size {shard_size}", "at least 1")
+        check_value("shard_size", int, shard_size, COUNT)
         check_value("folder", str | Path, folder)
-        check_value("latent_shape", tuple[int, ...], latent_shape, COUNT)
+        check_shape("latent_shape", latent_shape)
         if store_source and holds_pictures(settings):
             raise InputError("store_source with pictures", "pairs of noises: a picture has no source noise")
         self.folder, self.latent_shape, self.shard_size = Path(folder), tuple(latent_shape), shard_size

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import NoisepromptError
 from noiseprompt.core.files import replace
@@ -22,6 +23,7 @@ MARGINS = (0.0, 0.005, 0.01, 0.02)
 """Margins of table 8 of the paper, in HPSv2's units."""
 
 
+@held
 def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, Any]:
     """Counts, means and filter rates, as plain data.
 
@@ -89,6 +91,7 @@ NOISE_BATCH = 64
 """Pairs whose noise is looked at together, however many were made at a time: figures are those of the pairs alone."""
 
 
+@held
 def write_noise_figures(folder: str | Path) -> None:
     """Write noise.json: `Guard.summary` of the target noise of every usable pair, in however many runs they were made.
 

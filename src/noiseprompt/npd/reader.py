@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, ScoredPair
@@ -115,6 +116,7 @@ class Npd:
             for name in self.settings["scorers"]
         }
 
+    @held
     def select(self, pair_filter: PairFilter | None = None) -> np.ndarray:
         """Ascending indices of the pairs that pass the filter; every usable pair without one."""
         return np.flatnonzero((pair_filter or PairFilter()).mask(self.scores(), self._usable, self.prompt_rows()))

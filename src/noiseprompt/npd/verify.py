@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.types import Prompt
@@ -19,6 +20,7 @@ Digests = dict[tuple[int, tuple[int, ...]], str]
 """(seed, latent shape) -> digest of that noise: pairs share seeds, and to draw a noise costs most of all."""
 
 
+@held
 def verify(folder: str | Path) -> list[str]:
     """Read everything and check it; an empty list means the data set is whole.
 

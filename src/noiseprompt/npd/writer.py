@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.types import ScoredPair
 from noiseprompt.npd.claim import Claim
@@ -37,6 +38,7 @@ class NpdWriter:
         StoreError: a shard is damaged (of a short one every byte is checked), or the folder cannot be written.
     """
 
+    @held
     def __init__(
         self,
         folder: str | Path,
@@ -95,6 +97,7 @@ class NpdWriter:
         """How many pairs the current shard still takes."""
         return self._shard.room
 
+    @held
     def add(self, pair: ScoredPair) -> None:
         """Take a pair; the shard is committed when it is full.
 

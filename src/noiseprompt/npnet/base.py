@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import from_dict, to_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
@@ -142,6 +143,7 @@ class NPNet(nn.Module):
     def _takes_size(self, latent_shape: tuple[int, ...]) -> bool:
         return False
 
+    @held
     def save_pretrained(self, folder: str | Path, facts: Facts | None = None) -> Path:
         """Write config.json, model.safetensors and a model card README.md; each file is replaced at once.
 
@@ -242,6 +244,7 @@ def _check_swin(config: NPNetConfig, swin_dtype: torch.dtype | None, source: Pat
         raise InputError(f"swin_dtype {swin_dtype} of {source}, which has no Swin transformer", "leave it out")
 
 
+@held
 def build(config: NPNetConfig) -> NPNet:
     """A freshly initialised network.
 

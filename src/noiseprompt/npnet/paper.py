@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from noiseprompt.core.arguments import held
 from noiseprompt.npnet.base import NPNet
 from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.svd import SingularBranch
@@ -125,6 +126,7 @@ def sdxl_config(denoiser: str = "stabilityai/stable-diffusion-xl-base-1.0") -> N
     return NPNetConfig(architecture="paper", family="stable-diffusion-xl", denoiser=denoiser)
 
 
+@held
 def small_config(
     latent_shape: tuple[int, int, int], text_length: int, text_width: int, family: str = "", denoiser: str = ""
 ) -> NPNetConfig:

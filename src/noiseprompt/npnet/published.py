@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ConfigError, ModelLoadError
 from noiseprompt.core.weights import check_finite, differences, read_checkpoint, shapes_of
 from noiseprompt.npnet.base import NPNet
@@ -106,6 +107,7 @@ _FIXED = tuple(
 )
 
 
+@held
 def published_config(text_width: int = 2048, family: str = "", denoiser: str = "") -> NPNetConfig:
     """The published sizes.
 
@@ -122,6 +124,7 @@ def published_config(text_width: int = 2048, family: str = "", denoiser: str = "
     )
 
 
+@held
 def import_published(
     path: str | Path,
     out: str | Path,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.npnet.base import NPNet
 from noiseprompt.npnet.config import NPNetConfig
@@ -103,6 +104,7 @@ class TokensNPNet(NPNet):
         return change if self.config.predicts == "picture" else noise + change
 
 
+@held
 def tokens_config(
     latent_shape: tuple[int, int, int],
     text_length: int,

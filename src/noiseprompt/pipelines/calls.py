@@ -115,8 +115,11 @@ def images(
         schedule: a published one that the sampler follows, or None.
 
     Raises:
-        ShapeError, InputError: as `call` and `schedule_arguments`.
+        ShapeError, InputError: as `call` and `schedule_arguments`, or more steps than the scheduler has.
     """
+    longest = getattr(getattr(loaded.pipe.scheduler, "config", None), "num_train_timesteps", None)
+    if longest is not None and how.num_inference_steps > longest:
+        raise InputError(f"num_inference_steps {how.num_inference_steps}", f"1 to {longest}")
     timesteps = schedule_arguments(loaded.pipe, loaded.family, schedule, how.num_inference_steps)
     size, steps = (how.height, how.width), {"num_inference_steps": how.num_inference_steps}
     return call(loaded, scheduler, embeds, latents, size, how.guidance_scale, **steps, **settings, **timesteps).images

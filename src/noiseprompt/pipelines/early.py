@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import Sampling
 from noiseprompt.noise.moves import move
@@ -74,6 +75,7 @@ class FirstSteps:
         return move(x, prediction, alpha, 1.0, self._kind)
 
 
+@held
 def early_images(
     pipeline: Pipeline,
     embeds: TextEmbeds,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import Sampling
 from noiseprompt.pipelines import calls
@@ -56,6 +57,7 @@ def check_differentiable(pipeline: Pipeline) -> None:
         raise InputError(came, "bfloat16 or float32", "load with that dtype")
 
 
+@held
 def draw(
     pipeline: Pipeline,
     embeds: TextEmbeds,

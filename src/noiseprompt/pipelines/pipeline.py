@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_texts
-from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel
+from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import autoencoder, calls
 from noiseprompt.pipelines.assembly import load
@@ -57,6 +58,7 @@ class Pipeline:
         InputError: no pipeline.
     """
 
+    @held
     def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = (), family: Family | None = None) -> None:
         if not hasattr(pipe, "config"):
             came = f"a pipeline that is {pipe!r:.60}"
@@ -139,11 +141,13 @@ class Pipeline:
 
         Raises:
             ShapeError: a size the pipeline cannot draw.
-            ConfigError: a size that is no whole number.
+            ConfigError: a size that is no whole number, or too large for any memory.
         """
         for name, size in (("height", height), ("width", width)):
             check_value(name, int | None, size)
-        return self.family.latent_shape(self.pipe, height, width)
+        shape = self.family.latent_shape(self.pipe, height, width)
+        check_shape(f"the latents of {height or 'default'} x {width or 'default'} pixels", shape)
+        return shape
 
     def levels(
         self, num_inference_steps: int, height: int | None = None, width: int | None = None
@@ -188,6 +192,7 @@ class Pipeline:
         check_embeds(embeds)
         return embeds
 
+    @held
     def encode_images(self, images: np.ndarray) -> torch.Tensor:
         """(B, C, H, W) float32 latents of pictures, uint8 (B, height, width, 3), in the scale of x_0.
 
@@ -330,6 +335,7 @@ class Pipeline:
         how = how.resolve(self.family)
         down, up, grid = how.denoise_guidance_scale, how.invert_guidance_scale, {"num_inference_steps": how.steps}
         self.family.check_gap(self.pipe, down, up)
+        check_value("latents", torch.Tensor, latents)
         if lower is None:
             exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
             lower = self.denoise_step(embeds, exact, guidance_scale=down, **grid)

@@ -12,6 +12,7 @@ import torch
 
 from noiseprompt.core.errors import ModelLoadError, NoiseError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.ranges import shown
 
 LIBRARIES = ("diffusers", "transformers")
 _AGAIN = "it may be half copied or half saved: copy or download it again"
@@ -61,6 +62,12 @@ def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
     """
     import diffusers
 
+    for name, value in index.items():  # diffusers takes both for granted
+        pair = isinstance(value, list | tuple) and not name.startswith("_")
+        broken = pair and (len(value) != 2 or not all(part is None or isinstance(part, str) for part in value))
+        if broken or (name == "_class_name" and not isinstance(value, str)):
+            came = f"the model_index.json of {model} gives {name} as {shown(value)}"
+            raise ModelLoadError(came, "a library and a class for each part", "download it again")
     strange = [
         f"{name} from {library!r}"
         for name, value in index.items()

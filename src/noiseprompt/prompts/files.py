@@ -11,6 +11,7 @@ from typing import Any
 
 from noiseprompt.core.errors import MissingDependencyError, PromptError
 from noiseprompt.core.json_files import parse_json
+from noiseprompt.core.places import refuse_pipe
 from noiseprompt.shapes.world import TEST_PROMPTS
 
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
@@ -51,6 +52,7 @@ def decode(path: Path) -> str:
         PromptError: it cannot be read, or is in another encoding.
     """
     try:
+        refuse_pipe(path)
         data = path.read_bytes()
     except OSError as error:
         raise PromptError(f"cannot read {path}: {error.strerror or error}", "a file of prompts") from error

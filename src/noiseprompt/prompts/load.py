@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
@@ -40,6 +41,7 @@ class PromptList:
     source: str
 
 
+@held
 def load_prompts(
     source: str,
     *,
@@ -111,6 +113,9 @@ def source_kind(source: str, model: str = "") -> Literal["split", "set", "file",
 
 def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
     kind, (name, colon, rest) = source_kind(source, model), source.partition(":")
+    if column is not None and kind in ("split", "set"):
+        came = f"column {column!r} of {source}, which has none"
+        raise PromptError(came, "a csv, json or parquet file where a column is named", "leave the column out")
     if kind == "split":
         from noiseprompt.shapes.splits import prompts_of
 

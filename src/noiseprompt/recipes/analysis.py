@@ -28,14 +28,23 @@ MOST_PAIRS = 500
 Table = dict[str, Any]
 
 
+def check_analyses(plan: Plan) -> None:
+    """Refuse an analysis that there is not, before anything runs.
+
+    Raises:
+        InputError: with its name.
+    """
+    for name in plan.recipe.get("analyse") or ():
+        if name not in ANALYSES:
+            raise InputError(f"analysis {name!r} of {plan.name}", f"one of {', '.join(ANALYSES)}")
+
+
 def analyse(name: str, plan: Plan) -> Table:
     """One analysis by name.
 
     Raises:
-        InputError: no such analysis, or nothing to analyse.
+        InputError: nothing to analyse.
     """
-    if name not in ANALYSES:
-        raise InputError(f"analysis {name!r}", f"one of {', '.join(ANALYSES)}")
     return ANALYSES[name](plan)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from noiseprompt.cli.options import option_types, read_options, refuse
 from noiseprompt.cli.sharing import grouped
 from noiseprompt.core.errors import InputError, NoisepromptError
+from noiseprompt.core.ranges import misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
@@ -33,10 +34,11 @@ def read_stage(
         where: written before each mistake.
         reserved: as of `read_options`; `FOLDERS` of the stage are added.
     """
-    if not isinstance(options or {}, Mapping):
-        return {}, [f"{where}{stage}: {options!r} (expected a mapping of options)"]
+    options = {} if options is None else options
+    if not isinstance(options, Mapping):
+        return {}, [f"{where}{stage}: {shown(options)} (expected a mapping of options)"]
     place, apart = f"{where}{stage}: ", {**FOLDERS[stage], **(reserved or {})}
-    given, mistakes = read_options(_parser(stage), options or {}, place, apart)
+    given, mistakes = read_options(_parser(stage), options, place, apart)
     mistakes += method_mistakes(given.get("methods"), f"{place}methods: ")
     for option in ("scorers", "reward", "validation_scorers"):
         mistakes += _complaint(f"{place}{option}: ", functools.partial(check_scorers, given.get(option) or ()))
@@ -51,6 +53,12 @@ def method_mistakes(methods: str | None, where: str) -> list[str]:
             MethodSpec.parse(text)
 
     return [] if methods is None or methods.strip() == "all" else _complaint(where, parse)
+
+
+def text_mistakes(key: str, value: Any, where: str = "") -> list[str]:
+    """What is wrong with a setting that is the name of a model or a folder."""
+    expected = misfit(str, value) or ("" if value.strip() else "a name")
+    return [f"{where}{key}: {shown(value)} (expected {expected})"] if expected else []
 
 
 def _complaint(where: str, check: Callable[[], object]) -> list[str]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.cli.options import refuse
-from noiseprompt.recipes.calls import known_options, method_mistakes, read_stage
+from noiseprompt.core.ranges import misfit, shown
+from noiseprompt.recipes.calls import known_options, method_mistakes, read_stage, text_mistakes
+from noiseprompt.recipes.paper import paper_mistakes
 
 STAGES = ("collect", "train", "evaluate")
 SETTINGS = {*STAGES, "model"}
@@ -16,14 +18,14 @@ _GROUP = SETTINGS | {"title", "only", "note", "on"}
 _ROW = _GROUP | {"method", "hidden"}
 _DEFAULTS = SETTINGS | {"about", "smoke", "reuse", "show"}
 
-_KINDS: dict[Any, tuple[str, ...]] = {
-    dict: ("paper", "rows", "groups", "smoke", "on"),
-    list: ("analyse", "only", "reuse", "show"),
-    str: ("model", "method"),
-    bool: ("hidden",),
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("paper", "rows", "groups", "smoke", "on"), dict[str, Any]),
+    **dict.fromkeys(("analyse", "only", "reuse", "show"), list[str]),
+    **dict.fromkeys(("model", "method", "about", "note"), str),
+    "title": str | float,
+    "hidden": bool,
+    "minutes": float,
 }
-_WORDS = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false"}
-_KIND_OF = {key: kind for kind, keys in _KINDS.items() for key in keys}
 _OF_TABLES = {
     "evaluate": {
         "methods": "the methods of a table are those of its rows: leave it out",
@@ -50,15 +52,14 @@ def _mistakes(layer: Any, known: set[str], where: str = "") -> list[str]:
     if layer is None:
         return []
     if not isinstance(layer, Mapping):
-        return [f"{where}{layer!r} (expected a mapping of settings)"]
+        return [f"{where}{shown(layer)} (expected a mapping of settings)"]
     unknown = [f"{key} (expected some of {', '.join(sorted(known))})" for key in layer if key not in known]
     found = [f"{where}no setting {text}" for text in unknown]
     for key, value in layer.items():
-        kind = _KIND_OF.get(key)
         if key not in known or value is None:
             continue
-        if kind is not None and not isinstance(value, kind):
-            found.append(f"{where}{key}: {value!r} (expected {_WORDS[kind]})")
+        if expected := misfit(_KINDS.get(key, Any), value):
+            found.append(f"{where}{key}: {shown(value)} (expected {expected})")
         else:
             found += _inside(key, value, known, where)
     return found
@@ -68,6 +69,10 @@ def _inside(key: str, value: Any, known: set[str], where: str) -> list[str]:
     """What is wrong with one setting that is of the right kind."""
     if key in STAGES:
         return _stage(key, value, where)
+    if key == "model":
+        return text_mistakes(key, value, where)
+    if key == "paper":
+        return paper_mistakes(value, f"{where}paper: ")
     if key == "method":
         return method_mistakes(value, f"{where}method: ")
     if key == "smoke":

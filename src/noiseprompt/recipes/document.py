@@ -33,6 +33,7 @@ from noiseprompt.recipes.cells import (
     verdict,
     win_text,
 )
+from noiseprompt.recipes.checking import check_table
 from noiseprompt.recipes.plan import flatten, read_recipe
 from noiseprompt.shapes import world
 
@@ -76,14 +77,18 @@ def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = P
         recipes: folder of the recipes.
 
     Raises:
-        ConfigError: no recipe there.
+        ConfigError: no recipe there, or one that is wrong.
     """
     from noiseprompt.recipes.plan import recipes_in
 
     on = Path(runs).name.removesuffix("-smoke")
     files = recipes_in(Path(recipes))
+    path = Path(recipes) / "on" / f"{on}.yaml"
+    defaults = read_recipe(path)
+    for file in files:
+        check_table(read_recipe(file), defaults, file, path)
     minutes = sum(float(flatten(read_recipe(file), on).get("minutes") or 0) for file in files)
-    about = read_recipe(Path(recipes) / "on" / f"{on}.yaml").get("about", on)
+    about = defaults.get("about", on)
     intro = _INTRO.format(out=out, runs=runs, on=on, recipes=recipes, minutes=minutes, about=about)
     intro += _WORLD if on == world.NAME else ""
     parts = [one_table(file, on, Path(runs) / "tables") for file in files]

@@ -33,6 +33,7 @@ from typing import Any
 
 from noiseprompt.core.config import fingerprint, read_yaml, recorded
 from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.ranges import shown
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.recipes.calls import by_reward, stage_call
 from noiseprompt.recipes.checking import SETTINGS, check_table
@@ -140,9 +141,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def _words(data: Any) -> Any:
-    """Keys as they were written: YAML 1.1 takes the bare word `on` for true."""
+    """Every key as a text."""
     if isinstance(data, dict):
-        return {"on" if key is True else str(key): _words(value) for key, value in data.items()}
+        return {key if isinstance(key, str) else shown(key): _words(value) for key, value in data.items()}
     return [_words(value) for value in data] if isinstance(data, list) else data
 
 
@@ -167,8 +168,8 @@ def make_plan(recipe: Path, on: str = world.NAME, *, smoke: bool = False, out: P
     data = read_recipe(recipe)
     known = recipe.parent / "on"
     path = known / f"{on}.yaml"
+    names = sorted(p.stem for p in known.glob("*.yaml"))
     if not path.is_file():
-        names = sorted(p.stem for p in known.glob("*.yaml"))
         raise ConfigError(f"--on {on}", f"one of {', '.join(names) or '(none)'}", f"files of {known}")
     defaults = read_recipe(path)
     check_table(data, defaults, recipe, path)
@@ -182,6 +183,9 @@ def make_plan(recipe: Path, on: str = world.NAME, *, smoke: bool = False, out: P
     for group in flat.get("groups") or {"": {}}:
         for row in flat.get("rows") or {}:
             maker.add(group, row)
+    for (_, row), models in plan.left_out.items():
+        if strange := sorted({*models} - {*names}):
+            raise ConfigError(f"{recipe}: only: {', '.join(strange)} of row {row!r}", f"some of {', '.join(names)}")
     plan.stages = dict(sorted(plan.stages.items(), key=lambda item: item[1].name == "evaluate"))
     return plan
 

@@ -20,7 +20,7 @@ from noiseprompt.cli.table import COMMANDS, Command, resolve
 from noiseprompt.cli.together import refuse_several
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.files import as_told
-from noiseprompt.recipes.calls import as_call, by_reward, needed_mistakes, read_stage
+from noiseprompt.recipes.calls import as_call, by_reward, needed_mistakes, read_stage, text_mistakes
 from noiseprompt.recipes.checking import STAGES
 from noiseprompt.recipes.plan import has_rows, make_plan, read_recipe, recipes_in
 from noiseprompt.shapes import world
@@ -80,12 +80,14 @@ def _run_all(recipes: list[Path], out: Path | None, on: str, smoke: bool) -> Non
 
 
 def _run_table(recipe: Path, out: Path | None, on: str, smoke: bool) -> None:
+    from noiseprompt.recipes.analysis import check_analyses
     from noiseprompt.recipes.document import one_table
     from noiseprompt.recipes.gather import gather
     from noiseprompt.recipes.needs import check_needs
     from noiseprompt.recipes.steps import run_stages
 
     plan = make_plan(recipe, on, smoke=smoke, out=Path(out) if out else None)
+    check_analyses(plan)
     check_needs(plan)
     run_stages(plan)
     made = gather(plan)
@@ -94,8 +96,7 @@ def _run_table(recipe: Path, out: Path | None, on: str, smoke: bool) -> None:
 
 
 def _run_story(recipe: Path, data: dict[str, Any], out: Path | None) -> None:
-    folder = Path(out or data.get("out") or Path("runs") / recipe.stem)
-    for name, options in story_calls(recipe, data, folder):
+    for name, options in story_calls(recipe, data, out):
         started = time.time()
         print(f"== {name}")
         command = COMMANDS[name]
@@ -104,22 +105,22 @@ def _run_story(recipe: Path, data: dict[str, Any], out: Path | None) -> None:
         print(f"== {name}: {time.time() - started:.0f} s\n")
 
 
-def story_calls(recipe: Path, data: dict[str, Any], folder: Path) -> list[tuple[str, dict[str, Any]]]:
+def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tuple[str, dict[str, Any]]]:
     """Each stage with the keyword arguments of its command.
 
     Args:
         recipe: its file, for messages.
         data: its content.
-        folder: of everything.
+        out: folder of everything; the recipe's own, or runs/NAME, unless given.
 
     Raises:
         ConfigError: everything that is wrong with the recipe.
     """
     known = {*STAGES, "out", "model", "about"}
     mistakes = [f"no setting {key} (expected some of {', '.join(sorted(known))})" for key in data if key not in known]
-    mistakes += [
-        f"{key}: {data[key]!r} (expected a text)" for key in ("out", "model") if not isinstance(data.get(key, ""), str)
-    ]
+    mistakes += [text for key in ("out", "model") if key in data for text in text_mistakes(key, data[key])]
+    if not any(name in data for name in STAGES):
+        mistakes.append(f"no stage (expected some of {', '.join(STAGES)})")
     stages: dict[str, dict[str, Any]] = {}
     for name in STAGES:
         if name in data:
@@ -127,6 +128,7 @@ def story_calls(recipe: Path, data: dict[str, Any], folder: Path) -> list[tuple[
             mistakes += wrong or needed_mistakes(name, stages[name])
     refuse(recipe, mistakes)
     model = data.get("model", world.NAME)
+    folder = Path(out or data.get("out") or Path("runs") / recipe.stem)
     return [(name, _in_folders(name, as_call(name, given, model), folder)) for name, given in stages.items()]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
 from noiseprompt.core.ranges import Limits, check_value, kind_of
@@ -54,9 +55,9 @@ def _load(spec: str) -> Scorer:
     name = spec.partition(":")[0]
     with _blamed(name):
         scorer = make(SCORERS, spec)
-    if not isinstance(scorer, Scorer):
-        came = f"the scorer {name!r}{_of(_OFFERED.get(name, ''))} is a {type(scorer).__name__}"
-        raise InputError(came, "an object with `name` and `score`")
+    if not isinstance(scorer, Scorer) or not isinstance(scorer.name, str):
+        came = f"the scorer {name!r}{_of(_OFFERED.get(name, ''))} is {kind_of(scorer)}"
+        raise InputError(came, "an object with `name`, a text, and `score`")
     return scorer
 
 
@@ -73,6 +74,7 @@ def _blamed(name: str) -> Iterator[None]:
         raise _failed(name, _OFFERED[name], error) from error
 
 
+@held
 def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
     """What a scorer says of images, float64 (N,), maybe not finite; a scorer that fails is named with its package.
 
@@ -87,10 +89,12 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
     package = type(scorer).__module__.partition(".")[0]
     try:
         given = scorer.score(images, prompts)
+        if np.iscomplexobj(given):
+            raise TypeError("complex numbers")  # NumPy would take their real parts
         scores = np.asarray(given, np.float64) if given is not None else np.empty(0)
     except NoisepromptError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plug-in that ends the process ends a run without a word
         if package == "noiseprompt" or is_out_of_memory(error):  # ours; the caller says to lower batch_size
             raise
         raise _failed(scorer.name, package, error) from error
@@ -109,7 +113,7 @@ def _of(package: str) -> str:
     return f" of the package {package!r}" if package else ""
 
 
-def _failed(name: str, package: str, error: Exception) -> ScorerError:
+def _failed(name: str, package: str, error: BaseException) -> ScorerError:
     reason = " ".join(str(error).split())[:300]
     came = f"the scorer {name!r}{_of(package)} fails ({type(error).__name__}{': ' if reason else ''}{reason})"
     return ScorerError(came, "scores", "leave it out, or ask those who made it")

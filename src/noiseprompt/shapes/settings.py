@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from noiseprompt.core.config import from_dict
+from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, SHARE, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes.captions import CaptionNoise
@@ -130,7 +131,7 @@ class PreferenceConfig:
         steps: of optimisation.
         batch_size: entries a step, each five pictures and three texts.
         lr: learning rate.
-        width: of the text tower.
+        width: of the text tower, a multiple of 8.
         blocks: of the text tower.
         ema_decay: of the weights that are shipped.
         checkpoint_seconds: between checkpoints.
@@ -150,6 +151,8 @@ class PreferenceConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.width % 8:
+            raise ConfigError(f"width {self.width}", "a multiple of 8, the groups of its norms")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, ShapeError
 
 ROWS = 1024
@@ -94,6 +95,7 @@ class PrecisionRecall(NamedTuple):
     recall: float
 
 
+@held
 def fid(images: Features, reference: Features) -> float:
     """Squared Frechet distance of two sets (Heusel et al., arXiv:1706.08500); 0 for equal means and covariances.
 
@@ -109,6 +111,7 @@ def fid(images: Features, reference: Features) -> float:
     return frechet_distance(first.mean, first.covariance, second.mean, second.covariance)
 
 
+@held
 def precision_recall(images: Features, reference: Features, k: int = 3) -> PrecisionRecall:
     """Share of images that lie near the reference, and share of the reference that lies near the images.
 

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
 from noiseprompt.core.specs import make
@@ -30,6 +31,7 @@ class FeatureExtractor(Protocol):
         ...
 
 
+@held
 def load_features(spec: str) -> FeatureExtractor:
     """The extractor of "name" or "name:key=value,...".
 

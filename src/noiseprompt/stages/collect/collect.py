@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.part import WHOLE, Part
-from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.types import Prompt, Sampling, ScoredPair, check_pipeline
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
@@ -71,6 +72,7 @@ class Maker(Protocol):
         ...
 
 
+@held
 def collect(
     pipeline: Pipeline,
     prompts: Sequence[Prompt] | PromptList,
@@ -98,14 +100,14 @@ def collect(
     Raises:
         NoisepromptError: a scorer or file fails, memory is full, four pairs in a row fail and so does one that was made
             before, or none is usable.
-        InputError: no prompts, settings out of range, no guidance gap between the two steps, or a method that does
-            not fit.
+        InputError: no prompts, no scorers, settings out of range, no guidance gap between the two steps, or a method
+            that does not fit.
         ConfigError: `out` was made with other settings.
         StoreLockedError: another process collects other pairs into `out`.
         StoreError: the disk is full or a shard is damaged.
     """
     check_pipeline(pipeline)
-    check_value("scorers", list[Scorer], scorers)
+    check_value("scorers", list[Scorer], scorers, Limits(some=True))
     check_value("config", CollectConfig, config)
     check_value("out", str | Path, out)
     items = plan(prompts, config)

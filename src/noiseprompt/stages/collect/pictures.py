@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.part import WHOLE, Part
-from noiseprompt.core.types import Sampling, ScoredPair
+from noiseprompt.core.ranges import check_value
+from noiseprompt.core.types import Sampling, ScoredPair, check_pipeline
 from noiseprompt.npd.format import PICTURES
 from noiseprompt.npd.sharing import SharedWriter
-from noiseprompt.scorers.base import judge
+from noiseprompt.scorers.base import Scorer, judge
 from noiseprompt.stages.collect.collect import CollectProgress, fill, plan
 from noiseprompt.stages.collect.failures import attempt
 from noiseprompt.stages.collect.pairs import Item, pair_id
@@ -28,9 +30,9 @@ from noiseprompt.stages.collect.sources import Listed, Pictures, find_pictures
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
-    from noiseprompt.scorers.base import Scorer
 
 
+@held
 def collect_pictures(
     pipeline: Pipeline,
     listed: Listed,
@@ -56,9 +58,14 @@ def collect_pictures(
         InputError: nothing to collect, prompts that the source has no pictures of, or an autoencoder whose latents the
             denoiser does not take.
     """
+    check_pipeline(pipeline)
+    check_value("scorers", list[Scorer], scorers)
+    check_value("config", CollectConfig, config)
+    check_value("out", str | Path, out)
     items = plan(listed, config)
     size = pipeline.default_size
     size = (config.height or size[0], config.width or size[1])
+    pipeline.latent_shape(*size)
     source = find_pictures(pipeline, listed, config, size)
     shape = tuple(pipeline.encode_images(np.zeros((1, *size, 3), np.uint8)).shape[1:])  # refuses what cannot fit
     maker = PictureMaker(pipeline, scorers, source)

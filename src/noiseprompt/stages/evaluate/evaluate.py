@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import NoiseError, NoisepromptError
 from noiseprompt.core.files import replace, withdrawn
@@ -101,6 +102,7 @@ class _Run:
     guard: Guard
 
 
+@held
 def evaluate(
     pipeline: Pipeline,
     prompts: Sequence[Prompt],
@@ -214,6 +216,7 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec], part:
             summarize_run(run.out)
 
 
+@held
 def summarize_run(out: str | Path) -> Summary:
     """Write results.json and results.md from the lines and images in `out`, complete or not; returns the summary.
 

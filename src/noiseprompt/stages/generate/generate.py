@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError
@@ -48,6 +49,7 @@ class Picture:
 
 
 @torch.no_grad()
+@held
 def generate(
     pipeline: Pipeline,
     prompts: Sequence[Prompt],

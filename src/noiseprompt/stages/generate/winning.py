@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.types import Sampling, StartLevel
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
+@held
 def winning_noise(
     pipe: Any,
     npnet: NPNet | str | Path,

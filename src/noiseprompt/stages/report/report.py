@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.texts import in_markdown
@@ -40,6 +41,7 @@ class _Run:
         return f"{pipeline['name']}, guidance {config['guidance_scale']:g}, {steps}"
 
 
+@held
 def report(
     folders: str | Path | Sequence[str | Path], out: str | Path | None = None, *, examples: int = 3,
     random_examples: int = 8,

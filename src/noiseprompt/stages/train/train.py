@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint, recorded
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import InputError, ModelMismatchError
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
 
 
+@held
 def train(
     npd: Npd,
     pipeline: Pipeline,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.config import recorded
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import InputError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
 
 
+@held
 def train_reward(
     prompts: Sequence[Prompt],
     pipeline: Pipeline,

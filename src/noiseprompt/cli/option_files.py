@@ -1,0 +1,44 @@
+"""`--config FILE`, or YAML itself in its place: read strictly, all of its mistakes told at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile
+
+from noiseprompt.cli.options import option_types, read_options, refuse, spelled
+from noiseprompt.core.config import parse_yaml, read_yaml
+from noiseprompt.core.errors import InputError
+
+
+def read_config(parser: Any, source: str) -> tuple[set[str], list[str]]:
+    """The options that a `--config` names, and a text for each mistake in it.
+
+    Args:
+        source: the path of a file, or YAML itself.
+    """
+    try:
+        name, data = _config(source)
+    except InputError as error:
+        return set(), [f"{error.came}{f' (expected {error.expected})' if error.expected else ''}"]
+    return set(map(str, data)), [f"{name}: {text}" for text in read_options(parser, data)[1]]
+
+
+def _config(source: str) -> tuple[str | Path, dict[str, Any]]:
+    inline = any(mark in source for mark in ("{", ": ", "\n"))
+    name = "--config" if inline else Path(source)
+    return name, parse_yaml(source, name) if inline else read_yaml(Path(source))
+
+
+class OptionsFile(ActionConfigFile):
+    """Applies the options of a file by the parser."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        name, data = _config(values)
+        given, mistakes = read_options(parser, data)
+        refuse(name, mistakes)
+        known = option_types(parser)
+        plain = {key: spelled(known[key], data[key]) for key in given}
+        super().__call__(parser, cfg, json.dumps(plain, default=str), option_string)
