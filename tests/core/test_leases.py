@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from noiseprompt.core import disk
+from noiseprompt.core import disk, machine
 from noiseprompt.core import leases as module
-from noiseprompt.core import machine
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.leases import Leases
 from tests.faulty_disk import FAULTS, Killed, faulty
