@@ -225,6 +225,7 @@ class Lock:
             who = leases.holders().get(_FOLDER, "one that ended just now")
             fix = "wait for it to end or choose another folder"
             raise StoreLockedError(f"another process writes to {self.folder} ({who})", "one writer a folder", fix)
+        leases.sweep()
         clear_left(self.folder)
 
     def free(self) -> None:

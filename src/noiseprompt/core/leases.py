@@ -3,8 +3,8 @@ is taken over.
 
 A lease is a small file, `.UNIT.lease`, that only one process can make (a link, or O_EXCL), with the holder's host and
 process in readable words. A thread of the holder rewrites it every `REFRESH` seconds; it goes when the holder is done.
-No clocks are compared: whoever finds one unchanged for `PATIENCE` seconds of its own takes it over; one whose holder
-was a process of this machine that has ended is taken over at once. No `flock`: network disks answer it as they like.
+No clocks are compared: whoever finds one unchanged for `PATIENCE` seconds of its own takes it over, at once where its
+holder was a process of this machine that has ended. No `flock`: network disks answer it as they like.
 
 Two that take over at the same time cannot both succeed: a successor makes the next file of a row (`.UNIT.lease1`,
 `.UNIT.lease2`), which only one can, and then looks whether the file it follows is still the one it found. The files
@@ -22,13 +22,13 @@ import secrets
 import threading
 import time
 import warnings
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.core import disk, machine
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
+from noiseprompt.core.holders import MINE, Holder, ended_here, read_holder, runs_here
 
 REFRESH = 15.0
 """Seconds after which a holder writes its lease again."""
@@ -43,29 +43,8 @@ _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 """What disks answer that know no second names."""
 
 _NAME = re.compile(r"\.(.+)\.lease(\d*)")
-_MINE: set[str] = set()
-"""Tokens of the leases that this process holds."""
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds a lease, as its file says.
-
-    Fields:
-        host, pid: of the process; "" and 0 where the file does not tell.
-        since: of its taking, in UTC by the holder's clock.
-        ended: whether it is known to have ended: a process of this machine that is no more.
-        own: whether it is this process.
-    """
-
-    host: str
-    pid: int
-    since: str
-    ended: bool
-    own: bool = False
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} since {self.since}" if self.host else "an unknown process"
+_UNNAMED = re.compile(_NAME.pattern + r"\.[0-9a-f]{8}\.new")
+"""A lease that is being made."""
 
 
 class Leases:
@@ -112,10 +91,10 @@ class Leases:
         lease = self.take(unit)
         before, told = self._top(unit), False
         while lease is None and before is not None:
-            if before[1] is not None and _runs_here(before[1]):
+            if before[1] is not None and runs_here(before[1]):
                 return None
             if not told:
-                who = _holder(before[1])
+                who = read_holder(before[1])
                 span = f"{self.patience:.0f} s"
                 warnings.warn(
                     f"{self.folder} is held by {who}: waiting up to {span} to see whether it lives",
@@ -143,13 +122,20 @@ class Leases:
     def holders(self) -> dict[str, Holder]:
         """Unit -> who holds it, of every lease in the folder."""
         found = {unit: self._top(unit) for unit in self._units()}
-        return {unit: _holder(top[1]) for unit, top in found.items() if top is not None}
+        return {unit: read_holder(top[1]) for unit, top in found.items() if top is not None}
 
     def clear(self, unit: str) -> None:
         """Remove the lease of a holder that has ended, where its name is used once alone; any other is left."""
         lease = self.take(unit)
         if lease is not None:
             lease.free()
+
+    def sweep(self) -> None:
+        """Remove what processes of this machine left that were killed while they made a lease."""
+        for name in _names(self.folder):
+            if _UNNAMED.fullmatch(name) and ended_here(self._read(name)[1] or {}):
+                with contextlib.suppress(OSError):  # another was faster
+                    disk.remove(self.folder / name)
 
     def _units(self) -> list[str]:
         return sorted({match[1] for name in _names(self.folder) if (match := _NAME.fullmatch(name))})
@@ -183,7 +169,7 @@ class Leases:
         if not state:
             return None
         patience = self.patience if state.startswith(b"{") else min(self.patience, UNWRITTEN)
-        if data is not None and _ended_here(data):
+        if data is not None and ended_here(data):
             return state
         before, since = self._seen.get(name, (b"", 0.0))
         if before != state:
@@ -214,24 +200,29 @@ class Lease:
             StoreError: the folder cannot be written.
         """
         path = leases.folder / _file(unit, number)
-        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
         made = placed = False
+        lease = cls(leases, unit, number, None)
         try:
             disk.make(leases.folder)
-            lease = cls(leases, unit, number, disk.create(temporary))
+            lease._file = disk.create(temporary)
             made = True
             lease._write()
+            MINE.add(lease._token)  # before others of this process can see it
             placed = lease._place(temporary, path)
             disk.remove(temporary)
-        except OSError as error:
+        except BaseException as error:
+            MINE.discard(lease._token)
+            if not isinstance(error, OSError):
+                raise
             for name in [path] * placed + [temporary] * made:
                 with contextlib.suppress(OSError):
                     disk.remove(name)
             raise _cannot(leases.folder, error) from error
         if not placed:
+            MINE.discard(lease._token)
             lease._file.close()
             return None
-        _MINE.add(lease._token)
         lease._thread = threading.Thread(target=lease._keep, daemon=True, name=f"lease {unit}")
         lease._thread.start()
         return lease
@@ -273,9 +264,9 @@ class Lease:
         Raises:
             StoreError: its file cannot be removed; others take it over in time.
         """
-        if self._token not in _MINE:
+        if self._token not in MINE:
             return
-        _MINE.discard(self._token)
+        MINE.discard(self._token)
         self._ended.set()
         if self._thread is not None:
             self._thread.join(5)
@@ -335,27 +326,3 @@ def _names(folder: Path) -> list[str]:
 def _cannot(folder: Path, error: OSError) -> StoreError:
     fix = "nothing committed is lost: make room, or mend it, and run the same command again"
     return StoreError(f"cannot write to {folder}: {error.strerror or error}", "a folder that can be written", fix)
-
-
-def _holder(data: dict[str, Any] | None) -> Holder:
-    try:
-        assert data is not None
-        own = data.get("token") in _MINE
-        return Holder(str(data["host"]), int(data["pid"]), str(data["since"]), _ended_here(data), own)
-    except (AssertionError, KeyError, TypeError, ValueError):
-        return Holder("", 0, "", False)
-
-
-def _ended_here(data: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that has ended."""
-    return _here(data) and not _runs_here(data)
-
-
-def _here(data: dict[str, Any]) -> bool:
-    return bool(machine.identity()) and data.get("machine") == machine.identity() and type(data.get("pid")) is int
-
-
-def _runs_here(data: dict[str, Any]) -> bool:
-    if not _here(data) or not machine.runs(data["pid"], str(data.get("started"))):
-        return False
-    return data["pid"] != os.getpid() or data.get("token") in _MINE

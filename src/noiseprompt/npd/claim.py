@@ -99,6 +99,7 @@ class Claim:
         for unit in self.leases.holders():
             if unit not in own:
                 self.leases.clear(unit)
+        self.leases.sweep()
 
     def free(self) -> None:
         """Give the right back.
