@@ -24,7 +24,7 @@ from noiseprompt.methods.base import MethodSpec
 from noiseprompt.npd import Npd, NpdWriter
 from noiseprompt.npd.format import read_shard
 from noiseprompt.prompts import load_prompts
-from noiseprompt.stages.generate.generate import parse_seeds
+from noiseprompt.stages.generate.settings import parse_seeds
 
 NUMBERS: dict[str, int | float | None] = {
     "010": 10, "0x10": 16, "0o17": 15, "+3": 3, "1e3": 1000.0, ".5": 0.5, "1:30": None, "1_0": None, "0b11": None,
