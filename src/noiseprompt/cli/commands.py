@@ -163,7 +163,7 @@ def train(
             bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", explained=explained)
             if progress.explained is not None:
                 bar.say(f"step {progress.step}: {progress.explained:.1%} of {whole} explained (nothing learned: 0)")
-    print(f"NPNet in {out / 'best'}")
+    rewards.tell(out)
 
 
 def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from noiseprompt.cli.progress import Bar
 from noiseprompt.core.errors import InputError
+from noiseprompt.npnet import NPNet
 from noiseprompt.pipelines.long_prompts import warn_cut
 from noiseprompt.prompts import load_prompts
 from noiseprompt.stages.train.judges import Judges, load_judges
@@ -60,4 +61,14 @@ def train(listed: Sequence[Prompt], pipeline: Pipeline, config: TrainConfig, out
             if progress.explained is not None:
                 scores = ", ".join(f"{name} {score:.4g}" for name, score in progress.scores.items())
                 bar.say(f"step {progress.step}: {progress.explained:+.3f} deviations over standard noise ({scores})")
+    tell(out)
+
+
+def tell(out: Path) -> None:
+    """Say where the network of a training is, which must load: a finished one is passed over and may be damaged since.
+
+    Raises:
+        ModelLoadError: it does not.
+    """
+    NPNet.from_pretrained(out / "best")
     print(f"NPNet in {out / 'best'}")
