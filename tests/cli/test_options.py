@@ -170,14 +170,14 @@ def test_all_mistakes_of_a_table_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as told:
         make_plan(recipe)
     for text in (
-        "analyse: 'scalars' (expected a list)",
+        "analyse: 'scalars' (expected a list, each a text)",
         "train: seed: 1.5 (expected a whole number)",
         "rows: a: method: 3 (expected a text)",
-        "rows: a: only: 'sdxl' (expected a list)",
+        "rows: a: only: 'sdxl' (expected a list, each a text)",
         "rows: a: on: shapes: evaluate: methods: the methods of a table are those of its rows",
         'rows: a: on: shapes: evaluate: n: "x" (expected a whole number)',
         "rows: b: 3 (expected a mapping of settings)",
-        "shapes.yaml: reuse: 'runs' (expected a list)",
+        "shapes.yaml: reuse: 'runs' (expected a list, each a text)",
         'shapes.yaml: smoke: collect: n: "many"',
     ):
         assert text in str(told.value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from noiseprompt.cli import commands, main
+from noiseprompt.cli import commands, main, rewards
 from noiseprompt.cli.entry import option_parser
 from noiseprompt.cli.options import read_option, read_options
 from noiseprompt.cli.table import COMMANDS
@@ -23,6 +23,7 @@ from noiseprompt.core.weights import read_header, read_state
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.npd import Npd, NpdWriter
 from noiseprompt.npd.format import read_shard
+from noiseprompt.npnet import build, tokens_config
 from noiseprompt.prompts import load_prompts
 from noiseprompt.stages.generate.settings import parse_seeds
 
@@ -178,3 +179,12 @@ def test_a_shard_of_a_far_number_is_refused_at_once(tmp_path: Path) -> None:
     for use in (Npd, lambda folder: NpdWriter(folder, settings, (4, 2, 2))):
         with pytest.raises(NoisepromptError, match="numbers without gaps"):
             use(tmp_path / "npd")
+
+
+def test_a_network_damaged_since_its_training_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    build(tokens_config((4, 8, 8), 3, 8)).save_pretrained(tmp_path / "best")
+    rewards.tell(tmp_path)
+    assert "NPNet in" in capfd.readouterr().out
+    (tmp_path / "best" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(NoisepromptError, match=r"best/model\.safetensors"):
+        rewards.tell(tmp_path)

@@ -10,6 +10,7 @@ from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.ranks import Processes
+from noiseprompt.npnet import NPNet
 from noiseprompt.pipelines.long_prompts import warn_cut
 from noiseprompt.prompts import load_prompts
 from noiseprompt.shapes import world
@@ -52,8 +53,7 @@ def train_on(data: Npd, pipeline: Pipeline, config: TrainConfig, out: Path, proc
             bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", explained=explained)
             if progress.explained is not None:
                 bar.say(f"step {progress.step}: {progress.explained:.1%} of {whole} explained (nothing learned: 0)")
-    print(f"NPNet in {out / 'best'}")
-    say_trained(out, pipeline.name)
+    tell(out, pipeline.name)
 
 
 def prepared(
@@ -89,12 +89,18 @@ def train(
             if progress.explained is not None:
                 scores = ", ".join(f"{name} {score:.4g}" for name, score in progress.scores.items())
                 bar.say(f"step {progress.step}: {progress.explained:+.3f} deviations over standard noise ({scores})")
+    tell(out, pipeline.name)
+
+
+def tell(out: Path, model: str) -> None:
+    """Say where the network of a training is and what to do with it. It must load: a finished training is passed over,
+    and its network may be damaged since.
+
+    Raises:
+        ModelLoadError: it does not.
+    """
+    NPNet.from_pretrained(out / "best")
     print(f"NPNet in {out / 'best'}")
-    say_trained(out, pipeline.name)
-
-
-def say_trained(out: Path, model: str) -> None:
-    """What to do with a network that was trained."""
     methods = f"standard,npnet:path={out / 'best'},npnet:path={out / 'best'},swap"
     source = "" if world.is_world(model) else f" --model {public_name(model)} --prompts FILE --scorers NAME"
     say_next(f'noiseprompt evaluate{source} --methods "{methods}" --out evaluation')
