@@ -201,4 +201,5 @@ def test_whatever_fails_on_the_way_no_lease_is_left_that_lives(tmp_path: Path, f
         with faulty(number, fault), pytest.raises((StoreError, Killed)):
             work(folder)
         work(folder)
-        assert not [name for name in os.listdir(folder) if name.endswith(".lease")]
+        Leases(folder).sweep()
+        assert os.listdir(folder) == []

@@ -57,3 +57,16 @@ def runs_here(data: dict[str, Any]) -> bool:
     if not _here(data) or not machine.runs(data["pid"], str(data.get("started"))):
         return False
     return data["pid"] != os.getpid() or data.get("token") in MINE
+
+
+def abandoned_here(made_by: str, pid: int, since: str, token: str) -> bool:
+    """Whether a lease that was being made was so by a process of this machine, which makes it no more.
+
+    Args:
+        made_by: digest of the machine.
+        pid, since: the process.
+        token: of the lease.
+    """
+    if not machine.identity() or made_by != machine.digest():
+        return False
+    return not machine.runs(pid, since) or (pid == os.getpid() and token not in MINE)

@@ -28,7 +28,7 @@ from typing import Any
 
 from noiseprompt.core import disk, machine
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
-from noiseprompt.core.holders import MINE, Holder, ended_here, read_holder, runs_here
+from noiseprompt.core.holders import MINE, Holder, abandoned_here, ended_here, read_holder, runs_here
 
 REFRESH = 15.0
 """Seconds after which a holder writes its lease again."""
@@ -43,8 +43,8 @@ _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 """What disks answer that know no second names."""
 
 _NAME = re.compile(r"\.(.+)\.lease(\d*)")
-_UNNAMED = re.compile(_NAME.pattern + r"\.[0-9a-f]{8}\.new")
-"""A lease that is being made."""
+_UNNAMED = re.compile(_NAME.pattern + r"\.([0-9a-f]{8})\.(\d+)\.(\d*)\.([0-9a-f]{16})\.new")
+"""A lease that is being made: by which machine, process (and since when) and under which token."""
 
 
 class Leases:
@@ -133,7 +133,8 @@ class Leases:
     def sweep(self) -> None:
         """Remove what processes of this machine left that were killed while they made a lease."""
         for name in _names(self.folder):
-            if _UNNAMED.fullmatch(name) and ended_here(self._read(name)[1] or {}):
+            match = _UNNAMED.fullmatch(name)
+            if match and abandoned_here(match[3], int(match[4]), match[5], match[6]):
                 with contextlib.suppress(OSError):  # another was faster
                     disk.remove(self.folder / name)
 
@@ -200,15 +201,16 @@ class Lease:
             StoreError: the folder cannot be written.
         """
         path = leases.folder / _file(unit, number)
-        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
         made = placed = False
         lease = cls(leases, unit, number, None)
+        maker = (machine.digest(), os.getpid(), machine.started(os.getpid()), lease._token)
+        temporary = path.with_name(".".join(map(str, [path.name, *maker, "new"])))
+        MINE.add(lease._token)  # before anybody sees it
         try:
             disk.make(leases.folder)
             lease._file = disk.create(temporary)
             made = True
             lease._write()
-            MINE.add(lease._token)  # before others of this process can see it
             placed = lease._place(temporary, path)
             disk.remove(temporary)
         except BaseException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import platform
 from pathlib import Path
@@ -24,6 +25,11 @@ def identity() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         space = os.readlink("/proc/self/ns/pid")
     return f"{host()} {boot} {space}".strip()
+
+
+def digest() -> str:
+    """8 hexadecimal digits of `identity`."""
+    return hashlib.sha256(identity().encode()).hexdigest()[:8]
 
 
 def started(pid: int) -> str:
