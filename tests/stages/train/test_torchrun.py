@@ -52,6 +52,7 @@ def told(error: str) -> list[str]:
     return [line for line in error.replace("\r", "\n").splitlines() if line.startswith("noiseprompt: ")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes in /proc")
 def test_a_killed_process_ends_all_with_one_message_and_the_same_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
