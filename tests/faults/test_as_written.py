@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from noiseprompt.cli import commands, main, rewards
+from noiseprompt.cli import common, main, rewards
 from noiseprompt.cli.entry import option_parser
 from noiseprompt.cli.options import read_option, read_options
 from noiseprompt.cli.table import COMMANDS
 from noiseprompt.core.config import parse_value
 from noiseprompt.core.errors import NoisepromptError
-from noiseprompt.core.files import Lock
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.pictures import read_picture
 from noiseprompt.core.weights import read_header, read_state
@@ -65,7 +64,7 @@ TABLES = {
 @pytest.fixture(autouse=True)
 def nothing_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "_load", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(common, "load_model", lambda *_: pytest.fail("a model was loaded"))
 
 
 def refused(words: list[str], told: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +159,6 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "a.safetensors": read_header,
     "a.pt": read_state,
     "a.arrow": read_shard,
-    ".lock": lambda path: Lock(path.parent).take(),
 }
 
 
@@ -183,8 +181,8 @@ def test_a_shard_of_a_far_number_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_a_network_damaged_since_its_training_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     build(tokens_config((4, 8, 8), 3, 8)).save_pretrained(tmp_path / "best")
-    rewards.tell(tmp_path)
+    rewards.tell(tmp_path, "shapes")
     assert "NPNet in" in capfd.readouterr().out
     (tmp_path / "best" / "model.safetensors").write_bytes(b"")
     with pytest.raises(NoisepromptError, match=r"best/model\.safetensors"):
-        rewards.tell(tmp_path)
+        rewards.tell(tmp_path, "shapes")

@@ -277,9 +277,9 @@ def test_other_prompts_in_the_same_folder(pipeline: Pipeline, tmp_path: Path) ->
 def test_command_lines_that_make_no_sense(
     words: str, match: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from noiseprompt.cli import commands
+    from noiseprompt.cli import common
 
-    monkeypatch.setattr(commands, "_load", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(common, "load_model", lambda *_: pytest.fail("a model was loaded"))
     assert main(["train", f"--out={tmp_path / 'run'}", *words.split()]) == 2
     error = capsys.readouterr().err
     assert match in error and error.count("\n") == 1
