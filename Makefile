@@ -8,7 +8,7 @@ DOCS_STAMP := $(VENV)/.installed-docs
 # pip finds the CPU build of the pinned torch; a second resolver is not used on purpose.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types smoke docs wheel bench comfy clean
+.PHONY: demo test slow lint types smoke docs wheel bench comfy clean
 
 demo: $(STAMP)
 	$(BIN)/noiseprompt demo --out demo
@@ -16,6 +16,10 @@ demo: $(STAMP)
 test: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n 2
 	$(MAKE) lint types
+
+# What takes longer: Ray's nodes and drivers that die, every benchmark in its smallest form.
+slow: $(DEV_STAMP)
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ def rate(folder: Path, workers: int, n: int) -> float:
     sharing = Sharing(engine="local", workers=workers)
     seen = [
         (time.perf_counter(), report["made"])
-        for report in run_shared(sharing, "noiseprompt.cli.commands:collect_work", folder, options, lambda: False)
+        for report in run_shared(sharing, "noiseprompt.cli.collecting:work", folder, options, lambda: False)
     ]
     seen = [one for one in seen if one[1] >= n // 4]  # all have begun
     return (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0])

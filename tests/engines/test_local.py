@@ -120,6 +120,7 @@ def test_sharing_that_does_not_fit_is_refused(given: dict[str, Any], told: str) 
         Sharing(**given)
 
 
+@pytest.mark.slow
 def test_the_command_in_two_processes(tmp_path: Path, capfd: Any) -> None:
     """The world itself, through all layers."""
     words = ["collect", "--prompts=shapes:train", "--n=6", "--shard_size=2", "--batch_size=2", "--device=cpu"]

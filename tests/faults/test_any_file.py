@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -81,8 +81,9 @@ def test_any_bytes_are_json_or_one_error(folder: Path, data: bytes) -> None:
 @example({"2024-01-01": "12:30:00"})
 @example(["1e3", "0x1f", "no", "0777", 1e300, -1e-7])
 def test_yaml_reads_what_json_says(value: Any) -> None:
-    """But for letters that YAML does not allow."""
+    """But for letters that YAML does not allow, or takes for ends of lines."""
     text = json.dumps(value, ensure_ascii=False)
+    assume(not set("\x85\u2028\u2029") & set(text))
     try:
         assert same(parse_value(text, "any"), value)
     except ConfigError:

@@ -111,6 +111,8 @@ RECORDS: dict[Any, dict[str, list[Any]]] = {
         "objective": [*WORD, None],
         "coupling": [*WORD, None],
         "accumulate": COUNT,
+        "keep_text": [2, "maybe"],
+        "checkpoint_seconds": FROM_0,
         "patience": NATURAL,
         "reward": NAMES,
         "reward_hinge": [*NUMBER, None],

@@ -138,7 +138,8 @@ def generate(
     mine = units(plan(listed, chosen), specs, config.batch_size, share)
     total = sum(len(unit.jobs) for unit in mine)
     done = total - sum(len(unit.missing(out)) for unit in mine)
-    told = f"{total:,} images of {len(listed):,} prompts by {common.some_of([m.label for m in specs])}, into {out}"
+    labels = common.some_of([spec.label for spec in specs])
+    told = f"{total:,} images, {total // len(specs):,} by each of {labels}, into {out}"
     with Bar("generate", "image", told) as bar:
         for pictures in run(pipeline, listed, chosen, specs, config, out, guard, share):
             done += len(pictures)

@@ -43,7 +43,7 @@ class PromptList:
 
 @held
 def load_prompts(
-    source: str,
+    source: str | Path,
     *,
     column: str | None = None,
     limit: int | None = None,

@@ -52,6 +52,7 @@ def told(error: str) -> list[str]:
     return [line for line in error.replace("\r", "\n").splitlines() if line.startswith("noiseprompt: ")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes in /proc")
 def test_a_killed_process_ends_all_with_one_message_and_the_same_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -74,7 +75,7 @@ def test_a_killed_process_ends_all_with_one_message_and_the_same_command_goes_on
         with contextlib.suppress(ProcessLookupError):
             running.kill()
     assert running.returncode and not out
-    [line] = told(error)
+    [line] = [line for line in told(error) if not line.startswith("noiseprompt: train: ")]  # less its plan
     assert "continues" in line, line  # whichever comes first: torchrun's signal, or the silence of the other
     assert not list(tmp_path.glob("noiseprompt-error*"))
 

@@ -80,7 +80,7 @@ class PairData:
         return self.texts.read(self.prompts[rows])
 
     def _sources(self, keys: np.ndarray) -> list[torch.Tensor]:
-        return self._noises.get(keys, lambda new: [torch.from_numpy(self.npd.sources(self._row[new]))])
+        return self._noises.get(keys, lambda new: [torch.from_numpy(self.npd.sources(self._row[new])).float()])
 
 
 def distinct_sources(npd: Npd) -> tuple[np.ndarray, np.ndarray]:
