@@ -80,7 +80,21 @@ def test_what_of_a_pipeline_is_missing(hub: Hub, model: str, tmp_path: Path, cap
     assert f"  MISSING unet: {weights} holds no weights, only a note where they are: run `git lfs pull`" in out
     assert "lacks model-00001-of-00002.safetensors, model-00002-of-00002.safetensors\n" in out
     (folder / "model_index.json").write_text("{")
-    assert "  MISSING model_index.json: cannot be read" in lines(capsys, 2, "--model", str(folder))
+    for text in ("{", "[1]", "[" * 100_000):
+        (folder / "model_index.json").write_text(text)
+        assert f"  MISSING model_index.json: {folder / 'model_index.json'} is damaged" in lines(
+            capsys, 2, "--model", str(folder)
+        )
+
+
+@pytest.mark.parametrize("text", ["[1]", "[" * 100_000, '{"weight_map": 3}', "{}"])
+def test_an_index_of_weights_that_is_none(hub: Hub, text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "model_index.json").write_text('{"unet": ["diffusers", "U"], "_class_name": "\\u001b[2J"}')
+    (tmp_path / "unet" / "a.index.json").write_text(text)
+    out = lines(capsys, 2, "--model", str(tmp_path))
+    assert "lacks a.index.json (unreadable)" in out and "\x1b" not in out
+    assert "no model_index.json" in lines(capsys, 2, "--model", "~nobody-of-this-name/x")
 
 
 def test_networks_hub_ids_and_nothing(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

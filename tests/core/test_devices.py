@@ -28,7 +28,7 @@ def test_names_are_what_torch_calls_them() -> None:
 
 
 def test_what_is_not_there_is_named_with_what_is() -> None:
-    for device in ("cuda:99", "gpu"):
+    for device in ("cuda:99", "gpu", "cpu:7"):
         with pytest.raises(InputError, match=rf"device '{device}'.*auto, cpu, cuda"):
             resolve_device(device)
     with pytest.raises(InputError, match=r"dtype 'float8'.*float32, float16, bfloat16"):

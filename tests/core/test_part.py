@@ -19,7 +19,7 @@ def test_parts_cover_everything_once() -> None:
     assert parse_part(None).whole and parse_part(" 2 / 8 ") == Part(2, 8) and str(Part(2, 8)) == "2/8"
 
 
-@pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "0/0", "-1/4", "1", "a/b", "", "1/2/3", "1.0/2", "Auto"])
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "0/0", "-1/4", "1", "a/b", "", "1/2/3", "1.0/2", "Auto", "٣/4"])
 def test_what_is_out_of_range_or_no_part_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="I from 1 to N"):
         parse_part(text, {})

@@ -35,6 +35,10 @@ def test_what_a_launcher_says() -> None:
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE='0'"),
         ({"RANK": "", "MASTER_PORT": ""}, "WORLD_SIZE=4 without RANK, MASTER_PORT"),
         ({"LOCAL_RANK": "2"}, "local_rank=2"),
+        ({"WORLD_SIZE": "9" * 30}, "WORLD_SIZE='9{30}'.*from 1 to 1000000"),
+        ({"MASTER_PORT": "x"}, "MASTER_PORT='x'.*from 1 to 65535"),
+        ({"MASTER_PORT": "0"}, "MASTER_PORT='0'"),
+        ({"MASTER_PORT": "65536"}, "MASTER_PORT='65536'"),
     ],
 )
 def test_variables_that_contradict_each_other(changed: dict[str, str], match: str) -> None:

@@ -95,7 +95,9 @@ def test_without_ray_it_is_told_what_to_install(tmp_path: Path, monkeypatch: pyt
     )
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999", "ray://", "ray://127.0.0.1"]
+)
 def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)

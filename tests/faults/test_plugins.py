@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,6 +45,7 @@ IMAGES, PROMPTS = np.zeros((2, 8, 8, 3), np.uint8), [Prompt("a"), Prompt("b")]
         (ZeroDivisionError(), r"fails .ZeroDivisionError\)"),
         (np.array([1j, 2j]), "fails .TypeError: complex numbers"),
         (SystemExit(3), "fails .SystemExit: 3"),
+        ([1.0, -1e308], r"gave -1e\+308. Expected numbers from -1e\+30 to 1e\+30"),
     ],
 )
 def test_a_scorer_that_does_not_work_is_named_with_its_package(answer: Any, says: str) -> None:
@@ -77,6 +79,47 @@ def test_an_entry_point_that_does_not_work_is_named_with_its_package(
     monkeypatch.setattr(base.SCORERS, "_entries", dict(base.SCORERS._entries))
     with pytest.raises(NoisepromptError, match=f"scorer 'mine-{kind}' of the package 'their-package'"):
         base.load_scorers([f"mine-{kind}"])
+
+
+def raising(error: BaseException) -> Any:
+    def factory() -> Any:
+        raise error
+
+    return factory
+
+
+FACTORIES: dict[str, tuple[Any, str]] = {
+    "raises": (raising(ValueError("no weights")), "of the package 'tests' fails (ValueError: no weights)"),
+    "ends the process": (raising(SystemExit(3)), "of the package 'tests' fails (SystemExit: 3)"),
+    "another signature": (lambda a, *b: None, "of the package 'tests' fails (TypeError: "),
+    "a module that is not there": ("nope_no.module:Mine", "of the package 'nope_no' fails (ModuleNotFoundError"),
+    "no such attribute": ("os:nope", "of the package 'os' fails (AttributeError"),
+    "no attribute named": ("os", "of the package 'os' fails (AttributeError"),
+    "a name of two": (lambda: named("a:b"), "the name 'a:b' for a scorer"),
+    "no name": (lambda: named(""), "the name '' for a scorer"),
+}
+
+
+def named(name: str) -> Any:
+    made = Plugin(None)
+    made.name = name
+    return made
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_a_registered_factory_that_does_not_work_is_named_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    factory, says = FACTORIES[kind]
+    monkeypatch.setattr(base.SCORERS, "_entries", dict(base.SCORERS._entries))
+    base.register_scorer("mine", factory)
+    with pytest.raises(NoisepromptError, match=re.escape(says)):
+        base.load_scorers(["mine"])
+
+
+def test_ours_is_no_other_package_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in this package is a bug, not a plug-in's."""
+    monkeypatch.setattr("noiseprompt.scorers.shapes_checker.ShapesChecker.__init__", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        base.load_scorers(["shapes-checker"])
 
 
 def test_score_names_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

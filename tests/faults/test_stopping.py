@@ -7,15 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from noiseprompt.cli import collecting, commands, entry, main
-from noiseprompt.cli.progress import Stopped, stopping
+from noiseprompt.cli.progress import AGAIN, Stopped, stopping
 from noiseprompt.recipes import steps
 
 BOTH = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
@@ -116,6 +118,39 @@ def test_nothing_is_imported_before_that_but_this_package() -> None:
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["__future__"], done
+
+
+@pytest.mark.parametrize(("number", "status"), BOTH)
+def test_a_signal_where_nothing_can_be_raised_is_not_lost(
+    number: int, status: int, acting: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In `__del__` Python writes what is raised to standard error and goes on."""
+
+    class Library:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    def command() -> None:
+        made = Library()
+        del made
+        time.sleep(5)
+        raise AssertionError("went on")
+
+    before, begun = sys.unraisablehook, time.monotonic()
+    acting(command)
+    assert main(["npd", "info", "x"]) == status and time.monotonic() - begun < 3
+    assert "the same command continues" in one_line(capfd)
+    assert sys.unraisablehook is before
+
+
+def test_a_command_that_ends_before_a_lost_signal_is_sent_again_has_ended(acting: Any) -> None:
+    class Library:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    acting(lambda: Library() and None)
+    assert main(["npd", "info", "x"]) == 0
+    time.sleep(2 * AGAIN)
 
 
 @pytest.mark.parametrize(("number", "status"), BOTH)
@@ -224,6 +259,23 @@ def test_a_full_disk_behind_standard_output() -> None:
         words = [sys.executable, "-m", "noiseprompt", "tables", "--help"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert "Exception ignored" not in done.stderr and "Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------------------------------------------------- the memory
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried\nto allocate 20 GiB")]
+)
+def test_a_full_memory_is_one_line_of_every_command(
+    error: Exception, acting: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise error
+
+    acting(command)
+    assert main(["npd", "info", "x"]) == 2
+    assert f"the memory is full ({type(error).__name__}" in (told := one_line(capfd)) and "--batch_size" in told
 
 
 # -------------------------------------------------------------------------------------------------------- the last net

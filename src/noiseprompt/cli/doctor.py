@@ -4,7 +4,6 @@ of a model's folder is missing."""
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from collections.abc import Iterator
 from importlib import metadata
@@ -13,6 +12,9 @@ from pathlib import Path
 from noiseprompt.core import hub
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import NoisepromptError
+from noiseprompt.core.json_files import read_json
+from noiseprompt.core.places import expanded
+from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 EXTRAS = {
@@ -45,7 +47,7 @@ def doctor(model: str | None = None) -> int:
     for title, lines, mark in parts:
         print(f"{title}:")
         for what, how, well in lines:
-            print(f"  {'ok' if well else mark:8}{what}{f': {how}' if how else ''}")
+            print(visible(f"  {'ok' if well else mark:8}{what}{f': {how}' if how else ''}"))
     return 0 if all(well for _, _, well in [*needed, *found]) else 2
 
 
@@ -134,7 +136,7 @@ def _hub() -> list[Line]:
 
 def _model(model: str) -> list[Line]:
     """What of a folder is there and what is missing."""
-    folder = world.weights_folder() if world.is_world(model) else Path(model).expanduser()
+    folder = world.weights_folder() if world.is_world(model) else expanded(model)
     if not folder.is_dir() and hub.is_id(model):
         try:
             folder = hub.cached(model)
@@ -160,11 +162,11 @@ def _npnet(folder: Path) -> Iterator[Line]:
 def _pipeline(folder: Path) -> Iterator[Line]:
     """Each component that model_index.json names."""
     try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        parts = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
-    except (ValueError, OSError, AttributeError) as error:
-        yield "model_index.json", f"cannot be read ({error})", False
+        index = read_json(folder / "model_index.json")
+    except NoisepromptError as error:
+        yield "model_index.json", error.came, False
         return
+    parts = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     yield "pipeline", str(index.get("_class_name")), True
     for name, (library, kind) in parts.items():
         if library is not None and name not in ("safety_checker", "feature_extractor"):
@@ -195,6 +197,6 @@ def _component(folder: Path, kind: str) -> str:
 def _listed(index: Path) -> list[str]:
     """Files that the index of weights in several files names."""
     try:
-        return [str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()]
-    except (ValueError, KeyError, OSError, AttributeError):
+        return [str(name) for name in read_json(index)["weight_map"].values()]
+    except (NoisepromptError, KeyError, AttributeError):
         return [f"{index.name} (unreadable)"]

@@ -25,6 +25,7 @@ from noiseprompt.cli.option_files import OptionsFile
 from noiseprompt.cli.options import add_record, option_types, register_records, spelled_words, wanted
 from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
+from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.files import as_told
 
@@ -181,7 +182,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     words = [_underscored(word) for word in arguments]
     try:
-        with _own_warnings_only(), _paths_told():
+        with _own_warnings_only(), _surroundings_told():
             command = _named(words)
             if command is not None:
                 _refuse_mistakes(command, words)
@@ -200,15 +201,25 @@ def _refuse_mistakes(command: Command, words: list[str]) -> None:
 
 
 @contextmanager
-def _paths_told() -> Iterator[None]:
-    """A path that cannot be used is bad input, whatever asked for it."""
+def _surroundings_told() -> Iterator[None]:
+    """A path that cannot be used is bad input, whatever asked for it; so is more at a time than the memory takes."""
     try:
         yield
+    except NoisepromptError:
+        raise
     except OSError as error:
         told = as_told(error)
         if told is None:
             raise
         raise told from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        came = (
+            f"the memory is full ({type(error).__name__}{': ' * bool(str(error))}{' '.join(str(error).split())[:100]})"
+        )
+        fix = "lower --batch_size, or --height and --width, and run the same command again"
+        raise NoisepromptError(came, "less at a time", fix) from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from noiseprompt.cli.progress import say, say_next
 from noiseprompt.core.cards import read_card
 from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.places import expanded
 
 
 def import_npnet(source: str, out: Path, revision: str | None = None, license: str = "") -> None:
@@ -23,7 +24,7 @@ def import_npnet(source: str, out: Path, revision: str | None = None, license: s
     from noiseprompt.core import hub
     from noiseprompt.npnet import NPNet, import_published, share
 
-    out, path = Path(out), Path(source).expanduser()
+    out, path = Path(out), expanded(source)
     local = path.exists() or not hub.is_id(share.split_source(source)[0])
     if local and path.is_dir():
         raise InputError(f"{source} is a folder", "the file of a published checkpoint", "a saved one needs no import")

@@ -144,6 +144,7 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
+        self.number = number
         self.status = 128 + number
         """Exit status, as a shell gives it."""
 
@@ -189,7 +190,8 @@ def ending() -> Iterator[None]:
     """While it lasts, SIGINT and SIGTERM raise `Stopped`.
 
     Inside an import they end the process there and then: libraries swallow what is raised in the middle of theirs, and
-    a process may be killed at any moment without a loss.
+    a process may be killed at any moment without a loss. Where nothing can pass it on (`__del__`, a callback from C) it
+    is raised again a moment later.
     """
 
     def stop(number: int, frame: Any) -> None:
@@ -198,8 +200,35 @@ def ending() -> Iterator[None]:
             os._exit(128 + number)
         raise Stopped(number)
 
-    with _handling(stop):
+    with _handling(stop), _heard():
         yield
+
+
+AGAIN = 0.05
+"""Seconds after which a signal that was not heard is sent again."""
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """While it lasts, a `Stopped` that the interpreter would only write to standard error is sent again as a signal."""
+    before, waiting = sys.unraisablehook, []
+
+    def hook(lost: Any) -> None:
+        if not isinstance(lost.exc_value, Stopped):
+            before(lost)
+            return
+        again = threading.Timer(AGAIN, os.kill, (os.getpid(), lost.exc_value.number))
+        again.daemon = True
+        waiting.append(again)
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for again in waiting:
+            again.cancel()
 
 
 def _importing(frame: Any) -> bool:

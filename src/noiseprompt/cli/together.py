@@ -25,8 +25,13 @@ def is_hushed() -> bool:
 
 
 def spoken_for(words: Sequence[str]) -> bool:
-    """Whether the process of rank 0 speaks for this one, until they meet: all of them read the same words."""
-    return bool(words) and words[0] in COMMANDS and os.environ.get("RANK", "0").strip() not in ("", "0")
+    """Whether the process of rank 0 speaks for this one, until they meet: all of them read the same words.
+
+    One whose own rank or their number makes no sense speaks for itself: nobody else would tell of that.
+    """
+    rank, size = (os.environ.get(name, "").strip() for name in ("RANK", "WORLD_SIZE"))
+    there = all(text.isdecimal() and len(text) < 10 for text in (rank, size))
+    return bool(words) and words[0] in COMMANDS and there and 0 < int(rank) < int(size)
 
 
 def refuse_several(what: str, fix: str) -> None:

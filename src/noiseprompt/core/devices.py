@@ -35,6 +35,8 @@ def resolve_device(device: str) -> torch.device:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         came = f"device {device!r}" + ("" if reason.startswith("Expected one of") else f": {reason}")
         raise InputError(came, expected) from error
+    if found.type == "cpu" and device not in ("auto", "cpu", "cpu:0"):  # torch takes any number for the only one
+        raise InputError(f"device {device!r}", expected, "there is one cpu, without a number")
     if found.type == "meta":
         raise InputError(f"device {device!r}, on which nothing is computed", expected)
     return found

@@ -20,6 +20,7 @@ from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Lease, Leases
 from noiseprompt.core.parts import as_recorded
+from noiseprompt.core.places import expanded
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
@@ -161,7 +162,7 @@ def left_to_a_library(folder: Path) -> Iterator[None]:
 
 def public_name(source: str) -> str:
     """A hub id as it is, a path's last part: no folders of a machine in records."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     is_path = path.is_absolute() or source.startswith((".", "~")) or path.exists()
     return Path(os.path.abspath(path)).name if is_path else source
 

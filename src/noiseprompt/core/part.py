@@ -73,7 +73,7 @@ def parse_part(text: str | None, environment: Mapping[str, str] | None = None) -
         return WHOLE
     if text.strip() == AUTO:
         return _numbered(os.environ if environment is None else environment)
-    match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
     if match is None:
         raise InputError(f"part {text!r}", _FORM)
     return Part(int(match[1]), int(match[2]))
@@ -109,6 +109,6 @@ def _of_torchrun(environment: Mapping[str, str]) -> Part | None:
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
     text = environment.get(name, "" if default is None else str(default))
-    if not re.fullmatch(r"\d{1,9}", text.strip()):
+    if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
         raise InputError(f"{name}={text!r} in the environment", "a whole number", "say which part it is: --part 2/8")
     return int(text)

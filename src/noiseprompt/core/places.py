@@ -20,6 +20,11 @@ def check_folder(folder: str | Path) -> None:
         raise StoreError(f"cannot write to {folder}: {reason}", "a folder that can be made and written")
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with "~" and "~name" as the folders they stand for; of a name that nobody has, as it is written."""
+    return Path(os.path.expanduser(path))
+
+
 def refuse_pipe(path: Path) -> None:
     """Refuse a named pipe in a file's place: whoever opens it waits, maybe for ever, for somebody at its other end.
 

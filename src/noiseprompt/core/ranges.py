@@ -74,6 +74,10 @@ COUNT = Limits(least=1)
 NOT_NEGATIVE = Limits(least=0)
 POSITIVE = Limits(above=0)
 SHARE = Limits(least=0, most=1)
+GUIDANCE = Limits(least=-1000, most=1000)
+"""Of a guidance scale: models are used from 0 to some 30, and below 0 to draw what a prompt is not."""
+TRIES = Limits(least=1, most=10_000)
+"""Of what a method does for one picture, again and again: more would never end."""
 DECAY = Limits(least=0, below=1)
 SEED = Limits(least=0, most=2**63 - 1)
 SEED_RANGE = dataclasses.replace(SEED, rising=True)

@@ -38,6 +38,12 @@ class Registry:
             raise InputError(f"the {self.noun} {name!r} is registered already", "a new name")
         self._entries[name] = target
 
+    def package(self, name: str) -> str:
+        """The package that an entry is from, "" where that cannot be told; nothing is imported."""
+        target = self._entries.get(name, "")
+        module = target.partition(":")[0] if isinstance(target, str) else getattr(target, "__module__", None) or ""
+        return str(module).partition(".")[0]
+
     def get(self, name: str) -> Any:
         """The object behind a name.
 

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 from noiseprompt.core.errors import InputError, PromptError
 
+LONGEST = 100_000
+"""Characters of a prompt: what is longer is a whole file in one line, which text encoders read for minutes."""
+
 _HALVES = re.compile("[\ud800-\udfff]")
 _SPACES = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 _MARKUP = re.compile(r"[\\`*]|(?<=\])\(")
@@ -29,8 +32,11 @@ def check_text(text: str, what: str) -> None:
         what: for the message, as in "entry 3 of prompts.json".
 
     Raises:
-        PromptError: it is no text, or holds NUL or half a character.
+        PromptError: it is no text, holds NUL or half a character, or is longer than `LONGEST`.
     """
+    if isinstance(text, str) and len(text) > LONGEST:
+        came = f"{what} has {len(text):,} characters (it begins {text[:40]!r})"
+        raise PromptError(came, f"at most {LONGEST:,}", "put each prompt on a line of its own")
     bad = unwritable(text) if isinstance(text, str) else ""
     if bad or not isinstance(text, str):
         came = f"{what} holds {bad}" if bad else f"{what} is {text!r:.60}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, check, check_value, kind_of, setting, shown
+from noiseprompt.core.ranges import COUNT, GUIDANCE, NOT_NEGATIVE, POSITIVE, check, check_value, kind_of, setting, shown
 from noiseprompt.core.texts import check_text
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ class Sampling:
         height, width: in pixels; `Pipeline.latent_shape` knows which a model can draw.
 
     Raises:
-        ConfigError: fewer than one step or pixel, or a guidance scale that is not finite.
+        ConfigError: fewer than one step or pixel, or a guidance scale beyond -1000 to 1000.
     """
 
-    guidance_scale: float | None = None
+    guidance_scale: float | None = setting(None, GUIDANCE)
     num_inference_steps: int | None = setting(None, COUNT)
     height: int | None = setting(None, COUNT)
     width: int | None = setting(None, COUNT)
@@ -100,11 +100,11 @@ class Redenoising:
         invert_at: timestep of the inverting prediction.
 
     Raises:
-        ConfigError: fewer than one step, or a guidance scale that is not finite.
+        ConfigError: fewer than one step, or a guidance scale beyond -1000 to 1000.
     """
 
-    denoise_guidance_scale: float | None = None
-    invert_guidance_scale: float | None = None
+    denoise_guidance_scale: float | None = setting(None, GUIDANCE)
+    invert_guidance_scale: float | None = setting(None, GUIDANCE)
     steps: int | None = setting(None, COUNT)
     invert_at: InvertAt = "paper"
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.part import Part, parse_part
-from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, Limits, check, setting
+from noiseprompt.core.ranges import NOT_NEGATIVE, Limits, check, setting
 
 LOCAL, RAY = "local", "ray"
+
+WORKERS = Limits(least=1, most=1024)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Sharing:
 
     part: str | None = None
     engine: str = setting("", Limits(words=("", LOCAL, RAY)))
-    workers: int | None = setting(None, COUNT)
+    workers: int | None = setting(None, WORKERS)
     gpus_per_worker: float | None = setting(None, NOT_NEGATIVE)
     ray_address: str | None = None
 

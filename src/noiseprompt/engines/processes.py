@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,6 +33,9 @@ MEETING = timedelta(minutes=10)
 SILENCE = timedelta(hours=2)
 """How long one waits for another's gradients: a main process may write a checkpoint to a slow disk meanwhile. Where a
 process dies its launcher ends the others at once."""
+
+MOST = 1_000_000
+"""Processes: more than were ever started."""
 
 _ASKED_EVERY = 0.02
 """Seconds."""
@@ -67,12 +71,13 @@ def launched(environment: Mapping[str, str] | None = None) -> Launched | None:
             came = "several processes on a CPU asked of `accelerate launch`, which starts one and says nothing"
             raise InputError(came, "torchrun", "start with `torchrun --nproc_per_node N -m noiseprompt train ...`")
         return None
-    size = _number(said, "WORLD_SIZE", 1)
+    size = _number(said, "WORLD_SIZE", 1, MOST)
     if size == 1:
         return None
     missing = [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if not said.get(name)]
     if missing:
         raise InputError(f"WORLD_SIZE={size} without {', '.join(missing)}", "all of them, or none", _HOW)
+    _number(said, "MASTER_PORT", 1, 65535)
     found = Launched(
         _number(said, "RANK", 0),
         size,
@@ -84,10 +89,10 @@ def launched(environment: Mapping[str, str] | None = None) -> Launched | None:
     return found
 
 
-def _number(said: Mapping[str, str], name: str, least: int) -> int:
+def _number(said: Mapping[str, str], name: str, least: int, most: int = 2**31 - 1) -> int:
     text = said[name]
-    if not text.isdecimal() or int(text) < least:
-        raise InputError(f"{name}={text!r:.60} in the environment", f"a whole number, {least} or more", _HOW)
+    if not re.fullmatch(r"[0-9]{1,10}", text.strip()) or not least <= int(text) <= most:
+        raise InputError(f"{name}={text!r:.60} in the environment", f"a whole number from {least} to {most}", _HOW)
     return int(text)
 
 

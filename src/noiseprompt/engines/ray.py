@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import re
 import socket
 import threading
 import time
@@ -27,6 +28,9 @@ from noiseprompt.engines.options import Sharing
 _PATIENCE = 0.5
 _ANSWER = 10.0
 """Seconds in which a cluster answers."""
+
+_PORT = 10001
+"""Of ray://HOST unless it is named."""
 
 _LAST = 30.0
 """Seconds that workers have to end by themselves once every shard is made."""
@@ -98,8 +102,14 @@ def _knock(address: str | None) -> None:
 
     Raises:
         OSError: nobody does.
+        ValueError: "ray://" without a host.
     """
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    place = (address or "").removeprefix("ray://")
+    if address is not None and address.startswith("ray://"):
+        if not place.strip(":/"):
+            raise ValueError("ray:// is followed by HOST:PORT")
+        place = place if re.search(r":\d+$", place) else f"{place}:{_PORT}"
+    host, _, port = place.rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER).close()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from noiseprompt.core.ranges import COUNT, setting
+from noiseprompt.core.ranges import TRIES, setting
 from noiseprompt.methods.chooser import Chooser, best_rows
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class BestOfN(Chooser):
 
     name = "best_of_n"
 
-    n: int = setting(4, COUNT)
+    n: int = setting(4, TRIES)
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
         """Row by row the best of the candidates; at equal scores the earlier one, the source first.

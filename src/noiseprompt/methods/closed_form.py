@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.core.ranges import COUNT, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, setting
 from noiseprompt.core.types import Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.gap import guidance_gap, levels_of, require_guidance
@@ -33,8 +33,8 @@ class ClosedForm(NoiseMethod):
     name = "closed_form"
     renamed = {"num_inference_steps": "steps"}
 
-    denoise_guidance_scale: float | None = None
-    invert_guidance_scale: float | None = None
+    denoise_guidance_scale: float | None = setting(None, GUIDANCE)
+    invert_guidance_scale: float | None = setting(None, GUIDANCE)
     steps: int | None = setting(None, COUNT)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, setting
+from noiseprompt.core.ranges import NOT_NEGATIVE, POSITIVE, TRIES, Limits, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.attention import attention_losses, recorded_attention
 from noiseprompt.methods.base import NoiseMethod, check_options
@@ -51,9 +51,9 @@ class InitNO(NoiseMethod):
     name = "initno"
 
     tokens: str = ""
-    rounds: int = setting(5, COUNT)
-    iterations: int = setting(10, COUNT)
-    final_iterations: int = setting(50, NOT_NEGATIVE)
+    rounds: int = setting(5, TRIES)
+    iterations: int = setting(10, TRIES)
+    final_iterations: int = setting(50, Limits(least=0, most=TRIES.most))
     lr: float = setting(0.01, POSITIVE)
     response_limit: float = 0.2
     conflict_limit: float = 0.3

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.core.ranges import COUNT, POSITIVE, setting
+from noiseprompt.core.ranges import COUNT, POSITIVE, TRIES, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.gap import guidance_gap, require_guidance
@@ -34,7 +34,7 @@ class Nlg(NoiseMethod):
 
     name = "nlg"
 
-    rounds: int = setting(20, COUNT)
+    rounds: int = setting(20, TRIES)
     step: float = setting(1.0, POSITIVE)
     max_move: float = setting(0.004, POSITIVE)
     num_inference_steps: int | None = setting(None, COUNT)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import COUNT, Limits, setting
+from noiseprompt.core.ranges import COUNT, TRIES, Limits, setting
 from noiseprompt.methods.chooser import Chooser, best_rows, same_generators
 from noiseprompt.pipelines.early import early_images
 
@@ -37,7 +37,7 @@ class Prune(Chooser):
 
     name = "prune"
 
-    n: int = setting(8, COUNT)
+    n: int = setting(8, TRIES)
     keep: int = setting(2, COUNT)
     share: float = setting(0.25, Limits(least=0.25, most=1))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from noiseprompt.core.ranges import COUNT, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, TRIES, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
 
@@ -29,11 +29,11 @@ class Redenoise(NoiseMethod):
     name = "redenoise"
     renamed = {"num_inference_steps": "steps"}
 
-    denoise_guidance_scale: float | None = None
-    invert_guidance_scale: float | None = None
+    denoise_guidance_scale: float | None = setting(None, GUIDANCE)
+    invert_guidance_scale: float | None = setting(None, GUIDANCE)
     steps: int | None = setting(None, COUNT)
     invert_at: InvertAt = "paper"
-    rounds: int = setting(1, COUNT)
+    rounds: int = setting(1, TRIES)
 
     def __post_init__(self) -> None:
         check_options(self)

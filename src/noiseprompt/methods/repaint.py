@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import COUNT, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, TRIES, setting
 from noiseprompt.core.types import Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.gap import levels_of
@@ -37,9 +37,9 @@ class Repaint(NoiseMethod):
     name = "repaint"
     renamed = {"num_inference_steps": "steps"}
 
-    guidance_scale: float | None = None
+    guidance_scale: float | None = setting(None, GUIDANCE)
     steps: int | None = setting(None, COUNT)
-    rounds: int = setting(1, COUNT)
+    rounds: int = setting(1, TRIES)
 
     def __post_init__(self) -> None:
         check_options(self)

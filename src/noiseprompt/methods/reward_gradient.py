@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Limits, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, NOT_NEGATIVE, POSITIVE, TRIES, Limits, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.judging import described, load_judge, prompts_of
@@ -58,9 +58,9 @@ class RewardGradient(NoiseMethod):
     name = "reward_gradient"
 
     scorer: str | None = None
-    iterations: int = setting(20, COUNT)
+    iterations: int = setting(20, TRIES)
     num_inference_steps: int = setting(4, COUNT)
-    guidance_scale: float | None = None
+    guidance_scale: float | None = setting(None, GUIDANCE)
     lr: float = setting(5.0, POSITIVE)
     momentum: float = setting(0.9, Limits(above=0, below=1))
     grad_clip: float = setting(0.1, POSITIVE)

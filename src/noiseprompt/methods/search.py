@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from noiseprompt.core.ranges import COUNT, Limits, setting
+from noiseprompt.core.ranges import TRIES, Limits, setting
 from noiseprompt.methods.chooser import Chooser, best_rows
 from noiseprompt.noise.fresh import fresh_noise
 
@@ -36,8 +36,8 @@ class Search(Chooser):
 
     name = "search"
 
-    n: int = setting(4, COUNT)
-    rounds: int = setting(2, COUNT)
+    n: int = setting(4, TRIES)
+    rounds: int = setting(2, TRIES)
     radius: float = setting(0.3, Limits(above=0, below=2))
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:

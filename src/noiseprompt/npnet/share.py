@@ -11,6 +11,7 @@ from noiseprompt.core import hub
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.digests import file_sha256
 from noiseprompt.core.errors import HubError, ModelLoadError
+from noiseprompt.core.places import expanded
 from noiseprompt.core.weights import read_header
 from noiseprompt.npnet import disk
 from noiseprompt.npnet.card import Facts, model_card, read_facts
@@ -49,7 +50,7 @@ def find(source: str | Path, revision: str | None = None) -> Path:
     Raises:
         ModelLoadError: nothing there, or the hub has it not or cannot be reached.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.exists():
         return path
     name, file = split_source(str(source))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.places import expanded
 from noiseprompt.pipelines.loading import weights_in
 from noiseprompt.pipelines.soundness import check_finite, complete
 
@@ -38,7 +38,7 @@ def replace_unet(pipe: Any, source: str, dtype: Any) -> None:
 
 
 def _load_unet(cls: Any, source: str, dtype: Any) -> Any:
-    folder, fix = Path(source).expanduser(), "pass a folder that holds unet/config.json, or a hub id"
+    folder, fix = expanded(source), "pass a folder that holds unet/config.json, or a hub id"
     if folder.exists():
         inner = folder / "unet" if (folder / "unet" / "config.json").is_file() else folder
         if not (inner / "config.json").is_file():
@@ -50,7 +50,7 @@ def _load_unet(cls: Any, source: str, dtype: Any) -> Any:
 
 def _load(cls: Any, source: str, places: list[dict[str, Any]], dtype: Any) -> Any:
     """A diffusers model from the first place that has one."""
-    if not Path(source).expanduser().exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
+    if not expanded(source).exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
         raise ModelLoadError(f"there is no folder {source}", "the folder of a model, or a hub id like owner/name")
     problem: Exception | None = None
     for place in places:
@@ -81,7 +81,7 @@ def parse_lora(text: str) -> tuple[str, float]:
         source, weight = (source, float(last)) if colon else (text.strip(), 1.0)
     except ValueError:
         source = text.strip()
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.suffix in (".bin", ".pt", ".pth", ".ckpt"):
         raise InputError(
             f"LoRA file {source}", "a .safetensors file: other formats may execute code when they are read"
@@ -96,7 +96,7 @@ def parse_lora(text: str) -> tuple[str, float]:
 def lora_record(text: str) -> dict[str, Any]:
     """Name, weight and, of a file, a digest."""
     source, weight = parse_lora(text)
-    path = Path(source).expanduser()
+    path = expanded(source)
     found = {"sha256": files_digest(path)} if path.is_file() else {}
     return {"name": public_name(source), "weight": weight, **found}
 
@@ -130,7 +130,7 @@ def load_loras(pipe: Any, texts: Sequence[str]) -> None:
 
 def _lora_place(source: str) -> tuple[str, str | None]:
     """(folder or hub id, file name or None): "owner/name/sub/file.safetensors" names a file of a repository."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_file():
         return str(path.parent), path.name
     if path.suffix == ".safetensors":

@@ -11,7 +11,7 @@ import torch
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
-from noiseprompt.core.ranges import check_value, kind_of
+from noiseprompt.core.ranges import GUIDANCE, check_value, kind_of
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
@@ -175,7 +175,7 @@ def move(
         InputError, ShapeError: as `Pipeline.denoise_step` and `Pipeline.invert_step`.
     """
     pipe, family = loaded.pipe, loaded.family
-    check_value("guidance_scale", float, guidance_scale)
+    check_value("guidance_scale", float, guidance_scale, GUIDANCE)
     family.check_guidance(pipe, guidance_scale)
     exact = family.pack(latents) if family.pack else latents
     driver = OneMove(_grid(loaded, num_inference_steps), exact=exact, config=pipe.scheduler.config, **how)

@@ -7,6 +7,7 @@ from typing import Any
 
 from noiseprompt.core.errors import InputError, ModelLoadError, ModelMismatchError
 from noiseprompt.core.pictures import open_picture
+from noiseprompt.core.places import expanded
 from noiseprompt.pipelines.families.controlnet import CLASSES
 from noiseprompt.pipelines.loading import weights_in
 from noiseprompt.pipelines.soundness import check_finite, complete
@@ -75,7 +76,7 @@ def set_control_image(pipe: Any, image: str | Path | Any) -> None:
     """
     if isinstance(image, str | Path):
         try:
-            image = open_picture(Path(image).expanduser())
+            image = open_picture(expanded(image))
         except InputError as error:
             raise ModelLoadError(error.came, error.expected, error.fix) from error
     pipe.control_image = image

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.places import expanded
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
 from noiseprompt.pipelines.soundness import check_components, check_configs, check_finite, complete
@@ -39,7 +40,7 @@ def resolve(model: str | Path) -> str | Path:
     """
     if world.is_world(model):
         model = world.weights_folder()
-    folder = Path(model).expanduser()
+    folder = expanded(model)
     if folder.exists():
         if not (folder / "model_index.json").is_file():
             raise ModelLoadError(f"{model} is not a diffusers pipeline folder", "a folder with model_index.json", FIX)

@@ -14,6 +14,7 @@ from noiseprompt.core.devices import DTYPES
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.places import expanded
 from noiseprompt.core.ranges import Limits, check, setting
 from noiseprompt.pipelines.table import OFFLOADS, SCHEDULES
 
@@ -99,7 +100,7 @@ class ModelOptions:
             parse_lora(text)
         if self.controlnet is not None and self.control_image is None:
             raise InputError("a ControlNet without a control_image", "the picture it follows")
-        if self.control_image is not None and not Path(self.control_image).expanduser().is_file():
+        if self.control_image is not None and not expanded(self.control_image).is_file():
             raise ModelLoadError(f"there is no file {self.control_image}", "a picture for the ControlNet")
 
     def record(self) -> dict[str, Any]:
@@ -114,7 +115,7 @@ class ModelOptions:
         if self.loras:
             found["lora"] = [lora_record(text) for text in self.loras]
         if self.control_image is not None:
-            found["control_image"] = files_digest(Path(self.control_image).expanduser())
+            found["control_image"] = files_digest(expanded(self.control_image))
         for name in ("unet", "controlnet"):
             if getattr(self, name) is not None:
                 found[name] = public_name(getattr(self, name))

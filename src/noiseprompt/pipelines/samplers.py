@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import inspect
 from typing import Any
 
@@ -47,7 +48,8 @@ def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:
     try:
         return cls.from_config(pipe.scheduler.config, **{**kept, **settings})
     except Exception as error:  # of numbers out of range schedulers raise whatever their arithmetic does
-        raise InputError(f"{cls.__name__} does not take this: {error}", "settings that fit together") from error
+        reason = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error))
+        raise InputError(f"{cls.__name__} does not take this: {reason}", "settings that fit together") from error
 
 
 def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,10 @@ def _read_parquet(path: Path, columns: Collection[str]) -> list[dict[str, Any]]:
         raise PromptError(f"{path} is not a readable parquet file: {error}", "a parquet file") from error
 
 
+_DIGITS = re.compile(r"\s*[0-9]+\s*")
+"""A seed as a text: Python would take "1_0" for 10."""
+
+
 def seed_of(value: Any, where: str) -> int | None:
     """The seed that a row names, None where the cell is empty.
 
@@ -144,7 +149,7 @@ def seed_of(value: Any, where: str) -> int | None:
     if value is None or not str(value).strip():
         return None
     try:
-        seed = int(value)
+        seed = int(value) if not isinstance(value, str) or _DIGITS.fullmatch(value) else -1
     except (TypeError, ValueError, OverflowError):  # the last from infinity
         seed = -1
     if isinstance(value, bool) or not 0 <= seed < 2**63 or (isinstance(value, float) and value != seed):

@@ -32,6 +32,9 @@ class Scorer(Protocol):
         ...
 
 
+MOST = 1e30
+"""The greatest score: sums of squares of many are finite still."""
+
 ENTRY_POINTS = "noiseprompt.scorers"
 """Entry-point group by which an installed package offers scorers: name = "module:class"."""
 
@@ -58,6 +61,7 @@ def _load(spec: str) -> Scorer:
     if not isinstance(scorer, Scorer) or not isinstance(scorer.name, str):
         came = f"the scorer {name!r}{_of(_OFFERED.get(name, ''))} is {kind_of(scorer)}"
         raise InputError(came, "an object with `name`, a text, and `score`")
+    check_name(scorer.name)
     return scorer
 
 
@@ -68,10 +72,11 @@ def _blamed(name: str) -> Iterator[None]:
         yield
     except (NoisepromptError, MemoryError):
         raise
-    except Exception as error:
-        if name not in _OFFERED:
+    except (Exception, SystemExit) as error:
+        package = _OFFERED.get(name) or SCORERS.package(name)
+        if package == "noiseprompt":
             raise
-        raise _failed(name, _OFFERED[name], error) from error
+        raise _failed(name, package, error) from error
 
 
 @held
@@ -83,7 +88,7 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
         prompts: one an image.
 
     Raises:
-        ScorerError: it raises, or gives something else than N numbers.
+        ScorerError: it raises, or gives something else than N numbers, or one beyond 1e30.
         NoisepromptError: as it raises itself.
     """
     package = type(scorer).__module__.partition(".")[0]
@@ -102,6 +107,9 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
         came = "None" if given is None else f"{scores.size} scores" if scores.ndim == 1 else f"scores {scores.shape}"
         came = f"the scorer {scorer.name!r}{_of(package)} gave {came} for {len(images)} images"
         raise ScorerError(came, "one number an image")
+    if (beyond := np.isfinite(scores) & (np.abs(scores) > MOST)).any():
+        came = f"the scorer {scorer.name!r}{_of(package)} gave {scores[beyond][0]:g}"
+        raise ScorerError(came, f"numbers from {-MOST:g} to {MOST:g}")
     return scores
 
 
@@ -151,9 +159,18 @@ def register_scorer(name: str, factory: Callable[..., Scorer] | str) -> None:
     check_value("the name of a scorer", str, name)
     if not callable(factory) and not isinstance(factory, str):
         raise InputError(f"the scorer {name!r} is {factory!r:.60}", 'a class, a function, or "module:attribute"')
+    check_name(name)
+    SCORERS.register(name, factory)
+
+
+def check_name(name: str) -> None:
+    """Refuse what no scorer can be called: results and the options of commands are read by such names.
+
+    Raises:
+        InputError: it is empty, or has ":", "," or "=" in it.
+    """
     if not name.strip() or set(name) & set(":,="):
         raise InputError(f"the name {name!r} for a scorer", 'letters, digits, ".", "-"')
-    SCORERS.register(name, factory)
 
 
 def _discover() -> None:

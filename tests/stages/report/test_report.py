@@ -221,6 +221,11 @@ def test_an_unfinished_or_damaged_folder_is_refused(folder: Path, tmp_path: Path
         report(tmp_path)
 
 
+def test_an_evaluation_named_twice_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="an evaluation twice"):
+        report([folder, folder / ".." / folder.name], tmp_path)
+
+
 def test_the_summary_can_be_made_again(folder: Path) -> None:
     before = (folder / "results.json").read_text()
     summarize_run(folder)

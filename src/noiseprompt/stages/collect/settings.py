@@ -13,7 +13,7 @@ from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import FITS
-from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, check, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, SEED, SEED_RANGE, Limits, check, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS
@@ -76,11 +76,11 @@ class CollectConfig:
 
     method: str = REDENOISE
     redenoise_steps: int | None = setting(None, COUNT)
-    denoise_guidance_scale: float | None = None
-    invert_guidance_scale: float | None = None
+    denoise_guidance_scale: float | None = setting(None, GUIDANCE)
+    invert_guidance_scale: float | None = setting(None, GUIDANCE)
     invert_at: InvertAt = "paper"
     num_inference_steps: int | None = setting(None, COUNT)
-    guidance_scale: float | None = None
+    guidance_scale: float | None = setting(None, GUIDANCE)
     seed: int = setting(0, SEED)
     seed_range: tuple[int, int] = setting(PAPER_SEEDS, SEED_RANGE)
     seeds_per_prompt: int = setting(1, COUNT)

@@ -11,7 +11,7 @@ from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
-from noiseprompt.core.ranges import COUNT, SEED, SEED_RANGE, Limits, check_value, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, SEED, SEED_RANGE, Limits, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
@@ -63,7 +63,7 @@ class EvaluateConfig:
     num_seeds: int = setting(1, COUNT)
     seed: int = setting(0, SEED)
     seed_range: tuple[int, int] = setting(PAPER_SEEDS, SEED_RANGE)
-    guidance_scale: float | None = None
+    guidance_scale: float | None = setting(None, GUIDANCE)
     num_inference_steps: int | None = setting(None, COUNT)
     height: int | None = setting(None, COUNT)
     width: int | None = setting(None, COUNT)

@@ -55,12 +55,14 @@ def report(
         random_examples: rows of pictures shown whatever their scores.
 
     Raises:
-        InputError: no evaluation there, none summarised yet, or several and no `out`.
+        InputError: no evaluation there, none summarised yet, one twice, or several and no `out`.
         ConfigError, StoreError: damaged files.
     """
     paths = [Path(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
     if not paths or (len(paths) > 1 and out is None):
         raise InputError(f"{len(paths)} evaluations and no folder for the report", "a folder", "pass --out FOLDER")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise InputError(f"an evaluation twice in {', '.join(map(str, paths))}", "each folder once")
     names = display_names([f"run:path={path.resolve()}" for path in paths], depth=1)
     runs = [
         _Run(path, name.removeprefix("run (").removesuffix(")"), read_settings(path), read_summary(path))

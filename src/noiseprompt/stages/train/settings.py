@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, Limits, check, setting
+from noiseprompt.core.ranges import COUNT, DECAY, GUIDANCE, NOT_NEGATIVE, POSITIVE, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.npd import PairFilter
 from noiseprompt.npd.filter import BEST_SHARE
@@ -118,7 +118,7 @@ class TrainConfig:
     validation_images: int = setting(64, Limits(least=2))
     chain_steps: int = setting(6, COUNT)
     num_inference_steps: int | None = setting(None, COUNT)
-    guidance_scale: float | None = None
+    guidance_scale: float | None = setting(None, GUIDANCE)
     height: int | None = setting(None, COUNT)
     width: int | None = setting(None, COUNT)
     checkpoint_seconds: float = setting(60.0, NOT_NEGATIVE)

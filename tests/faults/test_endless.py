@@ -1,0 +1,69 @@
+"""Numbers that are allowed come to an end, and a guidance scale is one that a picture can be drawn with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noiseprompt.cli import common, main
+from noiseprompt.core.errors import NoisepromptError
+from noiseprompt.core.types import Redenoising, Sampling
+from noiseprompt.engines.options import Sharing
+from noiseprompt.methods.base import MethodSpec
+from noiseprompt.stages.collect.settings import CollectConfig
+from noiseprompt.stages.evaluate.plan import EvaluateConfig
+from noiseprompt.stages.generate.settings import GenerateConfig
+from noiseprompt.stages.train.settings import TrainConfig
+
+COUNTS = [
+    "search:rounds", "search:n", "prune:n", "best_of_n:n", "redenoise:rounds", "repaint:rounds", "nlg:rounds",
+    "initno:rounds", "initno:iterations", "initno:final_iterations", "reward_gradient:iterations",
+]  # fmt: skip
+SCALES = [
+    "redenoise:denoise_guidance_scale", "redenoise:invert_guidance_scale", "closed_form:denoise_guidance_scale",
+    "closed_form:invert_guidance_scale", "repaint:guidance_scale", "reward_gradient:guidance_scale",
+]  # fmt: skip
+RECORDS: dict[str, Any] = {
+    "guidance_scale": (Sampling, CollectConfig, EvaluateConfig, GenerateConfig, TrainConfig),
+    "denoise_guidance_scale": (Redenoising, CollectConfig),
+    "invert_guidance_scale": (Redenoising, CollectConfig),
+}
+
+
+@pytest.mark.parametrize("option", COUNTS)
+@pytest.mark.parametrize("number", [10_001, 99999999999999999])
+def test_what_a_method_does_again_and_again_has_an_end(option: str, number: int) -> None:
+    assert MethodSpec.parse(f"{option}=10000").options
+    with pytest.raises(NoisepromptError, match=f"{option}.*{number}.*to 10,000"):
+        MethodSpec.parse(f"{option}={number}")
+
+
+@pytest.mark.parametrize("number", ["-1e308", "1e308", "1001", "-1000.5"])
+@pytest.mark.parametrize("option", SCALES)
+def test_a_guidance_scale_of_a_method(option: str, number: str) -> None:
+    with pytest.raises(NoisepromptError, match=f"{option}.*from -1,000 to 1,000"):
+        MethodSpec.parse(f"{option}={number}")
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_guidance_scale_of_a_run(name: str) -> None:
+    for record in RECORDS[name]:
+        with pytest.raises(NoisepromptError, match=rf"{name} -1e\+308.*from -1,000 to 1,000"):
+            record(**{name: -1e308})
+
+
+@pytest.mark.parametrize("command", [["collect", "--prompts=shapes:train"], ["generate", "a red circle"], ["evaluate"]])
+def test_a_guidance_scale_on_the_command_line(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(common, "load_model", lambda *_: pytest.fail("a model was loaded"))
+    assert main([*command, f"--out={tmp_path / 'o'}", "--guidance_scale=-1e308"]) == 2
+    told = capsys.readouterr().err
+    assert "guidance_scale" in told and "from -1,000 to 1,000" in told and told.count("\n") == 1
+
+
+def test_workers_have_an_end() -> None:
+    with pytest.raises(NoisepromptError, match=r"workers 99999999999.*to 1,024"):
+        Sharing(engine="local", workers=99999999999)
