@@ -45,8 +45,10 @@ def gains(n: int, seed: int, steps: list[int], batch_size: int) -> dict[int, dic
     return {count: {name: np.array(values) for name, values in table.items()} for count, table in found.items()}
 
 
-def mean(values: np.ndarray) -> list[float]:
-    """Mean and its 95 % bootstrap interval."""
+def mean(values: np.ndarray) -> list[float] | None:
+    """Mean and its 95 % bootstrap interval; None of no pairs."""
+    if not len(values):
+        return None
     interval = paired_bootstrap(values)
     return [round(float(value), 4) for value in (interval.mean, interval.low, interval.high)]
 
