@@ -2,11 +2,13 @@
 
     python benchmarks/collect.py speed [--tiny] [--pairs 128] [--batch-size 32] [--dtype float32 bfloat16]
                                        [--guidance-scale 5.5]
+    python benchmarks/collect.py scored [--tiny] [--pairs 128] [--shares 1 0.05 0] [--dtype float32]
     python benchmarks/collect.py memory [--pairs 1000 4000]
 
 speed: the plain loop encodes, re-denoises, samples and scores pair by pair, with the pipeline as diffusers loads it (no
 channels_last). `--tiny`: the world's networks untrained. At the guidance of the step down (5.5) the source's image goes
 on from there: a guided step, two denoiser calls a pair, is saved.
+scored: ms and denoiser calls a pair where every pair is drawn and scored, a sample, or none (`scored_share`).
 memory: a stand-in for the model (whose memory does not depend on the number of pairs) with latents of 4 x 64 x 64, so
 that keeping the noises would show: 4,000 pairs of source and target are 500 MB in float32.
 """
@@ -107,6 +109,31 @@ def speed(args: argparse.Namespace) -> None:
         print(line)
 
 
+def scored(args: argparse.Namespace) -> None:
+    from noiseprompt.prompts import load_prompts
+
+    prompts = load_prompts("shapes:train", limit=args.pairs).prompts
+    pipeline, _, scorers = load(args.dtype, args.tiny)
+    found: dict[float, list[float]] = {share: [] for share in args.shares}
+    calls = dict.fromkeys(found, 0.0)
+    warm = prompts[: args.batch_size]
+    for turn in range(args.repeats + 1):  # in turns, so that other load falls on all; the first is a warm-up
+        for share in found:
+            config = CollectConfig(batch_size=args.batch_size, scored_share=share)
+            before, start = pipeline.denoiser_calls, time.process_time()
+            with tempfile.TemporaryDirectory() as folder:
+                list(collect(pipeline, prompts if turn else warm, scorers if share else [], config, folder))
+            if turn:
+                found[share].append(1000 * (time.process_time() - start) / len(prompts))
+                calls[share] += (pipeline.denoiser_calls - before) / (args.repeats * len(prompts))
+    base = found[max(found)]
+    for share, spent in found.items():
+        ratio = np.divide(base, spent)
+        line = f"scored_share {share:4.2f}: {np.median(spent):6.1f} ms a pair of processor time"
+        line += f", {calls[share]:.1f} denoiser calls"
+        print(f"{line}; {np.median(ratio):.1f} [{ratio.min():.1f}, {ratio.max():.1f}] times as fast")
+
+
 class StandIn:
     """A pipeline that costs almost nothing."""
 
@@ -168,6 +195,14 @@ def main() -> None:
     first.add_argument("--repeats", type=int, default=3)
     first.add_argument("--guidance-scale", type=float, help="of the images; the world's own unless given")
     first.set_defaults(run=speed)
+    share = commands.add_parser("scored")
+    share.add_argument("--tiny", action="store_true")
+    share.add_argument("--pairs", type=int, default=128)
+    share.add_argument("--batch-size", type=int, default=32)
+    share.add_argument("--shares", type=float, nargs="+", default=[1.0, 0.05, 0.0])
+    share.add_argument("--dtype", default="float32")
+    share.add_argument("--repeats", type=int, default=3)
+    share.set_defaults(run=scored)
     second = commands.add_parser("memory")
     second.add_argument("--pairs", type=int, nargs="+", default=[1000, 4000])
     second.set_defaults(run=memory)

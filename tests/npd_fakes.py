@@ -66,6 +66,7 @@ class FakePipeline:
     def __init__(self, can_share_first_step: bool = True, pause: float = 0.0) -> None:
         self.can_share_first_step, self.pause = can_share_first_step, pause
         self.denoiser = torch.nn.Identity()
+        self.denoiser_calls = 0.0
         self.calls: list[tuple[str, int]] = []
 
     def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, ...]:

@@ -9,4 +9,4 @@ exec torchrun --nnodes "${NODES:-1}" --node_rank "${NODE:-0}" --nproc_per_node "
     --rdzv_backend c10d --rdzv_endpoint "${HEAD:-localhost:29500}" \
     -m noiseprompt collect --out "${OUT:-npd}" --part auto \
     --model stabilityai/stable-diffusion-xl-base-1.0 --dtype bfloat16 \
-    --prompts prompts.csv --column prompt --scorers hpsv2.1 --num_inference_steps 10 --guidance_scale 5.5
+    --prompts prompts.csv --column prompt --scorers hpsv2.1 --num_inference_steps 10 --guidance_scale 5.5 --scheduler ddim

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from noiseprompt.cli.collecting import _judges, as_report, collect
 from noiseprompt.cli.common import placed
 from noiseprompt.cli.sharing import plain, typed
+from noiseprompt.core.errors import ConfigError
 from noiseprompt.engines.options import Sharing
 from noiseprompt.pipelines.options import ModelOptions
+from noiseprompt.stages.collect.collect import CollectProgress
 from noiseprompt.stages.collect.settings import CollectConfig
 
 
@@ -52,3 +55,18 @@ def test_each_process_of_torchrun_takes_its_gpu(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     assert placed(ModelOptions(device=device), Sharing(part=part)).device == expected
+
+
+def test_where_nothing_is_drawn_no_scorer_is_taken(tmp_path: Path) -> None:
+    bare = CollectConfig(scored_share=0.0)
+    assert _judges(None, "some/model", bare) is None and _judges(None, "shapes", bare) is None
+    assert _judges(None, "shapes", CollectConfig(scored_share=0.5)) == ["shapes-preference"]
+    with pytest.raises(ConfigError, match="scorers pickscore with scored_share 0"):
+        collect(tmp_path / "npd", "shapes:train", settings=bare, scorers=["pickscore"])
+    assert not (tmp_path / "npd").exists()
+
+
+def test_the_bar_tells_the_share_that_is_kept_of_those_scored() -> None:
+    progress = CollectProgress(10, 20, {"a": 3}, 1, 1.0, 10.0, scored=4)
+    assert as_report(progress, pictures=False)["notes"] == {"kept": {"a": "75%"}, "rejected": 1}
+    assert as_report(CollectProgress(10, 20, {}, 1, 1.0, 10.0), pictures=False)["notes"] == {"rejected": 1}

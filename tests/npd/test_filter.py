@@ -51,6 +51,17 @@ def test_pictures_are_compared_with_those_of_their_prompt(rule, expected):
     assert np.flatnonzero(PairFilter(("a",), **rule).mask(scores, usable, prompts)).tolist() == expected
 
 
+def test_a_filter_does_not_guess_at_pairs_that_were_not_scored():
+    scores = {"a": np.array([[0.0, 1.0], [0.0, np.nan], [1.0, 0.0]]), "b": np.array([[0.0, 1.0]] * 3)}
+    for rule in ({}, {"best_share": 0.5}, {"least_score": 0.5}):
+        with pytest.raises(
+            InputError, match=r"a filter by b, a: 1 of 3 usable pairs were not scored.*leave the filter"
+        ):
+            PairFilter(("b", "a"), **rule).mask(scores, np.ones(3, bool))
+    assert PairFilter(("a",)).mask(scores, np.array([True, False, True])).tolist() == [True, False, False]
+    assert PairFilter().mask(scores, np.ones(3, bool)).all()
+
+
 def test_rules_that_contradict_each_other_are_refused():
     for wrong in ({"margin": 0.1, "best_share": 0.5}, {"best_share": 0.5, "least_score": 1.0}):
         with pytest.raises(ConfigError, match="one of the three rules"):

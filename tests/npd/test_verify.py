@@ -7,10 +7,11 @@ import pytest
 
 from noiseprompt.core.errors import StoreError
 from noiseprompt.noise import initial_noise
-from noiseprompt.npd import Npd
+from noiseprompt.npd import Npd, NpdWriter
 from noiseprompt.npd import format as npd_format
+from noiseprompt.npd.sample import is_scored
 from noiseprompt.npd.verify import verify
-from tests.npd_fakes import SHAPE, write
+from tests.npd_fakes import SETTINGS, SHAPE, pair, write
 
 
 def test_one_flipped_bit_of_a_target_is_found(tmp_path):
@@ -44,3 +45,19 @@ def test_verify_names_every_wrong_row(tmp_path):
         Npd(tmp_path)[0]
     with pytest.raises(StoreError, match=r"target of pair 1 .* is not finite"):
         Npd(tmp_path).targets([0, 1])
+
+
+def test_a_score_outside_the_sample_and_one_that_it_lacks_are_named(tmp_path):
+    settings = {**SETTINGS, "scored_share": 0.5}
+    wanted = [is_scored(pair(i).id, settings) for i in range(8)]
+    with NpdWriter(tmp_path, settings, SHAPE, shard_size=8) as writer:
+        for i, one in enumerate(wanted):
+            writer.add(pair(i, {"a": (0.0, 1.0), "b": (0.0, 1.0)} if one else {}))
+    assert verify(tmp_path) == []
+    shard = npd_format.read_shard(tmp_path / "shard-000000.arrow")
+    rows = shard.batch.to_pylist()
+    rows[wanted.index(True)]["score_source.a"] = None
+    rows[wanted.index(False)]["score_target.b"] = 0.5
+    (tmp_path / "shard-000000.arrow").write_bytes(npd_format.shard_bytes(rows, shard.batch.schema, shard.settings))
+    assert len(problems := verify(tmp_path)) == 2
+    assert "a score is missing" in "".join(problems) and "none of the sample to score" in "".join(problems)

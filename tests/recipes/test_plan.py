@@ -226,6 +226,12 @@ def test_a_row_trained_by_reward_has_no_data_set(tmp_path: Path) -> None:
         ({"rows": {"a": {"method": "npnet:path={npnet:b}"}}}, "shapes", "no row 'b'"),
         ({"rows": {"a": {"method": "npnet:path={npnet}", "train": {"init": "{npnet}"}}}}, "shapes", "another row"),
         ({"rows": {"a": {"method": "standrad"}}}, "shapes", "standrad"),
+        (
+            {"rows": {"a": {"method": "npnet:path={npnet}", "train": {"filter_scorers": "shapes-checker"}}}}
+            | {"collect": {"scored_share": 0.5}},
+            "shapes",
+            "row 'a': train: filter_scorers with collect: scored_share 0.5 (expected 1, every pair scored",
+        ),
     ],
 )
 def test_mistakes_are_refused_before_anything_runs(

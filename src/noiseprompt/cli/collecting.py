@@ -46,7 +46,7 @@ def collect(
         prompts: a txt, csv, json, jsonl or parquet file, or "shapes:train"; pictures with captions bring their own.
         model: folder or hub id of a diffusers pipeline, or "shapes".
         scorers: names; "shapes-preference" for the shapes world unless given. Pictures that are not the model's own
-            need none.
+            need none, and with `--scored_share 0` nothing is drawn and none is taken.
         column: of a csv, json or parquet file.
         n: take the first n prompts.
     """
@@ -87,10 +87,12 @@ def work(options: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[R
 
 
 def _judges(given: list[str] | None, model: str, config: CollectConfig) -> list[str] | None:
-    """As `scorers_of`; None where pictures, which are not the model's own, need none."""
-    from noiseprompt.stages.collect.settings import DRAWN
+    """As `scorers_of`; None where nothing is drawn, or pictures, which are not the model's own, need none."""
+    from noiseprompt.stages.collect.settings import DRAWN, check_judges
 
-    bare = config.pictures not in ("", DRAWN) and not given
+    bare = (config.pictures not in ("", DRAWN) or not config.scored_share) and not given
+    if not bare and not config.scored_share:
+        check_judges(given or (), config)
     return None if bare else common.scorers_of(given, model, world.PREFERENCE)
 
 
@@ -139,13 +141,14 @@ def prepared(
         return collect_pairs(pipeline, cast("PromptList", listed), judges, settings, out, guard=guard, **how)
 
     texts, unit = len(texts_of(listed)), unit_of(settings)
-    return run, f"{unit}s for {texts:,} texts, scored by {common.names_of(judges)}, into {out}"
+    share = f"{settings.scored_share:.3g} of them " if 0 < settings.scored_share < 1 else ""
+    return run, f"{unit}s for {texts:,} texts, {share}scored by {common.names_of(judges)}, into {out}"
 
 
 def as_report(progress: CollectProgress, pictures: bool) -> Report:
     """What a bar shows, and what a worker reports."""
-    share = {name: f"{kept / max(progress.done, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
-    notes = {**({} if pictures else {"kept": share}), "rejected": progress.rejected}
+    share = {name: f"{kept / max(progress.scored, 1):.0%}" for name, kept in progress.kept_by_scorer.items()}
+    notes = {**({} if pictures or not share else {"kept": share}), "rejected": progress.rejected}
     same = {name: getattr(progress, name) for name in ("done", "total", "made", "unsaved")}
     return {**same, "notes": notes}
 

@@ -1,10 +1,13 @@
-"""What the prompt changes in the denoiser's prediction: the guidance gap that several methods write into the noise."""
+"""What the prompt changes in the denoiser's prediction: the guidance gap that several methods write into the noise.
+
+The two predictions of one guided call serve every guidance scale.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -12,6 +15,8 @@ from noiseprompt.core.errors import InputError
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
+
+T = TypeVar("T")
 
 LOW, HIGH = 2.0, 3.0
 """Two guidance scales one apart, both above 1, so that both calls of the pipeline ask the denoiser the same."""
@@ -37,16 +42,30 @@ def guidance_gap(pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, nu
     require_guidance(pipeline)
     if not pipeline.is_flow and pipeline.levels(num_inference_steps)[2] <= 0:
         raise InputError("a schedule that ends at alpha-bar 0", "a noisiest level above 0", "use method redenoise")
+
+    def predicted(scale: float) -> torch.Tensor:
+        return pipeline.predictions(embeds, noise, guidance_scale=scale, num_inference_steps=num_inference_steps)
+
+    low, high = at_two_scales(pipeline, predicted, LOW, HIGH)
+    return (high - low) / (HIGH - LOW)
+
+
+def at_two_scales(pipeline: Pipeline, ask: Callable[[float], T], first: float, second: float) -> tuple[T, T]:
+    """What `ask` gives at two guidance scales, the second time from the denoiser's recorded answers.
+
+    Args:
+        ask: makes calls of the pipeline at a guidance scale, with the same latents and prompts each time.
+        first, second: both above 1, so that both ask the denoiser the same.
+    """
     answers: list[Any] = []
     own = pipeline.denoiser.forward
-    settings: dict[str, Any] = {"num_inference_steps": num_inference_steps}
     with _forward(pipeline.denoiser, lambda *args, **named: answers.append(own(*args, **named)) or answers[-1]):
-        low = pipeline.predictions(embeds, noise, guidance_scale=LOW, **settings)
+        one = ask(first)
     calls, recorded = pipeline.denoiser_calls, iter(answers)
     with _forward(pipeline.denoiser, lambda *args, **named: next(recorded)):
-        high = pipeline.predictions(embeds, noise, guidance_scale=HIGH, **settings)
+        other = ask(second)
     pipeline.denoiser_calls = calls  # nothing was evaluated
-    return (high - low) / (HIGH - LOW)
+    return one, other
 
 
 def require_guidance(pipeline: Pipeline) -> None:

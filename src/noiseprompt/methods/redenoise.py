@@ -10,6 +10,7 @@ import torch
 from noiseprompt.core.ranges import COUNT, GUIDANCE, TRIES, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
+from noiseprompt.methods.gap import at_two_scales
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -58,15 +59,20 @@ class Redenoise(NoiseMethod):
     def perturb_and_lower(
         self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, sampling: Sampling
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The step down is the sampler's first step where both have the same guidance and grid: it is offered."""
+        """The step down is the sampler's first step where both have the same grid and guidance: it is offered. Where
+        both are guided, but not alike, their two predictions are the same, and serve both steps."""
         how, drawn = self.how(pipeline.family), sampling.resolve(pipeline.family)
-        same = (how.denoise_guidance_scale, how.steps) == (drawn.guidance_scale, drawn.num_inference_steps)
-        if not (same and pipeline.can_share_first_step):
+        own, sampler = how.denoise_guidance_scale, drawn.guidance_scale
+        alike = own == sampler or (own > 1 and sampler > 1)
+        if not (alike and how.steps == drawn.num_inference_steps and pipeline.can_share_first_step):
             return self.perturb(pipeline, embeds, noise), None
         exact = noise.to(torch.promote_types(noise.dtype, torch.float32))
-        guidance = how.denoise_guidance_scale
-        lower = pipeline.denoise_step(embeds, exact, guidance_scale=guidance, num_inference_steps=how.steps)
-        return self._rounds(pipeline, embeds, noise, lower), lower
+
+        def down(scale: float) -> torch.Tensor:
+            return pipeline.denoise_step(embeds, exact, guidance_scale=scale, num_inference_steps=how.steps)
+
+        mine, lower = (down(own),) * 2 if own == sampler else at_two_scales(pipeline, down, own, sampler)
+        return self._rounds(pipeline, embeds, noise, mine), lower
 
     def _rounds(
         self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, lower: torch.Tensor | None = None

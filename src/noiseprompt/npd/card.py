@@ -83,6 +83,7 @@ def _about(told: Mapping[str, Any], kind: str, license: str) -> str:
     rejected = sum(told["rejected"].values())
     rows = [
         ("rows", f"{told['pairs']:,} of {told['prompts']:,} prompts, {rejected:,} of them rejected"),
+        *([("scored", f"{told['scored']:,} of {told['usable']:,} usable rows")] if told["scores"] else []),
         ("latents (C, H, W)", tuple(told["latent_shape"])),
         ("size", f"{told['bytes'] / 1e6:,.1f} MB in {told['shards']:,} shards"),
         ("fingerprint of the settings", f"`{told['fingerprint']}`"),
@@ -130,14 +131,14 @@ def _columns(schema: pa.Schema, kind: str) -> str:
 def _scores(told: Mapping[str, Any]) -> str:
     sides = ("source", "target", "gain")
     rows = [
-        (in_markdown(name), *(f"{found[side]:.4f}" if side in found else "" for side in sides), told["usable"])
+        (in_markdown(name), *(f"{found[side]:.4f}" if side in found else "" for side in sides), told["scored"])
         for name, found in told["scores"].items()
     ]
     filters = told["filter_rates"].items()
     rates = [(in_markdown(name), *(f"{share:.0%}" for share in found.values())) for name, found in filters]
     margins = next(iter(told["filter_rates"].values()), {})
     means, dropped = table(("scorer", *sides, "n"), rows), table(("filter", *(f"margin {m:g}" for m in margins)), rates)
-    return f"{means}\n\nMeans over the usable rows. What a filter would drop:\n\n{dropped}\n\n{_MADE}"
+    return f"{means}\n\nMeans over the rows that were scored. What a filter would drop:\n\n{dropped}\n\n{_MADE}"
 
 
 _MADE = "Made by `noiseprompt npd info FOLDER`."

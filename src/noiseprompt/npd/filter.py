@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from noiseprompt.core.errors import ConfigError, UnknownNameError
+from noiseprompt.core.errors import ConfigError, InputError, UnknownNameError
 from noiseprompt.core.ranges import Limits, check, setting
 
 BEST_SHARE = Limits(above=0, most=1)
@@ -49,19 +49,29 @@ class PairFilter:
         """(N,) bool: which pairs pass.
 
         Args:
-            scores: name -> (N, 2), of source and target; NaN in place of a source that there is not.
+            scores: name -> (N, 2), of source and target; NaN in place of a source that there is not, and where a pair
+                was not scored.
             usable: (N,) bool.
             prompts: (N,) a number for each prompt; every pair is of one prompt if None.
 
         Raises:
             UnknownNameError: a scorer that the data set has no scores of.
+            InputError: usable pairs that were not scored: they neither pass nor fail.
         """
         missing = [name for name in self.scorers if name not in scores]
         if missing:
-            raise UnknownNameError(f"no scores of {', '.join(missing)}", f"some of {', '.join(scores) or 'no scorer'}")
+            lacks = ("a data set that was scored", "collect one with scorers, or leave the filter out")
+            wanted = (f"some of {', '.join(scores)}",) if scores else lacks
+            raise UnknownNameError(f"no scores of {', '.join(missing)}", *wanted)
         if not self.scorers:
             return usable.copy()
         table = np.stack([scores[name] for name in self.scorers])
+        unscored = int((usable & np.isnan(table[:, :, 1]).any(axis=0)).sum())
+        if unscored:
+            came = (
+                f"a filter by {', '.join(self.scorers)}: {unscored:,} of {usable.sum():,} usable pairs were not scored"
+            )
+            raise InputError(came, "scores of every pair", "collect them all (scored_share 1), or leave the filter out")
         if self.combine == "mean":
             table = table.mean(axis=0, keepdims=True)
         groups = np.zeros(len(usable), np.int64) if prompts is None else prompts

@@ -8,13 +8,16 @@ One shard is one file and one record batch of up to `shard_size` rows. Columns:
     source_digest         first 16 hexadecimal digits of SHA-256 of the source's float32 bytes
     source                (C, H, W) float16 as fixed-size binary where stored, else null: it follows from the seed
     target                (C, H, W) float16 as fixed-size binary, null where rejected
-    score_source.NAME     float64, of the image drawn from the source by scorer NAME; null where rejected
+    score_source.NAME     float64, of the image drawn from the source by scorer NAME; null where rejected or not scored
     score_target.NAME     float64, of the image drawn from the target
     rejected              "" or the reason
 
 Where targets are pictures (`settings["targets"]` is "pictures") `target` holds a picture's latents in the scale of x_0;
 there is no source: `source` and `score_source.NAME` are null and `source_digest` is "". `seed` is that of the noise a
 picture was drawn from where the model drew it, of its scene or else of its file's name.
+
+Of a usable pair all scores are there or none: `settings["scored_share"]` below 1 says that only a sample is drawn and
+scored (`npd/sample.py`).
 
 Schema metadata: `noiseprompt.version`, `.settings` (JSON), `.fingerprint` (of the settings), `.checksum` (of the rows).
 `datasets`, pandas, polars and Ray read the files as they are.
@@ -40,6 +43,7 @@ from noiseprompt.core.errors import ShapeError, StoreError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import refuse_pipe
 from noiseprompt.core.types import ScoredPair, check_shape
+from noiseprompt.npd.sample import is_scored
 
 SCHEMA_VERSION = 1
 PICTURES = "pictures"
@@ -169,20 +173,20 @@ def pair_to_row(pair: ScoredPair, settings: Mapping[str, Any]) -> Row:
     """The row of a pair.
 
     Args:
-        settings: of the data set: `latent_shape`, `scorers`, `store_source` and `targets`.
+        settings: of the data set: `latent_shape`, `scorers`, `scored_share`, `store_source` and `targets`.
 
     Raises:
-        StoreError: no source (where targets are noises), a usable pair without target or scores, or values that float16
-            cannot hold.
+        StoreError: no source (where targets are noises), a usable pair without target, without the scores it is to
+            have or with others, or values that float16 cannot hold.
         ShapeError: noise of another shape.
     """
     latent_shape, scorers = settings["latent_shape"], settings["scorers"]
-    store_source = settings["store_source"]
+    store_source, wanted = settings["store_source"], set(scorers if is_scored(pair.id, settings) else ())
     lacks_source = pair.source is None and not holds_pictures(settings)
-    if lacks_source or (not pair.rejected and (pair.target is None or set(pair.scores) != set(scorers))):
+    if lacks_source or (not pair.rejected and (pair.target is None or set(pair.scores) != wanted)):
         raise StoreError(
             f"pair {pair.id} has scores of {sorted(pair.scores)} and {'a' if pair.target is not None else 'no'} target",
-            f"a source and, unless it is rejected, a target and scores of {sorted(scorers)}",
+            f"a source and, unless it is rejected, a target and scores of {sorted(wanted)}",
         )
     target = None if pair.rejected or pair.target is None else _half(pair.id, pair.target, latent_shape)
     row: Row = {
@@ -195,7 +199,7 @@ def pair_to_row(pair: ScoredPair, settings: Mapping[str, Any]) -> Row:
         "target": target,
     }
     for name in scorers:
-        before, after = pair.scores[name] if not pair.rejected else (None, None)
+        before, after = pair.scores[name] if name in wanted and not pair.rejected else (None, None)
         row[f"score_source.{name}"] = None if before is None or math.isnan(before) else float(before)
         row[f"score_target.{name}"] = None if after is None else float(after)
     row["rejected"] = pair.rejected

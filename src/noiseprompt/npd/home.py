@@ -39,12 +39,14 @@ class Tally:
         ids: of its pairs, in order.
         kept: scorer -> pairs whose target scores higher than their source.
         rejected: pairs without a target.
+        scored: pairs with scores.
         stamp: what changes when its file does.
     """
 
     ids: list[str] = field(default_factory=list)
     kept: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
+    scored: int = 0
     stamp: tuple[int, int] = (0, 0)
 
 
@@ -101,6 +103,11 @@ class Home:
         """How many pairs have no target."""
         return sum(tally.rejected for tally in self.tallies.values())
 
+    @property
+    def scored(self) -> int:
+        """How many pairs have scores."""
+        return sum(tally.scored for tally in self.tallies.values())
+
     def adopt(self, theirs: Mapping[str, Any]) -> None:
         """Refuse other settings than those the folder was made with, and take its names for the same things.
 
@@ -148,7 +155,9 @@ class Home:
         tally = self.tallies.setdefault(number, Tally())
         tally.ids.append(row["id"])
         tally.rejected += bool(row["rejected"])
-        for name in self.settings["scorers"]:
+        names = self.settings["scorers"]
+        tally.scored += bool(names) and row[f"score_target.{names[0]}"] is not None
+        for name in names:
             before, after = row[f"score_source.{name}"], row[f"score_target.{name}"]
             tally.kept[name] += before is not None and before < after
         self.homes[row["id"]] = number

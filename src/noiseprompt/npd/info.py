@@ -29,20 +29,20 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
 
     Keys: folder, fingerprint, settings, latent_shape, shards (that are there), planned_shards, missing_shards (their
     numbers), leased_shards (number -> who makes it), writers, bytes, checksums (that none was compared: it would read
-    everything), pairs, prompts, usable, rejected (reason -> pairs), scores (scorer -> means over usable pairs: source,
-    target, gain, of pictures the target alone; empty without any) and filter_rates.
+    everything), pairs, prompts, usable, scored (of these), rejected (reason -> pairs), scores (scorer -> means over
+    the scored pairs: source, target, gain, of pictures the target alone; empty without any) and filter_rates.
 
     Raises:
         StoreError: no data set there, or a damaged shard.
     """
     npd = Npd(folder)
-    usable, now = npd.usable(), npd.state()
+    usable, scored, now = npd.usable(), npd.scored(), npd.state()
     files = [shard_path(npd.folder, number) for number in present_shards(npd.folder)]
     reasons = Counter(reason for reason in npd.table().column("rejected").to_pylist() if reason)
     scores = {}
     for name, values in npd.scores().items():
-        if usable.any():
-            source, target = (float(mean) for mean in values[usable].mean(axis=0))
+        if scored.any():
+            source, target = (float(mean) for mean in values[scored].mean(axis=0))
             pair = {"source": source, "target": target, "gain": target - source}
             scores[name] = {"target": target} if npd.pictures else pair
     return {
@@ -60,6 +60,7 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
         "pairs": len(npd),
         "prompts": len(set(npd.table().column("prompt").to_pylist())),
         "usable": int(usable.sum()),
+        "scored": int(scored.sum()),
         "rejected": dict(reasons.most_common()),
         "scores": scores,
         "filter_rates": filter_rates(npd, margins),
@@ -67,13 +68,13 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
 
 
 def filter_rates(npd: Npd, margins: Sequence[float] = MARGINS) -> dict[str, dict[float, float]]:
-    """Share in [0, 1] of the usable pairs that a filter drops (tables 7 and 8 of the paper).
+    """Share in [0, 1] of the scored pairs that a filter drops (tables 7 and 8 of the paper).
 
     Returns:
         "NAME", and for several scorers "A+B" (all of them must agree), "any of ..." -> margin -> share.
     """
-    names = list(npd.scores())
-    usable = int(npd.usable().sum())
+    scores, scored = npd.scores(), npd.scored()
+    names, n, prompts = list(scores), int(scored.sum()), npd.prompt_rows()
     filters: dict[str, tuple[tuple[str, ...], Any]] = {name: ((name,), "all") for name in names}
     for size in sorted({2, len(names)} - {0, 1}):
         filters |= {"+".join(group): (group, "all") for group in itertools.combinations(names, size)}
@@ -81,8 +82,8 @@ def filter_rates(npd: Npd, margins: Sequence[float] = MARGINS) -> dict[str, dict
         filters["any of " + ", ".join(names)] = (tuple(names), "any")
     rates = {}
     for label, (group, combine) in filters.items():
-        kept = [len(npd.select(PairFilter(group, margin, combine))) for margin in margins]
-        rates[label] = {m: 1 - k / usable if usable else 0.0 for m, k in zip(margins, kept, strict=True)}
+        kept = [int(PairFilter(group, margin, combine).mask(scores, scored, prompts).sum()) for margin in margins]
+        rates[label] = {m: 1 - k / n if n else 0.0 for m, k in zip(margins, kept, strict=True)}
     return rates
 
 

@@ -104,9 +104,9 @@ class Npd:
         return self._usable
 
     def scores(self) -> dict[str, np.ndarray]:
-        """Scorer name -> (N, 2) float64: score of the source's and of the target's image, NaN where rejected.
+        """Scorer name -> (N, 2) float64: score of the source's and of the target's image.
 
-        That of the source is NaN throughout where targets are pictures.
+        NaN where a pair was rejected or not scored. That of the source is NaN throughout where targets are pictures.
         """
         sides = ("source", "target")
         return {
@@ -116,9 +116,18 @@ class Npd:
             for name in self.settings["scorers"]
         }
 
+    def scored(self) -> np.ndarray:
+        """(N,) bool: usable pairs that were scored; none where there are no scorers."""
+        columns = [scores[:, 1] for scores in self.scores().values()]
+        return self._usable & np.isfinite(columns).all(axis=0) if columns else np.zeros(len(self), bool)
+
     @held
     def select(self, pair_filter: PairFilter | None = None) -> np.ndarray:
-        """Ascending indices of the pairs that pass the filter; every usable pair without one."""
+        """Ascending indices of the pairs that pass the filter; every usable pair without one.
+
+        Raises:
+            UnknownNameError, InputError: as `PairFilter.mask`.
+        """
         return np.flatnonzero((pair_filter or PairFilter()).mask(self.scores(), self._usable, self.prompt_rows()))
 
     def prompt_rows(self) -> np.ndarray:
@@ -188,7 +197,7 @@ class Npd:
         shard, position = (int(found[0]) for found in self._places(np.array([index])))
         row = self._shards[shard].batch.slice(position, 1).drop_columns(["source", "target"]).to_pylist()[0]
         usable = not row["rejected"]
-        names = self.settings["scorers"] if usable else ()
+        names = [name for name in self.settings["scorers"] if row[f"score_target.{name}"] is not None]
         return ScoredPair(
             id=row["id"],
             prompt=Prompt(row["prompt"], row["kind"]),

@@ -14,6 +14,7 @@ from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.types import Prompt
 from noiseprompt.npd.format import Shard, checksum, digest, holds_pictures, present_shards, read_shard, shard_path
 from noiseprompt.npd.halves import finite_rows
+from noiseprompt.npd.sample import is_scored
 from noiseprompt.npd.state import gaps
 
 Digests = dict[tuple[int, tuple[int, ...]], str]
@@ -25,7 +26,8 @@ def verify(folder: str | Path) -> list[str]:
     """Read everything and check it; an empty list means the data set is whole.
 
     Checks: every shard readable and of one run, checksums, no missing shard numbers, no pair twice, ids, sources equal
-    to what their seeds give (pictures have none), targets and scores finite.
+    to what their seeds give (pictures have none), targets and scores finite, and scores of the
+    pairs that are to have them alone.
 
     Returns:
         One line a problem.
@@ -86,7 +88,9 @@ def _row_problems(row: dict[str, Any], settings: dict[str, Any], digests: Digest
         problems.append("its target is not finite")
     sides = ("target",) if pictures else ("source", "target")
     values = [row[f"score_{side}.{name}"] for name in settings["scorers"] for side in sides]
-    if not all(value is not None and np.isfinite(value) for value in values):
+    if not is_scored(row["id"], settings):
+        problems += ["it has scores, but is none of the sample to score"] * any(value is not None for value in values)
+    elif not all(value is not None and np.isfinite(value) for value in values):
         problems.append("a score is missing or not finite")
     return problems
 

@@ -90,6 +90,18 @@ def needed_mistakes(stage: str, given: Mapping[str, Any], where: str = "") -> li
     return [f"{where}{stage}: {name} is missing" for name in missing] + mistakes
 
 
+def filter_mistake(collect: Mapping[str, Any], train: Mapping[str, Any]) -> str:
+    """That a training filters pairs by scores that the collection before it does not make, or "".
+
+    Args:
+        collect, train: options of the two, as given.
+    """
+    share, scorers = collect.get("scored_share"), train.get("filter_scorers")
+    if not scorers or share is None or share >= 1:
+        return ""
+    return f"train: filter_scorers with collect: scored_share {shown(share)} (expected 1, every pair scored)"
+
+
 def by_reward(given: Mapping[str, Any]) -> bool:
     """Whether the options of a training are of one from prompts and scorers, without a data set."""
     return getattr(given.get("settings"), "objective", given.get("objective")) == "reward"

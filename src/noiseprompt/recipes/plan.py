@@ -35,7 +35,7 @@ from noiseprompt.core.config import fingerprint, read_yaml, recorded
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.ranges import shown
 from noiseprompt.methods.base import MethodSpec
-from noiseprompt.recipes.calls import by_reward, stage_call
+from noiseprompt.recipes.calls import by_reward, filter_mistake, stage_call
 from noiseprompt.recipes.checking import SETTINGS, check_table
 from noiseprompt.shapes import world
 
@@ -236,6 +236,8 @@ class _Maker:
         settings = self._settings(self._layers(group, row))
         training = settings.get("train") or {}
         npd = None if by_reward(training) else self._stage("collect", settings)
+        if npd and (mistake := filter_mistake(settings.get("collect") or {}, training)):
+            raise ConfigError(f"{self.plan.name}: row {row!r}: {mistake}")
         links = {} if npd is None else {"npd": npd}
         init = str(training.get("init") or "")
         found = _NET.search(init)

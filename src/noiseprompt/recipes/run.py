@@ -20,7 +20,14 @@ from noiseprompt.cli.table import COMMANDS, Command, resolve
 from noiseprompt.cli.together import refuse_several
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.files import as_told
-from noiseprompt.recipes.calls import as_call, by_reward, needed_mistakes, read_stage, text_mistakes
+from noiseprompt.recipes.calls import (
+    as_call,
+    by_reward,
+    filter_mistake,
+    needed_mistakes,
+    read_stage,
+    text_mistakes,
+)
 from noiseprompt.recipes.checking import STAGES
 from noiseprompt.recipes.plan import has_rows, make_plan, read_recipe, recipes_in
 from noiseprompt.shapes import world
@@ -126,6 +133,7 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
         if name in data:
             stages[name], wrong = read_stage(name, data[name])
             mistakes += wrong or needed_mistakes(name, stages[name])
+    mistakes += [text for text in [filter_mistake(stages.get("collect", {}), stages.get("train", {}))] if text]
     refuse(recipe, mistakes)
     model = data.get("model", world.NAME)
     folder = Path(out or data.get("out") or Path("runs") / recipe.stem)

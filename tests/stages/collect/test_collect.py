@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import signal
 import subprocess
@@ -15,10 +16,10 @@ import pytest
 import torch
 
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError, StoreLockedError
+from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError, StoreLockedError, UnknownNameError
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.noise.seeds import batch_noise, prompt_seed
-from noiseprompt.npd import Npd
+from noiseprompt.npd import Npd, PairFilter
 from noiseprompt.npd.verify import verify
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.shapes.model import build_pipeline
@@ -31,7 +32,11 @@ ROOT = Path(__file__).parents[3]
 
 
 def run(out: Path, prompts=PROMPTS, config=CONFIG, pipeline=None, scorers=None, **kwargs) -> list:
-    return list(collect(pipeline or FakePipeline(), prompts, scorers or [Brightness()], config, out, **kwargs))
+    return list(
+        collect(
+            pipeline or FakePipeline(), prompts, [Brightness()] if scorers is None else scorers, config, out, **kwargs
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,8 @@ def test_pairs_are_what_algorithm_1_says(tmp_path):
 def test_text_is_encoded_once_a_batch(tmp_path):
     pipeline = FakePipeline()
     run(tmp_path, PROMPTS[:4], dataclasses.replace(CONFIG, batch_size=4), pipeline)
-    assert pipeline.calls[1:] == [("encode", 4), ("down", 4), ("up", 4), ("sample", 4), ("sample", 4)]
+    # down at the guidance of the move and, from the same predictions, at that of the sampler
+    assert pipeline.calls[1:] == [("encode", 4), ("down", 4), ("down", 4), ("up", 4), ("rest", 4), ("sample", 4)]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,9 @@ def test_text_is_encoded_once_a_batch(tmp_path):
     [
         ({"guidance_scale": 5.5}, True, True),
         ({"guidance_scale": 5.5}, False, False),
-        ({"guidance_scale": 5.0}, True, False),
+        ({"guidance_scale": 5.0}, True, True),  # other guidance, the same two predictions
+        ({"guidance_scale": 1.0}, True, False),
+        ({"guidance_scale": 5.0, "num_inference_steps": 20}, True, False),
         ({"guidance_scale": 5.5, "num_inference_steps": 20}, True, False),
     ],
 )
@@ -93,12 +101,13 @@ def test_first_step_is_shared_only_where_that_is_exact(tmp_path, change, can, sh
     assert shards(tmp_path / "not") == shards(tmp_path / "maybe")
 
 
-def test_sharing_draws_the_same_images_with_the_world(monkeypatch):
+@pytest.mark.parametrize("guidance", [5.5, 3.0])
+def test_sharing_draws_the_same_images_with_the_world(guidance, monkeypatch):
     torch.manual_seed(0)
     pipe = build_pipeline()
     pipe.set_progress_bar_config(disable=True)
     pipeline = Pipeline(pipe, name="tiny")
-    config = CollectConfig(guidance_scale=5.5, redenoise_steps=3, num_inference_steps=3)
+    config = CollectConfig(guidance_scale=guidance, redenoise_steps=3, num_inference_steps=3)
     items = [(Prompt("a red circle"), 1), (Prompt("a blue square"), 2)]
     maker = PairMaker(pipeline, [Brightness()], find_teacher(pipeline, config), Sampling.of(config))
 
@@ -107,6 +116,7 @@ def test_sharing_draws_the_same_images_with_the_world(monkeypatch):
         return maker.make(items), pipeline.denoiser_calls - before
 
     shared, calls = made()
+    assert calls == 2 * (2 * 3 + 2 * 3 + 1)  # two guided images of three steps, and the step up
     monkeypatch.setattr(Pipeline, "can_share_first_step", False)
     plain, more_calls = made()
     assert more_calls - calls == 2 * 2  # one guided step of two images saved
@@ -276,6 +286,64 @@ def test_a_run_in_which_everything_fails_records_nothing(tmp_path):
     with pytest.raises(NoisepromptError, match="ZeroDivisionError"):
         run(tmp_path, config=dataclasses.replace(CONFIG, batch_size=4), pipeline=pipeline)
     assert shards(tmp_path) == {}
+
+
+def test_nothing_is_drawn_where_nothing_is_scored(tmp_path):
+    pipeline, config = FakePipeline(), dataclasses.replace(CONFIG, scored_share=0.0)
+    done = run(tmp_path, config=config, pipeline=pipeline, scorers=[])
+    assert not {"sample", "rest"} & {name for name, _ in pipeline.calls}
+    npd, scored = Npd(tmp_path), tmp_path / "scored"
+    run(scored)
+    assert npd.table().column_names == [c for c in Npd(scored).table().column_names if not c.startswith("score_")]
+    np.testing.assert_array_equal(npd.targets(range(18)), Npd(scored).targets(range(18)))
+    assert verify(tmp_path) == [] and npd.usable().all() and not npd.scored().any()
+    assert (done[-1].scored, done[-1].kept_by_scorer, npd.settings["scored_share"]) == (0, {}, 0.0)
+    assert npd[0].scores == {} and npd.select().tolist() == [*range(18)]
+    with pytest.raises(UnknownNameError, match="no scores of brightness"):
+        npd.select(PairFilter(("brightness",)))
+
+
+def of_the_sample(pair: str, share: float) -> bool:
+    return int.from_bytes(hashlib.sha256(pair.encode()).digest()) / 2**256 < share
+
+
+def test_a_sample_is_scored_which_is_a_function_of_the_pair(tmp_path, uninterrupted):
+    run(tmp_path / "all")
+    whole, config = Npd(tmp_path / "all"), dataclasses.replace(CONFIG, scored_share=0.4)
+    pipeline = FakePipeline()
+    done = run(tmp_path / "some", config=config, pipeline=pipeline)
+    npd = Npd(tmp_path / "some")
+    ids = npd.table().column("id").to_pylist()
+    wanted = [of_the_sample(one, 0.4) for one in ids]
+    assert 0 < sum(wanted) < 18 and npd.scored().tolist() == wanted
+    assert sum(n for name, n in pipeline.calls if name in ("sample", "rest")) == 2 * sum(wanted)
+    for i, one in enumerate(wanted):
+        assert npd[i].scores == (whole[i].scores if one else {})
+        np.testing.assert_array_equal(npd[i].target, whole[i].target)
+    assert done[-1].scored == sum(wanted) and done[-1].kept_by_scorer["brightness"] <= sum(wanted)
+    assert verify(tmp_path / "some") == []
+    assert shards(tmp_path / "all") == uninterrupted  # what is scored whole records what it always did
+
+    run(tmp_path / "other", PROMPTS[9:], dataclasses.replace(config, batch_size=2))
+    run(tmp_path / "other", PROMPTS, config)  # in another order, other batches, continued
+    other = Npd(tmp_path / "other")
+    assert {p.id: p.scores for p in other} == {p.id: p.scores for p in npd}
+
+
+def test_scorers_and_their_share_fit_each_other(tmp_path):
+    none = dataclasses.replace(CONFIG, scored_share=0.0)
+    with pytest.raises(ConfigError, match=r"scorers \[\].* or scored_share 0"):
+        list(collect(FakePipeline(), PROMPTS, [], CONFIG, tmp_path))
+    with pytest.raises(ConfigError, match="scorers brightness with scored_share 0"):
+        run(tmp_path, config=none)
+    with pytest.raises(ConfigError, match=r"scored_share 1\.5.*from 0 to 1"):
+        dataclasses.replace(CONFIG, scored_share=1.5)
+    with pytest.raises(ConfigError, match="scored_share with pictures 'drawn'"):
+        CollectConfig(pictures="drawn", scored_share=0.5)
+    assert shards(tmp_path) == {}
+    run(tmp_path)
+    with pytest.raises(ConfigError, match="scored_share"):
+        run(tmp_path, config=dataclasses.replace(CONFIG, scored_share=0.5))
 
 
 def test_seeds():

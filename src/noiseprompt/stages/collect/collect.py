@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.part import WHOLE, Part
-from noiseprompt.core.ranges import Limits, check_value
+from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, Sampling, ScoredPair, check_pipeline
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
@@ -25,7 +25,7 @@ from noiseprompt.prompts.captions import Captioned
 from noiseprompt.scorers.base import Scorer
 from noiseprompt.stages.collect.failures import MANY, Held
 from noiseprompt.stages.collect.pairs import Item, PairMaker, Teacher, pair_id
-from noiseprompt.stages.collect.settings import CollectConfig, method_of, run_settings
+from noiseprompt.stages.collect.settings import CollectConfig, check_judges, method_of, run_settings
 from noiseprompt.stages.collect.sources import Listed, file_seed, rows_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class CollectProgress:
     Fields:
         done, total: pairs in the folder that belong to this run (or its part), and pairs it will have.
         kept_by_scorer: scorer -> pairs in the folder whose target scores higher (margin 0).
+        scored: pairs in the folder that have scores.
         rejected: pairs in the folder without a usable target.
         pairs_per_second: of this process; 0 before its first batch.
         eta_seconds: at that rate; None before the first batch.
@@ -62,6 +63,7 @@ class CollectProgress:
     eta_seconds: float | None
     made: int = 0
     unsaved: int = 0
+    scored: int = 0
 
 
 class Maker(Protocol):
@@ -84,12 +86,13 @@ def collect(
     guard: Guard | None = None,
     part: Part = WHOLE,
 ) -> Iterator[CollectProgress]:
-    """Make, draw and score every pair that `out` does not hold yet; yields after each batch.
+    """Make every pair that `out` does not hold yet, draw and score it; yields after each batch.
 
     Other processes may do the same at the same time: each makes shards that no other has in work, and ends when all are
     made (or all of its part), those of processes that were killed meanwhile too.
 
     Args:
+        scorers: judge both images; none with `config.scored_share` 0, where nothing is drawn.
         part: makes only the shards of this part.
         should_stop: asked after each batch; when true, what was made is committed and the generator ends.
         guard: watches the target noise and keeps its figures.
@@ -100,20 +103,21 @@ def collect(
     Raises:
         NoisepromptError: a scorer or file fails, memory is full, four pairs in a row fail and so does one that was made
             before, or none is usable.
-        InputError: no prompts, no scorers, settings out of range, no guidance gap between the two steps, or a method
+        InputError: no prompts, settings out of range, no guidance gap between the two steps, or a method
             that does not fit.
-        ConfigError: `out` was made with other settings.
+        ConfigError: `out` was made with other settings, no scorers where pairs are scored, or some where none is.
         StoreLockedError: another process collects other pairs into `out`.
         StoreError: the disk is full or a shard is damaged.
     """
     check_pipeline(pipeline)
-    check_value("scorers", list[Scorer], scorers, Limits(some=True))
+    check_value("scorers", list[Scorer], scorers)
     check_value("config", CollectConfig, config)
+    check_judges(scorers, config)
     check_value("out", str | Path, out)
     items = plan(prompts, config)
     teacher = find_teacher(pipeline, config)
-    maker = PairMaker(pipeline, scorers, teacher, Sampling.of(config), guard)
     settings = run_settings(pipeline, scorers, config, teacher)
+    maker = PairMaker(pipeline, scorers, teacher, Sampling.of(config), guard, settings)
     shape = pipeline.latent_shape(config.height, config.width)
     stored = SharedWriter(
         out,
@@ -205,7 +209,8 @@ class _Work:
         made, seconds = self._writer.added, time.perf_counter() - self._begun
         rate = made / seconds if made else 0.0
         eta = (total - done) / rate if rate else None
-        return CollectProgress(done, total, dict(home.kept), home.rejected, rate, eta, made, self._writer.unsaved)
+        kept, unsaved = dict(home.kept), self._writer.unsaved
+        return CollectProgress(done, total, kept, home.rejected, rate, eta, made, unsaved, home.scored)
 
     def _works(self) -> bool:
         """Whether one of the latest pairs can be made again."""

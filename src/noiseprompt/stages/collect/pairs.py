@@ -1,10 +1,13 @@
-"""One batch of candidates: source noise, target noise, an image of each, every score (the body of algorithm 1)."""
+"""One batch of candidates: source noise, target noise, an image of each, every score (the body of algorithm 1).
+
+Of pairs outside the sample to score (`scored_share`) nothing is drawn: their noises are all there is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from noiseprompt.core.types import Prompt, Sampling, ScoredPair
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, at_strength
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
+from noiseprompt.npd.sample import is_scored
 from noiseprompt.scorers.base import judge
 from noiseprompt.stages.collect.failures import NotEncodedError, attempt
 
@@ -44,6 +48,7 @@ class PairMaker:
         teacher: makes the target noise.
         sampling: how the two images are drawn.
         guard: watches the target noise.
+        settings: of the data set, which say what is scored; every pair unless they do.
     """
 
     def __init__(
@@ -53,9 +58,11 @@ class PairMaker:
         teacher: Teacher,
         sampling: Sampling,
         guard: Guard | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.pipeline, self.scorers, self.teacher = pipeline, scorers, teacher
         self.sampling, self.guard = sampling.resolve(pipeline.family), guard or Guard()
+        self.settings = settings or {}
         self.shape = pipeline.latent_shape(sampling.height, sampling.width)
 
     def make(self, items: Sequence[Item]) -> list[ScoredPair]:
@@ -77,12 +84,14 @@ class PairMaker:
         if not good:
             return [self._rejected(item, "target noise is not finite") for item in items]
         self.guard.watch("target noise", target[good], source[good])
-        kept = embeds if len(good) == len(items) else embeds.select(good)
-        start = source[good] if lower is None else lower[good]
-        shared = lower is not None
-        scores = self._scores([items[i] for i in good], kept, start, target[good], shared)
-        scored = dict(zip(good, scores, strict=True))
-        return [self._pair(item, source[i], target[i], scored.get(i)) for i, item in enumerate(items)]
+        scores: dict[int, dict] = {i: {} for i in good}
+        drawn = [i for i in good if is_scored(pair_id(items[i]), self.settings)]
+        if drawn:
+            kept = embeds if len(drawn) == len(items) else embeds.select(drawn)
+            start, shared = source if lower is None else lower, lower is not None
+            judged = self._scores([items[i] for i in drawn], kept, start[drawn], target[drawn], shared)
+            scores |= zip(drawn, judged, strict=True)
+        return [self._pair(item, source[i], target[i], scores.get(i)) for i, item in enumerate(items)]
 
     def _encode(self, items: Sequence[Item]) -> TextEmbeds:
         try:

@@ -17,6 +17,7 @@ from noiseprompt.core.ranges import COUNT, GUIDANCE, SEED, SEED_RANGE, Limits, c
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS
+from noiseprompt.npd.sample import SCORED_SHARE
 from noiseprompt.scorers.parts import parts_of
 from noiseprompt.shapes import world
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from noiseprompt.scorers.base import Scorer
     from noiseprompt.stages.collect.pairs import Teacher
 
+SHARE = Limits(least=0, most=1)
 REDENOISE = "redenoise"
 DRAWN = "drawn"
 """The source of pictures that the model draws itself."""
@@ -57,6 +59,8 @@ class CollectConfig:
         seed: of the run; assigns each prompt without a seed of its own one in `seed_range`.
         seed_range: of the seeds that are assigned, both ends included.
         seeds_per_prompt: pairs a prompt, with different seeds.
+        scored_share: of the pairs that are drawn and scored; at 1 a filter can choose among them, below 1 the scores
+            are a sample for the report, and at 0 nothing is drawn and no scorer is taken.
         batch_size: pairs at a time; changes speed and memory alone (apart from float rounding).
         shard_size: pairs a file.
         store_source: keep the source noise too; doubles the size on disk.
@@ -84,6 +88,7 @@ class CollectConfig:
     seed: int = setting(0, SEED)
     seed_range: tuple[int, int] = setting(PAPER_SEEDS, SEED_RANGE)
     seeds_per_prompt: int = setting(1, COUNT)
+    scored_share: float = setting(1.0, SHARE)
     batch_size: int = setting(32, COUNT)
     shard_size: int = setting(64, COUNT)
     store_source: bool = False
@@ -98,7 +103,7 @@ class CollectConfig:
     }
     """Setting -> its name of before, which data sets (and the names of folders) keep."""
 
-    later: ClassVar[tuple[str, ...]] = ("pictures", "fit")
+    later: ClassVar[tuple[str, ...]] = ("scored_share", "pictures", "fit")
     """Settings that came later: at their defaults they are no part of records, nor of the names of folders."""
 
     @property
@@ -129,6 +134,23 @@ def method_of(config: CollectConfig) -> MethodSpec:
     return spec
 
 
+def check_judges(scorers: Sequence[Any], config: CollectConfig) -> None:
+    """Refuse scorers without pairs to score, and pairs to score without scorers.
+
+    Args:
+        scorers: their names, or themselves.
+
+    Raises:
+        ConfigError: with the two settings.
+    """
+    if not scorers and config.scored_share:
+        fix = "pass some, or scored_share 0: then nothing is drawn, and no filter can choose among the pairs"
+        raise ConfigError("scorers []", "a list of at least one", fix)
+    if scorers and not config.scored_share:
+        names = ", ".join(str(getattr(one, "name", one)) for one in scorers)
+        raise ConfigError(f"scorers {names} with scored_share 0", "none: nothing is drawn", "leave scored_share out")
+
+
 def _check_pictures(config: CollectConfig) -> None:
     """Refuse settings that have no effect on pictures.
 
@@ -139,7 +161,7 @@ def _check_pictures(config: CollectConfig) -> None:
         if config.fit != CollectConfig.fit:
             raise ConfigError(f"fit {config.fit!r} without pictures", "a source of pictures", "pass --pictures")
         return
-    idle = ["method", *_OF_REDENOISE, "store_source"]
+    idle = ["method", *_OF_REDENOISE, "store_source", SCORED_SHARE]
     idle += [] if config.pictures == DRAWN else ["guidance_scale", "num_inference_steps"]
     idle += ["seed", "seed_range", "seeds_per_prompt"] if config.of_files else []
     idle += ["fit"] if config.pictures == DRAWN else []
@@ -160,6 +182,7 @@ def run_settings(
     unsaid = ("batch_size", "method", *_OF_REDENOISE, *config.later)
     own = {key: value for key, value in to_dict(config).items() if key not in unsaid}
     own = {**own, **vars(drawn), **_method_settings(pipeline, config, teacher)}
+    own |= {SCORED_SHARE: config.scored_share} if config.scored_share < 1 else {}
     return {
         **{CollectConfig.recorded.get(key, key): value for key, value in own.items()},
         **model_settings(pipeline, scorers),
