@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt import register_scorer, winning_noise
+from noiseprompt import perturb_noise, register_scorer, winning_noise
 from noiseprompt.core.errors import NoisepromptError
 from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
@@ -128,6 +128,14 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "pipeline: nothing",
     ),
     "compared: a scorer twice": (lambda: compared(scorers=[FakeScorer(), FakeScorer()]), "each scorer once"),
+    "a flag of a list": (
+        lambda: perturb_noise(anything, NOISE, NOISE, renormalize=[]),  # type: ignore[arg-type]
+        "renormalize []",
+    ),
+    "a level of a number": (
+        lambda: perturb_noise(anything, NOISE, NOISE, level=3),  # type: ignore[arg-type]
+        "level 3",
+    ),
     "a winning network": (lambda: winning_noise(pipe(), anything, "a cat"), "npnet null"),
     "a seed of half": (lambda: initial_noise(1.5, SHAPE), "seed 1.5"),  # type: ignore[arg-type]
     "a seed in words": (lambda: initial_noise("1", SHAPE), "seed 1"),  # type: ignore[arg-type]
