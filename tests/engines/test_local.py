@@ -111,7 +111,7 @@ def test_reports_add_up_and_what_died_uncommitted_is_taken_off() -> None:
         ({"workers": 2}, "engine local or --engine ray"),
         ({"engine": "local", "ray_address": "auto"}, "ray_address without engine ray"),
         ({"engine": "spark"}, "local, ray"),
-        ({"engine": "local", "workers": 0}, "1 or more"),
+        ({"engine": "local", "workers": 0}, "from 1 to 1,024"),
         ({"part": "3/2"}, "I from 1 to N"),
     ],
 )

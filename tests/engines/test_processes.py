@@ -36,6 +36,8 @@ def test_what_a_launcher_says() -> None:
         ({"RANK": "", "MASTER_PORT": ""}, "WORLD_SIZE=4 without RANK, MASTER_PORT"),
         ({"LOCAL_RANK": "2"}, "local_rank=2"),
         ({"WORLD_SIZE": "9" * 30}, "WORLD_SIZE='9{30}'.*from 1 to 1000000"),
+        ({"LOCAL_WORLD_SIZE": "5"}, "local_size=5.*below their sizes"),
+        ({"MASTER_ADDR": "\udc80"}, "MASTER_ADDR with halves of characters"),
         ({"MASTER_PORT": "x"}, "MASTER_PORT='x'.*from 1 to 65535"),
         ({"MASTER_PORT": "0"}, "MASTER_PORT='0'"),
         ({"MASTER_PORT": "65536"}, "MASTER_PORT='65536'"),

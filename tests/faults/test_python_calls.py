@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt import register_scorer, winning_noise
+from noiseprompt import perturb_noise, register_scorer, winning_noise
 from noiseprompt.core.errors import NoisepromptError
 from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
@@ -111,6 +111,13 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "latents of another size": (lambda: pipe().sample(embeds(), NOISE, height=128, width=128), "latents (1, 4, 8, 8)"),
     "latents of no size": (lambda: pipe().sample(embeds(), torch.zeros(1, 4, 0, 0)), "0 x 0"),
     "more latents than prompts": (lambda: pipe().sample(embeds(), torch.zeros(2, *SHAPE)), "one row a prompt"),
+    "an edge of no pixels": (lambda: pipe().levels(2, height=0), "height 0"),
+    "an edge in words": (lambda: pipe().levels(2, 64, "64"), "width '64'"),  # type: ignore[arg-type]
+    "no generators": (lambda: pipe().sample(embeds(), NOISE, generator=[]), "0 generators for 1 latents"),
+    "after a step that is no truth": (
+        lambda: pipe().sample(embeds(), NOISE, after_first_step=1),  # type: ignore[arg-type]
+        "after_first_step 1",
+    ),
     "a generator that is a seed": (lambda: pipe().sample(embeds(), NOISE, generator=3), "generator 3"),  # type: ignore[arg-type]
     "drawn: with one of diffusers": (
         lambda: generate(pipe().pipe, ONE, [0], STANDARD, GenerateConfig(), OUT),
@@ -121,6 +128,14 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "pipeline: nothing",
     ),
     "compared: a scorer twice": (lambda: compared(scorers=[FakeScorer(), FakeScorer()]), "each scorer once"),
+    "a flag of a list": (
+        lambda: perturb_noise(anything, NOISE, NOISE, renormalize=[]),  # type: ignore[arg-type]
+        "renormalize []",
+    ),
+    "a level of a number": (
+        lambda: perturb_noise(anything, NOISE, NOISE, level=3),  # type: ignore[arg-type]
+        "level 3",
+    ),
     "a winning network": (lambda: winning_noise(pipe(), anything, "a cat"), "npnet null"),
     "a seed of half": (lambda: initial_noise(1.5, SHAPE), "seed 1.5"),  # type: ignore[arg-type]
     "a seed in words": (lambda: initial_noise("1", SHAPE), "seed 1"),  # type: ignore[arg-type]
@@ -131,6 +146,14 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a scheduler without timesteps": (
         lambda: make_scheduler(pipe().pipe, "DDIMScheduler:num_train_timesteps=0"),
         "DDIMScheduler does not take this",
+    ),
+    "a spacing that only the first timesteps need": (
+        lambda: make_scheduler(pipe().pipe, "EulerDiscreteScheduler:timestep_spacing=nope"),
+        "EulerDiscreteScheduler does not take this: nope",
+    ),
+    "a schedule that is none": (
+        lambda: make_scheduler(pipe().pipe, "DDIMScheduler:beta_schedule=nope"),
+        "nope is not implemented for DDIMScheduler",
     ),
     "a device that is none": (lambda: initial_noise(0, SHAPE, device=anything), "device null"),
     "a type that is none": (lambda: initial_noise(0, SHAPE, dtype="half"), "dtype 'half'"),  # type: ignore[arg-type]

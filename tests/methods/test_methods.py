@@ -82,7 +82,7 @@ def test_labels_are_canonical(text: str, label: str) -> None:
         ("closed_form:num_inference_steps=4", "'steps=4'"),
         ("repaint:num_inference_steps=4", "'steps=4'"),
         ("redenoise:rounds=two", "an integer"),
-        ("redenoise:rounds=0", "1 or more"),
+        ("redenoise:rounds=0", "from 1 to 10,000"),
         ("redenoise:invert_at=T", "paper or published"),
         ("standard:path=x", "swap (a flag), shuffle (a flag)"),
         ("npnet:strength=inf", "a number"),

@@ -54,6 +54,17 @@ def test_many_targets_in_any_order(tmp_path):
         npd.targets([6])
 
 
+def test_an_index_is_a_whole_number(tmp_path):
+    npd = Npd(write(tmp_path))
+    for wrong in ("abc", 1.5, 1j, None, True, 10**40, [None]):
+        with pytest.raises(InputError, match=r"pair index .*whole numbers"):
+            npd[wrong]
+    for wrong in ([0.5], ["1"], [[0], [1, 2]], np.array([True])):
+        with pytest.raises(InputError, match=r"pair index .*whole numbers"):
+            npd.targets(wrong)
+    assert npd[np.int32(1)].id == npd[1].id and npd.targets(np.array([1], np.uint8)).shape == (1, *SHAPE)
+
+
 @pytest.mark.parametrize("store_source", [False, True])
 def test_stored_sources_come_as_they_are_stored(tmp_path, store_source):
     npd = Npd(write(tmp_path, shard_size=2, store_source=store_source))

@@ -56,6 +56,11 @@ def check_texts(texts: object) -> None:
         check_text(text, "a prompt")
 
 
+def reason_of(error: BaseException) -> str:
+    """What a library says of an error, in one line; "<class 'a.b.C'>" is C."""
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", " ".join(str(error).split()))
+
+
 def visible(text: str) -> str:
     """One line that commands no terminal and turns no text around: ends of lines are a space, other controls \\x1b."""
     text = _SPACES.sub(" ", text)

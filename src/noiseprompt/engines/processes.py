@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.core.devices import best_device
 from noiseprompt.core.errors import InputError, NoisepromptError, ProcessLostError
 from noiseprompt.core.ranks import ALONE, Processes
+from noiseprompt.core.texts import unwritable
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +85,9 @@ def launched(environment: Mapping[str, str] | None = None) -> Launched | None:
         _number(said, "LOCAL_RANK", 0),
         _number(said, "LOCAL_WORLD_SIZE", 1) if "LOCAL_WORLD_SIZE" in said else size,
     )
-    if found.rank >= size or found.local_rank >= found.local_size:
+    if bad := unwritable(said["MASTER_ADDR"]):
+        raise InputError(f"MASTER_ADDR with {bad} in the environment", "the address of a machine", _HOW)
+    if found.rank >= size or found.local_rank >= found.local_size or found.local_size > size:
         raise InputError(f"{found}", "ranks below their sizes", _HOW)
     return found
 

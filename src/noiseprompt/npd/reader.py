@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
-from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranges import check_value, shown
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import digest, holds_pictures, present_shards, read_shard, shard_path
@@ -209,7 +209,13 @@ class Npd:
         )
 
     def _rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        rows = np.asarray(indices, np.int64).reshape(-1)
+        try:
+            rows = np.asarray(indices).reshape(-1)
+        except ValueError:  # lists of several lengths
+            rows = np.asarray([None])
+        if len(rows) and rows.dtype.kind not in "iu":  # NumPy would cut 1.5 to 1
+            raise InputError(f"pair index {shown(indices)}", "whole numbers")
+        rows = rows.astype(np.int64)
         if len(rows) and (rows.min() < -len(self) or rows.max() >= len(self)):
             raise InputError(f"pair index {rows.min()} to {rows.max()}", f"-{len(self)} to {len(self) - 1}")
         return np.where(rows < 0, rows + len(self), rows)

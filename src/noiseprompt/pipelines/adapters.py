@@ -10,6 +10,7 @@ from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.places import expanded
+from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.loading import weights_in
 from noiseprompt.pipelines.soundness import check_finite, complete
 
@@ -118,7 +119,7 @@ def load_loras(pipe: Any, texts: Sequence[str]) -> None:
         try:
             pipe.load_lora_weights(repo, weight_name=file, adapter_name=f"lora{index}", use_safetensors=True)
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = reason_of(error)[:300]
             came = f"the LoRA {source} does not load ({type(error).__name__}: {reason})"
             raise ModelLoadError(came, f"LoRA weights for a {type(pipe).__name__}") from error
         if f"lora{index}" not in str(pipe.get_list_adapters()):

@@ -8,6 +8,7 @@ from typing import Any
 from noiseprompt.core.errors import InputError, ModelLoadError, ModelMismatchError
 from noiseprompt.core.pictures import open_picture
 from noiseprompt.core.places import expanded
+from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families.controlnet import CLASSES
 from noiseprompt.pipelines.loading import weights_in
 from noiseprompt.pipelines.soundness import check_finite, complete
@@ -39,7 +40,7 @@ def with_controlnet(pipe: Any, controlnet: str | Path | None, control_image: str
         except ModelLoadError:
             raise
         except Exception as error:  # diffusers and the hub's client raise many kinds
-            reason = " ".join(str(error).split())[:300]
+            reason = reason_of(error)[:300]
             came = f"the ControlNet {controlnet} does not load ({type(error).__name__}: {reason})"
             raise ModelLoadError(came, "a folder or hub id with config.json and weights of a ControlNet") from error
         check_controlnet(pipe, net)

@@ -12,6 +12,7 @@ import torch
 
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.places import expanded
+from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
 from noiseprompt.pipelines.soundness import check_components, check_configs, check_finite, complete
@@ -78,7 +79,7 @@ def load_diffusers(
     except ModelLoadError:
         raise
     except Exception as error:
-        came = f"{model} does not load ({type(error).__name__}: {' '.join(str(error).split())})"
+        came = f"{model} does not load ({type(error).__name__}: {reason_of(error)})"
         raise ModelLoadError(came, "a complete diffusers pipeline", FIX) from error
 
 

@@ -26,7 +26,7 @@ import torch
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.texts import check_texts
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape
 from noiseprompt.noise.seeds import check_noise
@@ -158,8 +158,10 @@ class Pipeline:
             height, width: in pixels; the grid of some flow pipelines depends on the size.
 
         Raises:
-            InputError: a number of steps out of range.
+            InputError: a number of steps out of range, or a size that is no whole number of pixels.
         """
+        for name, edge in (("height", height), ("width", width)):
+            check_value(name, int | None, edge, COUNT)
         known = calls.levels(self._loaded, num_inference_steps, (height, width), lambda: self.empty)
         return known.t_from, known.t_to, known.alpha_from, known.alpha_to
 
@@ -253,6 +255,9 @@ class Pipeline:
         """
         check_noise(latents, "the latents to sample from")
         check_value("generator", torch.Generator | list[torch.Generator] | None, generator)
+        if isinstance(generator, list) and len(generator) != len(latents):
+            raise InputError(f"{len(generator)} generators for {len(latents)} latents", "one for each, or one for all")
+        check_value("after_first_step", bool, after_first_step)
         how = Sampling(guidance_scale, num_inference_steps, height, width).resolve(self.family)
         own = self.pipe.scheduler
         if after_first_step and not self.can_share_first_step:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-import re
 from typing import Any
 
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.specs import spec_options, split_spec
+from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import FAMILIES
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.levels import is_flow
@@ -46,10 +47,13 @@ def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:
     cls, settings = parse_scheduler(text)
     kept = _flow_settings(pipe, cls, hands_sigmas) if is_flow(pipe.scheduler) else _noise_settings(pipe, cls)
     try:
-        return cls.from_config(pipe.scheduler.config, **{**kept, **settings})
+        made = cls.from_config(pipe.scheduler.config, **{**kept, **settings})
+        if settings and not is_flow(made):  # some read their settings with the first timesteps alone
+            copy.deepcopy(made).set_timesteps(min(2, made.config.num_train_timesteps))
+        return made
     except Exception as error:  # of numbers out of range schedulers raise whatever their arithmetic does
-        reason = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error))
-        raise InputError(f"{cls.__name__} does not take this: {reason}", "settings that fit together") from error
+        came = f"{cls.__name__} does not take this: {reason_of(error)}"
+        raise InputError(came, "settings that fit together") from error
 
 
 def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:

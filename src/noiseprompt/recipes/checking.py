@@ -80,6 +80,8 @@ def _inside(key: str, value: Any, known: set[str], where: str) -> list[str]:
     layers = {"on": known, "groups": _GROUP, "rows": _ROW}
     if key not in layers:
         return []
+    if key == "rows" and not value:
+        return [f"{where}rows: none (expected at least one row)"]
     return [text for name, layer in value.items() for text in _mistakes(layer, layers[key], f"{where}{key}: {name}: ")]
 
 

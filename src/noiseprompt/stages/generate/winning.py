@@ -144,6 +144,9 @@ def perturb_noise(
         NoiseWarning: the result is not like unit Gaussian noise.
     """
     check_value("strength", float, strength, STRENGTH)
+    check_value("renormalize", bool, renormalize)
+    check_value("no_text", bool, no_text)
+    check_value("level", StartLevel | None, level)
     check_value("npnet", torch.nn.Module, npnet)
     check_noise(noise, "the source noise")
     check_noise(prompt_embeds, "the prompt embeddings")
