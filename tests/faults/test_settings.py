@@ -65,6 +65,7 @@ RECORDS: dict[Any, dict[str, list[Any]]] = {
         "redenoise_steps": MAYBE_COUNT,
         "denoise_guidance_scale": NUMBER,
         "invert_guidance_scale": NUMBER,
+        "scored_share": SHARE,
         "invert_at": [*WORD, None],
         "seed": SEED,
         "seed_range": SEED_RANGE,

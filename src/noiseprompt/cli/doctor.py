@@ -18,6 +18,7 @@ from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 EXTRAS = {
+    "comfy": "what a checkout of ComfyUI asks for, to try the nodes in it",
     "inception": "Frechet distance and precision / recall by the published Inception network",
     "lora": "LoRA adapters of the pipeline (--lora)",
     "ray": "collection on many machines",

@@ -49,7 +49,7 @@ def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:
     try:
         made = cls.from_config(pipe.scheduler.config, **{**kept, **settings})
         if settings and not is_flow(made):  # some read their settings with the first timesteps alone
-            copy.deepcopy(made).set_timesteps(min(2, made.config.num_train_timesteps))
+            copy.deepcopy(made).set_timesteps(min(10, made.config.num_train_timesteps))
         return made
     except Exception as error:  # of numbers out of range schedulers raise whatever their arithmetic does
         came = f"{cls.__name__} does not take this: {reason_of(error)}"
