@@ -62,7 +62,7 @@ from noiseprompt.stages.evaluate.plan import (
     plan,
     run_settings,
 )
-from noiseprompt.stages.evaluate.shares import free_batches, summing_up
+from noiseprompt.stages.evaluate.shares import free_batches, sum_up
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -212,8 +212,7 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec], part:
                 yield EvalProgress(spec.label, tuple(results), done, total, seconds)
         complete = not any(book.missing(number, counted()) for number in range(len(batches)))
     if complete:
-        for _ in summing_up(run.out):
-            summarize_run(run.out)
+        sum_up(run.out, summarize_run)
 
 
 @held

@@ -47,13 +47,13 @@ def free_batches(
         left = held
 
 
-def summing_up(out: Path) -> Iterator[None]:
-    """Yields once, with the right to write the summary held, where nobody has summed up the lines that are there."""
+def sum_up(out: Path, write: Callable[[Path], object]) -> None:
+    """Have the summary written, one process at a time, where nobody has summed up the lines that are there."""
     with Leases(out).wait(_SUMMARY):
         for name in ("results.json", "results.md"):
             clear_left(out, f"{name}.")
         if not summed_up(out):
-            yield
+            write(out)
 
 
 def summed_up(out: Path) -> bool:
