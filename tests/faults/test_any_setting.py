@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from noiseprompt.cli import entry, main
 from noiseprompt.cli.table import resolve
-from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.ranges import limits_of
 from tests.faults.test_settings import NEEDED, RECORDS, words_of
 from tests.properties import JSON, SCALARS, TEXTS, few, same
@@ -68,7 +68,7 @@ def test_a_record_keeps_a_value_or_refuses_it(data: Any) -> None:
     value = data.draw(values(cls, name))
     try:
         record = cls(**{**NEEDED.get(cls, {}), name: value})
-    except ConfigError as error:
+    except InputError as error:
         check_refusal(str(error), name)
         return
     wanted = [value] if name == "lora" and isinstance(value, str) else value  # one may be named by itself
