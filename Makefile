@@ -69,6 +69,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/full_size.py --tiny true
 	$(BIN)/noiseprompt evaluate --n 50 --num_seeds 2 --report false --out build/bench
 	$(BIN)/python benchmarks/scorer_agreement.py build/bench
+	$(BIN)/python benchmarks/layouts.py build/bench
 	$(BIN)/python benchmarks/feed.py
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/web.py load

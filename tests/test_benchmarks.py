@@ -64,7 +64,7 @@ def test_a_longer_benchmark_runs(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_agreement_of_scorers_runs(tmp_path: Path) -> None:
+def test_what_reads_an_evaluation_runs(tmp_path: Path) -> None:
     words = [
         "evaluate",
         "--n",
@@ -80,11 +80,12 @@ def test_the_agreement_of_scorers_runs(tmp_path: Path) -> None:
     ]
     subprocess.run([sys.executable, "-m", "noiseprompt", *words, "--out", str(tmp_path)], check=True)
     started("scorer_agreement", [str(tmp_path)])
+    started("layouts", [str(tmp_path)])
 
 
 def test_every_benchmark_is_tried_here_and_started_by_make() -> None:
     names = {path.stem for path in FOLDER.glob("*.py")}
-    assert names == {*QUICK, *LONGER, "kills", "scorer_agreement"}
+    assert names == {*QUICK, *LONGER, "kills", "layouts", "scorer_agreement"}
     recipe = (FOLDER.parent / "Makefile").read_text().split("\nbench:")[1].split("\n\n")[0]
     assert {name for name in names if f"benchmarks/{name}.py" in recipe} == names
 

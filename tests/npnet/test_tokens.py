@@ -111,6 +111,30 @@ def test_a_picture_is_carried_at_the_level_that_is_given():
     assert net.picture(half, embeds).dtype == net(half, embeds, LEVEL).dtype == torch.bfloat16
 
 
+CENTRED = dataclasses.replace(PICTURE, centred=True, picture_scale=2.5, any_size=True)
+
+
+def test_the_scale_leaves_the_mean_picture_as_it_is(tmp_path):
+    noise, embeds = torch.randn(2, 4, 16, 16), torch.randn(2, 12, 128)
+    plain, net = filled(PICTURE), filled(CENTRED)
+    net.mean_picture.normal_(generator=torch.Generator().manual_seed(1))
+    mean = net.mean_picture.double()
+    expected = mean + 2.5 * (plain.picture(noise, embeds).double() - mean)
+    assert torch.allclose(net.picture(noise, embeds).double(), expected, atol=1e-5)
+    loaded = NPNet.from_pretrained(net.save_pretrained(tmp_path))
+    assert torch.equal(loaded.picture(noise, embeds), net.picture(noise, embeds))
+    net.mean_picture.fill_(0.3)  # a flat mean is the same at every size
+    wide = torch.randn(1, 4, 8, 24)
+    expected = 0.3 + 2.5 * (plain_of_any_size(wide, embeds[:1]) - 0.3)
+    assert torch.allclose(net.picture(wide, embeds[:1]), expected, atol=1e-5)
+    with pytest.raises(ConfigError, match="centred"):
+        dataclasses.replace(SMALL, centred=True)
+
+
+def plain_of_any_size(noise, embeds):
+    return filled(dataclasses.replace(PICTURE, any_size=True)).picture(noise, embeds)
+
+
 def test_a_picture_reaches_the_weights_with_a_gradient():
     net = filled(PICTURE)
     net(torch.randn(2, 4, 16, 16), torch.randn(2, 12, 128), LEVEL).square().mean().backward()

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.config import from_dict, to_dict
@@ -46,6 +47,8 @@ class NPNet(nn.Module):
     def __init__(self, config: NPNetConfig) -> None:
         super().__init__()
         self.config = config
+        if config.centred:
+            self.register_buffer("mean_picture", torch.zeros(config.latent_shape))
 
     def forward(self, noise: Tensor, prompt_embeds: Tensor, level: StartLevel | None = None) -> Tensor:
         """(B, C, H, W) predicted target noise, of noise's dtype and computed at least at float32 outside the layers.
@@ -80,7 +83,23 @@ class NPNet(nn.Module):
             raise ModelMismatchError("the picture of an NPNet that predicts noise", 'predicts "picture"', fix)
         self._check_batch(noise, prompt_embeds)
         predicted = self.predict(noise.float(), prompt_embeds.to(self.dtype))
-        return (self.config.picture_scale * predicted).to(noise.dtype)
+        return self._scaled(predicted).to(noise.dtype)
+
+    def deviation(self, picture: Tensor) -> Tensor:
+        """(B, C, H, W) what differs from the mean picture, which is 0 for a network that is not centred.
+
+        At another size the mean is resized: unlike noise it is smooth.
+        """
+        if not self.config.centred:
+            return picture
+        mean = self.mean_picture.to(picture)[None]
+        if mean.shape[2:] != picture.shape[2:]:
+            mean = interpolate(mean, picture.shape[2:], mode="bilinear", align_corners=False)
+        return picture - mean
+
+    def _scaled(self, picture: Tensor) -> Tensor:
+        scale = self.config.picture_scale
+        return picture + (scale - 1) * self.deviation(picture) if self.config.centred else scale * picture
 
     def _check_batch(self, noise: Tensor, prompt_embeds: Tensor) -> None:
         for name, value in (("noise", noise), ("prompt embeddings", prompt_embeds)):

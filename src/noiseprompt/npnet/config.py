@@ -31,6 +31,8 @@ class NPNetConfig:
             prompt, which the noise then carries at the level where the sampler begins, whichever sampler that is.
         picture_scale: factor of a predicted picture, above 0: a prediction is blurred, so it has less power than a
             picture.
+        centred: the factor acts on what differs from the mean picture of the training, which is kept with the weights
+            ("mean_picture"): that one is predicted as it is, and is no less powerful.
         latent_shape: (C, H, W) of the noise.
         text_length, text_width: L and D of the prompt embedding.
         any_size: other H and W are allowed too ("tokens" only).
@@ -52,6 +54,7 @@ class NPNetConfig:
     denoiser: str = ""
     predicts: str = setting("noise", Limits(words=PREDICTS))
     picture_scale: float = setting(1.0, Limits(above=0, most=LARGEST))
+    centred: bool = False
     latent_shape: tuple[int, int, int] = setting((4, 128, 128), _SIZE)
     text_length: int = setting(77, _SIZE)
     text_width: int = setting(2048, _SIZE)
@@ -83,6 +86,8 @@ class NPNetConfig:
             raise ConfigError(f"swin_depths {self.swin_depths} and swin_heads {self.swin_heads}", "lists of one length")
         if self.predicts == "picture" and self.architecture != "tokens":
             raise ConfigError(f"architecture {self.architecture!r} that predicts a picture", 'architecture "tokens"')
+        if self.centred and self.predicts != "picture":
+            raise ConfigError(f"centred, of a network that predicts {self.predicts}", 'predicts "picture"')
 
     @property
     def has_swin(self) -> bool:

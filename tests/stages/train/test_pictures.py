@@ -159,10 +159,13 @@ def test_explained_is_the_share_of_the_power_on_held_out_prompts(pictures: Npd, 
         level = StartLevel(noise=0.8, signal=0.6)
         carried = net(batch["noise"][:, 0], batch["prompt_embeds"], level)
     torch.testing.assert_close(carried, 0.8 * batch["noise"][:, 0] + 0.6 * scaled)
-    predicted = scaled / net.config.picture_scale
-    power = float(np.square(pictures.targets(training).astype(np.float64)).mean())
-    scale = min((power / float(predicted.square().mean())) ** 0.5, 10.0)  # as much as a picture has
+    targets = pictures.targets(training).astype(np.float64)
+    mean = targets.mean(0)
+    torch.testing.assert_close(net.mean_picture.double(), torch.from_numpy(mean), atol=1e-5, rtol=0)
+    deviation = (scaled.double().numpy() - mean) / net.config.picture_scale  # the factor leaves the mean as it is
+    scale = min((np.square(targets - mean).mean() / np.square(deviation).mean()) ** 0.5, 10.0)  # as much as pictures do
     assert net.config.picture_scale == pytest.approx(scale, rel=1e-3)
+    predicted = torch.from_numpy(mean + deviation).float()
     left = (predicted - batch["target"]).square().sum() / batch["target"].square().sum()
     assert records[-1].explained == pytest.approx(1 - float(left), abs=1e-5)
 

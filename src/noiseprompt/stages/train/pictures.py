@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import StartLevel
 from noiseprompt.noise.seeds import batch_noise, prompt_seed
-from noiseprompt.npnet import NPNetConfig
+from noiseprompt.npnet import NPNet, NPNetConfig
 from noiseprompt.stages.train.coupling import correlated, nearest
 from noiseprompt.stages.train.data import SOME, PairData, spread
 from noiseprompt.stages.train.objective import Batch, Judged, Regression
@@ -37,7 +37,8 @@ class PictureObjective(Regression):
     """MSE to the latents of the picture that a noise aims at, divided by the targets' power: "no picture" is 1.
 
     A mean of pictures has less power than a picture, and so has what is learned from it; a network is saved with the
-    factor that makes up for it (`picture_scale`), so that its noise carries as much as the forward process leaves.
+    factor that makes up for it (`picture_scale`), so that its noise carries as much as the forward process leaves. What
+    all pictures share is predicted as it is; the factor acts on the rest, of targets and predictions alike (`centred`).
 
     A step's rows are pictures. With the couplings "any" and "nearest" each is aimed at itself; with "correlation" it
     stands for its prompt.
@@ -52,14 +53,21 @@ class PictureObjective(Regression):
     def __init__(self, config: TrainConfig, data: PairData, training: np.ndarray, validation: np.ndarray) -> None:
         self.config, self.data = config, data
         self.ids = data.npd.table().column("id").to_pylist()
+        self.training = training
         self.pools = pools(data.prompts, np.concatenate([training, validation]))
         check_pools(config.coupling, [len(self.pools[prompt]) for prompt in np.unique(data.prompts[training])])
         self.noises = config.nearest_noises if config.coupling == "nearest" else 1
         some = spread(training, SOME)
-        self.power = float(self._latents(some).square().mean())
+        pictures = self._latents(some)
+        self.mean, self.power = pictures.mean(0), float(pictures.square().mean())
         self.baseline = float(self.batch(some[:: len(some) // 64 or 1], None)["target"].float().square().mean())
         if self.power == 0 or self.baseline == 0:
             raise InputError("every picture's latents are 0", "pictures", "see `noiseprompt npd info`")
+
+    def begin(self, net: NPNet) -> None:
+        if net.config.centred:
+            net.mean_picture.copy_(self.mean)
+            self.power = float(net.deviation(self._latents(spread(self.training, SOME))).square().mean())
 
     def batch(self, rows: np.ndarray, step: int | None) -> Batch:
         shape = self.data.npd.latent_shape
@@ -81,7 +89,8 @@ class PictureObjective(Regression):
         noise = self._chosen(net.picture, batch, embeds)
         predicted = net.picture(noise, embeds)
         error, nothing = (predicted - target).square().sum(), target.square().sum()
-        return Judged(float(error), float(nothing), float(predicted.square().mean(dim=(1, 2, 3)).sum()), len(target))
+        power = net.deviation(predicted).square().mean(dim=(1, 2, 3)).sum()
+        return Judged(float(error), float(nothing), float(power), len(target))
 
     def saved(self, config: NPNetConfig, power: float) -> NPNetConfig:
         scale = math.sqrt(self.power / power) if power else 1.0

@@ -239,7 +239,8 @@ def network_config(config: TrainConfig, **facts: Any) -> NPNetConfig:
     from noiseprompt.npnet import small_config, tokens_config
 
     if config.architecture == "tokens":
-        base = tokens_config(**facts, predicts="picture" if config.objective == "picture" else "noise")
+        pictures = config.objective == "picture"
+        base = replace(tokens_config(**facts, predicts="picture" if pictures else "noise"), centred=pictures)
     elif config.architecture == "paper" and max(facts["latent_shape"][1:]) <= SMALL_SIDE:
         base = small_config(**facts)
     else:

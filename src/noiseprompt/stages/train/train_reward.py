@@ -130,4 +130,5 @@ def _facts(pipeline: Pipeline, config: TrainConfig, init: NPNet | None) -> tuple
     init.check(shape, (length, width), pipeline.family.name)
     if init.config.predicts == "picture":
         pipeline.start_level(run.num_inference_steps, config.height, config.width)
-    return {**facts, "picture_scale": init.config.picture_scale}, {"init": weights_digest(init)}
+    kept = {"picture_scale": init.config.picture_scale, "centred": init.config.centred}
+    return {**facts, **kept}, {"init": weights_digest(init)}
