@@ -29,6 +29,14 @@ def test_a_worker_draws_what_the_command_draws_and_reports_it(tmp_path: Path) ->
     assert summed_up(tmp_path / "worker")
 
 
+def test_other_sizes_of_the_world_are_judged_by_what_judges_any(tmp_path: Path) -> None:
+    """The preference scorer and the features were trained on its own size; the checker was not trained."""
+    words = ["--methods=standard", "--n=2", "--num_inference_steps=1", "--height=64", "--width=80", "--report=false"]
+    assert main(["evaluate", f"--out={tmp_path}", *words]) == 0
+    assert {name for result in read_results(tmp_path) for name in result.scores} == {"shapes-checker"}
+    assert json.loads((tmp_path / "settings.json").read_text())["judging"]["features"] == ""
+
+
 def test_a_worker_that_is_asked_to_stop_leaves_whole_batches(tmp_path: Path) -> None:
     options = plain({"out": tmp_path, "methods": "standard", "n": 3, "part": "1/2"})
     options |= {"num_inference_steps": 2, "batch_size": 1, "features": "none"}

@@ -80,6 +80,23 @@ def test_scorers_of_a_folder_of_pictures_are_a_list_too(calls: list[dict[str, An
     assert [list(call["scorers"]) for call in calls] == [LIST] * 3
 
 
+def test_data_sets_are_a_list_of_folders(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    """One or several: as texts, as lists, appended, and in a file; a path may hold what options of methods do."""
+    file = tmp_path / "options.yaml"
+    file.write_text("npd: [a/b, 'c:d=e']\nout: o\n")
+    several = [["--npd", "a/b, c:d=e"], ["--npd=[a/b, 'c:d=e']"], ["--npd+", "a/b", "--npd+", "c:d=e"]]
+    for words in (*several, ["--config", str(file)]):
+        assert main(["train", "--out", "o", *words]) == 0
+    assert main(["train", "--out", "o", "--npd", "one"]) == 0
+    assert [call["npd"] for call in calls] == [[Path("a/b"), Path("c:d=e")]] * 4 + [[Path("one")]]
+
+
+@pytest.mark.parametrize("word", ["", "[]"])
+def test_no_data_set_is_refused(word: str, calls: list[dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--out", "o", "--npd", word]) == 2 and not calls
+    assert "--npd" in told(capfd)
+
+
 def test_appended_names_keep_their_options(calls: list[dict[str, Any]]) -> None:
     assert main(["evaluate", "--scorers+", LIST[0], "--scorers+", "aes"]) == 0
     assert calls[0]["scorers"] == LIST

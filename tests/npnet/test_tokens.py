@@ -169,6 +169,35 @@ def test_a_saved_network_keeps_what_it_predicts_and_its_card_tells(tmp_path):
     assert NPNet.from_pretrained(tmp_path).config.predicts == "noise"
 
 
+def test_a_patch_knows_both_corners_where_the_configuration_says_so(tmp_path):
+    """A layer of its own, which changes nothing at first."""
+    both = dataclasses.replace(PICTURE, any_size=True, positions="both_corners")
+    old, new = filled(PICTURE), build(both).eval()
+    assert set(new.state_dict()) - set(old.state_dict()) == {"embed_end.weight"}
+    assert not new.load_state_dict(old.state_dict(), strict=False).unexpected_keys
+    noise, embeds = torch.randn(1, 4, 16, 16), torch.randn(1, 12, 128)
+    torch.testing.assert_close(new.picture(noise, embeds), old.picture(noise, embeds))
+    near, far = positions(4, 6, 32).flip(0).reshape(4, 6, 32), positions(6, 8, 32).flip(0).reshape(6, 8, 32)
+    assert torch.equal(near, far[-4:, -6:])  # the same distance to the last corner, the same numbers
+    with torch.no_grad():
+        new.embed_end.weight.copy_(torch.randn(32, 32))
+    assert not torch.allclose(new.picture(noise, embeds), old.picture(noise, embeds), atol=1e-3)
+    data = json.loads((new.save_pretrained(tmp_path) / "config.json").read_text())
+    assert data.pop("positions") == "both_corners"
+    with pytest.raises(ConfigError, match="corner"):
+        dataclasses.replace(PICTURE, positions="middle")
+
+
+def test_a_network_that_was_saved_before_there_was_a_choice_loads(tmp_path):
+    net = filled(PICTURE)
+    net.save_pretrained(tmp_path)
+    data = json.loads((tmp_path / "config.json").read_text())
+    del data["positions"]
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    noise, embeds = torch.randn(1, 4, 16, 16), torch.randn(1, 12, 128)
+    assert torch.equal(NPNet.from_pretrained(tmp_path).picture(noise, embeds), net.picture(noise, embeds))
+
+
 def test_one_network_learns_and_predicts_pictures_of_several_shapes():
     """Two shapes in turn, neither of them square, as a mixture trains; a third is predicted as well."""
     net = filled(dataclasses.replace(PICTURE, any_size=True, latent_shape=(4, 8, 12))).train()

@@ -60,8 +60,8 @@ def test_bad_input_is_refused(make, tiny):
         scorer.score(images, [prompts[0], Prompt("a photo of a cat")])
     with pytest.raises(ShapeError, match="one prompt an image"):
         scorer.score(images, prompts[:1])
-    with pytest.raises(ShapeError, match=r"\(2, 32, 32, 3\)"):
-        scorer.score(images[:, ::2, ::2], prompts)
+    with pytest.raises(ShapeError, match=r"\(2, 64, 64, 2\)" if make else r"\(2, 32, 32, 3\)"):
+        scorer.score(images[..., :2] if make else images[:, ::2, ::2], prompts)
     with pytest.raises(InputError, match="uint8"):
         scorer.score(images / 255, prompts)
 

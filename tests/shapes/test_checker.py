@@ -69,6 +69,22 @@ def test_finds_each_colour_and_shape_where_it_is(colour, shape):
         assert found.confidence > 0.85
 
 
+@pytest.mark.parametrize("size", [(64, 96), (96, 64), (80, 80), (128, 64)])
+def test_pictures_of_other_sizes_show_what_their_scenes_do(size):
+    rng = np.random.default_rng(5)
+    for i in range(15):
+        request = scenes.random_request(rng, KINDS[i % 5])
+        scene = scenes.random_scene(rng, request, size)
+        image = scenes.render(scene, size)
+        result = checker.check(image, request)
+        assert result.correct, result.reason
+        seen, made = (sorted((o.x, o.y) for o in objects) for objects in (result.found, scene.objects))
+        np.testing.assert_allclose(seen, made, atol=1.2)
+    far = (Object("red", "star", size[1] - 10.0, size[0] - 10.0, 8.0),)
+    (found,) = checker.find_objects(scenes.render(Scene(far, 0.15), size))
+    assert abs(found.x - size[1] + 10) < 1 and abs(found.y - size[0] + 10) < 1
+
+
 def test_float_and_bytes_see_the_same():
     image = _drawn(1)[2]
     whole = checker.find_objects((255 * image).round().astype(np.uint8))
@@ -78,8 +94,9 @@ def test_float_and_bytes_see_the_same():
 def test_an_empty_picture_and_a_wrong_shape():
     result = checker.check(np.full((64, 64, 3), 40, np.uint8), parse("a red circle"))
     assert result.found == () and result.score == 0.0 and "nothing" in result.reason
-    with pytest.raises(ShapeError, match=r"\(32, 32, 3\).*\(64, 64, 3\)"):
-        checker.find_objects(np.zeros((32, 32, 3), np.uint8))
+    for shape in ((2, 64, 64, 3), (64, 64), (64, 64, 4), (0, 64, 3)):
+        with pytest.raises(ShapeError, match=r"\(H, W, 3\)"):
+            checker.find_objects(np.zeros(shape, np.uint8))
 
 
 def test_extra_objects_and_junk_make_a_picture_wrong():

@@ -110,6 +110,24 @@ def test_random_scenes_show_their_request_and_stay_inside():
             assert [r for r in RELATIONS if scenes.holds(r, *scene.objects)] == [request.relation]
 
 
+@pytest.mark.parametrize("size", [(64, 96), (96, 64), (80, 128)])
+def test_larger_scenes_use_all_the_ground_with_objects_of_the_same_sizes(size):
+    rng = np.random.default_rng(3)
+    drawn = []
+    for i in range(100):
+        request = scenes.random_request(rng, KINDS[i % 5])
+        scene = scenes.random_scene(rng, request, size)
+        assert scenes.render(scene, size).shape == (*size, 3)
+        for item in scene.objects:
+            assert item.radius < min(item.x, size[1] - item.x) and item.radius < min(item.y, size[0] - item.y)
+            low, high = scenes.SIZES.get(request.size, scenes.PLAIN_RADIUS)
+            assert low <= item.radius <= high
+        drawn += scene.objects
+    height, width = size
+    assert max(item.x for item in drawn) > width - 16 and max(item.y for item in drawn) > height - 16
+    assert min(item.x for item in drawn) < 16 and min(item.y for item in drawn) < 16
+
+
 def test_relations_by_hand():
     a, b = Object("red", "star", 10, 30, 8), Object("red", "ring", 40, 34, 8)
     assert scenes.holds("left of", a, b) and scenes.holds("right of", b, a)

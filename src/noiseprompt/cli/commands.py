@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def train(
     out: Path,
-    npd: Path | None = None,
+    npd: list[Path] | None = None,
     prompts: str | None = None,
     model: str | None = None,
     settings: Any = None,
@@ -37,7 +37,8 @@ def train(
 
     Args:
         out: folder of the run; the same command continues an interrupted one.
-        npd: folder that `noiseprompt collect` made.
+        npd: folder that `noiseprompt collect` made; of pictures also several, "a,b", one a size: the network then takes
+            any size.
         prompts: with --objective reward, in place of a data set: a txt, csv, json, jsonl or parquet file, or
             "shapes:train".
         model: folder or hub id of the pipeline the data set was collected with, for its text encoder; found by the name
@@ -61,8 +62,8 @@ def train(
             listed, judges = rewards.prepared(config, name, npd, prompts, column=column, n=n)
             rewards.train(listed, common.load_model(name, loading), config, out, judges, processes)
             return
-        data = Npd(rewards.data_set(config, npd, prompts, column, n))
-        pipeline = _load_recorded(data, loading) if model is None else common.load_model(model, loading)
+        data = [Npd(folder) for folder in rewards.data_sets(config, npd, prompts, column, n)]
+        pipeline = _load_recorded(data[0], loading) if model is None else common.load_model(model, loading)
         rewards.train_on(data, pipeline, config, out, processes)
 
 

@@ -134,7 +134,9 @@ def prepared(
     specs = common.with_options(specs, no_text=no_text)
     optional = [spec.label for spec in specs if every and spec.name != "standard"]
     listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
-    judges = load_scorers(common.scorers_of(scorers, model, world.PREFERENCE, world.CHECKER))
+    own_size = world.own_size(getattr(settings, "height", None), getattr(settings, "width", None))
+    of_the_world = (world.PREFERENCE, world.CHECKER) if own_size else (world.CHECKER,)
+    judges = load_scorers(common.scorers_of(scorers, model, *of_the_world))
     pipeline = common.load_model(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     how: dict[str, Any] = {"optional": optional, "guard": guard, "part": part}

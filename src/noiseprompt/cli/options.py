@@ -36,7 +36,11 @@ _NO_OPTIONS = ("help", "config", "print_config")
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 _NAMES_CODE = ("class_path", "init_args", "dict_kwargs")
 """Keys by which jsonargparse finds a class and calls it."""
-_LISTS = {str: 'names such as "a,b:x=1" or [a, b]', int: 'whole numbers such as "0-7" or [1, 5]'}
+_LISTS = {
+    str: 'names such as "a,b:x=1" or [a, b]',
+    int: 'whole numbers such as "0-7" or [1, 5]',
+    Path: 'paths such as "a,b" or [a, b]',
+}
 
 
 def option_types(parser: Any) -> dict[str, Any]:
@@ -86,7 +90,7 @@ def read_options(
 def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> Any:
     if isinstance(value, str) and (bad := unwritable(value)):
         raise InputError(_shown(value), f"a text without {bad}")
-    if value == "" and Path in (annotation, *typing.get_args(annotation)):
+    if value == "" and Path in (annotation, *typing.get_args(annotation), _element(annotation)):
         raise InputError('""', "a path")  # it would be the folder one is in
     typed = _typed(parser, key, annotation, value)
     if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
@@ -159,6 +163,8 @@ def spelled(annotation: Any, value: Any) -> Any:
         return value
     if kind is str and isinstance(value, str):
         return split_specs(value)
+    if kind is Path and isinstance(value, str | Path):
+        return [part.strip() for part in str(value).split(",")]
     if kind is int and isinstance(value, str | int):
         from noiseprompt.stages.generate.settings import parse_seeds
 

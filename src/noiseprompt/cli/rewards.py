@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
 
 
-def data_set(config: TrainConfig, npd: Path | None, *of_prompts: Any) -> Path:
-    """The data set of a training that learns from one.
+def data_sets(config: TrainConfig, npd: Sequence[Path] | None, *of_prompts: Any) -> Sequence[Path]:
+    """The data sets of a training that learns from some.
 
     Raises:
         InputError: there is none, or there are prompts beside it.
@@ -34,30 +34,39 @@ def data_set(config: TrainConfig, npd: Path | None, *of_prompts: Any) -> Path:
         came = f"prompts with objective {config.objective!r}, which learns from a data set"
         fix = "leave --prompts, --column and --n out, or pass --objective reward"
         raise InputError(came, "a data set (--npd) alone", fix)
-    if npd is None:
+    if not npd:
         came = f"objective {config.objective!r} without a data set"
         raise InputError(came, "a folder that `noiseprompt collect` made", "pass --npd FOLDER")
     return npd
 
 
-def train_on(data: Npd, pipeline: Pipeline, config: TrainConfig, out: Path, processes: Processes) -> None:
-    """Train on a data set, with what validations found as it goes."""
+def train_on(data: Sequence[Npd], pipeline: Pipeline, config: TrainConfig, out: Path, processes: Processes) -> None:
+    """Train on data sets, with what validations found as it goes."""
     from noiseprompt.stages.train.train import train
 
     whole = "the pictures" if config.objective == "picture" else "the perturbation"
-    plan = f"{config.architecture} network on {len(data):,} rows of {data.folder}, into {out}"
+    rows, folders = sum(len(one) for one in data), " and ".join(str(one.folder) for one in data)
+    plan = f"{config.architecture} network on {rows:,} rows of {folders}, into {out}"
     with Bar("encode", "prompt") as text, Bar("train", "step", plan) as bar:
         for progress in train(data, pipeline, config, out, processes, text.show):
             text.close()
             explained = f"{progress.best:.1%}" if progress.best > -1e9 else "?"
             bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", explained=explained)
             if progress.explained is not None:
-                bar.say(f"step {progress.step}: {progress.explained:.1%} of {whole} explained (nothing learned: 0)")
+                told = f"{progress.explained:.1%} of {whole} explained (nothing learned: 0)"
+                each = "".join(f", {name} {share:.1%}" for name, share in progress.scores.items())
+                bar.say(f"step {progress.step}: {told}{each}")
     tell(out, pipeline.name)
 
 
 def prepared(
-    config: TrainConfig, model: str, npd: Path | None, prompts: str | None, *, column: str | None, n: int | None
+    config: TrainConfig,
+    model: str,
+    npd: Sequence[Path] | None,
+    prompts: str | None,
+    *,
+    column: str | None,
+    n: int | None,
 ) -> tuple[Sequence[Prompt], Judges]:
     """The prompts and the loaded scorers of a training by reward, before its model is loaded.
 
@@ -65,7 +74,7 @@ def prepared(
         InputError: no prompts, a data set beside them, or as `load_prompts` and `load_judges`.
     """
     if npd is not None:
-        came = f"a data set ({npd}) with objective reward, which learns from prompts and scorers"
+        came = f"a data set ({', '.join(map(str, npd))}) with objective reward, which learns from prompts and scorers"
         raise InputError(came, "prompts alone", "leave --npd out")
     if prompts is None:
         raise InputError("objective reward without prompts", "a file of prompts or a split", "pass --prompts")

@@ -10,6 +10,7 @@ from noiseprompt.core.ranges import Limits, check, setting
 ARCHITECTURES = ("paper", "published", "tokens")
 BRANCHES = ("singular", "residual", "text")
 PREDICTS = ("noise", "picture")
+POSITIONS = ("top_left", "both_corners")
 
 DEEPEST, STAGES, WIDEST, LARGEST = 128, 8, 65_536, 10_000
 """Bounds of a configuration: blocks in a row, stages of Swin, every other size, and numbers that are no sizes. The
@@ -36,6 +37,8 @@ class NPNetConfig:
         latent_shape: (C, H, W) of the noise.
         text_length, text_width: L and D of the prompt embedding.
         any_size: other H and W are allowed too ("tokens" only).
+        positions: of "tokens": how a patch is told where it is, by its distance to the top left corner, or to the
+            bottom right one too, so that it knows the size.
         without: branches left out, of "singular", "residual", "text" (tables 4 and 11; "published": "text" only). A
             network without its text branch takes prompt embeddings of any shape.
         svd_hidden, svd_wide, svd_heads: widths of the singular value branch and its attention heads.
@@ -78,6 +81,7 @@ class NPNetConfig:
     heads: int = setting(5, _SIZE)
     mlp_ratio: float = setting(2.0, _PLAIN)
     patch: int = setting(2, _SIZE)
+    positions: str = setting("top_left", Limits(words=POSITIONS))
     gain: float = setting(0.1, _PLAIN)
 
     def __post_init__(self) -> None:

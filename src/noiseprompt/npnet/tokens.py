@@ -72,6 +72,9 @@ class TokensNPNet(NPNet):
         self.embed_noise = nn.Linear(channels * patch * patch, width)
         self.norm_text = nn.LayerNorm(config.text_width)
         self.embed_text = nn.Linear(config.text_width, width)
+        if config.positions == "both_corners":
+            self.embed_end = nn.Linear(width, width, bias=False)
+            nn.init.zeros_(self.embed_end.weight)
         self.text_positions = nn.Parameter(torch.randn(config.text_length, width) * 0.02)
         hidden = round(config.mlp_ratio * width)
         self.blocks = nn.ModuleList([Block(width, config.heads, hidden) for _ in range(config.depth)])
@@ -94,6 +97,8 @@ class TokensNPNet(NPNet):
         patches = patches.flatten(3).flatten(1, 2)
         where = positions(rows, columns, self.config.width).to(noise.device, self.dtype)
         seen = self.embed_noise(patches.to(self.dtype)) + where
+        if self.config.positions == "both_corners":  # patch n - 1 - k is as far from the last as k from the first
+            seen = seen + self.embed_end(where.flip(0))
         read = self.embed_text(self.norm_text(prompt_embeds)) + self.text_positions
         x = torch.cat([seen, read.to(seen.dtype)], 1)
         for block in self.blocks:
@@ -113,6 +118,7 @@ def tokens_config(
     denoiser: str = "",
     *,
     any_size: bool = False,
+    positions: str = "top_left",
     predicts: str = "noise",
 ) -> NPNetConfig:
     """The defaults of this architecture, 1.06 M parameters, and the smallest patch of 2, 4, 8... with <= 256 patches.
@@ -134,6 +140,7 @@ def tokens_config(
         text_width=text_width,
         predicts=predicts,
         any_size=any_size,
+        positions=positions,
         patch=patch,
         gain=GAINS.get(predicts, 0.1),
     )

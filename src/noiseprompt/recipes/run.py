@@ -142,7 +142,7 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
 
 def _in_folders(stage: str, call: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The call with the folders of its stage; {npnet} becomes the network just trained."""
-    pairs = {} if by_reward(call) else {"npd": folder / "npd"}
+    pairs = {} if by_reward(call) else {"npd": [folder / "npd"]}
     folders = {"collect": {"out": folder / "npd"}, "train": {**pairs, "out": folder / "npnet"}}
     if "methods" in call:
         call = {**call, "methods": call["methods"].replace("{npnet}", str(folder / "npnet" / "best"))}

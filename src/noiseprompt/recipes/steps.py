@@ -32,7 +32,7 @@ def run_stages(plan: Plan) -> None:
             _collect(plan, stage)
         elif stage.name == "train":
             npd = stage.options.get("npd")
-            commands.train(**{**stage.options, **({"npd": npd_folder(plan, npd)} if npd else {})})
+            commands.train(**{**stage.options, **({"npd": [npd_folder(plan, npd)]} if npd else {})})
         else:
             methods = ",".join(plan.methods(stage.folder))
             evaluating.evaluate(**stage.options, methods=methods, report=False)

@@ -16,16 +16,15 @@ class ShapesChecker:
     name = "shapes-checker"
 
     def score(self, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
-        """Images uint8 (N, 64, 64, 3), one prompt each -> float64 (N,) in [0, 1].
+        """Images uint8 (N, H, W, 3) of any size, one prompt each -> float64 (N,) in [0, 1].
 
         Raises:
-            ShapeError: images of another shape, or not one prompt each.
+            ShapeError: no images, or not one prompt each.
             InputError: images that are not uint8, or a prompt that is not a sentence of the world.
         """
         from noiseprompt.shapes import checker
-        from noiseprompt.shapes.scenes import SIZE
 
-        check_images(images, prompts, SIZE)
+        check_images(images, prompts)
         requests = world_requests(prompts, self.name)
         scores = [checker.check(image, request).score for image, request in zip(images, requests, strict=True)]
         return np.array(scores, np.float64)

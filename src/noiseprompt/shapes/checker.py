@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from noiseprompt.core.errors import ShapeError
 from noiseprompt.shapes import scenes
-from noiseprompt.shapes.scenes import COLOURS, RELATIONS, SHAPES, SIZE, Request
+from noiseprompt.shapes.scenes import COLOURS, RELATIONS, SHAPES, Request
 
 SIZE_THRESHOLD = 10.9
 """Radius in pixels between "small" and "large"."""
@@ -90,15 +90,13 @@ def find_objects(image: np.ndarray) -> tuple[Found, ...]:
     """The objects of an image, largest first; unrecognisable blobs have an empty colour or shape.
 
     Args:
-        image: (64, 64, 3), uint8 in [0, 255] or float in [0, 1].
+        image: (H, W, 3), uint8 in [0, 255] or float in [0, 1]; of any size, since sizes of objects are in pixels.
 
     Raises:
-        ShapeError: an image of another shape.
+        ShapeError: no one image.
     """
-    if image.shape != (SIZE, SIZE, 3):
-        raise ShapeError(
-            f"an image of shape {tuple(image.shape)}", f"({SIZE}, {SIZE}, 3)", "check images one at a time"
-        )
+    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ShapeError(f"an image of shape {tuple(image.shape)}", "(H, W, 3)", "check images one at a time")
     pixels = image.astype(np.float32) / 255 if image.dtype == np.uint8 else image.astype(np.float32)
     ground = np.median(pixels.reshape(-1, 3), axis=0)
     difference = pixels - ground
@@ -120,11 +118,11 @@ def find_objects(image: np.ndarray) -> tuple[Found, ...]:
 def _unmix(difference: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of object in each pixel (0 = ground, 1 = full colour) and the index of the colour that explains it best."""
     direction = _PALETTE - ground  # (K, 3)
-    flat = difference.reshape(-1, 3)
+    flat, size = difference.reshape(-1, 3), difference.shape[:2]
     shares = np.clip(flat @ direction.T / (direction**2).sum(1), 0, 1.2)  # (pixels, K)
     residual = (flat**2).sum(1, keepdims=True) - 2 * shares * (flat @ direction.T) + shares**2 * (direction**2).sum(1)
     hue = residual.argmin(1)
-    return np.take_along_axis(shares, hue[:, None], 1).reshape(SIZE, SIZE), hue.reshape(SIZE, SIZE)
+    return np.take_along_axis(shares, hue[:, None], 1).reshape(size), hue.reshape(size)
 
 
 def _segment(mask: np.ndarray, hue: np.ndarray) -> np.ndarray:
@@ -188,7 +186,7 @@ def _moments() -> dict[str, tuple[float, float]]:
     """Shape -> (area, height of the centroid) at radius 1, measured on a large rendering."""
     moments = {}
     for shape in SHAPES:
-        mask = scenes.coverage(scenes.Object("white", shape, 128.0, 128.0, 100.0), 256)
+        mask = scenes.coverage(scenes.Object("white", shape, 128.0, 128.0, 100.0), (256, 256))
         height = float((mask.sum(1) * (np.arange(256) + 0.5)).sum() / mask.sum() - 128) / 100
         moments[shape] = (float(mask.sum()) / 100**2, height)
     return moments
@@ -242,13 +240,13 @@ def _overlap(templates: np.ndarray, soft: np.ndarray) -> np.ndarray:
 
 
 def check(image: np.ndarray, request: Request) -> CheckResult:
-    """Whether `image` (64, 64, 3) shows exactly what `request` asks for, with a graded score.
+    """Whether `image` (H, W, 3) shows exactly what `request` asks for, with a graded score.
 
     The score is the share of requested colours and forms seen, best assignment; a relation or size has a weight of 0.3;
     every object too many, junk included, costs a fifth of the rest.
 
     Raises:
-        ShapeError: an image of another shape.
+        ShapeError: no one image.
     """
     found = find_objects(image)
     wanted = request.things * request.count if request.kind == "count" else request.things

@@ -1,13 +1,14 @@
 """Scenes of coloured shapes: vocabulary, grammar and renderer of the embedded world.
 
-A scene is one to three objects on a dark grey ground, 64 x 64 pixels. Prompts come in five kinds (`KINDS`).
+A scene is one to three objects on a dark grey ground, 64 x 64 pixels or larger: there is then more ground, and objects
+are no larger. Prompts come in five kinds (`KINDS`).
 Everything is drawn from a `numpy.random.Generator`; nothing here needs torch.
 
 Representations:
     Object      colour and shape by name, centre x, y and radius in pixels (y grows downwards)
     Scene       objects + ground grey level in [0, 1]
     Request     what a prompt asks for: kind, object descriptions, relation
-    image       float32 (N, 64, 64, 3) in [0, 1]
+    image       float32 (N, H, W, 3) in [0, 1], 64 x 64 unless another size is asked
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from itertools import product
 import numpy as np
 
 SIZE = 64
-"""Edge of an image in pixels."""
+"""Edge of an image in pixels, unless another size is asked; the least of any."""
+
+SQUARE = (SIZE, SIZE)
+"""(height, width) of an image, unless another is asked."""
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.12, 0.14),
@@ -189,13 +193,17 @@ def _draw(rng: np.random.Generator, kind: str, pairs: Sequence[tuple[str, str]])
     return Request("single", (first,))
 
 
-def random_scene(rng: np.random.Generator, request: Request) -> Scene:
-    """A scene that shows exactly what `request` asks, nothing else; objects do not touch."""
+def random_scene(rng: np.random.Generator, request: Request, size: tuple[int, int] = SQUARE) -> Scene:
+    """A scene that shows exactly what `request` asks, nothing else; objects do not touch.
+
+    Args:
+        size: (height, width) in pixels, of which neither is below `SIZE`.
+    """
     things = request.things * request.count if request.kind == "count" else request.things
     low, high = SIZES.get(request.size, PLAIN_RADIUS)
     while True:
         radii = rng.uniform(low, high, len(things))
-        placed = _place(rng, radii)
+        placed = _place(rng, radii, size)
         if placed is None:
             continue
         objects = tuple(Object(c, s, x, y, r) for (c, s), (x, y), r in zip(things, placed, radii, strict=True))
@@ -203,11 +211,13 @@ def random_scene(rng: np.random.Generator, request: Request) -> Scene:
             return Scene(objects, float(rng.uniform(0.08, 0.22)))
 
 
-def _place(rng: np.random.Generator, radii: np.ndarray, gap: float = 2.0) -> list[tuple[float, float]] | None:
+def _place(
+    rng: np.random.Generator, radii: np.ndarray, size: tuple[int, int], gap: float = 2.0
+) -> list[tuple[float, float]] | None:
     centres: list[tuple[float, float]] = []
     for i, r in enumerate(radii):
         for _ in range(30):
-            x, y = rng.uniform(r + 1, SIZE - r - 1, 2)
+            x, y = rng.uniform(r + 1, (size[1] - r - 1, size[0] - r - 1))
             if all(max(abs(x - a), abs(y - b)) > r + radii[j] + gap for j, (a, b) in enumerate(centres)):
                 centres.append((float(x), float(y)))
                 break
@@ -263,16 +273,16 @@ def _star(x: np.ndarray, y: np.ndarray, r: np.ndarray | float) -> np.ndarray:
     return (nx * px + ny * (py - r)) / length
 
 
-def coverage(scene_object: Object, size: int = SIZE) -> np.ndarray:
-    """Anti-aliased mask of one object, float32 (size, size) in [0, 1]."""
-    centre = np.arange(size, dtype=np.float32) + 0.5
-    x, y = centre[None, :] - scene_object.x, centre[:, None] - scene_object.y
+def coverage(scene_object: Object, size: tuple[int, int] = SQUARE) -> np.ndarray:
+    """Anti-aliased mask of one object, float32 (height, width) in [0, 1], of `size` = (height, width)."""
+    rows, columns = (np.arange(side, dtype=np.float32) + 0.5 for side in size)
+    x, y = columns[None, :] - scene_object.x, rows[:, None] - scene_object.y
     return np.clip(0.5 - distance(scene_object.shape, x, y, scene_object.radius), 0, 1).astype(np.float32)
 
 
-def render(scene: Scene, size: int = SIZE) -> np.ndarray:
-    """The picture of a scene, float32 (size, size, 3) in [0, 1]."""
-    image = np.full((size, size, 3), scene.ground, np.float32)
+def render(scene: Scene, size: tuple[int, int] = SQUARE) -> np.ndarray:
+    """The picture of a scene, float32 (height, width, 3) in [0, 1], of `size` = (height, width)."""
+    image = np.full((*size, 3), scene.ground, np.float32)
     for item in scene.objects:
         mask = coverage(item, size)[..., None]
         image = image * (1 - mask) + mask * np.asarray(COLOURS[item.colour], np.float32)

@@ -43,12 +43,21 @@ NPNETS = {
 """What the NPNets of the world learned from -> folder among its weights, and the command that makes it. The first is
 the one that "npnet" means; "shapes:redenoise" names the paper's."""
 
+SIDE = 64
+"""Of the world's own pictures in pixels, and the least of a scene's sides (`scenes.SIZE`, without its imports)."""
+
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 def is_world(model: str | Path) -> bool:
     """Whether a model is the world, by the name or folder that it is asked for, or was loaded from."""
     return str(model) == NAME or _real(model) == _real(WEIGHTS / "pipeline")
+
+
+def own_size(height: int | None, width: int | None) -> bool:
+    """Whether a size in pixels, the model's own where None, is that of the pictures which preference scorer and feature
+    network were trained on; the checker judges any."""
+    return {height, width} <= {None, SIDE}
 
 
 def _real(path: str | Path) -> str:
@@ -144,16 +153,19 @@ def reference_scenes(texts: Sequence[str], each: int) -> Iterator[np.ndarray]:
         yield from _scenes(f"reference/{text}", text, each)
 
 
-def scene_of(text: str, seed: int) -> np.ndarray:
-    """uint8 (64, 64, 3): a scene that shows the prompt, a function of both; none of the reference scenes.
+def scene_of(text: str, seed: int, size: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
+    """uint8 (height, width, 3): a scene that shows the prompt, a function of all three; none of the reference scenes.
+
+    Args:
+        size: (height, width) in pixels, of which neither is below `SIDE`.
 
     Raises:
         ValueError: the prompt is no sentence of the world.
     """
-    return next(_scenes(f"scene/{seed}/{text}", text, 1))
+    return next(_scenes(f"scene/{seed}/{text}", text, 1, size))
 
 
-def _scenes(key: str, text: str, each: int) -> Iterator[np.ndarray]:
+def _scenes(key: str, text: str, each: int, size: tuple[int, int] = (SIDE, SIDE)) -> Iterator[np.ndarray]:
     import numpy as np
 
     from noiseprompt.shapes.scenes import parse, random_scene, render
@@ -161,4 +173,4 @@ def _scenes(key: str, text: str, each: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(list(hashlib.sha256(key.encode()).digest()[:16]))
     request = parse(text)
     for _ in range(each):
-        yield (render(random_scene(rng, request)) * 255).round().astype(np.uint8)
+        yield (render(random_scene(rng, request, size), size) * 255).round().astype(np.uint8)

@@ -23,11 +23,11 @@ from noiseprompt.npd.info import info, write_noise_figures
 from noiseprompt.npd.verify import verify
 from noiseprompt.prompts.captions import load_captioned
 from noiseprompt.scorers.base import load_scorers
-from noiseprompt.shapes.world import reference_scenes
+from noiseprompt.shapes.world import reference_scenes, scene_of
 from noiseprompt.stages.collect.collect import pair_seeds
 from noiseprompt.stages.collect.pictures import collect_pictures
 from noiseprompt.stages.collect.settings import CollectConfig
-from noiseprompt.stages.collect.sources import read_source
+from noiseprompt.stages.collect.sources import find_pictures, read_source
 from tests.npd_fakes import PROMPTS, SHAPE, Brightness, shards
 from tests.picture_fakes import CAPTIONS, PicturePipeline, config_of, picture, write_folder
 
@@ -133,6 +133,16 @@ def test_scenes_of_the_world_show_their_prompts_each_another_way(tmp_path: Path)
     assert np.abs(targets[:, None] - reference[None]).max(-1).min() > 1e-2
     with pytest.raises(InputError, match=r"scenes of 'a photo of a dog'.*shapes:train"):
         run("shapes", tmp_path / "other", listed=[Prompt("a photo of a dog")])
+
+
+@pytest.mark.parametrize(("size", "drawn"), [((64, 96), (64, 96)), ((32, 48), (64, 64))])
+def test_scenes_have_the_size_that_is_asked(size: tuple[int, int], drawn: tuple[int, int]) -> None:
+    """From the world's own on; smaller pictures are what these are brought to."""
+    made = find_pictures(PicturePipeline(), [], CollectConfig(pictures="shapes"), size)  # type: ignore[arg-type]
+    (picture,) = made([(Prompt("two green rings"), 3)])
+    scene = scene_of("two green rings", 3, drawn)
+    assert isinstance(picture, np.ndarray) and picture.shape == (*size, 3) and scene.shape == (*drawn, 3)
+    assert np.array_equal(picture, scene) == (size == drawn)
 
 
 @pytest.mark.parametrize(("fit", "expected"), [("crop", (slice(None), slice(16, 48))), ("stretch", None)])

@@ -110,15 +110,20 @@ class _Drawn:
 
 
 class _Scenes:
-    """Scenes of the embedded world that show the prompt, each a function of prompt and seed."""
+    """Scenes of the embedded world that show the prompt, each a function of prompt, seed and size.
+
+    A scene has the size itself, and objects of as many pixels as ever; sides below those of the world's own pictures
+    are what these are brought to.
+    """
 
     def __init__(self, size: tuple[int, int], fit: str) -> None:
         self.size, self.fit = size, fit
+        self.drawn = size if min(size) >= world.SIDE else (world.SIDE, world.SIDE)
 
     def __call__(self, items: Sequence[Item]) -> list[np.ndarray | str]:
         from PIL import Image
 
-        scenes = (Image.fromarray(world.scene_of(prompt.text, seed)) for prompt, seed in items)
+        scenes = (Image.fromarray(world.scene_of(prompt.text, seed, self.drawn)) for prompt, seed in items)
         return [fitted(scene, *self.size, self.fit) for scene in scenes]
 
 

@@ -175,7 +175,7 @@ def extractor_name(config: EvaluateConfig, model: str) -> str:
     Raises:
         InputError: pictures to compare with, and none.
     """
-    own = world.FEATURES if world.is_world(model) else ""
+    own = world.FEATURES if world.is_world(model) and world.own_size(config.height, config.width) else ""
     found = own if config.features is None else config.features.removeprefix("none")
     if config.reference and not found:
         fix = 'name one, as in --features "inception:path=FOLDER"'

@@ -105,10 +105,14 @@ class Regression:
         """What validation adds up."""
         raise NotImplementedError
 
-    def validate(self, net: Any, rows: np.ndarray, batches: Batches, step: int) -> Validated:
+    def judged(self, net: Any, rows: np.ndarray, batches: Batches) -> Judged:
+        """The sums over some rows, which have one shape."""
         parts = [rows[start : start + 64] for start in range(0, len(rows), 64)]
-        judged = [self.error(net, batch) for batch in batches(parts)]
-        error, nothing, power, count = (sum(figures) for figures in zip(*judged, strict=True))
+        found = [self.error(net, batch) for batch in batches(parts)]
+        return Judged(*(sum(figures) for figures in zip(*found, strict=True)))
+
+    def validate(self, net: Any, rows: np.ndarray, batches: Batches, step: int) -> Validated:
+        error, nothing, power, count = self.judged(net, rows, batches)
         return Validated(1 - error / nothing, power / count)
 
     def told(self, explained: float) -> str:

@@ -93,8 +93,7 @@ class PictureObjective(Regression):
         return Judged(float(error), float(nothing), float(power), len(target))
 
     def saved(self, config: NPNetConfig, power: float) -> NPNetConfig:
-        scale = math.sqrt(self.power / power) if power else 1.0
-        return replace(config, picture_scale=min(scale, LARGEST_SCALE))
+        return scaled(config, self.power, power)
 
     def _chosen(self, predict: Any, batch: Batch, embeds: Tensor) -> Tensor:
         noises = batch["noise"]
@@ -116,6 +115,12 @@ class PictureObjective(Regression):
 
     def _latents(self, rows: np.ndarray) -> Tensor:
         return self.data.targets(rows).float()
+
+
+def scaled(config: NPNetConfig, of_pictures: float, of_predictions: float) -> NPNetConfig:
+    """With the factor that gives predictions the power (mean square) of pictures; 1 before there are any."""
+    scale = math.sqrt(of_pictures / of_predictions) if of_predictions else 1.0
+    return replace(config, picture_scale=min(scale, LARGEST_SCALE))
 
 
 def pools(prompts: np.ndarray, rows: np.ndarray) -> dict[int, np.ndarray]:

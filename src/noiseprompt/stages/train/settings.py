@@ -210,7 +210,8 @@ class TrainProgress:
             the pictures' power); with rewards the mean gain of the validation scorers over standard noise, in standard
             deviations of its scores.
         best: the highest `explained` so far, minus infinity before the first.
-        scores: with rewards, at a validation: scorer -> mean score of the images.
+        scores: at a validation, with rewards: scorer -> mean score of the images; with pictures of several sizes:
+            "explained H x W" -> `explained` of those latents alone.
     """
 
     step: int

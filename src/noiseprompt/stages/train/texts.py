@@ -90,9 +90,15 @@ class FreshTexts:
         return found[torch.from_numpy(place).to(found.device)]
 
 
-def distinct_texts(npd: Npd) -> list[str]:
-    """The prompts of a data set, each once, those that occur first first: numbered as by `Npd.prompt_rows`."""
-    return list(dict.fromkeys(npd.table().column("prompt").to_pylist()))
+def distinct_texts(*npds: Npd) -> list[str]:
+    """The prompts of data sets, each once, those that occur first first: of one, numbered as by `Npd.prompt_rows`."""
+    return list(dict.fromkeys(text for npd in npds for text in npd.table().column("prompt").to_pylist()))
+
+
+def prompt_numbers(npd: Npd, listed: Sequence[str]) -> np.ndarray:
+    """(N,) int64: of every row of a data set the number of its prompt in `listed`, which holds all of them."""
+    number = {text: i for i, text in enumerate(listed)}
+    return np.array([number[text] for text in npd.table().column("prompt").to_pylist()], np.int64)
 
 
 def is_kept(path: Path, texts: Sequence[str], setting: bool | None) -> bool:

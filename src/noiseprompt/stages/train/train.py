@@ -12,7 +12,7 @@ on a CPU; so does one with another number of processes, equal but for rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,11 @@ from noiseprompt.core.ranges import check_value
 from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
+from noiseprompt.npnet.transfer import transfer_config
 from noiseprompt.stages.train.data import SOME, PairData, check_model, select_pairs, spread
 from noiseprompt.stages.train.pictures import check_pools
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
+from noiseprompt.stages.train.sizes import Rows, check_patches, check_sizes, counted, objective_of
 from noiseprompt.stages.train.start import check_batch, claimed, first_network
 from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.texts import (
@@ -41,6 +43,7 @@ from noiseprompt.stages.train.texts import (
     check_encoder,
     distinct_texts,
     is_kept,
+    prompt_numbers,
     read_embeds,
 )
 from noiseprompt.stages.train.trainer import Trainer
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
 
 @held
 def train(
-    npd: Npd,
+    npd: Npd | Sequence[Npd],
     pipeline: Pipeline,
     config: TrainConfig,
     out: Path,
@@ -61,62 +64,89 @@ def train(
     """Train, yielding one record a step; afterwards `out/best` holds the NPNet to use.
 
     Args:
+        npd: what is learned from; of pictures also several, one a size: the network then takes any size.
         processes: that call this together, each with the same arguments and a model on its own device
             (`engines.processes.joined`).
         encoded: told how many of how many prompts are encoded, where text is kept.
 
     Raises:
-        ConfigError: `out` was made with other settings, another data set or another text encoder.
-        ModelMismatchError: the data set was collected with another model.
-        InputError: the filter keeps too few pairs, more processes than a step has pairs, or the data set is of another
-            kind than the objective's.
+        ConfigError: `out` was made with other settings, another data set or another text encoder, or a patch that does
+            not divide every size.
+        ModelMismatchError: a data set was collected with another model.
+        InputError: the filter keeps too few pairs, more processes than a step has pairs, a data set of another kind
+            than the objective's, or two of one size.
         StoreLockedError: another process, not one of these, trains in `out`.
         DivergedError: a loss is not finite; `best` and `last` are those before.
         ProcessLostError: another of the processes failed or ended.
         NoisepromptError: nothing was learned.
     """
-    check_value("npd", Npd, npd)
+    check_value("npd", Npd | list[Npd], npd)
+    npds = [npd] if isinstance(npd, Npd) else list(npd)
     init = NPNet.from_pretrained(config.init) if config.init else None
-    _check_targets(npd, config, init)
+    for one in npds:
+        _check_targets(one, config, init)
+    check_sizes(npds)
+    rows = [_selected(one, config, processes) for one in npds]
+    facts = _facts(npds, pipeline)
+    if init is None:
+        check_patches(network_config(config, **facts), npds)  # a wrong size is told before anything is written
+    else:
+        check_patches(transfer_config(init.config, config.sizes, **facts), npds)
+    begun = {"init": weights_digest(init)} if init is not None else {}
+    settings = {**recorded(config), **_recorded(npds, begun)}
+    with claimed(processes, out / "settings.json", settings, ("metrics.jsonl", "state.pt")):
+        texts, listed = _texts(npds, pipeline, config, out / "embeds.npy", processes, encoded)
+
+        def objective_on(one: Npd, chosen: Rows) -> Any:
+            data = PairData(one, texts, prompt_numbers(one, listed))
+            return OBJECTIVES.get(config.objective)(config, data, *chosen)
+
+        objective = objective_of(objective_on, npds, rows)
+        training, validation, starts = counted(rows, [len(one) for one in npds])
+        net = first_network(config, facts, init, processes)
+        yield from Trainer(objective, net, pipeline.device, config, out, training, validation, processes, starts).run()
+
+
+def _selected(npd: Npd, config: TrainConfig, processes: Processes) -> Rows:
+    """Rows of a data set to train and to validate on.
+
+    Raises:
+        InputError: too few of them, for the filter, the processes or the coupling.
+    """
     share, most, per_prompt = config.validation_share, config.max_pairs, config.pictures_per_prompt
     training, validation = select_pairs(npd, config.pair_filter, share, most, per_prompt)
-    validation = spread(validation, SOME)
     check_batch(config, len(training), processes)
-    facts = _facts(npd, pipeline)
-    if init is None:
-        network_config(config, **facts)  # a wrong size is told before anything is written
     if config.objective == "picture":
         check_pools(config.coupling, np.unique(npd.prompt_rows()[training], return_counts=True)[1].tolist())
-    begun = {"init": weights_digest(init)} if init is not None else {}
-    parts = {PARTS: {"npd": npd.checksum, **begun}}
-    settings = {**recorded(config), "npd_pairs": len(npd), "npd": fingerprint(npd.settings), **parts}
-    with claimed(processes, out / "settings.json", settings, ("metrics.jsonl", "state.pt")):
-        texts = _texts(npd, pipeline, config, out / "embeds.npy", processes, encoded)
-        data = PairData(npd, texts, npd.prompt_rows())
-        objective = OBJECTIVES.get(config.objective)(config, data, training, validation)
-        net = first_network(config, facts, init, processes)
-        yield from Trainer(objective, net, pipeline.device, config, out, training, validation, processes).run()
+    return training, spread(validation, SOME)
+
+
+def _recorded(npds: Sequence[Npd], begun: dict[str, str]) -> dict[str, Any]:
+    """What a run records of its data sets: of several what it records of one, one after the other."""
+    made, pairs = [fingerprint(npd.settings) for npd in npds], [len(npd) for npd in npds]
+    parts = {"npd": " ".join(npd.checksum for npd in npds), **begun}
+    return {"npd_pairs": pairs[0] if len(npds) == 1 else pairs, "npd": " ".join(made), PARTS: parts}
 
 
 def _texts(
-    npd: Npd,
+    npds: Sequence[Npd],
     pipeline: Pipeline,
     config: TrainConfig,
     path: Path,
     processes: Processes,
     encoded: Callable[[int, int], None] | None,
-) -> Texts:
-    """The text of the data set's prompts: on disk, encoded by the main process, or fresh.
+) -> tuple[Texts, list[str]]:
+    """The text of the data sets' prompts: on disk, encoded by the main process, or fresh; and the prompts.
 
     Raises:
         ConfigError, InputError: as `check_encoder`, `cache_embeds` and `read_embeds`.
     """
-    listed = distinct_texts(npd)
+    listed = distinct_texts(*npds)
     if not processes.once(lambda: is_kept(path, listed, config.keep_text)):
         processes.once(lambda: check_encoder(listed, pipeline, path))
-        return FreshTexts(listed, pipeline)
+        return FreshTexts(listed, pipeline), listed
     processes.once(lambda: cache_embeds(listed, pipeline, path, encoded))
-    return KeptTexts(read_embeds(path, len(listed), npd.settings.get("text_embeds")))
+    return KeptTexts(read_embeds(path, len(listed), npds[0].settings.get("text_embeds"))), listed
 
 
 def _check_targets(npd: Npd, config: TrainConfig, init: NPNet | None) -> None:
@@ -141,17 +171,19 @@ def _check_targets(npd: Npd, config: TrainConfig, init: NPNet | None) -> None:
         )
 
 
-def _facts(npd: Npd, pipeline: Pipeline) -> dict[str, Any]:
+def _facts(npds: Sequence[Npd], pipeline: Pipeline) -> dict[str, Any]:
     """What a network for these pairs is made for, as `NPNetConfig` names it; no folders, for it is published.
 
     Raises:
         ModelMismatchError, InputError: as `check_model`.
     """
-    length, width = check_model(npd, pipeline)
+    (length, width), *_ = [check_model(npd, pipeline) for npd in npds]
+    several = {"any_size": True, "positions": "both_corners"} if len(npds) > 1 else {}
     return {
-        "latent_shape": npd.latent_shape,
+        "latent_shape": npds[0].latent_shape,
         "text_length": length,
         "text_width": width,
         "family": pipeline.family.name,
         "denoiser": public_name(pipeline.name),
+        **several,
     }

@@ -37,6 +37,7 @@ from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npnet import NPNet, build
 from noiseprompt.stages.train.feed import ahead
 from noiseprompt.stages.train.objective import Batch, Objective, Validated
+from noiseprompt.stages.train.order import batches_an_epoch, batches_of
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, learning_rate
 
 _CALMER = "train in a new folder with a lower lr, more warmup_steps, or mixed_precision no"
@@ -62,6 +63,7 @@ class Trainer:
         device: that it is trained on.
         out: folder of the run.
         training, validation: rows of the objective's data.
+        starts: first row of each data set, where there are several: every batch is of one of them.
     """
 
     def __init__(
@@ -74,16 +76,17 @@ class Trainer:
         training: np.ndarray,
         validation: np.ndarray,
         processes: Processes = ALONE,
+        starts: Sequence[int] = (0,),
     ) -> None:
         self.objective, self.config, self.out, self.device = objective, config, out, device
-        self.training, self.validation, self.processes = training, validation, processes
+        self.training, self.validation, self.processes, self.starts = training, validation, processes, starts
         first = processes.once(lambda: objective.begin(net))
         if not processes.main:
             objective.begin(net)
         self.net = net.to(device)
         self.optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.average = Average(net.state_dict(), config.ema_decay if processes.main else 0.0)
-        self.batches = max(1, len(training) // config.batch_size)
+        self.batches = batches_an_epoch(training, starts, config.batch_size)
         self.steps = self.batches * config.epochs
         self.step, self.best, self.power, self.stale, self.saved_at = 0, -math.inf, 0.0, 0, time.monotonic()
         self.board: Any = nullcontext()
@@ -165,14 +168,14 @@ class Trainer:
 
     def _wanted(self) -> Iterator[_Step]:
         """The steps that are left, with the rows of this process: a function of the seed alone."""
-        order, size = np.empty(0, np.int64), self.config.batch_size
+        made: list[np.ndarray] = []
         for number in range(self.step, self.steps):
             epoch, position = divmod(number, self.batches)
-            if position == 0 or not len(order):
-                order = np.random.default_rng((self.config.seed, epoch)).permutation(self.training)
-            rows = order[position * size :][:size]
-            mine = rows[self.processes.rank :: self.processes.size]
-            yield _Step(number, np.array_split(mine, min(self.config.accumulate, len(mine))), len(rows))
+            if position == 0 or not made:
+                made = batches_of(self.training, self.starts, self.config.batch_size, self.config.seed, epoch)
+            mine = made[position][self.processes.rank :: self.processes.size]
+            parts = np.array_split(mine, min(self.config.accumulate, len(mine)))
+            yield _Step(number, parts, len(made[position]))
 
     def _made(self, step: _Step) -> list[Batch]:
         return [self._pinned(self.objective.batch(rows, step.number)) for rows in step.parts]
