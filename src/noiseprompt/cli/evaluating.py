@@ -127,7 +127,7 @@ def prepared(
     from noiseprompt.prompts import load_prompts
     from noiseprompt.scorers.base import load_scorers
     from noiseprompt.stages.evaluate.evaluate import evaluate as run
-    from noiseprompt.stages.evaluate.plan import all_methods
+    from noiseprompt.stages.evaluate.plan import all_methods, check
 
     every = methods.strip() == "all"
     specs = all_methods() if every else [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
@@ -135,6 +135,7 @@ def prepared(
     optional = [spec.label for spec in specs if every and spec.name != "standard"]
     listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
     judges = load_scorers(common.scorers_of(scorers, model, world.PREFERENCE, world.CHECKER))
+    check(listed.prompts, judges, specs, settings)
     pipeline = common.load_model(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     how: dict[str, Any] = {"optional": optional, "guard": guard, "part": part}

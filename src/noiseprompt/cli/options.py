@@ -24,7 +24,7 @@ from jsonargparse.typing import register_type
 from noiseprompt.cli.annotations import settle
 from noiseprompt.core.config import parse_value, parse_yaml, plain_number
 from noiseprompt.core.errors import ConfigError, InputError
-from noiseprompt.core.ranges import ANY, limits_of, misfit
+from noiseprompt.core.ranges import ANY, limits_of, misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.texts import unwritable
 
@@ -72,7 +72,8 @@ def read_options(
             mistakes.append(f"{where}{key} is {now} now")
         elif key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
-            mistakes.append(f"{where}no option {key}" + (f" (did you mean {close[0]}?)" if close else ""))
+            named = key if isinstance(key, str) and key.strip() else shown(key)
+            mistakes.append(f"{where}no option {named}" + (f" (did you mean {close[0]}?)" if close else ""))
         elif value is not None or type(None) in typing.get_args(known[key]):
             try:
                 given[key] = _held(parser, key, known[key], value, limits[key])
@@ -134,9 +135,9 @@ def wanted(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(map(str, inner))
     if origin is tuple and Ellipsis not in inner:
-        return f"a list of {len(inner)}: {', '.join(map(wanted, inner))}"
+        return f"a list of {len(inner)}: [{', '.join(map(wanted, inner))}]"
     kind = _element(annotation)
-    return "a mapping" if origin is dict else _LISTS.get(kind, _WORDS.get(annotation, "another value"))  # type: ignore[arg-type]
+    return f"a mapping of names, each to {wanted(inner[1])}" if origin is dict else _LISTS.get(kind, _WORDS.get(annotation, "another value"))  # type: ignore[arg-type]
 
 
 def spelled(annotation: Any, value: Any) -> Any:

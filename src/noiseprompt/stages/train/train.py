@@ -75,11 +75,9 @@ def train(
         ProcessLostError: another of the processes failed or ended.
         NoisepromptError: nothing was learned.
     """
-    check_value("npd", Npd, npd)
+    training, validation = check_pairs(npd, config)
     init = NPNet.from_pretrained(config.init) if config.init else None
-    _check_targets(npd, config, init)
-    share, most, per_prompt = config.validation_share, config.max_pairs, config.pictures_per_prompt
-    training, validation = select_pairs(npd, config.pair_filter, share, most, per_prompt)
+    _check_init(config, init)
     validation = spread(validation, SOME)
     check_batch(config, len(training), processes)
     facts = _facts(npd, pipeline)
@@ -119,13 +117,30 @@ def _texts(
     return KeptTexts(read_embeds(path, len(listed), npd.settings.get("text_embeds")))
 
 
-def _check_targets(npd: Npd, config: TrainConfig, init: NPNet | None) -> None:
-    """Refuse noises where pictures are wanted, or the other way round.
+def check_pairs(npd: Npd, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation indices of a data set, before a model is loaded.
 
     Raises:
-        InputError: a data set of the other kind.
-        ModelMismatchError: a network to start from that predicts the other.
+        InputError: noises where pictures are wanted, or the other way round, or as `select_pairs`.
+        UnknownNameError: a filter by scorers that the data set has no scores of.
     """
+    check_value("npd", Npd, npd)
+    _check_targets(npd, config)
+    share, most, per_prompt = config.validation_share, config.max_pairs, config.pictures_per_prompt
+    return select_pairs(npd, config.pair_filter, share, most, per_prompt)
+
+
+def _check_init(config: TrainConfig, init: NPNet | None) -> None:
+    """Refuse a network to start from that predicts something else (ModelMismatchError)."""
+    if init is not None and (predicts := init.config.predicts) != config.objective:
+        came = f"objective {config.objective} from {config.init}, an NPNet that predicts a {predicts}"
+        raise ModelMismatchError(
+            came, f"one that predicts a {config.objective}", "start from nothing, or from such a one"
+        )
+
+
+def _check_targets(npd: Npd, config: TrainConfig) -> None:
+    """Refuse noises where pictures are wanted, or the other way round (InputError)."""
     kind = "pictures" if npd.pictures else "pairs of noises"
     if config.objective == "reward":
         came = f"objective reward with {npd.folder}, which holds {kind}"
@@ -134,11 +149,6 @@ def _check_targets(npd: Npd, config: TrainConfig, init: NPNet | None) -> None:
         wanted = {"noise": "pairs of noises", "picture": "pictures (collect --pictures)"}[config.objective]
         fix = f"train with --objective {'picture' if npd.pictures else 'noise'}"
         raise InputError(f"objective {config.objective} with {npd.folder}, which holds {kind}", wanted, fix)
-    if init is not None and (predicts := init.config.predicts) != config.objective:
-        came = f"objective {config.objective} from {config.init}, an NPNet that predicts a {predicts}"
-        raise ModelMismatchError(
-            came, f"one that predicts a {config.objective}", "start from nothing, or from such a one"
-        )
 
 
 def _facts(npd: Npd, pipeline: Pipeline) -> dict[str, Any]:
