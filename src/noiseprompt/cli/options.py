@@ -105,7 +105,9 @@ def read_option(parser: Any, key: str, word: str) -> Any:
     """
     annotation = option_types(parser)[key]
     limits = next(getattr(action, "limits", ANY) for action in parser._actions if action.dest == key)
-    value = {"true": True, "false": False}.get(word.lower(), word) if annotation is bool else word
+    null = type(None) in typing.get_args(annotation)
+    known = {"true": True, "false": False, **({"null": None} if null else {})}
+    value = known.get(word.lower(), word) if _kinds(annotation) == {bool} else word
     return _held(parser, key, annotation, value, limits)
 
 
@@ -315,7 +317,7 @@ def _element(annotation: Any) -> Any:
 
 def _typed(parser: Any, key: str, annotation: Any, value: Any) -> Any:
     problem = InputError(_shown(value), wanted(annotation))
-    if annotation is bool and not isinstance(value, bool):  # what the parser lets pass for a flag
+    if _kinds(annotation) == {bool} and not isinstance(value, bool | None):  # "yes" passes the parser for a flag
         raise problem
     try:
         found = parser.parse_object({key: spelled(annotation, value)}, defaults=False, _skip_required=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
+from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, NoiseError
 from noiseprompt.core.ranges import check_value, kind_of
 from noiseprompt.core.types import check_shape
@@ -43,7 +44,8 @@ def initial_noise(
         dtype: of the result, float32 unless given.
 
     Raises:
-        InputError: the seed is out of range, or the shape is none or too large.
+        InputError: the seed is out of range, the shape is none or too large, a dtype of other numbers, or a device that
+            is not there.
     """
     import torch
 
@@ -51,9 +53,12 @@ def initial_noise(
     check_shape("a shape", shape)
     check_value("dtype", torch.dtype | None, dtype)
     check_value("device", str | torch.device, device)
-    generator = torch.Generator("cpu").manual_seed(seed)
+    if dtype is not None and not dtype.is_floating_point:
+        raise InputError(f"noise of {dtype}", "a dtype of floating point numbers")
+    generator = torch.Generator("cpu").manual_seed(int(seed))
     noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
-    return noise.to(device=device, dtype=dtype or torch.float32)
+    place = noise.device if str(device) == "cpu" else resolve_device(str(device))
+    return noise.to(device=place, dtype=dtype or torch.float32)
 
 
 def batch_noise(

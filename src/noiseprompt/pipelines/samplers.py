@@ -144,6 +144,8 @@ def schedule_arguments(pipe: Any, family: Family, schedule: str | None, num_infe
     """
     if schedule is None:
         return {}
+    if schedule not in SCHEDULES:
+        raise InputError(f"schedule {schedule!r}", f"one of {', '.join(SCHEDULES)}, or None")
     if num_inference_steps != SCHEDULES[schedule]:
         raise InputError(
             f"{num_inference_steps} steps with schedule {schedule!r}",
