@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say_next, stopping
 from noiseprompt.cli.sharing import run_shared, typed
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.part import Part
 from noiseprompt.core.places import check_folder
 from noiseprompt.shapes import world
@@ -93,7 +94,13 @@ def _judges(given: list[str] | None, model: str, config: CollectConfig) -> list[
     bare = (config.pictures not in ("", DRAWN) or not config.scored_share) and not given
     if not bare and not config.scored_share:
         check_judges(given or (), config)
-    return None if bare else common.scorers_of(given, model, world.PREFERENCE)
+    if bare:
+        return None
+    try:
+        return common.scorers_of(given, model, world.PREFERENCE)
+    except InputError as error:
+        fix = f"{error.fix}, or --scored_share 0: then nothing is drawn, and no filter can choose among the pairs"
+        raise InputError(error.came, error.expected, fix if error.fix else "") from error
 
 
 def unit_of(settings: CollectConfig) -> str:

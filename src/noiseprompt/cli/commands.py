@@ -13,6 +13,7 @@ from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.places import check_folder
+from noiseprompt.core.ranges import check_value
 from noiseprompt.core.specs import split_specs
 from noiseprompt.shapes import world
 
@@ -52,6 +53,7 @@ def train(
     from noiseprompt.engines.processes import joined
     from noiseprompt.npd import Npd
     from noiseprompt.stages.train.settings import TrainConfig
+    from noiseprompt.stages.train.train import check_pairs
 
     check_folder(out)
     config = settings or TrainConfig()
@@ -63,6 +65,8 @@ def train(
             rewards.train(listed, common.load_model(name, loading), config, out, judges, processes)
             return
         data = [Npd(folder) for folder in rewards.data_sets(config, npd, prompts, column, n)]
+        for one in data:
+            check_pairs(one, config)
         pipeline = _load_recorded(data[0], loading) if model is None else common.load_model(model, loading)
         rewards.train_on(data, pipeline, config, out, processes)
 
@@ -115,22 +119,24 @@ def generate(
     """
     from noiseprompt.core.part import parse_part
     from noiseprompt.core.types import Prompt
-    from noiseprompt.methods.base import MethodSpec
+    from noiseprompt.methods.base import STRENGTH, MethodSpec
     from noiseprompt.methods.table import METHODS
     from noiseprompt.noise.guard import Guard
     from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.prompts import load_prompts
-    from noiseprompt.prompts.load import source_kind
+    from noiseprompt.prompts.load import refuse_path, source_kind
     from noiseprompt.stages.generate.folder import units
     from noiseprompt.stages.generate.generate import generate as run
     from noiseprompt.stages.generate.settings import GenerateConfig, check, parse_seeds, plan
 
     check_folder(out)
+    check_value("--strength", float, strength, STRENGTH)
     specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = common.with_options(specs, strength, renormalize, no_text)
     chosen, share = None if seeds is None else parse_seeds(seeds), parse_part(part)
     if not prompt.strip():
         raise InputError("an empty prompt", "a text to draw")
+    refuse_path(prompt)
     listed = load_prompts(prompt).prompts if source_kind(prompt) else (Prompt(prompt.strip()),)
     check(listed, chosen, specs)
     pipeline = common.load_model(model, loading)

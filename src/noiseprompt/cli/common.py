@@ -51,10 +51,13 @@ def scorers_of(given: list[str] | None, model: str, *of_the_world: str) -> list[
     """The scorers to use: those given, or the world's own.
 
     Raises:
-        InputError: none given, and another model.
+        InputError: none given, and another model, or none named.
     """
+    if not model.strip():
+        raise InputError(f"--model {model!r}", "a folder, a hub id, or shapes")
     if given is None and not world.is_world(model):
-        raise InputError("no scorers", "names of scorers", "pass for example --scorers NAME")
+        known = f"; {world.NAME!r} alone has its own" if model.strip().lower() == world.NAME else ""
+        raise InputError(f"no scorers for the model {model!r}{known}", "names of scorers", "pass --scorers NAME")
     return list(of_the_world) if given is None else given
 
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from noiseprompt.cli.annotations import settle
-from noiseprompt.cli.mistakes import refuse_words
+from noiseprompt.cli.mistakes import joined, refuse_command, refuse_words
 from noiseprompt.cli.option_files import OptionsFile
 from noiseprompt.cli.options import add_record, option_types, register_records, spelled_words, wanted
 from noiseprompt.cli.progress import say
@@ -180,9 +180,10 @@ def run(arguments: list[str], debug: bool = False) -> int:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if not sys.stderr.isatty():  # a log
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    words = [_underscored(word) for word in arguments]
+    words = joined([_underscored(word) for word in arguments])
     try:
         with _own_warnings_only(), _surroundings_told():
+            refuse_command(words, COMMANDS)
             command = _named(words)
             if command is not None:
                 _refuse_mistakes(command, words)

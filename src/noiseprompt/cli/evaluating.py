@@ -127,7 +127,7 @@ def prepared(
     from noiseprompt.prompts import load_prompts
     from noiseprompt.scorers.base import load_scorers
     from noiseprompt.stages.evaluate.evaluate import evaluate as run
-    from noiseprompt.stages.evaluate.plan import all_methods
+    from noiseprompt.stages.evaluate.plan import all_methods, check
 
     every = methods.strip() == "all"
     specs = all_methods() if every else [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
@@ -137,6 +137,7 @@ def prepared(
     own_size = world.own_size(getattr(settings, "height", None), getattr(settings, "width", None))
     of_the_world = (world.PREFERENCE, world.CHECKER) if own_size else (world.CHECKER,)
     judges = load_scorers(common.scorers_of(scorers, model, *of_the_world))
+    check(listed.prompts, judges, specs, settings)
     pipeline = common.load_model(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
     how: dict[str, Any] = {"optional": optional, "guard": guard, "part": part}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+import typing
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from noiseprompt.cli.option_files import read_config
@@ -15,12 +16,53 @@ from noiseprompt.cli.options import option_types, read_option, renamed
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.texts import unwritable
 
+_HELP = ("-h", "--help")
 _BARE = ("--help", "--print_config", "--debug")
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 """What the parser takes for a value although it begins with a dash."""
+_SHORT = ("-h", "-v")
 
 Mistake = tuple[str, str]
 """What came, and what was expected or ""."""
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """Words of which a value that begins with a dash ("--strength -1e-2") is joined to its option by "=": the parser
+    takes plain numbers alone for values then."""
+    made: list[str] = []
+    for word in words:
+        before = made[-1] if made else ""
+        waits = before.startswith("--") and "=" not in before and before not in (*_BARE, "--")
+        dashed = word.startswith("-") and not word.startswith("--") and word[:2] not in _SHORT
+        if waits and dashed:
+            made[-1] += "=" + word
+        else:
+            made.append(word)
+    return made
+
+
+def refuse_command(words: Sequence[str], commands: Mapping[str, Any]) -> None:
+    """Refuse first words that name no command; where one is missing the parser lists them.
+
+    Args:
+        commands: name -> command, or a mapping of commands.
+
+    Raises:
+        InputError: another word, or an option before the command.
+    """
+    told: list[str] = ["noiseprompt"]
+    for word in words:
+        if word in (*_HELP, "--version") or not isinstance(commands, Mapping):
+            return
+        fix = f"`{' '.join(told)} --help` lists what there is"
+        if word.startswith("-"):
+            raise InputError(f"{word[:60]} before the command", "the command first, then its options", fix)
+        if word not in commands:
+            close = difflib.get_close_matches(word.lower(), commands, n=1)
+            hint = f"did you mean {close[0]!r}? {fix}" if close else fix
+            raise InputError(f"no command {word[:60]!r} of {' '.join(told)}", f"one of {', '.join(commands)}", hint)
+        commands = commands[word]
+        told.append(word)
 
 
 def refuse_words(parser: Any, words: Sequence[str], bare: Sequence[str], title: str) -> None:
@@ -57,15 +99,19 @@ def _of_words(parser: Any, words: Sequence[str], bare: Sequence[str]) -> tuple[l
     mistakes: list[Mistake] = []
     given: set[str] = set()
     for name, value in _pairs(parser, words):
-        if name == "config" and value is not None:
-            there, found = read_config(parser, value)
+        if name == "config" and not value:
+            mistakes.append(("--config" + ("" if value is None else " ''"), "a YAML file after it"))
+        elif name == "config":
+            there, found = read_config(parser, value or "")
             given |= there
             mistakes += [(text, "") for text in found]
         elif not name:
             mistakes += _of_bare(places[0].removesuffix("...") if places else "", value or "")
             given |= {one.removesuffix("...") for one in places[:1]}
             places = places if places and places[0].endswith("...") else places[1:]
-        elif "." in name or name.endswith("+"):  # a part of a mapping, one more of a list
+        elif name.startswith("-"):
+            mistakes.append((f"no option {name[:60]}", "options with two dashes; a text that begins with one stands after --"))
+        elif name.endswith("+") or ("." in name and _holds_parts(known.get(name.partition(".")[0]))):
             given.add(name.partition(".")[0].rstrip("+"))
         else:
             given.add(name)
@@ -76,7 +122,7 @@ def _of_words(parser: Any, words: Sequence[str], bare: Sequence[str]) -> tuple[l
 def _of_bare(name: str, word: str) -> list[Mistake]:
     """Of a word without a dash; "" would be the folder one is in."""
     if not name:
-        return [(f"the word {word!r}", "options alone, which begin with --")]
+        return [(f"the word {word!r}", "options alone, which begin with --; a text of several words is one in quotes")]
     if not word:
         return [(f"{name} ''", "a name or path")]
     return [(f"{name} {word!r}", f"a text without {bad}")] if (bad := unwritable(word)) else []
@@ -89,8 +135,10 @@ def _of_option(parser: Any, known: dict[str, Any], name: str, value: str | None)
         close = difflib.get_close_matches(name, known, n=1)
         word = f"no option --{name}" + ("" if value is None else f" {value[:60]}")
         return [(word + (f" (did you mean --{close[0]}?)" if close else ""), "")]
+    if known[name] is bool and name in _flags(parser):
+        return [] if value is None else [(f"--{name}={value[:60]}", f"--{name} alone: it is a flag")]
     if value is None:
-        return [(f"--{name}: expected one argument", "")]
+        return [(f"--{name} without a value", "one after it")]
     try:
         read_option(parser, name, value)
     except InputError as error:
@@ -108,9 +156,18 @@ def _shown(word: str) -> str:
     return word
 
 
+def _flags(parser: Any) -> set[str]:
+    return {action.dest for action in parser._actions if action.nargs == 0}
+
+
+def _holds_parts(annotation: Any) -> bool:
+    """Whether "--name.part" is one: of a mapping."""
+    return typing.get_origin(annotation) is dict
+
+
 def _pairs(parser: Any, words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Name of an option, "" for a bare word, and its value; None for a flag, or where the value is missing."""
-    flags = {action.dest for action in parser._actions if action.nargs == 0}
+    """Name of an option, "" for a bare word, and its value, None where it has none; "-x" of one that is not known."""
+    flags = _flags(parser)
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -120,6 +177,10 @@ def _pairs(parser: Any, words: Sequence[str]) -> Iterator[tuple[str, str | None]
             yield "", word
         elif name and equals:
             yield name, value
-        elif name and name not in flags:
+        elif not name and word[:2] not in _SHORT:
+            yield word, None
+        elif name in flags:
+            yield name, None
+        elif name:
             follows = bool(rest) and (not rest[0].startswith("-") or bool(_NUMBER.fullmatch(rest[0])))
             yield name, rest.pop(0) if follows else None

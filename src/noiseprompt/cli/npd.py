@@ -48,6 +48,8 @@ def npd_export(folder: Path, file: Path) -> None:
 
     if Path(file).exists():
         raise InputError(f"{file} exists", "a new file", "choose another name")
+    if Path(file).suffix.lower() != ".parquet":
+        raise InputError(f"the file {file}", "a name that ends in .parquet, which is what is written")
     export(Path(folder), Path(file))
     print(f"written to {file}")
 

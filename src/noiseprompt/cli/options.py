@@ -24,7 +24,7 @@ from jsonargparse.typing import register_type
 from noiseprompt.cli.annotations import settle
 from noiseprompt.core.config import parse_value, parse_yaml, plain_number
 from noiseprompt.core.errors import ConfigError, InputError
-from noiseprompt.core.ranges import ANY, limits_of, misfit
+from noiseprompt.core.ranges import ANY, limits_of, misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.texts import unwritable
 
@@ -76,7 +76,8 @@ def read_options(
             mistakes.append(f"{where}{key} is {now} now")
         elif key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
-            mistakes.append(f"{where}no option {key}" + (f" (did you mean {close[0]}?)" if close else ""))
+            named = key if isinstance(key, str) and key.strip() else shown(key)
+            mistakes.append(f"{where}no option {named}" + (f" (did you mean {close[0]}?)" if close else ""))
         elif value is not None or type(None) in typing.get_args(known[key]):
             try:
                 given[key] = _held(parser, key, known[key], value, limits[key])
@@ -108,7 +109,9 @@ def read_option(parser: Any, key: str, word: str) -> Any:
     """
     annotation = option_types(parser)[key]
     limits = next(getattr(action, "limits", ANY) for action in parser._actions if action.dest == key)
-    value = {"true": True, "false": False}.get(word.lower(), word) if annotation is bool else word
+    null = type(None) in typing.get_args(annotation)
+    known = {"true": True, "false": False, **({"null": None} if null else {})}
+    value = known.get(word.lower(), word) if _kinds(annotation) == {bool} else word
     return _held(parser, key, annotation, value, limits)
 
 
@@ -138,9 +141,9 @@ def wanted(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(map(str, inner))
     if origin is tuple and Ellipsis not in inner:
-        return f"a list of {len(inner)}: {', '.join(map(wanted, inner))}"
+        return f"a list of {len(inner)}: [{', '.join(map(wanted, inner))}]"
     kind = _element(annotation)
-    return "a mapping" if origin is dict else _LISTS.get(kind, _WORDS.get(annotation, "another value"))  # type: ignore[arg-type]
+    return f"a mapping of names, each to {wanted(inner[1])}" if origin is dict else _LISTS.get(kind, _WORDS.get(annotation, "another value"))  # type: ignore[arg-type]
 
 
 def spelled(annotation: Any, value: Any) -> Any:
@@ -320,7 +323,7 @@ def _element(annotation: Any) -> Any:
 
 def _typed(parser: Any, key: str, annotation: Any, value: Any) -> Any:
     problem = InputError(_shown(value), wanted(annotation))
-    if annotation is bool and not isinstance(value, bool):  # what the parser lets pass for a flag
+    if _kinds(annotation) == {bool} and not isinstance(value, bool | None):  # "yes" passes the parser for a flag
         raise problem
     try:
         found = parser.parse_object({key: spelled(annotation, value)}, defaults=False, _skip_required=True)

@@ -187,21 +187,33 @@ def _handling(handle: Callable[[int, Any], None]) -> Iterator[None]:
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """While it lasts, SIGINT and SIGTERM raise `Stopped`.
+    """While it lasts, SIGINT and SIGTERM raise `Stopped`; one that comes while that is on its way ends the process.
 
     Inside an import they end the process there and then: libraries swallow what is raised in the middle of theirs, and
     a process may be killed at any moment without a loss. Where nothing can pass it on (`__del__`, a callback from C) it
     is raised again a moment later.
     """
 
-    def stop(number: int, frame: Any) -> None:
-        if _importing(frame):
-            say("stopped; the same command continues where it was")
-            os._exit(128 + number)
-        raise Stopped(number)
 
+    def stop(number: int, frame: Any) -> None:
+        _stop(number, at_once=_importing(frame))
+
+    _raised.clear()
     with _handling(stop), _heard():
         yield
+
+
+_raised: list[int] = []
+"""The signal that is on its way as a `Stopped`, in this process."""
+
+
+def _stop(number: int, at_once: bool = False) -> None:
+    """Raise `Stopped`; where one is on its way, or `at_once`, end the process there and then."""
+    if _raised or at_once:
+        say("stopped; the same command continues where it was")
+        os._exit(128 + number)
+    _raised.append(number)
+    raise Stopped(number)
 
 
 AGAIN = 0.05
@@ -217,6 +229,7 @@ def _heard() -> Iterator[None]:
         if not isinstance(lost.exc_value, Stopped):
             before(lost)
             return
+        _raised.clear()
         again = threading.Timer(AGAIN, os.kill, (os.getpid(), lost.exc_value.number))
         again.daemon = True
         waiting.append(again)
@@ -239,20 +252,22 @@ def _importing(frame: Any) -> bool:
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """A flag that SIGINT or SIGTERM raises once: the batch at hand is finished; a second one stops at once.
+    """A flag that SIGINT or SIGTERM raises once: the batch at hand is finished; a second one stops at once, a third
+    one ends the process.
 
     Raises:
         Stopped: at its end, if the flag was raised.
     """
     asked: list[int] = []
+    _raised.clear()
 
     def ask(number: int, _: Any) -> None:
         if asked:
-            raise Stopped(number)
+            _stop(number)
         asked.append(number)
         say("stopping after this batch (again to stop at once)")
 
     with _handling(ask):
         yield lambda: bool(asked)
     if asked:
-        raise Stopped(asked[0])
+        _stop(asked[0])

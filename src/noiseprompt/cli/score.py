@@ -16,6 +16,7 @@ from noiseprompt.cli.progress import Bar
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
+from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.tables import table
 from noiseprompt.core.texts import in_csv, in_markdown
 from noiseprompt.core.types import Prompt
@@ -52,8 +53,9 @@ def score(
     out = None if out is None else Path(out)
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"--out {out}", "a name that ends in .csv or .json")
-    if batch_size < 1:
-        raise InputError(f"--batch_size {batch_size}", "at least 1")
+    if out is not None:
+        refuse_other(out)
+    check_value("--batch_size", int, batch_size, COUNT)
     share, every = parse_part(part), match(Path(images), Path(prompts))
     pairs = share.take(every)
     if not share.whole and out is None:
@@ -77,6 +79,20 @@ def score(
     if out is not None:
         write(out, pairs, names, scores, summary)
         print(f"scores in {out}")
+
+
+def refuse_other(out: Path) -> None:
+    """Refuse to write over a file that holds no scores, such as the prompts.
+
+    Raises:
+        InputError: with the file.
+    """
+    if not out.is_file():
+        return
+    with out.open("rb") as file:
+        begins = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if begins and not begins.startswith((b"file,prompt,", b'{"summary"', b'{\n  "summary"')):
+        raise InputError(f"--out {out} is there and holds no scores", "a new file", "choose another name")
 
 
 def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:

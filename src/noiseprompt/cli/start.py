@@ -18,13 +18,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point: runs one command.
 
     Args:
-        arguments: the words after "noiseprompt", those of the process unless given.
+        arguments: the words after "noiseprompt", a list of texts, those of the process unless given.
 
     Returns:
         the exit status: 0; 1 for an error that nobody foresaw or output that was lost; 2 for bad input, told in one
         line; 130 or 143 where a signal stopped it.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    given: Any = sys.argv[1:] if arguments is None else arguments
+    if not isinstance(given, list | tuple) or not all(isinstance(word, str) for word in given):
+        say(f"error: main({given!r:.60}). Expected a list of words, such as ['doctor', '--model', 'shapes'].")
+        return 2
+    words = list(given)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     hush(spoken_for(words))

@@ -111,11 +111,15 @@ def parse_value(text: str, name: Path | str) -> Any:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}, line {mark.line + 1}" if mark else str(name)
         what = getattr(error, "problem", None) or " ".join(str(error).split(";")[0].split())
+        what = "a value that is no number" if not isinstance(error, yaml.YAMLError) else _SAID.get(what, what)
         raise ConfigError(f"cannot read {place}: {what}", "YAML", "the file may be torn") from error
     if loader.twice:
         raise ConfigError(f"{name} gives {', '.join(loader.twice)} twice", "each key once")
     return data
 
+
+_SAID = {"but found another document": "more than one document"}
+"""What PyYAML says -> in words that stand alone."""
 
 _DIGITS = "-+0123456789"
 _CORE = {
@@ -148,6 +152,7 @@ def _loader() -> Any:
     """PyYAML's safe loader with the types of YAML 1.2, bounded, that notes keys given twice."""
     import yaml
     from yaml.composer import ComposerError
+    from yaml.constructor import ConstructorError
 
     class Loader(yaml.SafeLoader):
         def __init__(self, stream: str) -> None:
@@ -179,7 +184,12 @@ def _loader() -> Any:
             return super().compose_scalar_node(anchor)
 
         def construct_whole(self, node: Any) -> int:
-            return _whole(self.construct_scalar(node))
+            word = self.construct_scalar(node)
+            try:
+                return _whole(word)
+            except ValueError:  # no number, or more digits than Python reads
+                came = f"{word[:40]!r} is no whole number of at most 4,300 digits"
+                raise ConstructorError(None, None, came, node.start_mark) from None
 
         def compose_mapping_node(self, anchor: Any) -> Any:
             node = super().compose_mapping_node(anchor)

@@ -20,7 +20,7 @@ from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Lease, Leases
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import expanded, refuse_home
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
@@ -123,8 +123,9 @@ def make_folder(folder: Path) -> None:
     """The folder and those above it, where they are missing.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: it cannot be made, or its name begins with "~".
     """
+    refuse_home(folder)
     try:
         disk.make(folder)
     except OSError as error:

@@ -14,15 +14,40 @@ def check_folder(folder: str | Path) -> None:
     """Refuse a folder that cannot be made, or cannot be written where it is there.
 
     Raises:
-        StoreError: a file has its name or that of one above it, no rights, too long a name, or links that lead nowhere.
+        StoreError: a file has its name or that of one above it, no rights, too long a name, links that lead nowhere, or
+            a name that begins with "~", as where the shell did not put a home in its place.
     """
+    refuse_home(folder)
     if reason := _obstacle(Path(folder)):
         raise StoreError(f"cannot write to {folder}: {reason}", "a folder that can be made and written")
 
 
+LONGEST_NAME, LONGEST_PATH = 255, 4096
+"""Bytes that the systems we run on take for one name, and for all of a path."""
+
+
+def refuse_home(place: str | Path) -> None:
+    """Refuse a place to write whose name begins with "~": the shell did not put a home there, as in --out=~/x.
+
+    Raises:
+        StoreError: with what to write instead.
+    """
+    if str(place).startswith("~"):
+        came = f"cannot write to {place}: no shell put a home in the place of ~"
+        raise StoreError(came, "a place written out", f"or ./{place} for one of that name")
+
+
 def expanded(path: str | Path) -> Path:
-    """The path with "~" and "~name" as the folders they stand for; of a name that nobody has, as it is written."""
-    return Path(os.path.expanduser(path))
+    """The path with "~" and "~name" as the folders they stand for; of a name that nobody has, as it is written.
+
+    Raises:
+        StoreError: no disk has so long a name.
+    """
+    made = Path(os.path.expanduser(path))
+    if len(os.fsencode(made)) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in made.parts):
+        came = f"a path of {len(str(made)):,} letters (it begins {str(made)[:40]!r})"
+        raise StoreError(came, f"names of at most {LONGEST_NAME} bytes, {LONGEST_PATH:,} in all")
+    return made
 
 
 def refuse_pipe(path: Path) -> None:

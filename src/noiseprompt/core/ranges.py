@@ -30,7 +30,7 @@ class Limits:
         above, below: of a number, themselves not allowed.
         words: the texts there are; () for any.
         rising: whether no entry of a list is below the one before.
-        some: whether a list has at least one entry.
+        some: whether a list has at least one entry, and a text a letter.
         longest: entries that a list has at most.
     """
 
@@ -74,8 +74,12 @@ COUNT = Limits(least=1)
 NOT_NEGATIVE = Limits(least=0)
 POSITIVE = Limits(above=0)
 SHARE = Limits(least=0, most=1)
+NAMED = Limits(some=True)
+"""Of a text that names something: a blank one names nothing, and as a path it would be the folder one is in."""
 GUIDANCE = Limits(least=-1000, most=1000)
 """Of a guidance scale: models are used from 0 to some 30, and below 0 to draw what a prompt is not."""
+OF_ONE_STEP = Limits(least=1, most=1000)
+"""Of the guidance scale of one step down or up: what pipelines of diffusers are called with below 1 they take as 1."""
 TRIES = Limits(least=1, most=10_000)
 """Of what a method does for one picture, again and again: more would never end."""
 DECAY = Limits(least=0, below=1)
@@ -175,7 +179,8 @@ def _fits(kind: Any, value: Any, limits: Limits) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and limits.hold(value)
     if kind is str:
-        return isinstance(value, str) and (not limits.words or value in limits.words) and not unwritable(value)
+        named = isinstance(value, str) and not (limits.some and not value.strip())
+        return named and (not limits.words or value in limits.words) and not unwritable(value)
     if isinstance(value, Path) and unwritable(str(value)):
         return False
     if not isinstance(kind, type) or kind is Any or not getattr(kind, "_is_runtime_protocol", True):
@@ -198,7 +203,7 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
     if origin in (typing.Union, types.UnionType):
         return ", or ".join(_wanted(one, value, limits) for one in inner if one is not type(None))
     if origin is typing.Literal or (kind is str and limits.words):
-        return f"one of {', '.join(map(str, inner or limits.words))}"
+        return f"one of {', '.join(str(word) or repr(word) for word in inner or limits.words)}"
     if origin is Callable:
         return "a function"
     if origin in (tuple, list, Sequence):
@@ -207,13 +212,14 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
         head = f"a list{several or (' of at least one' if limits.some else number)}"
         return f"{head}, each {_wanted(inner[0], None, limits)}{', the lowest first' * limits.rising}"
     if origin in (dict, Mapping):
-        return "a mapping of names to values"
+        return f"a mapping of names, each to {_wanted(inner[1], None, limits)}"
     if kind is float:
         endless = isinstance(value, float) and not abs(value) <= _LARGEST
         return limits.told("a finite number" if endless or limits == ANY else "a number")
     if isinstance(value, str | Path) and (bad := unwritable(str(value))):
         return f"a text without {bad}"
-    words = {int: limits.told("a whole number"), bool: "true or false", str: "a text", Path: "a path"}
+    text = "a text that is not blank" if limits.some else "a text"
+    words = {int: limits.told("a whole number"), bool: "true or false", str: text, Path: "a path"}
     return words.get(kind, f"an object of {kind.__name__}" if isinstance(kind, type) else "another value")
 
 

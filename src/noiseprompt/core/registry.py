@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from noiseprompt.core.errors import InputError, UnknownNameError
+from noiseprompt.core.ranges import shown
 
 
 class Registry:
@@ -50,6 +51,8 @@ class Registry:
         Raises:
             UnknownNameError: with the closest names and the whole list.
         """
+        if not isinstance(name, str):
+            raise UnknownNameError(f"the {self.noun} {shown(name)}", "a name")
         if name not in self._entries:
             close = difflib.get_close_matches(name, self._entries, n=3)
             hint = f"did you mean {' or '.join(map(repr, close))}?" if close else ""

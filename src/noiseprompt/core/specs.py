@@ -130,10 +130,15 @@ def split_spec(text: str) -> tuple[str, list[tuple[str, str, str | None]]]:
     """Read "name:key=value,flag": the name, and of each option what was written, its key and its value (None: a flag).
 
     A value holds no comma.
+
+    Raises:
+        InputError: a colon or a comma with no option after it.
     """
-    name, _, rest = text.strip().partition(":")
+    name, colon, rest = text.strip().partition(":")
     options = []
-    for part in filter(None, (p.strip() for p in rest.split(","))):
+    for part in (p.strip() for p in rest.split(",")) if colon else ():
+        if not part:
+            raise InputError(f"an empty option in {text!r:.80}", f'"{name}" alone, or "{name}:key=value"')
         key, equals, value = (p.strip() for p in part.partition("="))
         options.append((part, key, value if equals else None))
     return name, options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from noiseprompt.core.ranges import COUNT, GUIDANCE, TRIES, setting
+from noiseprompt.core.ranges import COUNT, OF_ONE_STEP, TRIES, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.gap import at_two_scales
@@ -30,8 +30,8 @@ class Redenoise(NoiseMethod):
     name = "redenoise"
     renamed = {"num_inference_steps": "steps"}
 
-    denoise_guidance_scale: float | None = setting(None, GUIDANCE)
-    invert_guidance_scale: float | None = setting(None, GUIDANCE)
+    denoise_guidance_scale: float | None = setting(None, OF_ONE_STEP)
+    invert_guidance_scale: float | None = setting(None, OF_ONE_STEP)
     steps: int | None = setting(None, COUNT)
     invert_at: InvertAt = "paper"
     rounds: int = setting(1, TRIES)

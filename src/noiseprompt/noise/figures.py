@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noiseprompt.core.errors import ShapeError
+from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.core.json_lines import damaged, of_all, read_lines
+from noiseprompt.core.ranges import kind_of
+from noiseprompt.core.texts import reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -60,8 +62,14 @@ def noise_spectrum(noise: np.ndarray) -> np.ndarray:
 
     Raises:
         ShapeError: another shape.
+        InputError: no array of numbers; of a tensor that is on a device or asks for gradients pass a copy.
     """
-    noise = np.asarray(noise)
+    try:
+        noise = np.asarray(noise)
+    except (TypeError, ValueError, RuntimeError) as error:  # a list of several lengths, a tensor that NumPy cannot read
+        raise InputError(f"noise: {kind_of(noise)} ({reason_of(error)[:100]})", "an array (B, C, H, W)") from error
+    if noise.dtype.kind not in "fiu":
+        raise InputError(f"noise of {noise.dtype}", "an array (B, C, H, W) of numbers")
     if noise.ndim != 4 or not noise.size:
         raise ShapeError(f"noise of shape {noise.shape}", "(B, C, H, W)")
     height, width = noise.shape[-2:]

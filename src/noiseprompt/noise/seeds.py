@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
+from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, NoiseError
 from noiseprompt.core.ranges import check_value, kind_of
 from noiseprompt.core.types import check_shape
@@ -43,7 +44,8 @@ def initial_noise(
         dtype: of the result, float32 unless given.
 
     Raises:
-        InputError: the seed is out of range, or the shape is none or too large.
+        InputError: the seed is out of range, the shape is none or too large, a dtype of other numbers, or a device that
+            is not there.
     """
     import torch
 
@@ -51,9 +53,12 @@ def initial_noise(
     check_shape("a shape", shape)
     check_value("dtype", torch.dtype | None, dtype)
     check_value("device", str | torch.device, device)
-    generator = torch.Generator("cpu").manual_seed(seed)
+    if dtype is not None and not dtype.is_floating_point:
+        raise InputError(f"noise of {dtype}", "a dtype of floating point numbers")
+    generator = torch.Generator("cpu").manual_seed(int(seed))
     noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
-    return noise.to(device=device, dtype=dtype or torch.float32)
+    place = noise.device if str(device) == "cpu" else resolve_device(str(device))
+    return noise.to(device=place, dtype=dtype or torch.float32)
 
 
 def batch_noise(
@@ -96,18 +101,38 @@ def sampler_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator("cpu").manual_seed(seed) for seed in own]
 
 
-def check_noise(latents: torch.Tensor, label: str) -> None:
-    """Refuse latents that cannot start a diffusion.
+def check_tensor(value: object, label: str, shape: str) -> None:
+    """Refuse what holds no floating point numbers that can be computed with.
+
+    Args:
+        shape: for the message, as in "(B, L, D)".
 
     Raises:
-        InputError: no tensor of floating point numbers.
+        InputError: no tensor, one of other numbers, a sparse one, or one on "meta", which has no values.
+    """
+    import torch
+
+    came = "" if isinstance(value, torch.Tensor) else kind_of(value)
+    if isinstance(value, torch.Tensor):
+        plain = "" if value.layout == torch.strided else f"{value.layout}"
+        came = f"{value.dtype}" if not value.is_floating_point() else "without values (meta)" * value.is_meta or plain
+    if came:
+        raise InputError(f"{label}: {came}", f"a dense torch tensor {shape} of floating point numbers")
+
+
+def check_noise(latents: torch.Tensor, label: str, shape: str = "(B, C, H, W)") -> None:
+    """Refuse latents that cannot start a diffusion.
+
+    Args:
+        shape: for the message.
+
+    Raises:
+        InputError: as `check_tensor`.
         NoiseError: values that are not finite.
     """
     import torch
 
-    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
-        came = f"{latents.dtype}" if isinstance(latents, torch.Tensor) else kind_of(latents)
-        raise InputError(f"{label}: {came}", "a torch tensor (B, C, H, W) of floating point numbers")
+    check_tensor(latents, label, shape)
     if not bool(torch.isfinite(latents).all()):
         bad = int((~torch.isfinite(latents)).sum())
         raise NoiseError(

@@ -42,7 +42,7 @@ class PairFilter:
         given = [f"{name} {value:g}" for name, value in rules.items() if value is not None]
         if len(given) > 1:
             raise ConfigError(f"a filter with {' and '.join(given)}", "one of the three rules")
-        if given and not self.scorers and not self.margin:
+        if given and not self.scorers and not self.margin < 0:
             raise ConfigError(f"a filter with {given[0]} and no scorers", "names of scorers", "pass filter_scorers")
 
     def mask(self, scores: dict[str, np.ndarray], usable: np.ndarray, prompts: np.ndarray | None = None) -> np.ndarray:

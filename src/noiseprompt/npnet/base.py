@@ -25,14 +25,17 @@ from noiseprompt.core.config import from_dict, to_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.ranges import check_value, kind_of
+from noiseprompt.core.ranges import NAMED, check_value
 from noiseprompt.core.types import StartLevel
-from noiseprompt.core.weights import load_network
+from noiseprompt.core.weights import load_network, some
+from noiseprompt.noise.seeds import check_tensor
 from noiseprompt.npnet import disk, share
 from noiseprompt.npnet.card import Facts, model_card
 from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.table import NETWORKS
 
+FORMATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Of weights."""
 SWIN = "residual.swin."
 """Where the tensors of a Swin transformer are, in the networks that have one."""
 
@@ -42,10 +45,16 @@ class NPNet(nn.Module):
 
     Args:
         config: kept as `.config`.
+
+    Raises:
+        InputError: this class itself, which has no layers, or a configuration that is none.
     """
 
     def __init__(self, config: NPNetConfig) -> None:
         super().__init__()
+        if type(self) is NPNet:
+            raise InputError("NPNet(...)", "NPNet.from_pretrained(FOLDER), or noiseprompt.npnet.build(config)")
+        check_value("config", NPNetConfig, config)
         self.config = config
         if config.centred:
             self.register_buffer("mean_picture", torch.zeros(config.latent_shape))
@@ -61,13 +70,14 @@ class NPNet(nn.Module):
             ShapeError: shapes the network was not made for.
             InputError: no tensors of floating point numbers, or a network that predicts a picture, without a level.
         """
+        check_value("level", StartLevel | None, level)
+        self._check_batch(noise, prompt_embeds)
         if self.config.predicts == "picture":
             if level is None:
                 came = "an NPNet that predicts a picture, without the level at which the sampler begins"
                 raise InputError(came, "a StartLevel", "pass level=pipeline.start_level(num_inference_steps)")
             carried = level.noise * noise.float() + level.signal * self.picture(noise, prompt_embeds).float()
             return carried.to(noise.dtype)
-        self._check_batch(noise, prompt_embeds)
         return self.predict(noise.float(), prompt_embeds.to(self.dtype)).to(noise.dtype)
 
     def picture(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
@@ -102,9 +112,8 @@ class NPNet(nn.Module):
         return picture + (scale - 1) * self.deviation(picture) if self.config.centred else scale * picture
 
     def _check_batch(self, noise: Tensor, prompt_embeds: Tensor) -> None:
-        for name, value in (("noise", noise), ("prompt embeddings", prompt_embeds)):
-            if not isinstance(value, Tensor) or not value.is_floating_point():
-                raise InputError(f"{name}: {kind_of(value)}", "a tensor of floating point numbers")
+        check_tensor(noise, "noise", "(B, C, H, W)")
+        check_tensor(prompt_embeds, "prompt embeddings", "(B, L, D)")
         if noise.ndim != 4 or prompt_embeds.ndim != 3 or len(noise) != len(prompt_embeds):
             raise ShapeError(
                 f"noise of shape {tuple(noise.shape)} with prompt embeddings of shape {tuple(prompt_embeds.shape)}",
@@ -136,6 +145,9 @@ class NPNet(nn.Module):
             ShapeError: other latents or embeddings.
             ModelMismatchError: a pipeline of another family.
         """
+        check_value("latent_shape", Sequence[int], latent_shape)
+        check_value("embeds_shape", Sequence[int], embeds_shape)
+        check_value("family", str | None, family)
         config = self.config
         if family and config.family and family != config.family:
             raise ModelMismatchError(
@@ -171,19 +183,23 @@ class NPNet(nn.Module):
 
         Raises:
             StoreError: the folder cannot be written, or the disk is full.
+            InputError: no folder named, or weights that are not finite: they would not load.
         """
+        check_value("folder", str | Path, folder, NAMED)
+        _check_weights(self)
         settings = {**to_dict(self.config), "denoiser": public_name(self.config.denoiser)}
         card = model_card(settings, sum(p.numel() for p in self.parameters()), facts=facts)
         disk.write(Path(folder), settings, self.state_dict(), card)
         return Path(folder)
 
     @classmethod
+    @held
     def from_pretrained(
         cls,
         source: str | Path,
         *,
         revision: str | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         swin_dtype: torch.dtype | None = None,
     ) -> NPNet:
@@ -199,9 +215,13 @@ class NPNet(nn.Module):
 
         Raises:
             ModelLoadError: nothing there, or not a saved NPNet.
-            InputError: `swin_dtype` of a network that has no Swin transformer.
+            InputError: `swin_dtype` of a network that has no Swin transformer, or one of the two that is no format of
+                floating point numbers that networks compute in.
         """
-        check_value("an NPNet", str | Path, source)
+        check_value("source", str | Path, source, NAMED)
+        for name, kind in (("dtype", dtype), ("swin_dtype", swin_dtype)):
+            if kind not in (None, *FORMATS):
+                raise InputError(f"{name} {kind}", f"one of {', '.join(map(str, FORMATS))}")
         found = share.find(source, revision)
         net = _load_checkpoint(found, dtype, swin_dtype) if found.is_file() else _load(found, dtype, swin_dtype)
         if not isinstance(net, cls):
@@ -210,6 +230,7 @@ class NPNet(nn.Module):
             )
         return net.to(resolve_device(str(device))).eval()
 
+    @held
     def push_to_hub(
         self,
         repo_id: str,
@@ -234,6 +255,17 @@ class NPNet(nn.Module):
             self.save_pretrained(folder, facts)
             how: dict[str, Any] = {"private": private, "revision": revision, "message": commit_message}
             return share.push(Path(folder), repo_id, facts, **how)
+
+
+def _check_weights(net: NPNet) -> None:
+    """Refuse to save what would not load: weights that are not finite, or that have no values."""
+    bad = [
+        name
+        for name, value in net.state_dict().items()
+        if value.is_meta or not (name.endswith("mask") or bool(value.isfinite().all()))
+    ]
+    if bad:
+        raise InputError(f"an NPNet whose weights are not finite: {some('of them', bad)}", "numbers")
 
 
 def _load(folder: Path, dtype: torch.dtype | None, swin_dtype: torch.dtype | None) -> NPNet:

@@ -79,7 +79,7 @@ class NPNetConfig:
     width: int = setting(160, _SIZE)
     depth: int = setting(5, Limits(least=1, most=DEEPEST))
     heads: int = setting(5, _SIZE)
-    mlp_ratio: float = setting(2.0, _PLAIN)
+    mlp_ratio: float = setting(2.0, Limits(above=0, most=LARGEST))
     patch: int = setting(2, _SIZE)
     positions: str = setting("top_left", Limits(words=POSITIONS))
     gain: float = setting(0.1, _PLAIN)
@@ -88,6 +88,8 @@ class NPNetConfig:
         check(self)
         if len(self.swin_depths) != len(self.swin_heads):
             raise ConfigError(f"swin_depths {self.swin_depths} and swin_heads {self.swin_heads}", "lists of one length")
+        if self.architecture == "tokens" and self.without:
+            raise ConfigError(f"without {', '.join(self.without)} of architecture 'tokens'", "none: it has no branches")
         if self.predicts == "picture" and self.architecture != "tokens":
             raise ConfigError(f"architecture {self.architecture!r} that predicts a picture", 'architecture "tokens"')
         if self.centred and self.predicts != "picture":

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ConfigError, ModelLoadError
+from noiseprompt.core.ranges import shown
 from noiseprompt.core.weights import check_finite, differences, read_checkpoint, shapes_of
 from noiseprompt.npnet.base import NPNet
 from noiseprompt.npnet.card import Facts
@@ -74,9 +75,9 @@ class PublishedNPNet(NPNet):
         fixed = published_config(config.text_width)
         kept = {name: getattr(fixed, name) for name in _FIXED}
         if config != dataclasses.replace(config, **kept) or config.without not in ((), ("text",)):
-            raise ConfigError(
-                "other sizes than the published ones", f"{kept}", 'use the architecture "paper" for others'
-            )
+            wanted = ", ".join(f"{name} {shown(value)}" for name, value in kept.items() if name != "architecture")
+            fix = 'use the architecture "paper" or "tokens" for others'
+            raise ConfigError("the architecture published with other sizes", wanted, fix)
         sizes = (config.latent_shape, config.svd_hidden, config.svd_wide, config.svd_heads)
         self.singular = SingularBranch(*sizes, fix_signs=False)
         self.residual = PublishedResidual(config)

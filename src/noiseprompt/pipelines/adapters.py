@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from noiseprompt.core.config import plain_number
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
 from noiseprompt.core.files import public_name
@@ -73,15 +75,10 @@ def parse_lora(text: str) -> tuple[str, float]:
     """("FILE_OR_REPO", weight) of "FILE_OR_REPO" or "FILE_OR_REPO:0.8".
 
     Raises:
-        InputError: a file that is not safetensors.
+        InputError: no name, a weight that is no finite number, a list in brackets, or a file that is not safetensors.
         ModelLoadError: a file that is not there.
     """
-    source, colon, last = text.strip().rpartition(":")
-    weight = 1.0
-    try:
-        source, weight = (source, float(last)) if colon else (text.strip(), 1.0)
-    except ValueError:
-        source = text.strip()
+    source, weight = _weighted(text.strip())
     path = expanded(source)
     if path.suffix in (".bin", ".pt", ".pth", ".ckpt"):
         raise InputError(
@@ -92,6 +89,17 @@ def parse_lora(text: str) -> tuple[str, float]:
     ):
         raise ModelLoadError(f"there is no file {source}", "a LoRA file (.safetensors), its folder or a hub id")
     return source, weight
+
+
+def _weighted(text: str) -> tuple[str, float]:
+    """The name and the weight; a colon may be part of a path that exists."""
+    source, colon, last = text.rpartition(":")
+    if not colon or expanded(text).exists():
+        source, last = text, "1"
+    weight = plain_number(last)
+    if weight is None or not math.isfinite(weight) or not source or set(source) & set("[]{}\"'"):
+        raise InputError(f"LoRA {text!r}", '"NAME" or "NAME:weight", several separated by commas')
+    return source, float(weight)
 
 
 def lora_record(text: str) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def encode_images(loaded: Loaded, images: np.ndarray) -> torch.Tensor:
         ShapeError: other pictures.
         InputError: a pipeline without an autoencoder that encodes, or one whose latents are not the denoiser's.
     """
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise ShapeError(f"pictures {images.dtype} of shape {images.shape}", "uint8 (B, height, width, 3)")
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
+        raise ShapeError(f"pictures {images.dtype} of shape {images.shape}", "uint8 (B, height, width, 3), B from 1 on")
     pipe, family = loaded.pipe, loaded.family
     shape = family.latent_shape(pipe, *images.shape[1:3])
     vae: Any = getattr(pipe, "vae", None)

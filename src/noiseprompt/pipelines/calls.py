@@ -11,11 +11,13 @@ import torch
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
-from noiseprompt.core.ranges import GUIDANCE, check_value, kind_of
+from noiseprompt.core.ranges import GUIDANCE, Limits, check_value, kind_of
+from noiseprompt.noise.seeds import check_tensor
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import Levels, ddim_levels, dpm_solver_levels, is_flow
+from noiseprompt.pipelines.options import LONG_PROMPTS
 from noiseprompt.pipelines.samplers import schedule_arguments
 from noiseprompt.pipelines.soundness import check_drawn
 
@@ -135,6 +137,25 @@ def as_uint8(images: np.ndarray) -> np.ndarray:
     return (images * 255).round().astype(np.uint8)
 
 
+def check_text(pipe: Any, long_prompts: str) -> None:
+    """Refuse a pipeline that was taken apart, or another word for long prompts, before texts are encoded.
+
+    Raises:
+        InputError: with what is missing, or the word.
+    """
+    check_value("long_prompts", str, long_prompts, Limits(words=LONG_PROMPTS))
+    _check_parts(pipe, of_text=True)
+
+
+def _check_parts(pipe: Any, of_text: bool) -> None:
+    """Refuse a pipeline of which a part that is needed was set to None; those of text are needed to encode alone."""
+    free = set(getattr(pipe, "_optional_components", ()))
+    lacking = [name for name, part in getattr(pipe, "components", {}).items() if part is None and name not in free]
+    lacking = [name for name in lacking if name.startswith(("text_encoder", "tokenizer")) == of_text]
+    if lacking:
+        raise InputError(f"a {type(pipe).__name__} without its {', '.join(lacking)}", "a pipeline with all its parts")
+
+
 def check(loaded: Loaded, embeds: TextEmbeds, latents: torch.Tensor, size: Size) -> tuple[int, int]:
     """Image size in pixels of latents that fit.
 
@@ -142,8 +163,8 @@ def check(loaded: Loaded, embeds: TextEmbeds, latents: torch.Tensor, size: Size)
         ShapeError: they do not.
         InputError: they are no latents, or the embeds are none.
     """
-    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
-        raise InputError(f"latents: {kind_of(latents)}", "a torch tensor (B, C, H, W) of floating point numbers")
+    _check_parts(loaded.pipe, of_text=False)
+    check_tensor(latents, "latents", "(B, C, H, W)")
     if not isinstance(embeds, TextEmbeds):
         raise InputError(f"embeds: {kind_of(embeds)}", "TextEmbeds, what Pipeline.encode gives")
     came = f"latents {tuple(latents.shape)}"

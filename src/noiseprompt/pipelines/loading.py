@@ -41,6 +41,8 @@ def resolve(model: str | Path) -> str | Path:
     """
     if world.is_world(model):
         model = world.weights_folder()
+    if not str(model).strip():
+        raise ModelLoadError(f"a model named {str(model)!r}", "an existing folder or a hub id like owner/name", FIX)
     folder = expanded(model)
     if folder.exists():
         if not (folder / "model_index.json").is_file():
@@ -58,11 +60,14 @@ def load_diffusers(
 
     Raises:
         ModelLoadError: for all that can go wrong.
+        InputError: a revision of a folder, which has none.
     """
     from diffusers import DiffusionPipeline
 
     folder = resolve(model)
     if isinstance(folder, Path):
+        if revision is not None:
+            raise InputError(f"revision {revision!r} of the folder {model}", "a hub id where a revision is named")
         check_configs(folder)
     try:
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.places import expanded
-from noiseprompt.core.ranges import Limits, check, setting
+from noiseprompt.core.ranges import NAMED, Limits, check, setting
 from noiseprompt.pipelines.table import OFFLOADS, SCHEDULES
 
 LONG_PROMPTS = ("truncate", "average")
@@ -47,13 +47,13 @@ class ModelOptions:
 
     scheduler: str | None = None
     schedule: str | None = setting(None, Limits(words=tuple(SCHEDULES)))
-    unet: str | None = None
+    unet: str | None = setting(None, NAMED)
     lora: str | tuple[str, ...] | None = None
-    controlnet: str | None = None
-    control_image: str | None = None
+    controlnet: str | None = setting(None, NAMED)
+    control_image: str | None = setting(None, NAMED)
     long_prompts: str = setting("truncate", Limits(words=LONG_PROMPTS))
-    revision: str | None = None
-    variant: str | None = None
+    revision: str | None = setting(None, NAMED)
+    variant: str | None = setting(None, NAMED)
     dtype: str = setting("float32", Limits(words=tuple(DTYPES)))
     device: str = "auto"
     offload: str | None = setting(None, Limits(words=OFFLOADS))

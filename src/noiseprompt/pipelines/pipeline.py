@@ -29,7 +29,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.texts import check_texts
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape
-from noiseprompt.noise.seeds import check_noise
+from noiseprompt.noise.seeds import check_noise, check_tensor
 from noiseprompt.pipelines import autoencoder, calls
 from noiseprompt.pipelines.assembly import load
 from noiseprompt.pipelines.drivers import WithoutFirstStep
@@ -60,7 +60,7 @@ class Pipeline:
 
     @held
     def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = (), family: Family | None = None) -> None:
-        if not hasattr(pipe, "config"):
+        if isinstance(pipe, type) or not hasattr(pipe, "config"):
             came = f"a pipeline that is {pipe!r:.60}"
             raise InputError(came, "one of diffusers that is loaded", "a folder or hub id is for Pipeline.load")
         self.pipe = pipe
@@ -187,6 +187,7 @@ class Pipeline:
             NoiseError: embeddings that are not finite.
         """
         check_texts(texts)
+        calls.check_text(self.pipe, self.long_prompts)
         embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
         if self.long_prompts == "average":
             seen = average_chunks(self.text_limits, partial(self.family.encode, self.pipe), texts, embeds.prompt_embeds)
@@ -340,8 +341,10 @@ class Pipeline:
         how = how.resolve(self.family)
         down, up, grid = how.denoise_guidance_scale, how.invert_guidance_scale, {"num_inference_steps": how.steps}
         self.family.check_gap(self.pipe, down, up)
-        check_value("latents", torch.Tensor, latents)
-        if lower is None:
+        check_tensor(latents, "latents", "(B, C, H, W)")
+        if lower is not None:
+            check_tensor(lower, "lower", "(B, C, H, W)")
+        else:
             exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
             lower = self.denoise_step(embeds, exact, guidance_scale=down, **grid)
         upper = self.invert_step(embeds, lower, guidance_scale=up, invert_at=invert_at, **grid)

@@ -6,7 +6,10 @@ import copy
 import inspect
 from typing import Any
 
+import torch
+
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import check_value
 from noiseprompt.core.specs import spec_options, split_spec
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import FAMILIES
@@ -27,8 +30,20 @@ def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
     """
     name, _ = split_spec(text)
     cls = SCHEDULERS.get(name if name in SCHEDULERS else name.lower())
-    known = dict.fromkeys(inspect.signature(cls).parameters, Any)  # some of diffusers' annotations are wrong
-    return cls, spec_options(SCHEDULERS.noun, text, known)
+    parameters = inspect.signature(cls).parameters
+    known = dict.fromkeys(parameters, Any)  # some of diffusers' annotations are wrong
+    given = spec_options(SCHEDULERS.noun, text, known)
+    for key, value in given.items():
+        if (kind := _kind(parameters[key].default)) is not None:
+            check_value(f"{name}:{key}", kind, value)
+    return cls, given
+
+
+def _kind(default: Any) -> Any:
+    """The type of a setting with this default; None where anything may be."""
+    if isinstance(default, bool | str):
+        return type(default)
+    return float if isinstance(default, float) else int if isinstance(default, int) else None
 
 
 def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:
@@ -48,12 +63,23 @@ def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:
     kept = _flow_settings(pipe, cls, hands_sigmas) if is_flow(pipe.scheduler) else _noise_settings(pipe, cls)
     try:
         made = cls.from_config(pipe.scheduler.config, **{**kept, **settings})
-        if settings and not is_flow(made):  # some read their settings with the first timesteps alone
-            copy.deepcopy(made).set_timesteps(min(10, made.config.num_train_timesteps))
+        if settings and not is_flow(made):
+            _try(copy.deepcopy(made))
         return made
     except Exception as error:  # of numbers out of range schedulers raise whatever their arithmetic does
         came = f"{cls.__name__} does not take this: {reason_of(error)}"
         raise InputError(came, "settings that fit together") from error
+
+
+def _try(scheduler: Any) -> None:
+    """A whole chain on a tiny latent: some read their settings with the first timesteps, or the first step, alone."""
+    steps = min(10, scheduler.config.num_train_timesteps)
+    with torch.random.fork_rng(devices=[]):
+        scheduler.set_timesteps(steps)
+        latents = torch.zeros(1, 1, 2, 2)
+        for timestep in scheduler.timesteps:
+            taken = scheduler.scale_model_input(latents, timestep)
+            latents = scheduler.step(torch.zeros_like(taken), timestep, latents, return_dict=False)[0]
 
 
 def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:
@@ -118,6 +144,8 @@ def schedule_arguments(pipe: Any, family: Family, schedule: str | None, num_infe
     """
     if schedule is None:
         return {}
+    if schedule not in SCHEDULES:
+        raise InputError(f"schedule {schedule!r}", f"one of {', '.join(SCHEDULES)}, or None")
     if num_inference_steps != SCHEDULES[schedule]:
         raise InputError(
             f"{num_inference_steps} steps with schedule {schedule!r}",

@@ -111,6 +111,25 @@ def source_kind(source: str, model: str = "") -> Literal["split", "set", "file",
     return "split" if bare and world.is_world(model) else ""
 
 
+def refuse_path(prompt: str) -> None:
+    """Refuse a text to draw that is a path of something that is there, but of no file of prompts.
+
+    A bare word may be a prompt although a folder of that name is there.
+
+    Raises:
+        PromptError: with the path.
+    """
+    text = prompt.strip()
+    if source_kind(text) or len(text) > 500 or "\n" in text:
+        return
+    path, before = Path(text), Path(text.rpartition(":")[0] or text)
+    if path.is_file() or (("/" in text or text in (".", "..")) and path.is_dir()):
+        wanted = f"a text to draw, or a file of prompts ({', '.join(SUFFIXES)})"
+        raise PromptError(f"the prompt {text!r} is {'a file' if path.is_file() else 'a folder'}", wanted)
+    if before.suffix.lower() in SUFFIXES and before.is_file():
+        raise PromptError(f"the prompt {text!r}, where {before} is a file", f"{str(before)!r} alone", "name no column")
+
+
 def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
     kind, (name, colon, rest) = source_kind(source, model), source.partition(":")
     if column is not None and kind in ("split", "set"):

@@ -85,6 +85,9 @@ def read_set(name: str, source: str) -> list[Prompt]:
     """
     known = SETS[name]
     path = Path(source)
+    if not source.strip():
+        hint = f', or "{name}:{known.hub}" of the hub' if known.hub else ""
+        raise PromptError(f"{name}: without a source", f'"{name}:FILE" or "{name}:FOLDER"{hint}')
     if not path.exists():
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or path.suffix.lower() in SUFFIXES:
             hint = f'a copy on the hub: "{name}:{known.hub}"' if known.hub else "it is in the repository of its authors"

@@ -12,6 +12,7 @@ from noiseprompt.core.config import check_whole, from_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.types import Prompt
 from noiseprompt.core.weights import load_network as filled
 from noiseprompt.scorers.base import check_images, world_requests
@@ -37,6 +38,7 @@ class ShapesPreference:
     name = "shapes-preference"
 
     def __init__(self, folder: str | Path | None = None, batch_size: int = 64, device: str = "cpu") -> None:
+        check_value("batch_size", int, batch_size, COUNT)
         self.batch_size, self.device = batch_size, resolve_device(device)
         self.network = load_network(preference_folder() if folder is None else Path(folder)).to(self.device)
 

@@ -11,6 +11,7 @@ import torch
 from noiseprompt.core.arguments import held
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
+from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.specs import make
 from noiseprompt.core.weights import load_network
 from noiseprompt.scorers.table import FEATURES
@@ -59,6 +60,7 @@ class ShapesFeatures:
     width = WIDTH
 
     def __init__(self, folder: str | None = None, device: str = "cpu", batch_size: int = 256) -> None:
+        check_value("batch_size", int, batch_size, COUNT)
         self.batch_size, self.device = batch_size, resolve_device(device)
         path = (features_folder() if folder is None else Path(folder)) / "model.safetensors"
         if not path.is_file():

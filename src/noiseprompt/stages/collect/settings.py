@@ -13,7 +13,7 @@ from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import FITS
-from noiseprompt.core.ranges import COUNT, GUIDANCE, SEED, SEED_RANGE, Limits, check, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, OF_ONE_STEP, SEED, SEED_RANGE, Limits, check, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS
@@ -80,8 +80,8 @@ class CollectConfig:
 
     method: str = REDENOISE
     redenoise_steps: int | None = setting(None, COUNT)
-    denoise_guidance_scale: float | None = setting(None, GUIDANCE)
-    invert_guidance_scale: float | None = setting(None, GUIDANCE)
+    denoise_guidance_scale: float | None = setting(None, OF_ONE_STEP)
+    invert_guidance_scale: float | None = setting(None, OF_ONE_STEP)
     invert_at: InvertAt = "paper"
     num_inference_steps: int | None = setting(None, COUNT)
     guidance_scale: float | None = setting(None, GUIDANCE)

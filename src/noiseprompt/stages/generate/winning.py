@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError, ShapeError
-from noiseprompt.core.ranges import COUNT, check_value
+from noiseprompt.core.errors import ConfigError, InputError, ShapeError
+from noiseprompt.core.ranges import COUNT, check_value, kind_of
 from noiseprompt.core.types import Sampling, StartLevel
 from noiseprompt.methods.base import STRENGTH, renormalized
 from noiseprompt.methods.npnet import level_for, source_of
@@ -25,6 +25,10 @@ from noiseprompt.pipelines.own_noise import own_noise
 
 if TYPE_CHECKING:
     from noiseprompt.npnet import NPNet
+
+
+MOST_IMAGES = 10_000
+"""Of one call of `winning_noise`: what is asked for beyond is a mistake, and no memory holds it."""
 
 
 @torch.no_grad()
@@ -89,7 +93,8 @@ def winning_noise(
     """
     check_value("strength", float, strength, STRENGTH)
     check_value("num_inference_steps", int | None, num_inference_steps, COUNT)
-    check_value("npnet", torch.nn.Module | str | Path, npnet)
+    if not isinstance(npnet, str | Path):
+        _check_net(npnet)
     pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
     if isinstance(npnet, str | Path):
         npnet = _loaded(npnet, pipeline)
@@ -147,9 +152,9 @@ def perturb_noise(
     check_value("renormalize", bool, renormalize)
     check_value("no_text", bool, no_text)
     check_value("level", StartLevel | None, level)
-    check_value("npnet", torch.nn.Module, npnet)
+    _check_net(npnet)
     check_noise(noise, "the source noise")
-    check_noise(prompt_embeds, "the prompt embeddings")
+    check_noise(prompt_embeds, "the prompt embeddings", "(B, L, D)")
     if no_text:
         npnet = without_text(npnet)
     npnet.check(noise.shape[1:], embeds_shape=prompt_embeds.shape[1:])
@@ -157,6 +162,16 @@ def perturb_noise(
     latents = _moved(npnet, source, prompt_embeds, strength, renormalize, level).to(noise)
     _watch(latents, source, strength, level)
     return latents
+
+
+def _check_net(npnet: object) -> None:
+    """Refuse what is no NPNet, or one without values."""
+    from noiseprompt.npnet.base import NPNet
+
+    if not isinstance(npnet, NPNet):
+        raise ConfigError(f"npnet: {kind_of(npnet)}", "an NPNet, or its folder or hub id")
+    if any(value.is_meta for value in npnet.parameters()):
+        raise InputError("an NPNet without values (meta)", "one that was loaded: NPNet.from_pretrained")
 
 
 def _moved(
@@ -220,9 +235,12 @@ def _embeds(
     count = len(texts) if given is None else len(given)
     if not count or each < 1:
         raise InputError(f"{count} prompts with {each} images each", "at least one of both")
+    if count * each > MOST_IMAGES:
+        raise InputError(f"{count} prompts with {each:,} images each", f"at most {MOST_IMAGES:,} images in one call")
     if given is not None:
         if given.ndim != 3:
             raise ShapeError(f"prompt_embeds of shape {tuple(given.shape)}", "(B, L, D), one row a prompt")
+        check_noise(given, "prompt_embeds", "(B, L, D)")
         return given.repeat_interleave(each, dim=0)
     warn_cut(pipeline.text_limits, texts)
     before, pipeline.long_prompts = pipeline.long_prompts, long or pipeline.long_prompts

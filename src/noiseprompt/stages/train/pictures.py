@@ -66,7 +66,8 @@ class PictureObjective(Regression):
 
     def begin(self, net: NPNet) -> None:
         if net.config.centred:
-            net.mean_picture.copy_(self.mean)
+            if self.mean.shape == net.mean_picture.shape:  # of several sizes that of the network's own is kept
+                net.mean_picture.copy_(self.mean)
             self.power = float(net.deviation(self._latents(spread(self.training, SOME))).square().mean())
 
     def batch(self, rows: np.ndarray, step: int | None) -> Batch:

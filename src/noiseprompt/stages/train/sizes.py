@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.npd import Npd
-from noiseprompt.npnet import NPNetConfig
+from noiseprompt.npnet import NPNet, NPNetConfig
 from noiseprompt.stages.train.objective import Batch, Batches, Judged, Regression, Validated
 from noiseprompt.stages.train.pictures import PictureObjective, scaled
 
@@ -82,7 +82,11 @@ class SizesObjective(Regression):
     def __init__(self, parts: Sequence[PictureObjective], starts: Sequence[int], validated: Sequence[int]) -> None:
         self.starts = np.asarray(starts)
         self.parts = {part.data.npd.latent_shape: part for part in parts}
-        self.power = float(np.average([part.power for part in parts], weights=validated))
+        self.validated = validated
+
+    def begin(self, net: NPNet) -> None:
+        for part in self.parts.values():
+            part.begin(net)
 
     def batch(self, rows: np.ndarray, step: int | None) -> Batch:
         owner = self._owner(rows[0])
@@ -104,7 +108,8 @@ class SizesObjective(Regression):
         return Validated(1 - error / nothing, power / count, dict(zip(names, shares, strict=True)))
 
     def saved(self, config: NPNetConfig, power: float) -> NPNetConfig:
-        return scaled(config, self.power, power)
+        pictures = float(np.average([part.power for part in self.parts.values()], weights=self.validated))
+        return scaled(config, pictures, power)
 
     def _part(self, batch: Batch) -> PictureObjective:
         return self.parts[tuple(batch["target"].shape[1:])]

@@ -83,8 +83,7 @@ def train(
     check_value("npd", Npd | list[Npd], npd)
     npds = [npd] if isinstance(npd, Npd) else list(npd)
     init = NPNet.from_pretrained(config.init) if config.init else None
-    for one in npds:
-        _check_targets(one, config, init)
+    _check_init(config, init)
     check_sizes(npds)
     rows = [_selected(one, config, processes) for one in npds]
     facts = _facts(npds, pipeline)
@@ -113,8 +112,7 @@ def _selected(npd: Npd, config: TrainConfig, processes: Processes) -> Rows:
     Raises:
         InputError: too few of them, for the filter, the processes or the coupling.
     """
-    share, most, per_prompt = config.validation_share, config.max_pairs, config.pictures_per_prompt
-    training, validation = select_pairs(npd, config.pair_filter, share, most, per_prompt)
+    training, validation = check_pairs(npd, config)
     check_batch(config, len(training), processes)
     if config.objective == "picture":
         check_pools(config.coupling, np.unique(npd.prompt_rows()[training], return_counts=True)[1].tolist())
@@ -149,13 +147,30 @@ def _texts(
     return KeptTexts(read_embeds(path, len(listed), npds[0].settings.get("text_embeds"))), listed
 
 
-def _check_targets(npd: Npd, config: TrainConfig, init: NPNet | None) -> None:
-    """Refuse noises where pictures are wanted, or the other way round.
+def check_pairs(npd: Npd, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation indices of a data set, before a model is loaded.
 
     Raises:
-        InputError: a data set of the other kind.
-        ModelMismatchError: a network to start from that predicts the other.
+        InputError: noises where pictures are wanted, or the other way round, or as `select_pairs`.
+        UnknownNameError: a filter by scorers that the data set has no scores of.
     """
+    check_value("npd", Npd, npd)
+    _check_targets(npd, config)
+    share, most, per_prompt = config.validation_share, config.max_pairs, config.pictures_per_prompt
+    return select_pairs(npd, config.pair_filter, share, most, per_prompt)
+
+
+def _check_init(config: TrainConfig, init: NPNet | None) -> None:
+    """Refuse a network to start from that predicts something else (ModelMismatchError)."""
+    if init is not None and (predicts := init.config.predicts) != config.objective:
+        came = f"objective {config.objective} from {config.init}, an NPNet that predicts a {predicts}"
+        raise ModelMismatchError(
+            came, f"one that predicts a {config.objective}", "start from nothing, or from such a one"
+        )
+
+
+def _check_targets(npd: Npd, config: TrainConfig) -> None:
+    """Refuse noises where pictures are wanted, or the other way round (InputError)."""
     kind = "pictures" if npd.pictures else "pairs of noises"
     if config.objective == "reward":
         came = f"objective reward with {npd.folder}, which holds {kind}"
@@ -164,11 +179,6 @@ def _check_targets(npd: Npd, config: TrainConfig, init: NPNet | None) -> None:
         wanted = {"noise": "pairs of noises", "picture": "pictures (collect --pictures)"}[config.objective]
         fix = f"train with --objective {'picture' if npd.pictures else 'noise'}"
         raise InputError(f"objective {config.objective} with {npd.folder}, which holds {kind}", wanted, fix)
-    if init is not None and (predicts := init.config.predicts) != config.objective:
-        came = f"objective {config.objective} from {config.init}, an NPNet that predicts a {predicts}"
-        raise ModelMismatchError(
-            came, f"one that predicts a {config.objective}", "start from nothing, or from such a one"
-        )
 
 
 def _facts(npds: Sequence[Npd], pipeline: Pipeline) -> dict[str, Any]:
