@@ -59,7 +59,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/npnet_speed.py
 	$(BIN)/python benchmarks/npnet_share.py
 	$(BIN)/python benchmarks/collect.py speed
+	$(BIN)/python benchmarks/collect.py scored
+	$(BIN)/python benchmarks/collect.py apart
 	$(BIN)/python benchmarks/collect.py memory
+	$(BIN)/python benchmarks/resize.py
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/scoring_share.py --n 200
 	$(BIN)/python benchmarks/precision.py

@@ -3,12 +3,16 @@
     python benchmarks/collect.py speed [--tiny] [--pairs 128] [--batch-size 32] [--dtype float32 bfloat16]
                                        [--guidance-scale 5.5]
     python benchmarks/collect.py scored [--tiny] [--pairs 128] [--shares 1 0.05 0] [--dtype float32]
+    python benchmarks/collect.py apart [--pairs 64] [--batch-size 8] [--device-ms 400] [--share 0.21]
     python benchmarks/collect.py memory [--pairs 1000 4000]
 
 speed: the plain loop encodes, re-denoises, samples and scores pair by pair, with the pipeline as diffusers loads it (no
 channels_last). `--tiny`: the world's networks untrained. At the guidance of the step down (5.5) the source's image goes
 on from there: a guided step, two denoiser calls a pair, is saved.
 scored: ms and denoiser calls a pair where every pair is drawn and scored, a sample, or none (`scored_share`).
+apart: the time of a collection as a multiple of its device's alone, with batches scored after they are drawn and while
+the next one is. The device sleeps, so that the host is free; the scorer scales pictures of 1024 pixels for a share of
+that time by the clock.
 memory: a stand-in for the model (whose memory does not depend on the number of pairs) with latents of 4 x 64 x 64, so
 that keeping the noises would show: 4,000 pairs of source and target are 500 MB in float32.
 """
@@ -16,6 +20,7 @@ that keeping the noises would show: 4,000 pairs of source and target are 500 MB 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -27,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from noiseprompt.core.types import Prompt
 from noiseprompt.noise import initial_noise
@@ -146,10 +152,15 @@ class StandIn:
         collection_steps=1,
         denoise_guidance_scale=1.0,
         invert_guidance_scale=1.0,
+        check_gap=lambda *_: None,
     )
+    pipe = None
 
-    def check_gap(self, *_: float) -> None:
-        return None
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def parts(self) -> dict[str, str]:
+        return {}
 
     def latent_shape(self, height: int | None = None, width: int | None = None) -> tuple[int, int, int]:
         return 4, 64, 64
@@ -166,7 +177,44 @@ class StandIn:
     redenoise = Pipeline.redenoise
 
     def sample(self, embeds: Any, latents: torch.Tensor, **_: Any) -> np.ndarray:
+        time.sleep(self.seconds / 2)  # both images of a pair
         return np.zeros((len(latents), 512, 512, 3), np.uint8)
+
+
+class Scaling(Levels):
+    """Scales a picture, again and again."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), np.uint8))
+
+    def score(self, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < self.seconds / 2:
+            self.picture.resize((224, 224), Image.Resampling.BICUBIC)
+        return super().score(images, prompts)
+
+
+def apart(args: argparse.Namespace) -> None:
+    seconds, batches = args.device_ms / 1000, -(-args.pairs // args.batch_size)
+    pipeline, scorer = StandIn(seconds), Scaling(args.share * seconds)
+    prompts, config = [Prompt(f"text {i}") for i in range(args.pairs)], CollectConfig(batch_size=args.batch_size)
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(args.repeats):
+        for way, times in found.items():
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                list(collect(pipeline, prompts, [scorer], config, folder, apart=way))  # type: ignore[arg-type]
+                times.append((time.perf_counter() - start) / (batches * seconds))
+    load = f"load {os.getloadavg()[0]:.1f}"
+    print(
+        f"{batches} batches of {args.device_ms:g} ms, scorers {args.share:.0%} of it; {load}; median [lowest, highest]"
+    )
+    for way, times in found.items():
+        name = "scored while the next is drawn" if way else "scored after drawing"
+        print(f"{name:30} {np.median(times):.3f} [{min(times):.3f}, {max(times):.3f}] of the device's time")
+    ratio = np.divide(found[True], found[False])
+    print(f"ratio {np.median(ratio):.3f} [{ratio.min():.3f}, {ratio.max():.3f}]")
 
 
 def memory(args: argparse.Namespace) -> None:
@@ -203,6 +251,13 @@ def main() -> None:
     share.add_argument("--dtype", default="float32")
     share.add_argument("--repeats", type=int, default=3)
     share.set_defaults(run=scored)
+    beside = commands.add_parser("apart")
+    beside.add_argument("--pairs", type=int, default=64)
+    beside.add_argument("--batch-size", type=int, default=8)
+    beside.add_argument("--device-ms", type=float, default=400.0)
+    beside.add_argument("--share", type=float, default=0.21)
+    beside.add_argument("--repeats", type=int, default=5)
+    beside.set_defaults(run=apart)
     second = commands.add_parser("memory")
     second.add_argument("--pairs", type=int, nargs="+", default=[1000, 4000])
     second.set_defaults(run=memory)

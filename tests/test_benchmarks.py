@@ -23,13 +23,17 @@ def test_a_benchmark_can_be_imported(path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 QUICK = {
+    "collect:apart": ["apart", "--pairs", "4", "--batch-size", "2", "--device-ms", "20", "--repeats", "1"],
     "full_size": ["--tiny", "true"],
+    "resize": ["--n", "1"],
     "npd_reads": ["--pairs", "8", "--reads", "16", "--seeds", "2", "--repeats", "1"],
 }
-"""Benchmark -> the words of its smallest run: a few seconds."""
+"""Benchmark, or one of its commands, -> the words of its smallest run: a few seconds."""
 
 LONGER = {
     "collect": ["speed", "--tiny", "--pairs", "2", "--batch-size", "2", "--dtype", "float32", "--repeats", "1"],
+    "collect:scored": ["scored", "--tiny", "--pairs", "2", "--batch-size", "2", "--repeats", "1"],
+    "collect:memory": ["memory", "--pairs", "8"],
     "evaluate": ["--images", "20", "--batch_size", "10"],
     "feed": ["--pairs", "128", "--prompts", "16", "--batches", "2", "--steps", "2", "--device_ms", "1"],
     "filter_steps": ["--n", "2", "--steps", "[2,3]", "--batch_size", "2"],
@@ -47,7 +51,9 @@ LONGER = {
 
 
 def started(name: str, words: list[str]) -> None:
-    done = subprocess.run([sys.executable, str(FOLDER / f"{name}.py"), *words], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{name.partition(':')[0]}.py"), *words], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-1500:]
     assert done.stdout.strip()
 
@@ -85,7 +91,8 @@ def test_what_reads_an_evaluation_runs(tmp_path: Path) -> None:
 
 def test_every_benchmark_is_tried_here_and_started_by_make() -> None:
     names = {path.stem for path in FOLDER.glob("*.py")}
-    assert names == {*QUICK, *LONGER, "kills", "layouts", "scorer_agreement"}
+    tried = {name.partition(":")[0] for name in (*QUICK, *LONGER)}
+    assert names == {*tried, "kills", "layouts", "scorer_agreement"}
     recipe = (FOLDER.parent / "Makefile").read_text().split("\nbench:")[1].split("\n\n")[0]
     assert {name for name in names if f"benchmarks/{name}.py" in recipe} == names
 

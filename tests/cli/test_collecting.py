@@ -15,8 +15,8 @@ from noiseprompt.cli.sharing import plain, typed
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.engines.options import Sharing
 from noiseprompt.pipelines.options import ModelOptions
-from noiseprompt.stages.collect.collect import CollectProgress
 from noiseprompt.stages.collect.settings import CollectConfig
+from noiseprompt.stages.collect.work import CollectProgress
 
 
 @pytest.mark.parametrize(

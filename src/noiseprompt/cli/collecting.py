@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from noiseprompt.noise.guard import Guard
     from noiseprompt.pipelines.options import ModelOptions
     from noiseprompt.prompts.load import PromptList
-    from noiseprompt.stages.collect.collect import CollectProgress
     from noiseprompt.stages.collect.settings import CollectConfig
+    from noiseprompt.stages.collect.work import CollectProgress
 
 Run = Callable[[Callable[[], bool]], "Iterator[CollectProgress]"]
 """Collects until it is asked to stop."""

@@ -372,7 +372,7 @@ def test_the_plan_holds_no_pair_twice():
 
 
 def test_a_slow_run_commits_short_shards(tmp_path, uninterrupted, monkeypatch):
-    monkeypatch.setattr("noiseprompt.stages.collect.collect.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("noiseprompt.stages.collect.work.COMMIT_SECONDS", 0.0)
     generator = collect(FakePipeline(), PROMPTS, [Brightness()], CONFIG, tmp_path)
     next(generator), next(generator)
     assert len(Npd(tmp_path)) == 3

@@ -7,71 +7,29 @@ undisturbed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.ranges import check_value
-from noiseprompt.core.types import Prompt, Sampling, ScoredPair, check_pipeline
+from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npd.sharing import SharedWriter
 from noiseprompt.prompts.captions import Captioned
 from noiseprompt.scorers.base import Scorer
-from noiseprompt.stages.collect.failures import MANY, Held
 from noiseprompt.stages.collect.pairs import Item, PairMaker, Teacher, pair_id
+from noiseprompt.stages.collect.scoring import is_apart
 from noiseprompt.stages.collect.settings import CollectConfig, check_judges, method_of, run_settings
 from noiseprompt.stages.collect.sources import Listed, file_seed, rows_of
+from noiseprompt.stages.collect.work import CollectProgress, fill
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
     from noiseprompt.prompts.load import PromptList
-
-COMMIT_SECONDS = 120.0
-"""A short shard is committed when so much time has passed since the last commit, so that a slow model loses little."""
-
-
-WAIT_SECONDS = 0.5
-"""Between two looks at the shards that others make, once there is nothing else to do."""
-
-
-@dataclass(frozen=True)
-class CollectProgress:
-    """State of a collection after a batch.
-
-    Fields:
-        done, total: pairs in the folder that belong to this run (or its part), and pairs it will have.
-        kept_by_scorer: scorer -> pairs in the folder whose target scores higher (margin 0).
-        scored: pairs in the folder that have scores.
-        rejected: pairs in the folder without a usable target.
-        pairs_per_second: of this process; 0 before its first batch.
-        eta_seconds: at that rate; None before the first batch.
-        made: pairs that this process has made.
-        unsaved: of these, those that are not committed.
-    """
-
-    done: int
-    total: int
-    kept_by_scorer: dict[str, int]
-    rejected: int
-    pairs_per_second: float
-    eta_seconds: float | None
-    made: int = 0
-    unsaved: int = 0
-    scored: int = 0
-
-
-class Maker(Protocol):
-    """Makes pairs (or pictures) of a data set."""
-
-    def make(self, items: Sequence[Item]) -> list[ScoredPair]:
-        """Those of a batch, in order; one that cannot be made is rejected."""
-        ...
 
 
 @held
@@ -85,6 +43,7 @@ def collect(
     should_stop: Callable[[], bool] | None = None,
     guard: Guard | None = None,
     part: Part = WHOLE,
+    apart: bool | None = None,
 ) -> Iterator[CollectProgress]:
     """Make every pair that `out` does not hold yet, draw and score it; yields after each batch.
 
@@ -96,6 +55,8 @@ def collect(
         part: makes only the shards of this part.
         should_stop: asked after each batch; when true, what was made is committed and the generator ends.
         guard: watches the target noise and keeps its figures.
+        apart: scores each batch in a thread of its own while the next is drawn, for the same bytes and the memory of
+            one more batch of images; where the model is on a GPU (CUDA or XPU) unless given.
 
     A prompt that fails, or noise that is not finite, becomes a rejected pair with the reason; the run goes on. What
     fails for a reason outside the pair, or with all of its batch, is raised and not recorded: it is tried again.
@@ -129,99 +90,9 @@ def collect(
         recorded=config.recorded,
         part=part,
     )
+    apart = is_apart(pipeline, scorers) if apart is None else apart
     with stored as writer:
-        yield from fill(writer, items, maker, config, should_stop)
-
-
-def fill(
-    writer: SharedWriter,
-    items: Sequence[Item],
-    maker: Maker,
-    config: CollectConfig,
-    should_stop: Callable[[], bool] | None = None,
-) -> Iterator[CollectProgress]:
-    """Make what an open data set lacks and nobody else makes, shard by shard; yields after each batch.
-
-    Raises:
-        NoisepromptError: as `collect`.
-    """
-    work = _Work(writer, items, maker, config)
-    yield work.progress()
-    while True:
-        ids = writer.take()
-        if not ids and work.held.pairs:
-            work.record(work.held.settle())
-            yield work.progress()
-        elif not ids and not writer.lacking():
-            break
-        elif not ids:  # others make what is left; what they leave is made here
-            time.sleep(WAIT_SECONDS)
-            if should_stop is not None and should_stop():
-                return
-        for start in range(0, len(ids), config.batch_size):
-            if not writer.makes(ids[-1]):
-                break
-            work.make(ids[start : start + config.batch_size])
-            yield work.progress()
-            if should_stop is not None and should_stop():
-                return
-    _check_usable(writer)
-
-
-class _Work:
-    """What one process does for a data set.
-
-    Attributes:
-        held: pairs that wait.
-    """
-
-    def __init__(self, writer: SharedWriter, items: Sequence[Item], maker: Maker, config: CollectConfig) -> None:
-        self.held = Held(self._works)
-        self._writer, self._maker = writer, maker
-        self._items = {pair_id(item): item for item in items}
-        self._begun = self._committed = time.perf_counter()
-
-    def make(self, ids: Sequence[str]) -> None:
-        """A batch, recorded once something shows that the model works.
-
-        Raises:
-            NoisepromptError: as `collect`.
-        """
-        try:
-            ready = self.held.take(self._maker.make([self._items[one] for one in ids]))
-        except StoreError:
-            self._writer.flush()  # a file of a scorer or model: after one of its own the writer commits nothing
-            raise
-        self.record(ready)
-        now = time.perf_counter()
-        if now - self._committed > COMMIT_SECONDS:
-            self._writer.flush()
-            self._committed = now
-
-    def record(self, pairs: Sequence[ScoredPair]) -> None:
-        """Add pairs to the data set."""
-        for pair in pairs:
-            self._writer.add(pair)
-
-    def progress(self) -> CollectProgress:
-        """As of now."""
-        (done, total), home = self._writer.progress(), self._writer.home
-        made, seconds = self._writer.added, time.perf_counter() - self._begun
-        rate = made / seconds if made else 0.0
-        eta = (total - done) / rate if rate else None
-        kept, unsaved = dict(home.kept), self._writer.unsaved
-        return CollectProgress(done, total, kept, home.rejected, rate, eta, made, unsaved, home.scored)
-
-    def _works(self) -> bool:
-        """Whether one of the latest pairs can be made again."""
-        made = [self._items[one] for one in [*self._writer.home.homes] if one in self._items]
-        return any(not self._maker.make([item])[0].rejected for item in reversed(made[-MANY:]))
-
-
-def _check_usable(writer: SharedWriter) -> None:
-    if writer.home.homes and writer.home.rejected == len(writer.home.homes):
-        came = f"all {writer.home.rejected} pairs in {writer.home.folder} were rejected"
-        raise StoreError(came, "one that is usable", "look at the reasons with noiseprompt npd info")
+        yield from fill(writer, items, maker, config, should_stop, apart=apart)
 
 
 def plan(listed: Listed, config: CollectConfig) -> list[Item]:

@@ -91,6 +91,7 @@ def attempt(
     rejected: Callable[[T, str], ScoredPair],
     name: Callable[[T], str],
     device: str,
+    first: Callable[[], list[ScoredPair]] | None = None,
 ) -> list[ScoredPair]:
     """What `make` makes of a batch, in order. What fails together is tried one by one; an item that fails alone, for a
     reason of its own, is rejected.
@@ -99,12 +100,13 @@ def attempt(
         rejected: an item and the reason -> its pair.
         name: of an item, for messages.
         device: it is made on.
+        first: gives what `make` would of the whole batch, which is begun already.
 
     Raises:
         NoisepromptError: a failure for any other reason: a scorer, a file, memory, an option.
     """
     try:
-        return make(items)
+        return make(items) if first is None else first()
     except Exception as error:
         alone = len(items) == 1
         if alone and is_own(error):

@@ -5,7 +5,7 @@ Of pairs outside the sample to score (`scored_share`) nothing is drawn: their no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Item = tuple[Prompt, int]
 """A prompt and the seed of its source noise."""
+
+Drawn = Callable[[], list[ScoredPair]]
+"""A batch that was drawn: scores it and gives its pairs, in order; raises what drawing or scoring raised."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,21 @@ class PairMaker:
         self.settings = settings or {}
         self.shape = pipeline.latent_shape(sampling.height, sampling.width)
 
-    def make(self, items: Sequence[Item]) -> list[ScoredPair]:
+    def make(self, items: Sequence[Item], drawn: Drawn | None = None) -> list[ScoredPair]:
         """The pairs of a batch, in order. What fails together is tried one by one; a pair that fails alone, for a
         reason of its own, is rejected.
+
+        Args:
+            drawn: the batch, where it was drawn already.
 
         Raises:
             NoisepromptError: a failure for any other reason: a scorer, a file, memory, an option.
         """
-        return attempt(items, self._make, self._rejected, pair_id, str(self.pipeline.device))
+        device, whole = str(self.pipeline.device), lambda some: self.draw(some)()
+        return attempt(items, whole, self._rejected, pair_id, device, drawn)
 
-    def _make(self, items: Sequence[Item]) -> list[ScoredPair]:
+    def draw(self, items: Sequence[Item]) -> Drawn:
+        """Noises and images of a batch; its scores are still to come."""
         embeds = self._encode(items)
         source = batch_noise([seed for _, seed in items], self.shape)
         target, lower = self._target(embeds, source)
@@ -82,16 +90,21 @@ class PairMaker:
         finite = torch.isfinite(target).flatten(1).all(dim=1).tolist()
         good = [i for i, ok in enumerate(finite) if ok]
         if not good:
-            return [self._rejected(item, "target noise is not finite") for item in items]
+            return lambda: [self._rejected(item, "target noise is not finite") for item in items]
         self.guard.watch("target noise", target[good], source[good])
-        scores: dict[int, dict] = {i: {} for i in good}
         drawn = [i for i in good if is_scored(pair_id(items[i]), self.settings)]
+        images: tuple[np.ndarray, ...] = ()
         if drawn:
             kept = embeds if len(drawn) == len(items) else embeds.select(drawn)
             start, shared = source if lower is None else lower, lower is not None
-            judged = self._scores([items[i] for i in drawn], kept, start[drawn], target[drawn], shared)
-            scores |= zip(drawn, judged, strict=True)
-        return [self._pair(item, source[i], target[i], scores.get(i)) for i, item in enumerate(items)]
+            images = self._draw([items[i] for i in drawn], kept, start[drawn], target[drawn], shared)
+
+        def scored() -> list[ScoredPair]:
+            scores: dict[int, dict] = {i: {} for i in good}
+            scores |= zip(drawn, self._scores([items[i] for i in drawn], images), strict=True)
+            return [self._pair(item, source[i], target[i], scores.get(i)) for i, item in enumerate(items)]
+
+        return scored
 
     def _encode(self, items: Sequence[Item]) -> TextEmbeds:
         try:
@@ -105,17 +118,14 @@ class PairMaker:
         target, lower = method.perturb_and_lower(self.pipeline, embeds, source, self.sampling)
         return at_strength(spec, target, source), lower
 
-    def _scores(
-        self, items: Sequence[Item], embeds: TextEmbeds, start: torch.Tensor, target: torch.Tensor, shared: bool
-    ) -> list[dict]:
-        """Both scores of each pair by each scorer; with `shared`, `start` is the source after its first step."""
-        prompts = [prompt for prompt, _ in items]
-        before = self._draw(items, embeds, start, after_first_step=shared)
-        after = self._draw(items, embeds, target, after_first_step=False)
-        table = {s.name: (judge(s, before, prompts), judge(s, after, prompts)) for s in self.scorers}
-        return [{name: (float(a[i]), float(b[i])) for name, (a, b) in table.items()} for i in range(len(items))]
-
     def _draw(
+        self, items: Sequence[Item], embeds: TextEmbeds, start: torch.Tensor, target: torch.Tensor, shared: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Both images of each pair; with `shared`, `start` is the source after its first step."""
+        before = self._images(items, embeds, start, after_first_step=shared)
+        return before, self._images(items, embeds, target, after_first_step=False)
+
+    def _images(
         self, items: Sequence[Item], embeds: TextEmbeds, start: torch.Tensor, *, after_first_step: bool
     ) -> np.ndarray:
         # samplers that add noise take the same for both images of a pair, whatever the batch
@@ -123,6 +133,12 @@ class PairMaker:
         return self.pipeline.sample(
             embeds, start, **vars(self.sampling), after_first_step=after_first_step, generator=generators
         )
+
+    def _scores(self, items: Sequence[Item], images: Sequence[np.ndarray]) -> list[dict]:
+        """Both scores of each pair by each scorer."""
+        prompts = [prompt for prompt, _ in items]
+        table = {s.name: [judge(s, side, prompts) for side in images] for s in self.scorers if prompts}
+        return [{name: (float(a[i]), float(b[i])) for name, (a, b) in table.items()} for i in range(len(items))]
 
     def _pair(self, item: Item, source: torch.Tensor, target: torch.Tensor, scores: dict | None) -> ScoredPair:
         if scores is None:

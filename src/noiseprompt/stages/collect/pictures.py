@@ -22,11 +22,13 @@ from noiseprompt.core.types import Sampling, ScoredPair, check_pipeline
 from noiseprompt.npd.format import PICTURES
 from noiseprompt.npd.sharing import SharedWriter
 from noiseprompt.scorers.base import Scorer, judge
-from noiseprompt.stages.collect.collect import CollectProgress, fill, plan
+from noiseprompt.stages.collect.collect import plan
 from noiseprompt.stages.collect.failures import attempt
-from noiseprompt.stages.collect.pairs import Item, pair_id
+from noiseprompt.stages.collect.pairs import Drawn, Item, pair_id
+from noiseprompt.stages.collect.scoring import is_apart
 from noiseprompt.stages.collect.settings import DRAWN, CollectConfig, model_settings
 from noiseprompt.stages.collect.sources import Listed, Pictures, find_pictures
+from noiseprompt.stages.collect.work import CollectProgress, fill
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -42,6 +44,7 @@ def collect_pictures(
     *,
     should_stop: Callable[[], bool] | None = None,
     part: Part = WHOLE,
+    apart: bool | None = None,
 ) -> Iterator[CollectProgress]:
     """Find, encode and score every picture that `out` does not hold yet; yields after each batch.
 
@@ -51,7 +54,7 @@ def collect_pictures(
     Args:
         listed: as `read_source` gives it: prompts, or pictures with captions where `config.pictures` names files.
         scorers: judge each picture; none at all will do.
-        should_stop, part: as of `collect`.
+        should_stop, part, apart: as of `collect`.
 
     Raises:
         NoisepromptError: as `collect`; all of the first pictures, or four in a row, cannot be used.
@@ -78,8 +81,9 @@ def collect_pictures(
         recorded=config.recorded,
         part=part,
     )
+    apart = is_apart(pipeline, scorers) if apart is None else apart
     with stored as writer:
-        yield from fill(writer, items, maker, config, should_stop)
+        yield from fill(writer, items, maker, config, should_stop, apart=apart)
 
 
 class PictureMaker:
@@ -88,26 +92,32 @@ class PictureMaker:
     def __init__(self, pipeline: Pipeline, scorers: Sequence[Scorer], pictures: Pictures) -> None:
         self.pipeline, self.scorers, self.pictures = pipeline, scorers, pictures
 
-    def make(self, items: Sequence[Item]) -> list[ScoredPair]:
+    def make(self, items: Sequence[Item], drawn: Drawn | None = None) -> list[ScoredPair]:
         """The rows of a batch, in order; as `PairMaker.make`.
 
         Raises:
             NoisepromptError: a failure that is not of a picture alone.
         """
-        return attempt(items, self._make, _rejected, pair_id, str(self.pipeline.device))
+        return attempt(items, lambda some: self.draw(some)(), _rejected, pair_id, str(self.pipeline.device), drawn)
 
-    def _make(self, items: Sequence[Item]) -> list[ScoredPair]:
+    def draw(self, items: Sequence[Item]) -> Drawn:
+        """Pictures and latents of a batch; its scores are still to come."""
         found = self.pictures(items)
-        rows = {i: _rejected(items[i], why) for i, why in enumerate(found) if isinstance(why, str)}
+        rejected = {i: _rejected(items[i], why) for i, why in enumerate(found) if isinstance(why, str)}
         good = [(i, picture) for i, picture in enumerate(found) if not isinstance(picture, str)]
-        if good:
-            images = np.stack([picture for _, picture in good])
-            chosen = [items[i] for i, _ in good]
-            rows |= zip((i for i, _ in good), self._scored(chosen, images), strict=True)
-        return [rows[i] for i in range(len(items))]
-
-    def _scored(self, items: Sequence[Item], images: np.ndarray) -> list[ScoredPair]:
+        if not good:
+            return lambda: [rejected[i] for i in range(len(items))]
+        images = np.stack([picture for _, picture in good])
         latents = self.pipeline.encode_images(images).cpu().half().float()
+
+        def scored() -> list[ScoredPair]:
+            judged = self._scored([items[i] for i, _ in good], images, latents)
+            rows = rejected | dict(zip((i for i, _ in good), judged, strict=True))
+            return [rows[i] for i in range(len(items))]
+
+        return scored
+
+    def _scored(self, items: Sequence[Item], images: np.ndarray, latents: torch.Tensor) -> list[ScoredPair]:
         prompts = [prompt for prompt, _ in items]
         scores = {scorer.name: judge(scorer, images, prompts) for scorer in self.scorers}
         return [
