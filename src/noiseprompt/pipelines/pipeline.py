@@ -26,7 +26,7 @@ import torch
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import COUNT, check_value
+from noiseprompt.core.ranges import COUNT, check_value, shown
 from noiseprompt.core.texts import check_texts
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape, check_tensor
 from noiseprompt.noise.seeds import check_noise
@@ -61,7 +61,7 @@ class Pipeline:
     @held
     def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = (), family: Family | None = None) -> None:
         if isinstance(pipe, type) or not hasattr(pipe, "config"):
-            came = f"a pipeline that is {pipe!r:.60}"
+            came = f"a pipeline that is {shown(pipe)}"
             raise InputError(came, "one of diffusers that is loaded", "a folder or hub id is for Pipeline.load")
         self.pipe = pipe
         self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
