@@ -12,13 +12,17 @@ import pytest
 import torch
 
 from noiseprompt import perturb_noise, register_scorer, winning_noise
-from noiseprompt.core.errors import NoisepromptError
-from noiseprompt.core.types import Prompt
+from noiseprompt.cli import main
+from noiseprompt.core.errors import NoisepromptError, StoreError
+from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.npnet import NpnetMethod
+from noiseprompt.methods.table import METHODS
 from noiseprompt.noise import initial_noise
+from noiseprompt.noise.figures import noise_spectrum
+from noiseprompt.noise.guard import inspect_noise
 from noiseprompt.noise.seeds import batch_noise, prompt_seed
-from noiseprompt.npd import Npd, NpdWriter
+from noiseprompt.npd import Npd, NpdWriter, PairFilter
 from noiseprompt.npd.info import info
 from noiseprompt.npd.verify import verify
 from noiseprompt.npnet import NPNet, NPNetConfig, build, tokens_config
@@ -52,6 +56,22 @@ TEXT = torch.zeros(1, 3, 8)
 
 def pipe() -> Pipeline:
     return tiny_pipeline("stable_diffusion")
+
+
+def anything_of(value: Any) -> Any:
+    return value
+
+
+def broken() -> NPNet:
+    net = build(tokens_config(SHAPE, 3, 8))
+    torch.nn.init.constant_(net.get_parameter("head.bias"), math.nan)
+    return net
+
+
+def with_schedule(name: str) -> Any:
+    changed = tiny_pipeline("stable_diffusion")
+    changed.schedule = name
+    return changed.sample(changed.encode(["a cat"]), NOISE, num_inference_steps=2)
 
 
 def embeds() -> Any:
@@ -212,14 +232,67 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "sizes of a network": (lambda: tokens_config(anything, 3, 8), "latent_shape null"),
     "features": (lambda: load_features(anything), "spec null"),
     "a shape to write": (lambda: NpdWriter(OUT, {}, (4, -4, 4)), "latent_shape [4, -4, 4]"),
-    "a network nowhere": (lambda: NPNet.from_pretrained(anything), "an NPNet null"),
+    "a network nowhere": (lambda: NPNet.from_pretrained(anything), "source null"),
     "noise that is none": (lambda: NET(anything, TEXT), "noise: nothing"),
     "noise of numpy": (lambda: NET(NOISE.numpy(), TEXT), "noise: a ndarray"),
-    "noise of whole numbers": (lambda: NET(NOISE.long(), TEXT), "noise: a Tensor"),
+    "noise of whole numbers": (lambda: NET(NOISE.long(), TEXT), "noise: torch.int64"),
     "text that is none": (lambda: NET(NOISE, anything), "prompt embeddings: nothing"),
     "a width in words": (lambda: NPNetConfig(width="2"), "width '2'"),  # type: ignore[arg-type]
     "a branch that is a text": (lambda: NPNetConfig(without="text"), "without 'text'"),  # type: ignore[arg-type]
     "a limit in words": (lambda: load_prompts("shapes:test", limit="3"), "limit '3'"),  # type: ignore[arg-type]
+    "a network of another kind": (
+        lambda: perturb_noise(anything_of(torch.nn.Linear(1, 1)), NOISE, TEXT),
+        "npnet a Linear",
+    ),
+    "noise without values": (lambda: perturb_noise(NET, NOISE.to("meta"), TEXT), "without values (meta)"),
+    "sparse noise": (lambda: perturb_noise(NET, NOISE.to_sparse(), TEXT), "torch.sparse_coo"),
+    "embeddings of whole numbers": (
+        lambda: winning_noise(pipe(), NET, prompt_embeds=TEXT.int(), seeds=[0]),
+        "prompt_embeds: torch.int32. Expected a dense torch tensor (B, L, D)",
+    ),
+    "embeddings that are not finite": (
+        lambda: winning_noise(pipe(), NET, prompt_embeds=TEXT * math.nan, seeds=[0]),
+        "values of prompt_embeds are not finite",
+    ),
+    "more images than any memory": (
+        lambda: winning_noise(pipe(), NET, "a cat", seeds=[0], num_images_per_prompt=10**9),
+        "at most 10,000 images in one call",
+    ),
+    "the base of networks": (lambda: NPNet(NET.config), "noiseprompt.npnet.build(config)"),
+    "a level that is a number": (lambda: NET(NOISE, TEXT, 5), "level 5"),
+    "shapes to check": (lambda: NET.check(anything, anything), "latent_shape null"),
+    "a network saved nowhere": (lambda: NET.save_pretrained(""), "folder ''. Expected a text that is not blank"),
+    "a network of NaN": (lambda: broken().save_pretrained("o"), "weights are not finite"),
+    "a format of whole numbers": (lambda: NPNet.from_pretrained("x", dtype=torch.int8), "dtype torch.int8"),
+    "a format in words": (lambda: NPNet.from_pretrained("x", dtype="half"), "dtype 'half'"),  # type: ignore[arg-type]
+    "too long a path": (lambda: NPNet.from_pretrained("x" * 5000), "a path of 5,000 letters"),
+    "a repository that is none": (lambda: NET.push_to_hub(anything), "repo_id null"),
+    "branches of tokens": (lambda: NPNetConfig(architecture="tokens", without=("text",)), "without text of"),
+    "a ratio below 0": (lambda: NPNetConfig(mlp_ratio=-1.0), "mlp_ratio -1.0"),
+    "a class of pipelines": (lambda: Pipeline(type(pipe().pipe)), "Pipeline.load"),
+    "no pictures to encode": (lambda: pipe().encode_images(IMAGES[:0]), "pictures uint8 of shape (0, 64, 64, 3)"),
+    "a schedule set by hand": (lambda: with_schedule("fast"), "schedule 'fast'"),
+    "noise of truths": (lambda: initial_noise(0, SHAPE, dtype=torch.bool), "noise of torch.bool"),
+    "a device that is not there": (lambda: initial_noise(0, SHAPE, device="gpu"), "device 'gpu'"),
+    "figures of whole numbers": (lambda: inspect_noise(NOISE.int()), "latents: torch.int32"),
+    "a signal below 0": (lambda: inspect_noise(NOISE, None, -1.0), "signal -1.0"),
+    "a spectrum of words": (lambda: noise_spectrum([[[["a"]]]]), "Expected an array (B, C, H, W) of numbers"),  # type: ignore[arg-type]
+    "a spectrum of lists of several lengths": (lambda: noise_spectrum([[1], [2, 3]]), "noise: a list"),  # type: ignore[arg-type]
+    "an empty prompt": (lambda: Prompt(" "), "an empty prompt"),
+    "an empty option": (lambda: MethodSpec.parse("redenoise:"), "an empty option in 'redenoise:'"),
+    "a name that is none": (lambda: METHODS.get(anything), "the method null"),
+    "a scorer of two words": (lambda: register_scorer("a b", FakeScorer), "the name 'a b'"),
+    "a scorer at no address": (lambda: register_scorer("mine", "nowhere"), "the scorer 'mine' is 'nowhere'"),
+    "a margin without scorers": (lambda: PairFilter(margin=5.0), "a filter with margin 5 and no scorers"),
+    "a setting of another type": (
+        lambda: make_scheduler(pipe().pipe, "ddim:clip_sample=maybe"),
+        "ddim:clip_sample 'maybe'. Expected true or false",
+    ),
+    "a prediction that is none": (
+        lambda: make_scheduler(pipe().pipe, "DDIMScheduler:prediction_type=x"),
+        "DDIMScheduler does not take this: prediction_type given as x",
+    ),
+    "scorers to write": (lambda: NpdWriter(OUT, {"scorers": ["a", "a"]}, SHAPE), "each scorer once"),
     "half a limit": (lambda: load_prompts("shapes:test", limit=2.5), "limit 2.5"),  # type: ignore[arg-type]
 }
 
@@ -235,3 +308,43 @@ def test_a_call_is_refused_in_one_line(kind: str, tmp_path: Path, monkeypatch: p
     assert told in str(caught.value) and "\n" not in str(caught.value), str(caught.value)
     assert not [word for word in ("<class", " object at 0x") if word in str(caught.value)]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_closed_writer_takes_nothing(tmp_path: Path) -> None:
+    writer = NpdWriter(tmp_path / "npd", {"scorers": []}, SHAPE)
+    writer.close()
+    noise = NOISE[0].numpy()
+    with pytest.raises(StoreError, match="after its writer was closed"):
+        writer.add(ScoredPair("a-0", ONE[0], 0, noise, noise))
+    with pytest.raises(StoreError, match="closed"):
+        writer.flush()
+
+
+FIELDS: dict[str, tuple[dict[str, Any], str]] = {
+    "id": ({"id": 5}, "the id of a pair 5"),
+    "prompt": ({"prompt": "a cat"}, "its prompt 'a cat'"),
+    "seed": ({"seed": "0"}, "its seed '0'"),
+    "target": ({"target": [1.0]}, "the target of pair a-0: a list"),
+    "scores": ({"scores": {"mine": (1.0,)}}, "two numbers for each scorer"),
+    "no scores": ({"scores": None}, "the scores of pair a-0"),
+}
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_a_pair_of_other_kinds_is_not_written(kind: str, tmp_path: Path) -> None:
+    changes, told = FIELDS[kind]
+    noise = NOISE[0].numpy()
+    given = {"id": "a-0", "prompt": ONE[0], "seed": 0, "source": noise, "target": noise, "scores": {"mine": (0.0, 1.0)}}
+    with NpdWriter(tmp_path / "npd", {"scorers": ["mine"]}, SHAPE) as writer:
+        with pytest.raises(NoisepromptError) as caught:
+            writer.add(ScoredPair(**{**given, **changes}))
+        assert told in str(caught.value)
+        writer.add(ScoredPair(**given))  # type: ignore[arg-type]
+    assert len(Npd(tmp_path / "npd")) == 1
+
+
+def test_main_takes_a_list_of_words(capfd: pytest.CaptureFixture[str]) -> None:
+    for given in (5, "doctor", [None], b"x"):
+        assert main(given) == 2  # type: ignore[arg-type]
+        error = capfd.readouterr().err
+        assert error.startswith("noiseprompt: error: main(") and error.count("\n") == 1

@@ -110,7 +110,9 @@ def _of_words(parser: Any, words: Sequence[str], bare: Sequence[str]) -> tuple[l
             given |= {one.removesuffix("...") for one in places[:1]}
             places = places if places and places[0].endswith("...") else places[1:]
         elif name.startswith("-"):
-            mistakes.append((f"no option {name[:60]}", "options with two dashes; a text that begins with one stands after --"))
+            mistakes.append(
+                (f"no option {name[:60]}", "options with two dashes; a text that begins with one stands after --")
+            )
         elif name.endswith("+") or ("." in name and _holds_parts(known.get(name.partition(".")[0]))):
             given.add(name.partition(".")[0].rstrip("+"))
         else:

@@ -143,7 +143,11 @@ def wanted(annotation: Any) -> str:
     if origin is tuple and Ellipsis not in inner:
         return f"a list of {len(inner)}: [{', '.join(map(wanted, inner))}]"
     kind = _element(annotation)
-    return f"a mapping of names, each to {wanted(inner[1])}" if origin is dict else _LISTS.get(kind, _WORDS.get(annotation, "another value"))  # type: ignore[arg-type]
+    return (
+        f"a mapping of names, each to {wanted(inner[1])}"
+        if origin is dict
+        else _LISTS.get(kind, _WORDS.get(annotation, "another value"))
+    )  # type: ignore[arg-type]
 
 
 def spelled(annotation: Any, value: Any) -> Any:

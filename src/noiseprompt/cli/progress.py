@@ -194,7 +194,6 @@ def ending() -> Iterator[None]:
     is raised again a moment later.
     """
 
-
     def stop(number: int, frame: Any) -> None:
         _stop(number, at_once=_importing(frame))
 

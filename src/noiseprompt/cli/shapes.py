@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.errors import InputError
+from noiseprompt.core.json_files import read_json
 from noiseprompt.core.places import check_folder
 
 
@@ -18,6 +20,25 @@ def _check_folders(*folders: Path | None) -> None:
     for folder in folders:
         if folder is not None:
             check_folder(folder)
+            _refuse_other(folder)
+
+
+_OF_OTHERS = ("settings.json", "state.pt", "results.jsonl", "pictures.json", "shard-*.arrow", "best/config.json")
+"""Files by which a folder of another stage is known."""
+
+
+def _refuse_other(folder: Path) -> None:
+    """Refuse a folder that another stage works in, or a saved NPNet: their files have the same names.
+
+    Raises:
+        InputError: with the file that tells.
+    """
+    found = [path for name in _OF_OTHERS for path in folder.glob(name)]
+    config = folder / "config.json"
+    if config.is_file() and "format" in read_json(config):
+        found.append(config)
+    if found:
+        raise InputError(f"{folder} holds {found[0].name} of something else", "a new folder")
 
 
 def shapes_train(out: Path, settings: Any = None, export: Path | None = None) -> None:

@@ -20,7 +20,7 @@ from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Lease, Leases
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.places import expanded, refuse_home
+from noiseprompt.core.places import expanded, refuse_home, refuse_special
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
@@ -43,8 +43,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     when the block fails. Several may write to one path: the last to end wins.
 
     Raises:
-        StoreError: the disk is full or does not take the file; what was there before is untouched.
+        StoreError: the disk is full or does not take the file, or what is there is no file but a device or a pipe;
+            what was there before is untouched.
     """
+    refuse_special(path)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with io.BufferedWriter(disk.create(temporary), _BUFFER) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -27,14 +28,35 @@ LONGEST_NAME, LONGEST_PATH = 255, 4096
 
 
 def refuse_home(place: str | Path) -> None:
-    """Refuse a place to write whose name begins with "~": the shell did not put a home there, as in --out=~/x.
+    """Refuse a place to write that cannot be meant as it is written.
 
     Raises:
-        StoreError: with what to write instead.
+        StoreError: "~" begins it, for the shell did not put a home there (--out=~/x); it is blank, an address, or so
+            long that no disk has it.
     """
-    if str(place).startswith("~"):
-        came = f"cannot write to {place}: no shell put a home in the place of ~"
-        raise StoreError(came, "a place written out", f"or ./{place} for one of that name")
+    text = str(place)
+    expanded(text)
+    if not text.strip():
+        raise StoreError(f"cannot write to {text!r}", "a name")
+    if re.match(r"\w{2,}:/", text):
+        raise StoreError(f"cannot write to {text}: it is an address", "a folder of this machine")
+    if text.startswith("~"):
+        came = f"cannot write to {text}: no shell put a home in the place of ~"
+        raise StoreError(came, "a place written out", f"or ./{text} for one of that name")
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse to put a file in the place of a device, a pipe or a socket.
+
+    Raises:
+        StoreError: with the path.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+        raise StoreError(f"cannot write {path}: it is a device or a pipe", "the name of a file")
 
 
 def expanded(path: str | Path) -> Path:

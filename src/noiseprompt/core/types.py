@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.errors import ConfigError, InputError, PromptError
 from noiseprompt.core.ranges import COUNT, GUIDANCE, NOT_NEGATIVE, POSITIVE, check, check_value, kind_of, setting, shown
 from noiseprompt.core.texts import check_text
 
@@ -45,6 +45,8 @@ class Prompt:
     def __post_init__(self) -> None:
         check_text(self.text, "a prompt")
         check_text(self.kind, "the category of a prompt")
+        if not self.text.strip():
+            raise PromptError("an empty prompt", "a text to draw")
         if self.seed is not None and type(self.seed) is not int:
             check_value("the seed of a prompt", int, self.seed)
 
@@ -134,6 +136,25 @@ def check_shape(name: str, shape: Any) -> None:
     check_value(name, tuple[int, ...], shape, replace(COUNT, some=True))
     if math.prod(shape) > MOST_VALUES:
         raise ConfigError(f"{name} {shown(shape)}", f"at most {MOST_VALUES:,} values")
+
+
+def check_tensor(value: object, label: str, shape: str) -> None:
+    """Refuse what holds no floating point numbers that can be computed with.
+
+    Args:
+        shape: for the message, as in "(B, L, D)".
+
+    Raises:
+        InputError: no tensor, one of other numbers, a sparse one, or one on "meta", which has no values.
+    """
+    import torch
+
+    came = "" if isinstance(value, torch.Tensor) else kind_of(value)
+    if isinstance(value, torch.Tensor):
+        plain = "" if value.layout == torch.strided else f"{value.layout}"
+        came = f"{value.dtype}" if not value.is_floating_point() else "without values (meta)" * value.is_meta or plain
+    if came:
+        raise InputError(f"{label}: {came}", f"a dense torch tensor {shape} of floating point numbers")
 
 
 def check_pipeline(pipeline: Any) -> None:

@@ -17,7 +17,8 @@ import torch
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import NoisepromptWarning, ShapeError
 from noiseprompt.core.ranges import NOT_NEGATIVE, check_value
-from noiseprompt.noise.seeds import check_noise, check_tensor
+from noiseprompt.core.types import check_tensor
+from noiseprompt.noise.seeds import check_noise
 
 STANDARD_ERRORS = 5.0
 """Half width of the band of pure noise: one value in 1.7 million lies outside, so with 2 C + 2 = 10 values an image one
@@ -83,16 +84,19 @@ def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None, sig
         signal: factor of a picture that they carry on purpose; widens the band by as much.
 
     Raises:
-        InputError: no tensors of floating point numbers, a source that is not finite, or a signal below 0.
+        InputError: no tensors of floating point numbers, or a signal below 0.
         ShapeError: other shapes.
+        NoiseError: a source that is not finite.
     """
     check_tensor(latents, "latents", "(B, C, H, W)")
     if source is not None:
-        check_noise(source, "the source")
+        check_tensor(source, "source", "(B, C, H, W)")
     check_value("signal", float, signal, NOT_NEGATIVE)
     if latents.ndim != 4 or not latents.numel() or (source is not None and source.shape != latents.shape):
         given = "" if source is None else f" with a source {tuple(source.shape)}"
         raise ShapeError(f"latents {tuple(latents.shape)}{given}", "(B, C, H, W), and a source of the same shape")
+    if source is not None:
+        check_noise(source, "the source")
     x = latents.detach().float()
     if not bool(torch.isfinite(x).all()):
         gap = (math.nan,) * x.shape[1]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, NoiseError
-from noiseprompt.core.ranges import check_value, kind_of
-from noiseprompt.core.types import check_shape
+from noiseprompt.core.ranges import check_value
+from noiseprompt.core.types import check_shape, check_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -99,25 +99,6 @@ def sampler_generators(seeds: Sequence[int]) -> list[torch.Generator]:
 
     own = [prompt_seed(seed, "sampler noise", (0, 2**63 - 1)) for seed in seeds]
     return [torch.Generator("cpu").manual_seed(seed) for seed in own]
-
-
-def check_tensor(value: object, label: str, shape: str) -> None:
-    """Refuse what holds no floating point numbers that can be computed with.
-
-    Args:
-        shape: for the message, as in "(B, L, D)".
-
-    Raises:
-        InputError: no tensor, one of other numbers, a sparse one, or one on "meta", which has no values.
-    """
-    import torch
-
-    came = "" if isinstance(value, torch.Tensor) else kind_of(value)
-    if isinstance(value, torch.Tensor):
-        plain = "" if value.layout == torch.strided else f"{value.layout}"
-        came = f"{value.dtype}" if not value.is_floating_point() else "without values (meta)" * value.is_meta or plain
-    if came:
-        raise InputError(f"{label}: {came}", f"a dense torch tensor {shape} of floating point numbers")
 
 
 def check_noise(latents: torch.Tensor, label: str, shape: str = "(B, C, H, W)") -> None:

@@ -39,10 +39,11 @@ import numpy as np
 import pyarrow as pa
 
 from noiseprompt.core.config import fingerprint, to_dict
-from noiseprompt.core.errors import ShapeError, StoreError
+from noiseprompt.core.errors import InputError, ShapeError, StoreError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import refuse_pipe
-from noiseprompt.core.types import ScoredPair, check_shape
+from noiseprompt.core.ranges import NAMED, SEED, check_value, kind_of, shown
+from noiseprompt.core.types import Prompt, ScoredPair, check_shape
 from noiseprompt.npd.sample import is_scored
 
 SCHEMA_VERSION = 1
@@ -169,6 +170,31 @@ def holds_pictures(settings: Mapping[str, Any]) -> bool:
     return settings.get("targets") == PICTURES
 
 
+def check_pair(pair: ScoredPair) -> None:
+    """Refuse a pair whose fields are of other kinds.
+
+    Raises:
+        InputError: with the field.
+    """
+    check_value("the id of a pair", str, pair.id, NAMED)
+    check_value("its prompt", Prompt, pair.prompt)
+    check_value("its seed", int, pair.seed, SEED)
+    check_value("the reason for which it is rejected", str, pair.rejected)
+    for name, noise in (("source", pair.source), ("target", pair.target)):
+        if noise is not None and not (isinstance(noise, np.ndarray) and noise.dtype.kind == "f"):
+            came = f"{noise.dtype}" if isinstance(noise, np.ndarray) else kind_of(noise)
+            raise InputError(f"the {name} of pair {pair.id}: {came}", "an array of floating point numbers, or None")
+    scores: Any = pair.scores
+    numbers = isinstance(scores, Mapping) and all(_two_numbers(both) for both in scores.values())
+    if not numbers:
+        raise InputError(f"the scores of pair {pair.id}: {shown(scores)}", "two numbers for each scorer")
+
+
+def _two_numbers(both: Any) -> bool:
+    pair = isinstance(both, tuple | list) and len(both) == 2
+    return pair and all(isinstance(one, int | float | np.floating) for one in both)
+
+
 def pair_to_row(pair: ScoredPair, settings: Mapping[str, Any]) -> Row:
     """The row of a pair.
 
@@ -180,6 +206,7 @@ def pair_to_row(pair: ScoredPair, settings: Mapping[str, Any]) -> Row:
             have or with others, or values that float16 cannot hold.
         ShapeError: noise of another shape.
     """
+    check_pair(pair)
     latent_shape, scorers = settings["latent_shape"], settings["scorers"]
     store_source, wanted = settings["store_source"], set(scorers if is_scored(pair.id, settings) else ())
     lacks_source = pair.source is None and not holds_pictures(settings)

@@ -12,7 +12,7 @@ from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.files import differences, refuse_changes, replacing
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.ranges import COUNT, check_value
+from noiseprompt.core.ranges import ANY, COUNT, NAMED, check_value
 from noiseprompt.core.types import ScoredPair, check_shape
 from noiseprompt.npd.format import (
     SCHEMA_VERSION,
@@ -77,8 +77,13 @@ class Home:
         recorded: Mapping[str, str] | None = None,
     ) -> None:
         check_value("shard_size", int, shard_size, COUNT)
-        check_value("folder", str | Path, folder)
+        check_value("folder", str | Path, folder, NAMED)
+        check_value("latent_shape", tuple[int, int, int], latent_shape, COUNT)
         check_shape("latent_shape", latent_shape)
+        scorers = settings.get("scorers", [])
+        check_value("settings: scorers", list[str], scorers, NAMED if scorers else ANY)
+        if len(set(scorers)) < len(scorers):
+            raise InputError(f"scorers {', '.join(scorers)}", "each scorer once")
         if store_source and holds_pictures(settings):
             raise InputError("store_source with pictures", "pairs of noises: a picture has no source noise")
         self.folder, self.latent_shape, self.shard_size = Path(folder), tuple(latent_shape), shard_size

@@ -53,7 +53,7 @@ class NpdWriter:
             folder, settings, latent_shape, store_source=store_source, shard_size=shard_size, recorded=recorded
         )
         self.folder, self.shard_size = self._home.folder, shard_size
-        self._claim = Claim(self._home)
+        self._claim, self._closed = Claim(self._home), False
         self._claim.alone()
         try:
             self._home.refresh()
@@ -102,9 +102,11 @@ class NpdWriter:
         """Take a pair; the shard is committed when it is full.
 
         Raises:
-            StoreError: the id is there already, the pair is incomplete, or the disk is full.
+            StoreError: the id is there already, the pair is incomplete, the disk is full, or the writer is closed.
+            InputError: a field of another kind.
             ShapeError: noise of another shape.
         """
+        self._open()
         self._shard.add(pair)
         if not self.room:
             self.flush()
@@ -117,11 +119,18 @@ class NpdWriter:
         Raises:
             StoreError: the disk is full; nothing committed is lost.
         """
+        self._open()
         self._shard.flush()
 
     def close(self) -> None:
-        """Release the folder without committing."""
+        """Release the folder without committing; nothing can be added then."""
+        self._closed = True
         self._claim.free()
+
+    def _open(self) -> None:
+        """Refuse a writer that is closed: it has no right to the folder any more."""
+        if self._closed:
+            raise StoreError(f"a pair for {self.folder} after its writer was closed", "a writer that is open")
 
     def _next(self) -> None:
         numbers = shard_numbers(self.folder)

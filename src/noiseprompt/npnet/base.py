@@ -26,9 +26,8 @@ from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.ranges import NAMED, check_value
-from noiseprompt.core.types import StartLevel
+from noiseprompt.core.types import StartLevel, check_tensor
 from noiseprompt.core.weights import load_network, some
-from noiseprompt.noise.seeds import check_tensor
 from noiseprompt.npnet import disk, share
 from noiseprompt.npnet.card import Facts, model_card
 from noiseprompt.npnet.config import NPNetConfig

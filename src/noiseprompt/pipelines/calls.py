@@ -12,7 +12,7 @@ import torch
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
 from noiseprompt.core.ranges import GUIDANCE, Limits, check_value, kind_of
-from noiseprompt.noise.seeds import check_tensor
+from noiseprompt.core.types import check_tensor
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds

@@ -26,10 +26,10 @@ import torch
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import COUNT, check_value
+from noiseprompt.core.ranges import COUNT, check_value, shown
 from noiseprompt.core.texts import check_texts
-from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape
-from noiseprompt.noise.seeds import check_noise, check_tensor
+from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape, check_tensor
+from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import autoencoder, calls
 from noiseprompt.pipelines.assembly import load
 from noiseprompt.pipelines.drivers import WithoutFirstStep
@@ -61,7 +61,7 @@ class Pipeline:
     @held
     def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = (), family: Family | None = None) -> None:
         if isinstance(pipe, type) or not hasattr(pipe, "config"):
-            came = f"a pipeline that is {pipe!r:.60}"
+            came = f"a pipeline that is {shown(pipe)}"
             raise InputError(came, "one of diffusers that is loaded", "a folder or hub id is for Pipeline.load")
         self.pipe = pipe
         self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
@@ -341,10 +341,8 @@ class Pipeline:
         how = how.resolve(self.family)
         down, up, grid = how.denoise_guidance_scale, how.invert_guidance_scale, {"num_inference_steps": how.steps}
         self.family.check_gap(self.pipe, down, up)
-        check_tensor(latents, "latents", "(B, C, H, W)")
-        if lower is not None:
-            check_tensor(lower, "lower", "(B, C, H, W)")
-        else:
+        check_tensor(latents if lower is None else lower, "latents", "(B, C, H, W)")
+        if lower is None:
             exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
             lower = self.denoise_step(embeds, exact, guidance_scale=down, **grid)
         upper = self.invert_step(embeds, lower, guidance_scale=up, invert_at=invert_at, **grid)

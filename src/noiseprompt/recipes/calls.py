@@ -16,7 +16,9 @@ from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.scorers.base import check_scorers
 from noiseprompt.stages.collect.settings import OF_PROMPTS
+from noiseprompt.stages.evaluate.plan import check_labels
 
+_OWN_NET = re.compile(r"\{npnet\}")
 _NET = re.compile(r"\{npnet(:[^}]+)?\}")
 _WHERE = "folders come from the recipe's `out` or from --out: leave it out"
 FOLDERS = {"collect": {"out": _WHERE}, "train": {"npd": _WHERE, "out": _WHERE}, "evaluate": {"out": _WHERE}}
@@ -39,18 +41,26 @@ def read_stage(
         return {}, [f"{where}{stage}: {shown(options)} (expected a mapping of options)"]
     place, apart = f"{where}{stage}: ", {**FOLDERS[stage], **(reserved or {})}
     given, mistakes = read_options(_parser(stage), options, place, apart)
-    mistakes += method_mistakes(given.get("methods"), f"{place}methods: ")
+    mistakes += method_mistakes(given.get("methods"), f"{place}methods: ", compared=True)
     for option in ("scorers", "reward", "validation_scorers"):
         mistakes += _complaint(f"{place}{option}: ", functools.partial(check_scorers, given.get(option) or ()))
     return given, mistakes
 
 
-def method_mistakes(methods: str | None, where: str) -> list[str]:
-    """What is wrong with a list of methods; {npnet} stands for any folder."""
+def method_mistakes(methods: str | None, where: str, compared: bool = False) -> list[str]:
+    """What is wrong with a list of methods; {npnet} stands for any folder.
+
+    Args:
+        compared: they are those of one evaluation: each once, the baseline among them, and no network but {npnet}.
+    """
 
     def parse() -> None:
-        for text in split_specs(_NET.sub("npnet", methods or ""), METHODS):
-            MethodSpec.parse(text)
+        plain = (_OWN_NET if compared else _NET).sub("npnet", methods or "")
+        labels = [MethodSpec.parse(text).label for text in split_specs(plain, METHODS)]
+        if found := re.search(r"\{[^},]*\}?", plain):
+            raise InputError(found[0], "{npnet}" if compared else "{npnet} or {npnet:ROW}")
+        if compared:
+            check_labels(labels)
 
     return [] if methods is None or methods.strip() == "all" else _complaint(where, parse)
 
@@ -96,10 +106,14 @@ def filter_mistake(collect: Mapping[str, Any], train: Mapping[str, Any]) -> str:
     Args:
         collect, train: options of the two, as given.
     """
-    share, scorers = collect.get("scored_share"), train.get("filter_scorers")
-    if not scorers or share is None or share >= 1:
+    share, scorers, made = collect.get("scored_share"), train.get("filter_scorers"), collect.get("scorers")
+    if not scorers:
         return ""
-    return f"train: filter_scorers with collect: scored_share {shown(share)} (expected 1, every pair scored)"
+    if share is not None and share < 1:
+        return f"train: filter_scorers with collect: scored_share {shown(share)} (expected 1, every pair scored)"
+    names = [name.partition(":")[0] for name in (split_specs(made) if isinstance(made, str) else made or ())]
+    lacking = [name for name in scorers if names and name not in names]
+    return f"train: filter_scorers {', '.join(lacking)} (expected some of collect: {', '.join(names)})" * bool(lacking)
 
 
 def by_reward(given: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.tables import table
@@ -81,6 +82,7 @@ def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = P
     """
     from noiseprompt.recipes.plan import recipes_in
 
+    _refuse_other(Path(out))
     on = Path(runs).name.removesuffix("-smoke")
     files = recipes_in(Path(recipes))
     path = Path(recipes) / "on" / f"{on}.yaml"
@@ -96,6 +98,19 @@ def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = P
     replace(Path(out), "\n".join([intro, *parts]))
     run = sum((Path(runs) / "tables" / f"{file.stem}.json").is_file() for file in files)
     print(f"{out}: {run} of {len(files)} recipes were run")
+
+
+def _refuse_other(out: Path) -> None:
+    """Refuse to write over what is no such document.
+
+    Raises:
+        InputError: with the file.
+    """
+    if out.suffix.lower() != ".md":
+        raise InputError(f"the document {out}", "a name that ends in .md")
+    begins = out.read_bytes()[:64].lstrip() if out.is_file() else b""
+    if begins and not begins.startswith(b"# The paper's tables"):
+        raise InputError(f"{out} is there and is no such document", "a new file", "choose another name")
 
 
 def one_table(recipe: Path, on: str, made: Path) -> str:

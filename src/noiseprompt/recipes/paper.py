@@ -23,7 +23,8 @@ def paper_mistakes(paper: Mapping[str, Any], where: str) -> list[str]:
     columns = list(paper.get("columns") or ())
     metric = paper.get("metric")
     if metric not in (None, "none", *columns):
-        found.append(f"{where}metric: {metric} (expected {', '.join(['one of', *columns])} or none)")
+        wanted = f"one of {', '.join(columns)}, or none" if columns else "none: there are no columns"
+        found.append(f"{where}metric: {metric} (expected {wanted})")
     found += _rows(paper.get("rows"), f"{where}rows: ", len(columns))
     groups = paper.get("groups") or {}
     if not isinstance(groups, Mapping):

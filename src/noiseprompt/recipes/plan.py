@@ -169,6 +169,9 @@ def make_plan(recipe: Path, on: str = world.NAME, *, smoke: bool = False, out: P
     known = recipe.parent / "on"
     path = known / f"{on}.yaml"
     names = sorted(p.stem for p in known.glob("*.yaml"))
+    if not path.is_file() and not names:
+        came = f"{recipe} has rows, and there is no {path}, which says what all tables share on that model"
+        raise ConfigError(came, f"such a file in {known}", "copy recipes/tables/on")
     if not path.is_file():
         raise ConfigError(f"--on {on}", f"one of {', '.join(names) or '(none)'}", f"files of {known}")
     defaults = read_recipe(path)
@@ -186,8 +189,31 @@ def make_plan(recipe: Path, on: str = world.NAME, *, smoke: bool = False, out: P
     for (_, row), models in plan.left_out.items():
         if strange := sorted({*models} - {*names}):
             raise ConfigError(f"{recipe}: only: {', '.join(strange)} of row {row!r}", f"some of {', '.join(names)}")
+    layers = [data, *_layers_of(data, "groups"), *_layers_of(data, "rows")]
+    if strange := sorted({name for layer in layers for name in layer.get("on") or ()} - {*names}):
+        raise ConfigError(f"{recipe}: on: {', '.join(strange)}", f"some of {', '.join(names)}")
+    _check_paper(recipe, flat)
     plan.stages = dict(sorted(plan.stages.items(), key=lambda item: item[1].name == "evaluate"))
     return plan
+
+
+def _check_paper(recipe: Path, flat: Mapping[str, Any]) -> None:
+    """Refuse figures of the paper for rows that there are not.
+
+    Raises:
+        ConfigError: with the rows.
+    """
+    paper, rows = flat.get("paper") or {}, flat.get("rows") or {}
+    named = {
+        *(paper.get("rows") or ()),
+        *(row for group in (paper.get("groups") or {}).values() for row in group or ()),
+    }
+    if strange := sorted((named | {*filter(None, [paper.get("against")])}) - {*rows}):
+        raise ConfigError(f"{recipe}: paper: no row {', '.join(strange)}", f"some of {', '.join(rows)}")
+
+
+def _layers_of(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    return [layer for layer in (data.get(key) or {}).values() if layer]
 
 
 class _Maker:

@@ -20,6 +20,7 @@ from noiseprompt.cli.table import COMMANDS, Command, resolve
 from noiseprompt.cli.together import refuse_several
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.files import as_told
+from noiseprompt.core.ranges import shown
 from noiseprompt.recipes.calls import (
     as_call,
     by_reward,
@@ -124,8 +125,13 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
         ConfigError: everything that is wrong with the recipe.
     """
     known = {*STAGES, "out", "model", "about"}
-    mistakes = [f"no setting {key} (expected some of {', '.join(sorted(known))})" for key in data if key not in known]
+    mistakes = [
+        f"no setting {key.strip() or shown(key)} (expected some of {', '.join(sorted(known))})"
+        for key in data
+        if key not in known
+    ]
     mistakes += [text for key in ("out", "model") if key in data for text in text_mistakes(key, data[key])]
+    mistakes += text_mistakes("about", data.get("about") or "none")
     if not any(name in data for name in STAGES):
         mistakes.append(f"no stage (expected some of {', '.join(STAGES)})")
     stages: dict[str, dict[str, Any]] = {}

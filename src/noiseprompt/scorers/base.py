@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -154,11 +155,13 @@ def register_scorer(name: str, factory: Callable[..., Scorer] | str) -> None:
         factory: a class or function that gives a `Scorer`, or "module:attribute"; its arguments become options.
 
     Raises:
-        InputError: a name with ":" or ",", or one that is taken.
+        InputError: a name that is none (`check_name`) or taken, or a text of another form.
     """
     check_value("the name of a scorer", str, name)
     if not callable(factory) and not isinstance(factory, str):
         raise InputError(f"the scorer {name!r} is {factory!r:.60}", 'a class, a function, or "module:attribute"')
+    if isinstance(factory, str) and not re.fullmatch(r"[\w.]+:\w+", factory):
+        raise InputError(f"the scorer {name!r} is {factory!r:.60}", '"module:attribute", or the class itself')
     check_name(name)
     SCORERS.register(name, factory)
 
@@ -167,9 +170,10 @@ def check_name(name: str) -> None:
     """Refuse what no scorer can be called: results and the options of commands are read by such names.
 
     Raises:
-        InputError: it is empty, or has ":", "," or "=" in it.
+        InputError: it is empty or longer than 100 letters, or something else than letters, digits, ".", "-", "+" and
+            "_" is in it.
     """
-    if not name.strip() or set(name) & set(":,="):
+    if not re.fullmatch(r"[\w.+-]{1,100}", name):
         raise InputError(f"the name {name!r} for a scorer", 'letters, digits, ".", "-"')
 
 

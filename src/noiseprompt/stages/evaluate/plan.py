@@ -112,17 +112,23 @@ def check(
     names = [scorer.name for scorer in scorers]
     if len(set(names)) < len(names):
         raise InputError(f"scorers {', '.join(names)}", "each scorer once")
-    labels = [spec.label for spec in methods]
-    if BASELINE not in labels or len(set(labels)) < len(labels):
-        raise InputError(
-            f"methods {', '.join(labels) or '(none)'}",
-            f"different methods, {BASELINE!r} among them: gains are paired with it",
-        )
+    check_labels([spec.label for spec in methods])
     low, high = config.seed_range
     if not config.seeds and high - low + 1 < config.num_seeds:
         raise ConfigError(
             f"num_seeds {config.num_seeds} out of seed_range {low}-{high}", "a range that holds as many seeds"
         )
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuse methods that cannot be compared.
+
+    Raises:
+        InputError: one twice, or no baseline.
+    """
+    if BASELINE not in labels or len(set(labels)) < len(labels):
+        came = f"methods {', '.join(labels) or '(none)'}"
+        raise InputError(came, f"different methods, {BASELINE!r} among them: gains are paired with it")
 
 
 def all_methods() -> list[MethodSpec]:

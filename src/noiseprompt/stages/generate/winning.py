@@ -11,7 +11,7 @@ import torch
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ConfigError, InputError, ShapeError
-from noiseprompt.core.ranges import COUNT, check_value, kind_of
+from noiseprompt.core.ranges import COUNT, check_value, shown
 from noiseprompt.core.types import Sampling, StartLevel
 from noiseprompt.methods.base import STRENGTH, renormalized
 from noiseprompt.methods.npnet import level_for, source_of
@@ -169,7 +169,7 @@ def _check_net(npnet: object) -> None:
     from noiseprompt.npnet.base import NPNet
 
     if not isinstance(npnet, NPNet):
-        raise ConfigError(f"npnet: {kind_of(npnet)}", "an NPNet, or its folder or hub id")
+        raise ConfigError(f"npnet {shown(npnet)}", "an NPNet, or its folder or hub id")
     if any(value.is_meta for value in npnet.parameters()):
         raise InputError("an NPNet without values (meta)", "one that was loaded: NPNet.from_pretrained")
 

@@ -1,0 +1,63 @@
+"""What only a later stage of a recipe would find is told before its first one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from noiseprompt.cli import main
+
+COLLECT = "collect:\n  prompts: prompts.txt\n"
+EVALUATE = "evaluate:\n  prompts: prompts.txt\n  methods: "
+ROWS = "rows: {Standard: {method: standard}}\n"
+
+STORIES = {
+    "no baseline": (f"{EVALUATE}redenoise\n", "'standard' among them"),
+    "a method twice": (f"{EVALUATE}'standard,redenoise,redenoise'\n", "different methods"),
+    "a misspelled network": (f"{EVALUATE}'standard,npnet:path={{npent}}'\n", "{npent}. Expected {npnet}"),
+    "a network of a row": (f"{EVALUATE}'standard,npnet:path={{npnet:a}}'\n", "{npnet:a}"),
+    "scores that nobody makes": (
+        f"{COLLECT}  scorers: [shapes-checker]\ntrain:\n  filter_scorers: [shapes-preference]\n",
+        "train: filter_scorers shapes-preference (expected some of collect: shapes-checker)",
+    ),
+    "about": (f"{COLLECT}about: [1]\n", "about: [1] (expected a text)"),
+    "a blank key": (f"{COLLECT}'': 1\n", "no setting ''"),
+}
+TABLES = {
+    "another model": (ROWS.replace("}}", ", on: {nope: {}}}}"), "on: nope"),
+    "a row of the paper": (f"{ROWS}paper: {{columns: [a], rows: {{Other: [1]}}}}\n", "paper: no row Other"),
+    "against whom": (f"{ROWS}paper: {{against: Other}}\n", "paper: no row Other"),
+    "a metric without columns": (f"{ROWS}paper: {{metric: a}}\n", "there are no columns"),
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.txt").write_text("a red circle\n")
+
+
+def refused(text: str, capfd: pytest.CaptureFixture[str]) -> str:
+    Path("r.yaml").write_text(text)
+    assert main(["run", "r.yaml", "--out", "o"]) == 2
+    assert not Path("o").exists()
+    return capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", STORIES)
+def test_a_story_is_refused_whole(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    text, told = STORIES[kind]
+    assert told in refused(text, capfd)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_is_refused_whole(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    text, told = TABLES[kind]
+    Path("on").mkdir()
+    Path("on/shapes.yaml").write_text("model: shapes\nevaluate: {prompts: prompts.txt}\n")
+    assert told in refused(text, capfd)
+
+
+def test_rows_without_a_model_beside_them(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "there is no on/shapes.yaml" in refused(ROWS, capfd)
