@@ -57,6 +57,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/help.py
 	$(BIN)/python benchmarks/npd_reads.py
 	$(BIN)/python benchmarks/npnet_speed.py
+	$(BIN)/python benchmarks/npnet_memory.py
 	$(BIN)/python benchmarks/npnet_share.py
 	$(BIN)/python benchmarks/collect.py speed
 	$(BIN)/python benchmarks/collect.py scored

@@ -8,12 +8,15 @@ are timed in turns in one run, and the best of five turns counts: other work on 
 in series      targets and text made float32 on the host, the noise of every pair from its seed
 fed            what `stages/train` does: halves, noise and singular vectors kept, a thread ahead
 a device       whose step takes `--device_ms` while the host is free: the loop waits so long. In series every step pays
-               for its batch too. The real loop does all else that it does: optimizer, averages, validation, checkpoint
+               for its batch too. The real loop does all else that it does: optimizer, averages, validation, checkpoint;
+               float32 of halves is the device's. By the clock, and as the device's time and the processor time of the
+               loop's own thread, which other work on the machine moves less
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -68,6 +71,13 @@ def in_series(npd: Npd, text: np.ndarray, prompts: np.ndarray, rows: np.ndarray)
     return torch.from_numpy(npd.sources(rows)), target, read
 
 
+class Elsewhere(Trainer):
+    """The loop on the device that waits: what a device makes of a batch, float32 of halves, is part of its time."""
+
+    def _placed(self, batch: Any) -> Any:
+        return batch
+
+
 class Took(NamedTuple):
     """Seconds of the clock, and of this process's own time in all its threads."""
 
@@ -104,13 +114,22 @@ class Waiting(NoiseObjective):
         return Judged(0.5, 1.0, 1.0, len(batch["target"]))
 
 
-def trained(data: PairData, rows: np.ndarray, config: TrainConfig, out: Path) -> tuple[float, int]:
-    """Seconds of the real loop, and its steps."""
+class Ran(NamedTuple):
+    """Seconds of the real loop by the clock, processor time of its own thread, and its steps."""
+
+    clock: float
+    host: float
+    steps: int
+
+
+def trained(data: PairData, rows: np.ndarray, config: TrainConfig, out: Path) -> Ran:
     make_folder(out)
     training, validation = rows[:-BATCH], rows[-BATCH:]
     objective, device = Waiting(config, data, training, validation), torch.device("cpu")
-    loop = Trainer(objective, build(NETWORK), device, config, out, training, validation)
-    return took(lambda: list(loop.run())).clock, loop.steps
+    loop = Elsewhere(objective, build(NETWORK), device, config, out, training, validation)
+    own = time.thread_time()
+    clock = took(lambda: list(loop.run())).clock
+    return Ran(clock, time.thread_time() - own, loop.steps)
 
 
 def tell(name: str, one: Took, pairs: int, series: Took) -> None:
@@ -156,14 +175,19 @@ def main() -> None:
         takes, shares = args.device_ms / 1000, []
         Waiting.takes, per = takes, max(1, (args.pairs - BATCH) // BATCH)
         config = TrainConfig(epochs=max(1, args.steps // per), validate_every=50, checkpoint_every=50)
-        for turn in range(2):
+        for turn in range(3):
             rows = np.random.default_rng(turn).permutation(args.pairs)
-            spent, steps = trained(data, rows, config, Path(folder) / f"run-{turn}")
-            slow = took(lambda: [(in_series(npd, text, prompts, rows), time.sleep(takes)) for rows in order]).clock
-            shares.append((slow / len(order) / takes, spent / steps / takes))
-        slow, loop = (min(each) for each in zip(*shares, strict=True))
-        print(f"a device of {args.device_ms:g} ms a step: {slow:.2f} of the bound in series, without validation or")
-        print(f"checkpoints; {loop:.2f} in the real loop, {steps} steps with both")
+            ran = trained(data, rows, config, Path(folder) / f"run-{turn}")
+            slow = took(lambda: [(in_series(npd, text, prompts, rows), time.sleep(takes)) for rows in order])
+            own = takes + slow.own / len(order), takes + ran.host / ran.steps
+            shares.append([part / takes for part in (slow.clock / len(order), ran.clock / ran.steps, *own)])
+        by_clock, by_host = np.median(shares, axis=0).reshape(2, 2).tolist()
+        low, high = np.min(shares, axis=0), np.max(shares, axis=0)
+        print(f"a device of {args.device_ms:g} ms a step, as multiples of it; medians of {len(shares)} [the loop's];")
+        print(f"load {os.getloadavg()[0]:.1f}. In series without validation or checkpoints, the real loop with both:")
+        for name, (series_, loop), at in (("by the clock", by_clock, 0), ("device + processor time", by_host, 2)):
+            spread = f"[{low[at + 1]:.2f}, {high[at + 1]:.2f}], {ran.steps} steps"
+            print(f"{name:<28}{series_:8.2f} {loop:8.2f}   {spread}")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ LONGER = {
     "feed": ["--pairs", "128", "--prompts", "16", "--batches", "2", "--steps", "2", "--device_ms", "1"],
     "filter_steps": ["--n", "2", "--steps", "[2,3]", "--batch_size", "2"],
     "help": ["--repeats", "1", "--only", "npd info"],
+    "npnet_memory": ["--repeats", "1"],
     "npnet_share": ["--repeats", "1"],
     "npnet_speed": ["--repeats", "1"],
     "picture_price": [],

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from noiseprompt.core import weights
 from noiseprompt.core.errors import ModelLoadError
-from noiseprompt.core.weights import read_checkpoint, read_header, read_state
+from noiseprompt.core.weights import load_network, read_checkpoint, read_header, read_state
 from noiseprompt.npnet import NPNet, build, import_published, small_config, tokens_config
 from noiseprompt.scorers.sets.extractors import ShapesFeatures
 from noiseprompt.scorers.shapes_preference import ShapesPreference
@@ -292,3 +293,37 @@ def test_what_is_well_is_read_exactly(tmp_path) -> None:
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "a.pt")
     found = read_state(tmp_path / "a.pt")
     assert found.keys() == state.keys() and all(torch.equal(found[name], state[name]) for name in state)
+
+
+KEPT = [None, torch.float32, torch.bfloat16, torch.float64]
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=str)
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_a_network_read_in_pieces_has_the_values_of_the_file(kind, kept, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(weights, "PIECE", 64)  # bytes; a tensor of one piece, of many, and one that ends within a piece
+    net = torch.nn.ParameterDict({"one": torch.randn(3, 2), "many": torch.randn(16, 16), "odd": torch.randn(5, 13)})
+    net["number"] = torch.nn.Parameter(torch.tensor(0.5))
+    net["none"] = torch.nn.Parameter(torch.empty(0, 3))
+    save_file({name: value.detach().to(kind) for name, value in net.items()}, tmp_path / "net.safetensors")
+    shapes = {name: value.shape for name, value in net.items()}
+
+    def made() -> torch.nn.ParameterDict:
+        return torch.nn.ParameterDict({name: torch.empty(shape) for name, shape in shapes.items()})
+
+    found = load_network(tmp_path / "net.safetensors", made, dtype_of=lambda name: kept).state_dict()
+    expected = load_file(tmp_path / "net.safetensors")
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == (kept or kind)
+        assert torch.equal(found[name], value.to(kept or kind)), name
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_in_any_piece_that_is_not_finite_is_found(bad, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(weights, "PIECE", 64)
+    values = torch.zeros(100)
+    for place in (0, 50, 99):
+        save_file({"a": values.index_fill(0, torch.tensor([place]), bad)}, tmp_path / "net.safetensors")
+        with pytest.raises(ModelLoadError, match=r"not finite: 1 of them \(a\)"):
+            load_network(tmp_path / "net.safetensors", lambda: torch.nn.ParameterDict({"a": torch.empty(100)}))

@@ -60,8 +60,8 @@ def load_network(
 ) -> Network:
     """The network of `build` with the tensors of a safetensors file, each exactly; it takes the file's dtype.
 
-    It is built without memory, names and shapes have to be those of the file's header, and the tensors are read one by
-    one into their places: nothing is held twice.
+    It is built without memory, names and shapes have to be those of the file's header, and the tensors are read piece
+    by piece into their places: nothing is held twice.
 
     Args:
         dtype_of: name of a tensor -> dtype to keep it in; None for the file's.
@@ -84,17 +84,29 @@ def load_network(
     if problems:
         raise ModelLoadError(f"{path} does not fit its configuration: {problems}", "each tensor of the network", fix)
     several = len({kind for kind, _ in header.values()}) > 1
-    state: dict[str, torch.Tensor] = {}
-    for name, value in _tensors(path):
-        check_finite(path, {name: value})
+
+    def kept_in(name: str, kind: torch.dtype) -> torch.dtype:
         asked = dtype_of(name) if dtype_of else None
-        state[name] = value.to(asked or (empty[name].dtype if several else value.dtype))
-    network.load_state_dict(state, assign=True)
+        return asked or (empty[name].dtype if several else kind)
+
+    network.load_state_dict(dict(_tensors(path, kept_in)), assign=True)
     return network
 
 
-def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name and value of every tensor of a safetensors file whose header was read, one at a time."""
+PIECE = 2**16
+"""Bytes read at a time. What is allocated and freed between tensors that stay leaves gaps among them, which a process
+does not give back: with whole tensors some 20 to 40 MiB beside an NPNet of 57."""
+
+
+def _tensors(path: Path, kept_in: Callable[[str, torch.dtype], torch.dtype]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name and value of every tensor of a safetensors file whose header was read.
+
+    Args:
+        kept_in: name of a tensor and its dtype in the file -> dtype of the value.
+
+    Raises:
+        ModelLoadError: a value that is not finite, or what cannot be read.
+    """
     import torch
 
     kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -104,12 +116,19 @@ def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
             entries = json.loads(file.read(length))
             entries.pop("__metadata__", None)
             for name, entry in entries.items():
+                kind = kinds[entry["dtype"]]
                 begin, end = entry["data_offsets"]
                 file.seek(8 + length + begin)
-                data = bytearray(file.read(end - begin))
-                kind = kinds[entry["dtype"]]
-                flat = torch.frombuffer(data, dtype=kind) if data else torch.empty(0, dtype=kind)
-                yield name, flat.reshape(entry["shape"])
+                value = torch.empty(entry["shape"], dtype=kept_in(name, kind))
+                place, flat = bytearray(min(PIECE, end - begin)), value.view(-1)
+                for start in range(0, end - begin, PIECE):
+                    size = min(PIECE, end - begin - start)
+                    if file.readinto(memoryview(place)[:size]) != size:
+                        raise ValueError(f"{name} is cut short")
+                    piece = torch.frombuffer(place, dtype=kind, count=size // kind.itemsize)
+                    check_finite(path, {name: piece})
+                    flat[start // kind.itemsize :][: len(piece)] = piece
+                yield name, value
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", _AGAIN) from error
 
