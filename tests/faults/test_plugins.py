@@ -45,6 +45,8 @@ IMAGES, PROMPTS = np.zeros((2, 8, 8, 3), np.uint8), [Prompt("a"), Prompt("b")]
         (ZeroDivisionError(), r"fails .ZeroDivisionError\)"),
         (np.array([1j, 2j]), "fails .TypeError: complex numbers"),
         (SystemExit(3), "fails .SystemExit: 3"),
+        (type("Odd", (BaseException,), {})("x"), "fails .Odd: x"),
+        (type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})(), "fails .Mute: it cannot be told"),  # type: ignore[arg-type]
         ([1.0, -1e308], r"gave -1e\+308. Expected numbers from -1e\+30 to 1e\+30"),
     ],
 )
@@ -130,3 +132,29 @@ def test_score_names_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(base, "load_scorers", lambda names: [Plugin([1, 2])])
     with pytest.raises(ScorerError, match="gave 2 scores for 1 images"):
         score_command.score(tmp_path, tmp_path / "p.txt")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "../x", "a|b", "x" * 101])
+def test_a_name_that_no_column_has_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="for a scorer"):
+        base.register_scorer(name, Plugin)
+
+
+def around() -> Any:
+    told: dict[str, Any] = {}
+    told["again"] = told
+    return told
+
+
+@pytest.mark.parametrize("told", [None, 1, around(), {"a": {1, 2}}, {"a": float("nan")}, {"a": object()}], ids=str)
+def test_what_a_scorer_tells_of_itself_is_plain_data(told: Any) -> None:
+    scorer = Plugin(None)
+    scorer.describe = lambda: told  # type: ignore[attr-defined]
+    with pytest.raises(ScorerError, match="the scorer 'mine' of the package 'tests' fails"):
+        base.described(scorer)
+
+
+def test_entry_points_that_cannot_be_read_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "entry_points", lambda group: b"\xff".decode())
+    with pytest.raises(ScorerError, match="what the installed packages offer cannot be read"):
+        base.check_scorers(["nobody-has-this"])
