@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from noiseprompt.cli import common
-from noiseprompt.cli.progress import Bar, say_next, stopping
+from noiseprompt.cli.progress import Bar, say, say_next, stopping
 from noiseprompt.cli.sharing import run_shared, typed
 from noiseprompt.core.part import Part
 from noiseprompt.core.places import check_folder
@@ -65,10 +65,14 @@ def collect(
             reports = run_shared(shared, "noiseprompt.cli.collecting:work", out, given, should_stop)
         else:
             reports = (as_report(progress, bool(config.pictures)) for progress in run(should_stop))
+        rejected = 0
         for report in reports:
             bar.show(report["done"], report["total"], **report["notes"])
+            rejected = report["notes"].get("rejected", rejected)
         tell_noise(out)  # also of what was made until it was stopped
     common.tell_noise_of(guard, verbose)
+    if rejected:
+        say(f"{rejected:,} {unit_of(config)}s were rejected; their column `rejected` tells why, `npd info` sums it up")
     print(f"noise prompt data set in {out}")
     objective = " --objective picture --architecture tokens" if config.pictures else ""
     say_next(f"noiseprompt train --npd {out} --out npnet{objective}")
