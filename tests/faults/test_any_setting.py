@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from noiseprompt.cli import entry, main
 from noiseprompt.cli.table import resolve
-from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import limits_of
 from tests.faults.test_settings import NEEDED, RECORDS, words_of
 from tests.properties import JSON, SCALARS, TEXTS, few, same
