@@ -39,7 +39,10 @@ IMAGES, PROMPTS = np.zeros((2, 8, 8, 3), np.uint8), [Prompt("a"), Prompt("b")]
         ([1.0, 2.0, 3.0], "gave 3 scores for 2 images"),
         ([[1.0, 2.0]], r"gave scores \(1, 2\) for 2 images"),
         (3.0, r"gave scores \(\) for 2 images"),
-        (["a", "b"], "fails .ValueError"),
+        (["a", "b"], "fails .TypeError: <U1 in place of numbers"),
+        (["1", "2"], "fails .TypeError: <U1 in place of numbers"),
+        (np.array(["2020-01-01"] * 2, "datetime64[D]"), "fails .TypeError: datetime64.D. in place of numbers"),
+        (np.ma.masked_all(2), "fails .TypeError: masked numbers"),
         (RuntimeError("no\nweights"), "fails .RuntimeError: no weights"),
         (KeyError("x"), "fails .KeyError: 'x'"),
         (ZeroDivisionError(), r"fails .ZeroDivisionError\)"),
@@ -53,6 +56,16 @@ IMAGES, PROMPTS = np.zeros((2, 8, 8, 3), np.uint8), [Prompt("a"), Prompt("b")]
 def test_a_scorer_that_does_not_work_is_named_with_its_package(answer: Any, says: str) -> None:
     with pytest.raises(ScorerError, match=f"the scorer 'mine' of the package '{__name__.partition('.')[0]}' {says}"):
         base.judge(Plugin(answer), IMAGES, PROMPTS)
+
+
+def test_what_a_scorer_writes_into_its_images_is_its_own() -> None:
+    class Painter(Plugin):
+        def score(self, images: np.ndarray, prompts: Any) -> Any:
+            images[:] = 7
+            return super().score(images, prompts)
+
+    base.judge(Painter([1.0, 2.0]), IMAGES, PROMPTS)
+    assert not IMAGES.any()
 
 
 def test_what_a_scorer_says_of_itself_is_left_alone() -> None:

@@ -72,7 +72,7 @@ def collect(
         tell_noise(out)  # also of what was made until it was stopped
     common.tell_noise_of(guard, verbose)
     if rejected:
-        say(f"{rejected:,} {unit_of(config)}s were rejected; their column `rejected` tells why, `npd info` sums it up")
+        say(f"rejected: {rejected:,} of the {unit_of(config)}s; `noiseprompt npd info {out}` tells why")
     print(f"noise prompt data set in {out}")
     objective = " --objective picture --architecture tokens" if config.pictures else ""
     say_next(f"noiseprompt train --npd {out} --out npnet{objective}")

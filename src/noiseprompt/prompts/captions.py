@@ -101,7 +101,7 @@ def _from_texts(folder: Path, pictures: Iterable[Path]) -> list[Captioned]:
         beside = path.with_suffix(".txt")
         if beside in texts:
             text = " ".join(decode(beside).split())
-            check_text(str(beside), "the name of a picture or of its caption")
+            check_text(str(beside), f"the name {str(beside)!r:.80}")
             check_text(text, str(beside))
             if not text:
                 raise InputError(f"{beside} is empty", "the caption of the picture beside it")

@@ -100,10 +100,9 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
     """
     package = type(scorer).__module__.partition(".")[0]
     try:
-        given = scorer.score(images, prompts)
-        if np.iscomplexobj(given):
-            raise TypeError("complex numbers")  # NumPy would take their real parts
-        scores = np.asarray(given, np.float64) if given is not None else np.empty(0)
+        # what a plug-in writes into its images would be saved as what was drawn
+        given = scorer.score(images if package == "noiseprompt" else np.copy(images), prompts)
+        scores = _numbers(given) if given is not None else np.empty(0)
     except NoisepromptError:
         raise
     except KeyboardInterrupt:
@@ -120,6 +119,22 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
         came = f"the scorer {scorer.name!r}{_of(package)} gave {scores[beyond][0]:g}"
         raise ScorerError(came, f"numbers from {-MOST:g} to {MOST:g}")
     return scores
+
+
+def _numbers(given: Any) -> np.ndarray:
+    """float64; NumPy itself would take the real part of complex numbers, and what a mask hides, dates and digits too.
+
+    Raises:
+        TypeError: no numbers.
+    """
+    if np.iscomplexobj(given):
+        raise TypeError("complex numbers")
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise TypeError("masked numbers")
+    plain = np.asarray(given)
+    if plain.dtype.kind not in "fiubO" or any(isinstance(one, str) for one in plain.ravel()[:1]):
+        raise TypeError(f"{plain.dtype} in place of numbers")
+    return np.asarray(plain, np.float64)
 
 
 _OFFERED: dict[str, str] = {}
