@@ -23,10 +23,17 @@ def prompt_embeds(conditioning: Any, npnet: NPNet, rows: int, long_prompts: str 
         NoisepromptError: not one conditioning (areas, schedules and combinations are several), or more prompts than
             images.
     """
+    if not isinstance(npnet, NPNet):
+        raise NoisepromptError(f"an NPNet that is {type(npnet).__name__}", "the output of Load NPNet")
+    if not isinstance(conditioning, list):
+        raise NoisepromptError(f"a CONDITIONING that is {type(conditioning).__name__}", "the text encoder's output")
     if len(conditioning) != 1:
         came = f"a CONDITIONING of {len(conditioning)} parts (areas, a schedule, or prompts combined)"
         raise NoisepromptError(came, "one prompt: an NPNet reads one", "connect the text encoder's output here")
-    embeds = conditioning[0][0]
+    embeds = conditioning[0][0] if conditioning[0] else None
+    if not isinstance(embeds, torch.Tensor) or embeds.ndim != 3 or not len(embeds):
+        shape = tuple(embeds.shape) if isinstance(embeds, torch.Tensor) else type(embeds).__name__
+        raise NoisepromptError(f"a CONDITIONING of {shape}", "embeddings (prompts, tokens, width)")
     if len(embeds) > rows:
         raise NoisepromptError(f"{len(embeds)} prompts for {rows} latents", "at least one latent a prompt")
     embeds = _one_chunk(embeds, npnet.config.text_length, long_prompts)

@@ -18,16 +18,30 @@ LEAST_SIGNAL = 1e-3
 """Of the noise: what is less is pure noise, which has no room for a picture."""
 
 
+def check_sigmas(sigmas: Any) -> None:
+    """Refuse what is no row of noise levels.
+
+    Raises:
+        NoisepromptError: no tensor (N,).
+    """
+    if not isinstance(sigmas, torch.Tensor) or sigmas.ndim != 1:
+        what = f"of shape {tuple(sigmas.shape)}" if isinstance(sigmas, torch.Tensor) else type(sigmas).__name__
+        raise NoisepromptError(f"SIGMAS {what}", "a row of numbers, as schedulers give it")
+
+
 def first_sigma(model: Any, sigmas: torch.Tensor | None) -> float:
     """Of SIGMAS, or the MODEL's greatest, where most schedules begin.
 
     Raises:
-        NoisepromptError: empty SIGMAS.
+        NoisepromptError: SIGMAS that are empty or none, or begin without noise.
     """
     if sigmas is None:
         return float(model.get_model_object("model_sampling").sigma_max)
+    check_sigmas(sigmas)
     if not len(sigmas):
         raise NoisepromptError("empty SIGMAS", "those of the sampler", "a scheduler with denoise 0 gives none")
+    if not 0 < float(sigmas[0]) < math.inf:
+        raise NoisepromptError(f"SIGMAS that begin at {float(sigmas[0]):g}", "a finite first level above 0")
     return float(sigmas[0])
 
 

@@ -8,10 +8,13 @@ from typing import Any
 import comfy.model_management
 import folder_paths
 
-from noiseprompt import NPNet
+from noiseprompt import NoisepromptError, NPNet
 
 FOLDER = "npnet"
 """Below ComfyUI's models folder."""
+
+LONGEST = 200
+"""Letters of a name."""
 
 DEVICES = ("default", "cpu")
 
@@ -19,7 +22,13 @@ folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / F
 
 
 def find(source: str) -> Path | None:
-    """The file or folder of that name, in a models/npnet folder or as a path; None where it can only be a hub id."""
+    """The file or folder of that name, in a models/npnet folder or as a path; None where it can only be a hub id.
+
+    Raises:
+        NoisepromptError: what no file can be called.
+    """
+    if len(source) > LONGEST or "\0" in source:
+        raise NoisepromptError(f"the NPNet {source!r:.60}", f"a name of at most {LONGEST} letters, without NUL")
     places = [Path(folder) / source for folder in folder_paths.get_folder_paths(FOLDER)]
     return next((place for place in [*places, Path(source)] if place.exists()), None)
 

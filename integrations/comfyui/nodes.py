@@ -124,7 +124,7 @@ class NPNetNoiseNode(io.ComfyNode):
             NoisepromptError: a network that predicts a picture without a MODEL, or where sampling has no room for it.
         """
         level = None
-        if strength != 0 and npnet.config.predicts == "picture":
+        if strength != 0 and getattr(npnet, "config", None) and npnet.config.predicts == "picture":
             if model is None:
                 came = "an NPNet that predicts a picture, without the MODEL that the sampler runs"
                 raise NoisepromptError(came, "model connected, and sigmas where they begin lower than usual")

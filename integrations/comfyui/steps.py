@@ -15,7 +15,7 @@ import torch
 
 from noiseprompt import NoisepromptError
 
-from .levels import at_greatest, scaling
+from .levels import at_greatest, check_sigmas, scaling
 
 METHODS = ("closed form", "re-denoise")
 """Two denoiser evaluations an image (theorem E.1), or three (algorithm 1)."""
@@ -79,6 +79,7 @@ def check_step(sigmas: torch.Tensor, down: float, up: float) -> None:
     Raises:
         NoisepromptError: fewer than two sigmas or not falling; or the same guidance both ways.
     """
+    check_sigmas(sigmas)
     if len(sigmas) < 2 or not float(sigmas[0]) > float(sigmas[1]) >= 0 or float(sigmas[1]) == 0:
         came = f"SIGMAS {[round(float(sigma), 4) for sigma in sigmas[:3]]}"
         raise NoisepromptError(came, "at least two falling sigmas above 0", "use a scheduler with 2 or more steps")

@@ -149,3 +149,14 @@ def test_text_beside_the_pixels_is_no_obstacle(tmp_path) -> None:
     info.add_text("prompt", "x" * 10_000, zip=True)
     Image.new("RGB", (3, 4)).save(tmp_path / "a.png", pnginfo=info)
     assert read_picture(tmp_path / "a.png").shape == (4, 3, 3)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 3, 6, 8, 99])
+def test_a_picture_stands_as_its_camera_was_held(orientation: int, tmp_path: Path) -> None:
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[0, 0] = 255
+    note = Image.Exif()
+    note[274] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=note)
+    turns = {3: 2, 6: 3, 8: 1}.get(orientation, 0)  # quarters against the clock
+    assert (read_picture(tmp_path / "a.png") == np.rot90(pixels, turns)).all()

@@ -39,18 +39,33 @@ IMAGES, PROMPTS = np.zeros((2, 8, 8, 3), np.uint8), [Prompt("a"), Prompt("b")]
         ([1.0, 2.0, 3.0], "gave 3 scores for 2 images"),
         ([[1.0, 2.0]], r"gave scores \(1, 2\) for 2 images"),
         (3.0, r"gave scores \(\) for 2 images"),
-        (["a", "b"], "fails .ValueError"),
+        (["a", "b"], "fails .TypeError: <U1 in place of numbers"),
+        (["1", "2"], "fails .TypeError: <U1 in place of numbers"),
+        (np.array(["2020-01-01"] * 2, "datetime64[D]"), "fails .TypeError: datetime64.D. in place of numbers"),
+        (np.ma.masked_all(2), "fails .TypeError: masked numbers"),
         (RuntimeError("no\nweights"), "fails .RuntimeError: no weights"),
         (KeyError("x"), "fails .KeyError: 'x'"),
         (ZeroDivisionError(), r"fails .ZeroDivisionError\)"),
         (np.array([1j, 2j]), "fails .TypeError: complex numbers"),
         (SystemExit(3), "fails .SystemExit: 3"),
+        (type("Odd", (BaseException,), {})("x"), "fails .Odd: x"),
+        (type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})(), "fails .Mute: it cannot be told"),  # type: ignore[arg-type]
         ([1.0, -1e308], r"gave -1e\+308. Expected numbers from -1e\+30 to 1e\+30"),
     ],
 )
 def test_a_scorer_that_does_not_work_is_named_with_its_package(answer: Any, says: str) -> None:
     with pytest.raises(ScorerError, match=f"the scorer 'mine' of the package '{__name__.partition('.')[0]}' {says}"):
         base.judge(Plugin(answer), IMAGES, PROMPTS)
+
+
+def test_what_a_scorer_writes_into_its_images_is_its_own() -> None:
+    class Painter(Plugin):
+        def score(self, images: np.ndarray, prompts: Any) -> Any:
+            images[:] = 7
+            return super().score(images, prompts)
+
+    base.judge(Painter([1.0, 2.0]), IMAGES, PROMPTS)
+    assert not IMAGES.any()
 
 
 def test_what_a_scorer_says_of_itself_is_left_alone() -> None:
@@ -130,3 +145,29 @@ def test_score_names_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(base, "load_scorers", lambda names: [Plugin([1, 2])])
     with pytest.raises(ScorerError, match="gave 2 scores for 1 images"):
         score_command.score(tmp_path, tmp_path / "p.txt")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "../x", "a|b", "x" * 101])
+def test_a_name_that_no_column_has_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="for a scorer"):
+        base.register_scorer(name, Plugin)
+
+
+def around() -> Any:
+    told: dict[str, Any] = {}
+    told["again"] = told
+    return told
+
+
+@pytest.mark.parametrize("told", [None, 1, around(), {"a": {1, 2}}, {"a": float("nan")}, {"a": object()}], ids=str)
+def test_what_a_scorer_tells_of_itself_is_plain_data(told: Any) -> None:
+    scorer = Plugin(None)
+    scorer.describe = lambda: told  # type: ignore[attr-defined]
+    with pytest.raises(ScorerError, match="the scorer 'mine' of the package 'tests' fails"):
+        base.described(scorer)
+
+
+def test_entry_points_that_cannot_be_read_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "entry_points", lambda group: b"\xff".decode())
+    with pytest.raises(ScorerError, match="what the installed packages offer cannot be read"):
+        base.check_scorers(["nobody-has-this"])

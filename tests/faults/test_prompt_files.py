@@ -22,6 +22,8 @@ from tests.pipelines.tiny_pair import tiny_pipeline
 HALF = "a \ud800 cat"
 
 REFUSED: dict[str, tuple[str, bytes, str]] = {
+    "semicolons": ("p.csv", b"prompt;seed\na;1\n", "its cells are separated by ';'"),
+    "tabs": ("p.csv", b"prompt\tseed\na\t1\n", "separated by"),
     "NaN for a text": ("p.json", b'[{"prompt": NaN}]', "NaN is no number"),
     "NaN for a seed": ("p.jsonl", b'"a"\n{"prompt": "b", "seed": NaN}\n', "line 2 of .*NaN is no number"),
     "an infinite seed": ("p.json", b'[{"prompt": "a", "seed": Infinity}]', "Infinity is no number"),
@@ -182,3 +184,10 @@ def test_a_text_embedding_that_is_not_finite_stops_with_its_prompt(kind: str, mo
     monkeypatch.setattr(pipeline, "family", dataclasses.replace(pipeline.family, encode=broken))
     with pytest.raises(NoiseError, match="the text embedding of 'bad' is not finite"):
         pipeline.encode(["good", "bad"])
+
+
+def test_a_parquet_file_of_no_texts_is_named(tmp_path: Path) -> None:
+    raw = pa.array([b"\xff\xfe", b"fine"])
+    pq.write_table(pa.table({"prompt": pa.Array.from_buffers(pa.string(), 2, raw.buffers())}), tmp_path / "p.parquet")
+    with pytest.raises(PromptError, match=r"p\.parquet is not a readable parquet file"):
+        load_prompts(tmp_path / "p.parquet")

@@ -100,3 +100,22 @@ def test_what_cannot_be_read_as_captions_is_refused(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match="no picture in"):
         load_captioned(folder / "empty")
+
+
+@pytest.mark.parametrize("name", ["../b.png", "sub/../../b.png", "/etc/passwd"])
+def test_a_table_in_a_folder_names_nothing_outside(name: str, folder: Path) -> None:
+    write(folder / "metadata.jsonl", [(name, "a cat")])
+    with pytest.raises(InputError, match="names pictures outside of its folder"):
+        load_captioned(folder)
+
+
+def test_a_category_that_is_none_is_refused(folder: Path) -> None:
+    (folder / "list.jsonl").write_text('{"file_name": "b.png", "text": "a cat", "kind": ["a"]}\n')
+    with pytest.raises(PromptError, match="category a list"):
+        load_captioned(folder / "list.jsonl")
+
+
+def test_a_name_that_no_file_has_is_refused(folder: Path) -> None:
+    (folder / "list.jsonl").write_text('{"file_name": "b.png\\u0000", "text": "a cat"}\n')
+    with pytest.raises(PromptError, match=r"entry 1 of .*list\.jsonl holds NUL"):
+        load_captioned(folder / "list.jsonl")

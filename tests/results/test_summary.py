@@ -68,7 +68,8 @@ def _folder(out: Path, monkeypatch: pytest.MonkeyPatch) -> Summary:
     """`summarize_run` of an evaluation whose lines, settings and set figures are written by hand."""
     settings = {"config": {"seed": 0}, "pipeline": {"name": "fake"}}
     judging = {"filter_scorers": ["other"], "features": "f", "reference": "r"}
-    told = {"methods": {"redenoise:swap": {"scorer": "taste"}}, "refused": {"gone": "It could not."}, "environment": {}}
+    methods = {"standard": {}, "redenoise:swap": {"scorer": "taste"}}
+    told = {"methods": methods, "refused": {"gone": "It could not."}, "environment": {}}
     data = {"fingerprint": "0", "settings": settings, "judging": judging, **told}
     (out / "settings.json").write_text(json.dumps(data))
     scores = {"standard": (0.25, 0.5), "gone": (0.0, 0.0), "redenoise:swap": (0.5, 0.75)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from noiseprompt.cli import common
-from noiseprompt.cli.progress import Bar, say_next, stopping
+from noiseprompt.cli.progress import Bar, say, say_next, stopping
 from noiseprompt.cli.sharing import run_shared, typed
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.part import Part
@@ -66,10 +66,14 @@ def collect(
             reports = run_shared(shared, "noiseprompt.cli.collecting:work", out, given, should_stop)
         else:
             reports = (as_report(progress, bool(config.pictures)) for progress in run(should_stop))
+        rejected = 0
         for report in reports:
             bar.show(report["done"], report["total"], **report["notes"])
+            rejected = report["notes"].get("rejected", rejected)
         tell_noise(out)  # also of what was made until it was stopped
     common.tell_noise_of(guard, verbose)
+    if rejected:
+        say(f"rejected: {rejected:,} of the {unit_of(config)}s; `noiseprompt npd info {out}` tells why")
     print(f"noise prompt data set in {out}")
     objective = " --objective picture --architecture tokens" if config.pictures else ""
     say_next(f"noiseprompt train --npd {out} --out npnet{objective}")

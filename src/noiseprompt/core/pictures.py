@@ -57,15 +57,28 @@ def read_picture(path: Path) -> np.ndarray:
     return np.asarray(open_picture(path))
 
 
+def is_whole_png(path: Path) -> bool:
+    """Whether a file begins and ends as a PNG does; what lies between is not looked at."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(8)
+            file.seek(-12, 2)
+            end = file.read(12)
+    except OSError:  # shorter than that, among others
+        return False
+    return begin == b"\x89PNG\r\n\x1a\n" and end[4:8] == b"IEND"
+
+
 def open_picture(path: Path) -> Image:
     """An RGB picture of a file; its size is looked at before anything is decoded.
 
-    Transparency is dropped; of an animation the first picture is read, of 16 bits the upper 8.
+    Transparency is dropped; of an animation the first picture is read, of 16 bits the upper 8. A camera's note on
+    how it was held is followed (EXIF).
 
     Raises:
         InputError: the file is no picture, is not there, or has more than `PIXELS`.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         refuse_pipe(path)
@@ -76,7 +89,7 @@ def open_picture(path: Path) -> Image:
             _check_size(path, *image.size)
             if image.mode.startswith("I"):  # 16 bits of grey, which Pillow's own conversion cuts at 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            return image.convert("RGB")
+            return ImageOps.exif_transpose(image.convert("RGB"))
     except InputError:
         raise
     except Image.DecompressionBombError as error:

@@ -11,6 +11,9 @@ from typing import Any
 
 Prepare = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
+LARGEST = 10**300
+"""Of a whole number in place of another: what is larger is no float."""
+
 
 def read_value(kind: Any, value: Any, where: str, prepare: Prepare = lambda kind, data: data) -> Any:
     """A value of an annotated type from JSON data: a dataclass, tuple, list, mapping, `X | None` or a plain type.
@@ -31,7 +34,7 @@ def read_value(kind: Any, value: Any, where: str, prepare: Prepare = lambda kind
         return origin(read_value(inner[0], one, where, prepare) for one in value)
     if origin in (Mapping, dict) and isinstance(value, dict):
         return {key: read_value(inner[1], one, f"{where} / {key:.60}", prepare) for key, one in value.items()}
-    if type(value) is kind or (kind is float and type(value) is int):
+    if type(value) is kind or (kind is float and type(value) is int and abs(value) < LARGEST):
         return value
     raise ValueError(f"{where} is {value!r:.40}")
 

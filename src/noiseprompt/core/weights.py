@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import zipfile
@@ -29,7 +30,9 @@ SHARED = 4
 
 Shapes = Mapping[str, Sequence[int]]
 
-_FLOATS = ("F64", "F32", "F16", "BF16")
+SHA256 = "noiseprompt.sha256"
+"""Key of a safetensors header: SHA-256 over names, types, shapes and bytes of the tensors, in the order of names."""
+
 _AGAIN = "copy or download it again"
 
 
@@ -55,6 +58,43 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", _AGAIN) from error
 
 
+def packed(state: Mapping[str, torch.Tensor], told: Mapping[str, str] | None = None) -> bytes:
+    """A safetensors file of a network's tensors, with their checksum in its header: safetensors itself has none.
+
+    Args:
+        told: more of the header's metadata.
+    """
+    import torch
+    from safetensors.torch import save
+
+    kinds = {kind: name for name, kind in _kinds().items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    total = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        total.update(_named(name, kinds[value.dtype], value.shape))
+        total.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    metadata = {"format": "pt", SHA256: total.hexdigest(), **(told or {})}
+    plain = save(tensors)
+    begin = 8 + int.from_bytes(plain[:8], "little")
+    # the library writes metadata in any order: equal networks give equal files
+    header = json.dumps({"__metadata__": metadata, **json.loads(plain[8:begin])}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return b"".join((len(header).to_bytes(8, "little"), header, memoryview(plain)[begin:]))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the header of a safetensors file says beside its tensors.
+
+    Raises:
+        ModelLoadError: as `read_header`.
+    """
+    from safetensors import safe_open
+
+    read_header(path)
+    with safe_open(path, "pt") as file:
+        return dict(file.metadata() or {})
+
+
 def load_network(
     path: Path, build: Callable[[], Network], fix: str = "", dtype_of: Callable[[str], torch.dtype | None] | None = None
 ) -> Network:
@@ -67,7 +107,8 @@ def load_network(
         dtype_of: name of a tensor -> dtype to keep it in; None for the file's.
 
     Raises:
-        ModelLoadError: as `read_header`; tensors of other names, shapes or types; values that are not finite.
+        ModelLoadError: as `read_header`; tensors of other names, shapes or types; values that are not finite, or others
+            than those that `packed` wrote.
         NoisepromptError: whatever `build` raises.
     """
     import torch
@@ -80,7 +121,7 @@ def load_network(
         raise ModelLoadError(f"no network has the sizes beside {path}: {_reason(error)}", "", fix) from error
     empty = network.state_dict()
     problems = differences({name: shape for name, (_, shape) in header.items()}, shapes_of(empty))
-    problems = problems or some("not of floating point", [n for n, (kind, _) in header.items() if kind not in _FLOATS])
+    problems = problems or some("not of floating point", [n for n, (kind, _) in header.items() if kind not in _kinds()])
     if problems:
         raise ModelLoadError(f"{path} does not fit its configuration: {problems}", "each tensor of the network", fix)
     several = len({kind for kind, _ in header.values()}) > 1
@@ -105,32 +146,50 @@ def _tensors(path: Path, kept_in: Callable[[str, torch.dtype], torch.dtype]) -> 
         kept_in: name of a tensor and its dtype in the file -> dtype of the value.
 
     Raises:
-        ModelLoadError: a value that is not finite, or what cannot be read.
+        ModelLoadError: a value that is not finite, or what cannot be read; after the last, that they are others than
+            those that `packed` wrote.
     """
     import torch
 
-    kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    kinds, total = _kinds(), hashlib.sha256()
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             entries = json.loads(file.read(length))
-            entries.pop("__metadata__", None)
-            for name, entry in entries.items():
+            told = entries.pop("__metadata__", {}).get(SHA256)
+            for name, entry in sorted(entries.items()):
                 kind = kinds[entry["dtype"]]
                 begin, end = entry["data_offsets"]
                 file.seek(8 + length + begin)
                 value = torch.empty(entry["shape"], dtype=kept_in(name, kind))
+                total.update(_named(name, entry["dtype"], entry["shape"]))
                 place, flat = bytearray(min(PIECE, end - begin)), value.view(-1)
                 for start in range(0, end - begin, PIECE):
                     size = min(PIECE, end - begin - start)
                     if file.readinto(memoryview(place)[:size]) != size:
                         raise ValueError(f"{name} is cut short")
+                    total.update(memoryview(place)[:size])
                     piece = torch.frombuffer(place, dtype=kind, count=size // kind.itemsize)
                     check_finite(path, {name: piece})
                     flat[start // kind.itemsize :][: len(piece)] = piece
                 yield name, value
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", _AGAIN) from error
+    if told is not None and told != total.hexdigest():
+        came = f"the weights in {path} are not those that were saved: their checksum does not match"
+        raise ModelLoadError(came, "weights as they were written", f"{_AGAIN}, or export them anew")
+
+
+def _kinds() -> dict[str, torch.dtype]:
+    """Type in a safetensors file -> torch's, of those that weights have."""
+    import torch
+
+    return {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def _named(name: str, kind: str, shape: Sequence[int]) -> bytes:
+    """What the checksum of a file takes of a tensor, before its bytes."""
+    return f"{name} {kind} {list(shape)}\0".encode()
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -151,8 +210,12 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return named
 
 
-def read_checkpoint(path: Path) -> Any:
+def read_checkpoint(path: Path, own: bool = False) -> Any:
     """What a .safetensors file or a torch checkpoint holds, on the CPU: tensors and plain values, maybe nested.
+
+    Args:
+        own: one that this package wrote: the checksums of its parts, which torch does not look at, are compared, and
+            every number has to be finite.
 
     Raises:
         ModelLoadError: missing or damaged, more than tensors and plain values, or larger than the file itself.
@@ -165,13 +228,15 @@ def read_checkpoint(path: Path) -> Any:
             read_header(path)
             return load_file(path)
         refuse_pipe(path)
-        _check_archive(path)
+        _check_archive(path, own)
         state = torch.load(path, map_location="cpu", weights_only=True)
-        _check_sizes(path, state)
+        _check_tensors(path, state, own)
         return state
     except ModelLoadError:
         raise
     except pickle.UnpicklingError as error:
+        if any(words in str(error) for words in ("Unsupported operand", "invalid load key")):  # a byte no pickle has
+            raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", "tensors", _AGAIN) from error
         raise ModelLoadError(
             f"cannot read {path}: it holds more than tensors, and loading it would execute what it says",
             "a state dict: names and tensors",
@@ -182,16 +247,20 @@ def read_checkpoint(path: Path) -> Any:
         raise ModelLoadError(f"cannot read {path}: {_reason(error)}", expected, _AGAIN) from error
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse a zip archive whose parts are larger than itself: torch stores them as they are, without compression."""
+def _check_archive(path: Path, own: bool) -> None:
+    """Refuse a zip archive whose parts are larger than itself (torch stores them as they are, without compression), or
+    of our own one whose bytes were changed."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            claimed = sum(part.file_size for part in archive.infolist())
-        _refuse_more(path, claimed, 1)
+            _refuse_more(path, sum(part.file_size for part in archive.infolist()), 1)
+            changed = archive.testzip() if own else None
+        if changed:
+            raise ModelLoadError(f"{path} is damaged: the checksum of {changed} does not match", "", _AGAIN)
 
 
-def _check_sizes(path: Path, state: Any) -> None:
-    """Refuse tensors that are larger than the file, as one that repeats a few values does, or that hold no values."""
+def _check_tensors(path: Path, state: Any, own: bool) -> None:
+    """Refuse tensors that are larger than the file, as one that repeats a few values does, or that hold no values; of
+    our own also numbers that are not finite."""
     import torch
 
     claimed, waiting, seen = 0, [state], set[int]()
@@ -200,6 +269,8 @@ def _check_sizes(path: Path, state: Any) -> None:
         if isinstance(value, torch.Tensor):
             if value.is_meta or value.layout != torch.strided or value.is_quantized:
                 raise ModelLoadError(f"{path} holds a tensor without plain values", "dense tensors")
+            if own:
+                check_finite(path, {"a tensor": value})
             claimed += value.numel() * value.element_size()
         elif isinstance(value, Mapping | list | tuple | set) and id(value) not in seen:
             seen.add(id(value))

@@ -20,6 +20,9 @@ from noiseprompt.npd.home import Home
 FILE = ".claim.json"
 """What those who write agreed on: settings, a digest of the planned pairs, how many pairs and shards that is."""
 
+MOST_PAIRS = 10**9
+"""Of a plan: more do not fit a folder."""
+
 PRESENT = "writer-"
 """Begins the unit of the lease that a writer holds while it is one."""
 
@@ -175,4 +178,5 @@ def read_claim(folder: Path) -> dict[str, Any]:
     except NoisepromptError:
         return {}
     kinds = {"settings": dict, "plan": str, "pairs": int, "shards": int}
-    return said if all(isinstance(said.get(key), kind) for key, kind in kinds.items()) else {}
+    sound = all(isinstance(said.get(key), kind) for key, kind in kinds.items())
+    return said if sound and 0 <= said["shards"] <= said["pairs"] <= MOST_PAIRS else {}

@@ -42,7 +42,7 @@ from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import InputError, ShapeError, StoreError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import refuse_pipe
-from noiseprompt.core.ranges import NAMED, SEED, check_value, kind_of, shown
+from noiseprompt.core.ranges import ANY, COUNT, NAMED, SEED, SHARE, Limits, check_value, kind_of, shown
 from noiseprompt.core.types import Prompt, ScoredPair, check_shape
 from noiseprompt.npd.sample import is_scored
 
@@ -53,6 +53,17 @@ PICTURES = "pictures"
 Row = dict[str, Any]
 MOST_MISSING = 100_000
 """Shards that a data set may lack."""
+_KNOWN = (
+    ("scorers", list[str], ANY),
+    ("store_source", bool, ANY),
+    ("shard_size", int, COUNT),
+    ("scored_share", float, SHARE),
+    ("parts", dict, ANY),
+    ("targets", str, Limits(words=(PICTURES,))),
+    ("schema_version", int, Limits(least=SCHEMA_VERSION, most=SCHEMA_VERSION)),
+)
+"""Settings that readers go by: name, kind, limits."""
+
 _NAME = re.compile(r"shard-(\d{6,})\.arrow")
 _PREFIX = "noiseprompt."
 _RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
@@ -278,10 +289,18 @@ def read_shard(path: Path) -> Shard:
                 raise StoreError(f"{path} holds {reader.num_record_batches} record batches", "one", _RESTORE)
             batch = reader.get_batch(0)
             batch.validate(full=True)
+        lacking = [key for key in ("settings", "fingerprint", "checksum") if _PREFIX + key not in metadata]
+        if lacking:
+            raise StoreError(f"{path} does not tell its {lacking[0]}", "a shard as it was written", _RESTORE)
         settings = parse_json(metadata[_PREFIX + "settings"])
+        if not isinstance(settings, dict):
+            raise StoreError(f"the settings in {path} are {settings!r:.40}", "an object", _RESTORE)
         if fingerprint(settings) != metadata[_PREFIX + "fingerprint"]:
             raise StoreError(f"the settings in {path} were changed after writing", "those of its run", _RESTORE)
         check_shape("latent_shape", settings["latent_shape"])
+        for name, kind, limits in _KNOWN:
+            if name in settings:
+                check_value(name, kind, settings[name], limits)
         expected = schema(settings["latent_shape"], settings["scorers"], settings["store_source"])
         if not batch.schema.equals(expected, check_metadata=False):
             raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", _RESTORE)

@@ -148,6 +148,9 @@ class Home:
             light = [name for name in shard.batch.schema.names if name not in ("source", "target", "prompt")]
             self.tallies[number] = Tally(stamp=stamp)
             for row in shard.batch.select(light).to_pylist():
+                if not row["rejected"] and _lacks_scores(row, self.settings):
+                    came = f"{path}: pair {row['id']} lacks some of its scores"
+                    raise StoreError(came, "all of a usable pair's, or none", "see `noiseprompt npd verify`")
                 self.note(number, row)
 
     def forget(self, number: int) -> None:
@@ -258,6 +261,13 @@ class OpenShard:
         self._home.being_made.discard(self.number)
         if self.unsaved:
             self._home.forget(self.number)
+
+
+def _lacks_scores(row: Row, settings: Mapping[str, Any]) -> bool:
+    """Whether some of the scores of a usable pair are there and others are not."""
+    sides = ("target",) if holds_pictures(settings) else ("source", "target")
+    there = {row[f"score_{side}.{name}"] is None for name in settings["scorers"] for side in sides}
+    return len(there) > 1
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -62,6 +62,7 @@ class Npd:
         self._whole = np.zeros(len(self._shards), bool)
         self._finite = np.ones(len(self), bool)
         self._refuse_twice()
+        self._check_rejected()
 
     def _refuse_twice(self) -> None:
         """Refuse a pair that is there twice, as in a shard that was copied under another number."""
@@ -73,6 +74,12 @@ class Npd:
                 one, other = (self._shards[shard].path.name for shard in places)
                 came = f"pair {key} is in {one} and in {other} of {self.folder}"
                 raise StoreError(came, "each pair once", "see `noiseprompt npd verify`, and take the copied shard away")
+
+    def _check_rejected(self) -> None:
+        """Compare the checksums of shards without a usable pair: nobody else would read them."""
+        for shard, begin, end in zip(self._shards, self._starts, self._starts[1:], strict=False):
+            if not self._usable[begin:end].any():
+                shard.rows()
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -255,6 +262,10 @@ def _number(value: float | None) -> float:
 
 def _warn_missing(folder: Path, numbers: list[int]) -> None:
     missing = [f"{name}{maker}" for name, maker in gaps(folder, numbers).items()]
+    now = state(folder)
+    if not missing and not now.writers and now.planned > len(numbers):
+        told = f"{folder} holds {len(numbers)} of the {now.planned} shards that were planned"
+        warnings.warn(f"{told}. The same collect command makes the rest", NoisepromptWarning, stacklevel=3)
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         told = f"{folder} lacks {', '.join(missing[:3])}{more}: its pairs are left out"

@@ -72,8 +72,11 @@ def _shard_problems(shard: Shard, seen: dict[str, str], digests: Digests) -> lis
 
 def _row_problems(row: dict[str, Any], settings: dict[str, Any], digests: Digests) -> list[str]:
     problems = []
-    if row["id"] != f"{Prompt(row['prompt']).id}-{row['seed']}":
-        problems.append("its id does not belong to its prompt and seed")
+    try:
+        if row["id"] != f"{Prompt(row['prompt']).id}-{row['seed']}":
+            problems.append("its id does not belong to its prompt and seed")
+    except InputError as error:  # no prompt
+        problems.append(str(error))
     pictures = holds_pictures(settings)
     try:
         if not pictures and _digest_of(row["seed"], settings["latent_shape"], digests) != row["source_digest"]:

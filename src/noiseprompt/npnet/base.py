@@ -270,11 +270,14 @@ def _check_weights(net: NPNet) -> None:
 def _load(folder: Path, dtype: torch.dtype | None, swin_dtype: torch.dtype | None) -> NPNet:
     """The network that was saved in a folder."""
     try:
-        config = from_dict(NPNetConfig, disk.read_settings(folder))
+        settings = disk.read_settings(folder)
+        config = from_dict(NPNetConfig, settings)
         _check_swin(config, swin_dtype, folder)
         dtypes = {True: swin_dtype or dtype, False: dtype}
         of = lambda name: dtypes[name.startswith(SWIN)]  # noqa: E731
-        return load_network(folder / disk.WEIGHTS_FILE, lambda: build(config), disk.FIX, of)
+        net = load_network(folder / disk.WEIGHTS_FILE, lambda: build(config), disk.FIX, of)
+        disk.check_together(folder, settings)
+        return net
     except (ConfigError, TypeError) as error:
         path = folder / disk.CONFIG_FILE
         raise ModelLoadError(f"{path} describes no NPNet: {error}", disk.LAYOUT, disk.FIX) from error

@@ -172,6 +172,7 @@ def _limits(settings: Mapping[str, Any], base: str) -> str:
 - It moves the noise towards what its training aimed at: pictures of one prompt may become more alike. `strength`
   scales the change, 0 is the plain noise.
 - A gain holds for the prompts, sampler, steps and guidance it was measured with.
+- `model.safetensors` holds a checksum of its weights: noiseprompt refuses them where a byte was changed.
 - What may be drawn, and the licence of the pictures, are those of the model it is used with."""
 
 

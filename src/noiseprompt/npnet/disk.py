@@ -10,9 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from noiseprompt.core.cards import CARD_FILE
+from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.files import make_folder, replace, replacing
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.weights import packed, read_metadata
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -21,6 +23,13 @@ FORMAT_VERSION = 1
 LAYOUT = f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as save_pretrained writes it"
 FIX = "give the path of a local folder or published checkpoint, or a hub id (OWNER/NAME, or OWNER/NAME:FILE)"
 
+_MADE_AS = "noiseprompt.config"
+"""Key of the weights' header: the fingerprint of the settings that say what the tensors do."""
+
+_FREE = ("denoiser", "family", "any_size", "picture_scale")
+"""Settings that say what a network is for. A picture's scale changes while it is trained, and a kill may fall between
+the two files."""
+
 
 def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor], card: str) -> None:
     """Save a network; each file appears whole or not at all.
@@ -28,13 +37,10 @@ def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]
     Raises:
         StoreError: the folder cannot be written, or the disk is full.
     """
-    from safetensors.torch import save
-
     marked = {"format": FORMAT, "format_version": FORMAT_VERSION, **settings}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     make_folder(folder)
     with replacing(folder / WEIGHTS_FILE) as file:
-        file.write(save(tensors, metadata={"format": "pt"}))
+        file.write(packed(state, {_MADE_AS: _made_as(settings)}))
     replace(folder / CARD_FILE, card)
     replace(folder / CONFIG_FILE, json.dumps(marked, indent=2) + "\n")
 
@@ -50,7 +56,26 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if data.get("format") != FORMAT:
         raise ModelLoadError(f"{path} is not the configuration of an NPNet", LAYOUT, FIX)
     version = data.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         fix = "use the noiseprompt that wrote it"
         raise ModelLoadError(f"{path} has format version {version!r}", f"version {FORMAT_VERSION}", fix)
     return {name: value for name, value in data.items() if name not in ("format", "format_version")}
+
+
+def check_together(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse weights beside the configuration of another network of the same shapes.
+
+    Args:
+        settings: as `read_settings` gives them.
+
+    Raises:
+        ModelLoadError: they do not belong together; weights of before this was recorded pass.
+    """
+    told = read_metadata(folder / WEIGHTS_FILE).get(_MADE_AS)
+    if told is not None and told != _made_as(settings):
+        came = f"{folder / WEIGHTS_FILE} was saved with another {CONFIG_FILE} than the one beside it"
+        raise ModelLoadError(came, "both files of one network", "copy the whole folder again")
+
+
+def _made_as(settings: Mapping[str, Any]) -> str:
+    return fingerprint({name: value for name, value in settings.items() if name not in _FREE})

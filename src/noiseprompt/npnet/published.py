@@ -225,8 +225,8 @@ def translate(data: Mapping[str, Any], path: Path | str) -> dict[str, Tensor]:
     flat: dict[str, Any] = {}
     for name, value in data.items():
         nested = isinstance(value, Mapping) and name in _PARTS
-        flat.update({f"{name}.{inner}": tensor for inner, tensor in value.items()} if nested else {name: value})
-    strange = [str(name) for name, value in flat.items() if not isinstance(value, Tensor | float | int)]
+        flat.update({f"{name}.{inner}": tensor for inner, tensor in value.items()} if nested else {str(name): value})
+    strange = [name for name, value in flat.items() if not isinstance(value, Tensor) and not _is_number(value)]
     if strange:
         raise ModelLoadError(f"{path} holds no tensor under {', '.join(strange[:4])}", _EXPECTED, _FIX)
     state: dict[str, Tensor] = {}
@@ -242,6 +242,11 @@ def translate(data: Mapping[str, Any], path: Path | str) -> dict[str, Tensor]:
         prefix = next((p for p in _OURS if name.startswith(p)), "")
         state[_OURS[prefix] + name.removeprefix(prefix) if prefix else name] = tensor
     return {name: value.float().contiguous() for name, value in state.items()}
+
+
+def _is_number(value: Any) -> bool:
+    """Of those that a tensor holds."""
+    return isinstance(value, float | int) and abs(value) < 2**63
 
 
 def _text_width(state: Mapping[str, Tensor], path: Path) -> int:

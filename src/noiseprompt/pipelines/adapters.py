@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.config import plain_number
@@ -12,9 +13,15 @@ from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.places import expanded
+from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.texts import reason_of
+from noiseprompt.core.weights import read_state
+from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.loading import weights_in
-from noiseprompt.pipelines.soundness import check_finite, complete
+from noiseprompt.pipelines.soundness import check_finite
+
+WEIGHT = Limits(least=-100, most=100)
+"""Of a LoRA; 1 is what it was trained for."""
 
 
 def replace_unet(pipe: Any, source: str, dtype: Any) -> None:
@@ -75,10 +82,12 @@ def parse_lora(text: str) -> tuple[str, float]:
     """("FILE_OR_REPO", weight) of "FILE_OR_REPO" or "FILE_OR_REPO:0.8".
 
     Raises:
+        ConfigError: a weight out of its range.
         InputError: no name, a weight that is no finite number, a list in brackets, or a file that is not safetensors.
         ModelLoadError: a file that is not there.
     """
     source, weight = _weighted(text.strip())
+    check_value(f"the weight of the LoRA {source}", float, weight, WEIGHT)
     path = expanded(source)
     if path.suffix in (".bin", ".pt", ".pth", ".ckpt"):
         raise InputError(
@@ -124,6 +133,8 @@ def load_loras(pipe: Any, texts: Sequence[str]) -> None:
     names, weights = [], []
     for index, (source, weight) in enumerate(map(parse_lora, texts)):
         repo, file = _lora_place(source)
+        if file and (path := Path(repo) / file).is_file():
+            read_state(path)  # whole, and finite
         try:
             pipe.load_lora_weights(repo, weight_name=file, adapter_name=f"lora{index}", use_safetensors=True)
         except Exception as error:

@@ -15,6 +15,7 @@ import torch
 
 from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.pipelines.calls import Loaded
+from noiseprompt.pipelines.soundness import computing
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def encode_images(loaded: Loaded, images: np.ndarray) -> torch.Tensor:
     if not hasattr(vae, "encode") or getattr(pipe, "image_processor", None) is None:
         raise InputError(f"a {type(pipe).__name__} without an autoencoder for pictures", "a pipeline with a `vae`")
     pixels = pipe.image_processor.preprocess(images.astype(np.float32) / 255)
-    with _precise(vae):
+    with _precise(vae), computing(pipe, "encodes a picture"):
         pixels = pixels.to(loaded.device, vae.dtype)
         latents = _mean(vae.encode(pixels[:, :, None] if family.frames else pixels)).float()
     latents = scaled(vae, latents[:, :, 0] if family.frames else latents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import Levels, ddim_levels, dpm_solver_levels, is_flow
 from noiseprompt.pipelines.options import LONG_PROMPTS
 from noiseprompt.pipelines.samplers import schedule_arguments
-from noiseprompt.pipelines.soundness import check_drawn
+from noiseprompt.pipelines.soundness import check_drawn, computing
 
 Size = tuple[int | None, int | None]  # height and width in pixels
 
@@ -88,7 +89,9 @@ def call(
         own = getattr(own, "__wrapped__", own)
 
     try:
-        with counted(loaded.denoiser, loaded.count), borrowed(pipe, scheduler), torch.set_grad_enabled(with_gradient):
+        told = nullcontext() if family.generic else computing(pipe, "draws")
+        counting, lent = counted(loaded.denoiser, loaded.count), borrowed(pipe, scheduler)
+        with counting, lent, torch.set_grad_enabled(with_gradient), told:
             return own(pipe, latents=x, height=height, width=width, **given)
     except (GridKnown, NoisepromptError):
         raise

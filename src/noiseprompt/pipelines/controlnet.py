@@ -9,9 +9,10 @@ from noiseprompt.core.errors import InputError, ModelLoadError, ModelMismatchErr
 from noiseprompt.core.pictures import open_picture
 from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import reason_of
+from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.families.controlnet import CLASSES
 from noiseprompt.pipelines.loading import weights_in
-from noiseprompt.pipelines.soundness import check_finite, complete
+from noiseprompt.pipelines.soundness import check_finite
 
 
 def with_controlnet(pipe: Any, controlnet: str | Path | None, control_image: str | Path | Any, dtype: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,10 @@ import torch
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import reason_of
+from noiseprompt.pipelines.complete import AGAIN, complete
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
-from noiseprompt.pipelines.soundness import check_components, check_configs, check_finite, complete
+from noiseprompt.pipelines.soundness import check_components, check_configs, check_finite, check_folders
 from noiseprompt.pipelines.table import OFFLOADS
 from noiseprompt.shapes import world
 
@@ -26,11 +28,11 @@ FIX = (
 
 
 def silence() -> None:
-    """Switch off the loading bars and remarks of diffusers and transformers; errors are still told."""
+    """Switch off the loading bars and remarks of diffusers and transformers; what they raise is still told."""
     for name in ("diffusers", "transformers"):
-        logging = importlib.import_module(f"{name}.utils.logging")
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
+        logs = importlib.import_module(f"{name}.utils.logging")
+        logs.disable_progress_bar()
+        logs.set_verbosity(logging.CRITICAL)
 
 
 def resolve(model: str | Path) -> str | Path:
@@ -73,6 +75,8 @@ def load_diffusers(
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
         check_class(str(config.get("_class_name")))  # before gigabytes are read
         check_components(model, config)
+        if isinstance(folder, Path):
+            check_folders(model, folder, config, f"{FIX}; {AGAIN}")
         extra = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
         renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
         with known_as(renamed), complete(model):

@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from noiseprompt.core.errors import NoisepromptWarning
+from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
+from noiseprompt.core.ranges import shown
 from noiseprompt.pipelines.families.base import UNLIMITED, Family
 
 if TYPE_CHECKING:
@@ -27,11 +28,18 @@ def limits(pipe: Any, family: Family) -> Limits:
     """Each tokenizer of a diffusers pipeline and the number of tokens, special ones included, that is read of it.
 
     What the family says (`token_limits`), or the tokenizer itself where that is less.
+
+    Raises:
+        ModelLoadError: a tokenizer that says what no number of tokens is.
     """
     found = []
     for name, most in family.token_limits.items():
         tokenizer = getattr(pipe, name, None)
-        limit = int(min(getattr(tokenizer, "model_max_length", UNLIMITED), most))
+        own = getattr(tokenizer, "model_max_length", UNLIMITED)
+        if not isinstance(own, int | float) or own < 1:
+            came = f"the {name} of a {type(pipe).__name__} has model_max_length {shown(own)}"
+            raise ModelLoadError(came, "a number of tokens above 0", "mend its tokenizer_config.json, or copy it again")
+        limit = int(min(own, most))
         if tokenizer is not None and limit < UNLIMITED:
             found.append((tokenizer, limit))
     return found

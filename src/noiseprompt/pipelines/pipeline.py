@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.ranges import COUNT, check_value, shown
 from noiseprompt.core.texts import check_texts
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape, check_tensor
@@ -40,7 +40,7 @@ from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions
 from noiseprompt.pipelines.parts import parts_of
-from noiseprompt.pipelines.soundness import check_embeds
+from noiseprompt.pipelines.soundness import check_embeds, computing
 from noiseprompt.pipelines.start import start_level
 
 
@@ -66,6 +66,8 @@ class Pipeline:
         self.pipe = pipe
         self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
         self.family = family or find_family(pipe, (*companions, self.name))
+        if getattr(pipe, self.family.denoiser, None) is None:
+            raise ModelLoadError(f"a {type(pipe).__name__} without its {self.family.denoiser}", "a whole pipeline")
         self.schedule: str | None = None
         """A published timestep schedule that the sampler follows, e.g. "ays"."""
         self.long_prompts = "truncate"
@@ -188,7 +190,8 @@ class Pipeline:
         """
         check_texts(texts)
         calls.check_text(self.pipe, self.long_prompts)
-        embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
+        with computing(self.pipe, "encodes a prompt"):
+            embeds = replace(self.family.encode(self.pipe, list(texts)), texts=tuple(texts))
         if self.long_prompts == "average":
             seen = average_chunks(self.text_limits, partial(self.family.encode, self.pipe), texts, embeds.prompt_embeds)
             embeds = replace(embeds, prompt_embeds=seen)

@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import pickle
+import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from noiseprompt.core.errors import ModelLoadError, NoiseError
-from noiseprompt.core.json_files import read_json
+from noiseprompt.core.devices import is_out_of_memory
+from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError
 from noiseprompt.core.ranges import shown
+from noiseprompt.core.texts import reason_of
+from noiseprompt.pipelines.complete import AGAIN, check_config
 
 LIBRARIES = ("diffusers", "transformers")
-_AGAIN = "it may be half copied or half saved: copy or download it again"
-
-
-MOST_LAYERS = 1000
-"""In a row, of any part; the deepest that are published have about 100."""
+MOST_EMPTY = 0.25
+"""Share of a part's weights in matrices of zeros alone; networks begin with some, trained ones have none or few."""
 
 
 def check_configs(folder: Path) -> None:
     """Refuse descriptions of a model and its parts that are torn or hostile, before diffusers builds what they say.
 
     Raises:
-        ModelLoadError: with the first file: not a bounded JSON object, or more layers than there can be.
+        ModelLoadError: with the first file, as `check_config`.
     """
     for path in [folder / "model_index.json", *sorted(folder.glob("*/*config.json"))]:
-        if path.is_file():
-            wrong = _too_many(read_json(path, ModelLoadError, "a JSON object", _AGAIN, infinite=True))
-            if wrong:
-                raise ModelLoadError(f"{path} asks for {wrong}", f"{MOST_LAYERS:,} at most", _AGAIN)
-
-
-def _too_many(config: Mapping[str, Any]) -> str:
-    """The first number of layers that is none, also in configs inside a config; or ""."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            found = _too_many(value)
-        else:
-            counts = value if isinstance(value, list) else [value]
-            layers = "layers" in name or "depth" in name or name.endswith("_blocks")
-            large = [one for one in counts if layers and type(one) is int and one > MOST_LAYERS]
-            found = f"{name} {large[0]}" if large else ""
-        if found:
-            return found
-    return ""
+        check_config(path)
 
 
 def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
@@ -80,73 +61,26 @@ def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
         raise ModelLoadError(came, "parts of diffusers and transformers alone", fix)
 
 
-@contextmanager
-def complete(model: str | Path) -> Iterator[None]:
-    """While it lasts, `from_pretrained` of diffusers and transformers refuses what they would fill up at random.
-
-    diffusers leaves missing tensors empty and transformers draws them, both with a warning; neither hands its account
-    of them through `DiffusionPipeline.from_pretrained`, so that it is asked for below. Nothing is left behind.
+def check_folders(model: str | Path, folder: Path, index: Mapping[str, Any], fix: str = AGAIN) -> None:
+    """Refuse a model folder without the folder of a part: diffusers looks for its files one floor above.
 
     Args:
         model: for the message.
+        index: as of `check_components`.
 
     Raises:
-        ModelLoadError: a part without some of its tensors, or whose file holds more than tensors.
+        ModelLoadError: with those that are missing.
     """
-    import diffusers
-    import transformers
-
-    with ExitStack() as put_back:
-        for cls in (diffusers.ModelMixin, transformers.PreTrainedModel):
-            own = cls.__dict__["from_pretrained"]
-            put_back.callback(setattr, cls, "from_pretrained", own)
-            cls.from_pretrained = classmethod(_refusing(own.__func__, model))  # type: ignore[method-assign]
-        yield
-
-
-def _refusing(load: Any, model: str | Path) -> Any:
-    def from_pretrained(cls: Any, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
-        source = args[0] if args else options.get("pretrained_model_name_or_path")
-        try:
-            part, info = load(cls, *args, output_loading_info=True, **options)
-        except Exception as error:
-            _refuse_pickle(_pickled(source), error)
-            raise
-        missing = sorted(info.get("missing_keys", ()))
-        if missing:
-            listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-            came = f"{Path(str(source)).name} of {model} lacks {len(missing)} of its tensors ({listed})"
-            raise ModelLoadError(came, f"all weights of a {cls.__name__}", _AGAIN)
-        return (part, info) if output_loading_info else part
-
-    return from_pretrained
-
-
-def _pickled(source: Any) -> str:
-    """The files of a part that are read by torch, for a message."""
-    folder = Path(str(source))
-    found = sorted(str(p) for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(kind))
-    return " or ".join(found[:3]) or str(source)
-
-
-def _refuse_pickle(path: str, error: BaseException) -> None:
-    """Say in words that torch's restricted unpickler refused a file, if that is among the causes of an error."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, pickle.UnpicklingError):
-        cause = cause.__cause__ or cause.__context__
-    if cause is None:
-        return
-    if "Unsupported operand" in str(cause):  # a byte that no pickle has
-        raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", "tensors", _AGAIN) from error
-    raise ModelLoadError(
-        f"cannot read {path}: it holds more than tensors, and loading it would execute what it says",
-        "names and tensors",
-        "where it comes from a source you trust, save its weights as safetensors and use that file",
-    ) from error
+    parts = [name for name, value in index.items() if isinstance(value, list | tuple) and all(value)]
+    missing = [name for name in parts if not name.startswith("_") and not (folder / name).is_dir()]
+    if missing:
+        came = f"{model} has no folder {' and no folder '.join(missing)}, which its model_index.json names"
+        raise ModelLoadError(came, "a folder for each part", fix)
 
 
 def check_finite(model: str | Path, parts: Mapping[str, Any]) -> None:
-    """Refuse weights that are not finite; reads each once, a second for 5e9 of them.
+    """Refuse weights that are not finite, and parts with many matrices of zeros alone, as a file has that was cut and
+    filled up; reads each once, a second for 5e9 of them.
 
     Args:
         model: for the message.
@@ -156,12 +90,19 @@ def check_finite(model: str | Path, parts: Mapping[str, Any]) -> None:
         ModelLoadError: with the first.
     """
     for name, part in parts.items():
+        values = empty = 0
         for key, value in part.named_parameters() if isinstance(part, torch.nn.Module) else ():
             if value.is_meta or not value.numel() or value.dtype not in _FLOATS:
                 continue
-            if not all(bound.isfinite() for bound in torch.aminmax(value.detach())):
+            least, most = torch.aminmax(value.detach())
+            if not (least.isfinite() and most.isfinite()):
                 came = f"{name} of {model} has weights that are not finite (in {key})"
                 raise ModelLoadError(came, "finite numbers", "load another copy, or convert it again in float32")
+            if value.ndim > 1:
+                values, empty = values + value.numel(), empty + value.numel() * bool(least == most == 0)
+        if empty > MOST_EMPTY * values:
+            came = f"{empty:,} of {values:,} weights of {name} of {model} lie in matrices of zeros alone"
+            raise ModelLoadError(came, f"{MOST_EMPTY:.0%} at most", AGAIN)
 
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -191,6 +132,34 @@ def _finite(value: Any) -> bool:
         return all(map(_finite, value))
     is_floats = isinstance(value, torch.Tensor) and value.dtype in _FLOATS
     return not is_floats or bool(torch.isfinite(value).all())
+
+
+@contextmanager
+def computing(pipe: Any, what: str) -> Iterator[None]:
+    """While it lasts, what fails inside the model's own libraries is told in a line: its parts or their configurations
+    do not belong together. What fails here is not, nor is a full memory.
+
+    Args:
+        pipe: of diffusers.
+        what: it does, for the message.
+
+    Raises:
+        NoisepromptError: it fails there.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, NoisepromptError) or is_out_of_memory(error) or _root(error) not in LIBRARIES:
+            raise
+        came = f"the {type(pipe).__name__} fails while it {what} ({type(error).__name__}: {reason_of(error)[:300]})"
+        fix = "load another copy; where diffusers alone draws with this one, please report it"
+        raise NoisepromptError(came, "parts that belong together, each with its own config", fix) from error
+
+
+def _root(error: Exception) -> str:
+    """The package of the innermost line of code, torch's own left out: who asked for what failed."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((root for name in reversed(frames) if (root := name.partition(".")[0]) != "torch"), "")
 
 
 def check_drawn(images: Any) -> None:

@@ -10,6 +10,7 @@ The caption's column is the first of `TEXT_COLUMNS` that is there, unless named;
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any
 
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.pictures import find_pictures
+from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
-from noiseprompt.prompts.files import decode, read_rows
+from noiseprompt.prompts.files import category_of, decode, read_rows
 from noiseprompt.prompts.load import TEXT_COLUMNS, text_column
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -58,10 +60,19 @@ def load_captioned(source: str | Path, *, column: str | None = None, limit: int 
     found = _from_folder(source, column) if source.is_dir() else _from_table(source, column)
     if not found:
         raise InputError(f"{source} names no picture", "a row for each picture")
+    _refuse_absent(source, found)
+    return found if limit is None else _first(found, limit)
+
+
+def _refuse_absent(source: Path, found: Iterable[Captioned]) -> None:
     absent = [one.name for one in found if not one.path.is_file()]
     if absent:
         raise InputError(f"captions without a picture in {source}: {_some(absent)}", "the file of each caption")
-    return found if limit is None else _first(found, limit)
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a name in a folder is one of elsewhere, as it is spelled: links are their owner's affair."""
+    return Path(name).is_absolute() or os.path.normpath(name).split(os.sep)[0] == os.pardir
 
 
 def _from_folder(folder: Path, column: str | None) -> list[Captioned]:
@@ -70,6 +81,11 @@ def _from_folder(folder: Path, column: str | None) -> list[Captioned]:
         raise InputError(f"{folder} holds {' and '.join(table.name for table in tables)}", "one table of captions")
     pictures = find_pictures(folder, below=True)
     found = _from_table(tables[0], column) if tables else _from_texts(folder, pictures)
+    outside = [one.name for one in found if _leads_out(one.name)]
+    if outside:
+        came = f"{tables[0]} names pictures outside of its folder: {_some(outside)}"
+        raise InputError(came, f"names below {folder}", "pass the table itself as --pictures where you trust it")
+    _refuse_absent(folder, found)
     named = {one.path.resolve() for one in found}
     bare = [path.relative_to(folder).as_posix() for path in pictures if path.resolve() not in named]
     if bare:
@@ -85,6 +101,8 @@ def _from_texts(folder: Path, pictures: Iterable[Path]) -> list[Captioned]:
         beside = path.with_suffix(".txt")
         if beside in texts:
             text = " ".join(decode(beside).split())
+            check_text(str(beside), f"the name {str(beside)!r:.80}")
+            check_text(text, str(beside))
             if not text:
                 raise InputError(f"{beside} is empty", "the caption of the picture beside it")
             found.append(Captioned(Prompt(text), path, path.relative_to(folder).as_posix()))
@@ -117,8 +135,13 @@ def _captioned(row: Any, file_column: str, column: str, path: Path, number: int)
         raise PromptError(f"entry {number} of {path} names no picture in {file_column!r}", "the path of a file")
     if not isinstance(text, str) or not text.strip():
         raise PromptError(f"entry {number} of {path} ({name:.80}) has no caption in {column!r}", "a text")
-    kind = next((cells[key] for key in ("kind", "category") if cells.get(key) not in (None, "")), "")
-    return Captioned(Prompt(text.strip(), str(kind).strip()), path.parent / name, name)
+    where = f"entry {number} of {path}"
+    check_text(name, where)
+    check_text(text, where)
+    kind = category_of(
+        next((cells[key] for key in ("kind", "category") if cells.get(key) not in (None, "")), ""), where
+    )
+    return Captioned(Prompt(text.strip(), kind), path.parent / name, name)
 
 
 def _first(found: list[Captioned], limit: int) -> list[Captioned]:

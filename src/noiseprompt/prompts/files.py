@@ -81,6 +81,10 @@ def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         twice = next((title for title in titles if titles.count(title) > 1), None)
         if twice is not None:
             raise PromptError(f"{path} has two columns {twice!r}", "a header with each column once")
+        mark = next((mark for mark in ";\t|" if len(titles) == 1 and mark in titles[0]), None)
+        if mark is not None:
+            came = f"{path} has one column {titles[0]!r:.80}: its cells are separated by {mark!r}"
+            raise PromptError(came, "commas between them", "save it again as comma-separated values")
         for row in reader:
             if None in row:
                 came = f"line {reader.line_num} of {path} has more cells than the header"
@@ -129,7 +133,7 @@ def _read_parquet(path: Path, columns: Collection[str]) -> list[dict[str, Any]]:
         present = pq.read_schema(path).names
         wanted = [name for name in present if name.strip().lower() in columns] if columns else present
         return pq.read_table(path, columns=wanted).to_pylist()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last from texts that are none
         raise PromptError(f"{path} is not a readable parquet file: {error}", "a parquet file") from error
 
 

@@ -19,6 +19,7 @@ from noiseprompt.core.json_lines import of_all
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.pictures import write_picture
+from noiseprompt.core.ranges import check_value, shown
 from noiseprompt.core.types import EvalResult
 from noiseprompt.results.lines import FILE, NEW, iter_results
 from noiseprompt.results.names import public_spec, slug
@@ -144,9 +145,17 @@ def read_judging(out: Path) -> dict[str, Any]:
     Raises:
         InputError, ConfigError: as `read_settings`.
     """
-    if (out / PATHS).is_file():
-        return read_json(out / PATHS, fix="run the evaluation again")
-    return _read_settings(out)["judging"]  # of an earlier release, or copied without hidden files
+    if not (out / PATHS).is_file():
+        return _read_settings(out)["judging"]  # of an earlier release, or copied without hidden files
+    found = read_json(out / PATHS, fix="run the evaluation again")
+    for name, kind in _JUDGING.items():
+        if name in found:
+            check_value(f"{name} in {out / PATHS}", kind, found[name])
+    return found
+
+
+_JUDGING = {"filter_scorers": list[str], "features": str, "reference": str, "world": bool}
+_TOLD = {"pipeline": dict, "prompts": dict, "scorers": list, "config": dict}
 
 
 def _read_settings(out: Path) -> dict[str, Any]:
@@ -157,25 +166,51 @@ def _read_settings(out: Path) -> dict[str, Any]:
     missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
     if missing:
         raise ConfigError(f"{path} lacks {', '.join(sorted(missing))}", "a file written by an evaluation")
-    objects = {name: data[name] for name in ("settings", "methods", "judging", "refused", "environment")}
-    settings = data["settings"] if isinstance(data["settings"], dict) else {}
-    objects |= {name: settings[name] for name in ("pipeline", "config") if name in settings}
-    other = [name for name, value in objects.items() if not isinstance(value, dict)]
-    if other:
-        came = f"{path} is damaged: {other[0]} is {objects[other[0]]!r:.60}"
-        raise ConfigError(came, "an object", NEW)
+    for name in ("settings", "methods", "judging", "refused", "environment"):
+        _hold(path, name, dict, data[name])
+    settings = data["settings"]
+    for name in [*(name for name in _TOLD if name in settings), "pipeline", "config"]:
+        _hold(path, name, _TOLD[name], settings.get(name))
+    _hold(path, "the name of the pipeline", str, settings["pipeline"].get("name"))
+    for label, told in data["methods"].items():
+        _hold(path, f"method {label!r:.60}", dict, told)
     return data
 
 
+def _hold(path: Path, name: str, kind: type, value: Any) -> None:
+    if not isinstance(value, kind):
+        came = f"{path} is damaged: {name} is {shown(value)}"
+        raise ConfigError(came, {dict: "an object", list: "a list"}.get(kind, "a text"), NEW)
+
+
 def iter_counted(folder: Path) -> Iterator[EvalResult]:
-    """The images that count: those of `iter_results` but of methods that were left out.
+    """The images that count: those of `iter_told` but of methods that were left out.
 
     Raises:
         InputError: no evaluation there.
-        StoreError: as `iter_results`.
+        StoreError: as `iter_told`.
     """
     refused = read_settings(folder)["refused"]
-    return (result for result in iter_results(folder) if result.method not in refused)
+    return (result for result in iter_told(folder) if result.method not in refused)
+
+
+def iter_told(folder: Path) -> Iterator[EvalResult]:
+    """Every image of an evaluation, each of a method and with the scores that its settings tell.
+
+    Raises:
+        InputError: no evaluation there.
+        StoreError: as `iter_results`, or an image that cannot be of this evaluation.
+    """
+    data = read_settings(folder)
+    methods, scorers = {*data["methods"], *data["refused"]}, data["settings"].get("scorers")
+    for result in iter_results(folder):
+        wrong = f"the method {result.method!r:.80}" * (result.method not in methods)
+        if scorers is not None and sorted(result.scores) != sorted(map(str, scorers)):
+            wrong = wrong or f"scores of {', '.join(result.scores) or 'nobody'}"
+        if wrong:
+            came = f"{folder / FILE} tells of {wrong}, of which {folder / 'settings.json'} knows nothing"
+            raise StoreError(came, "the lines of this evaluation alone", NEW)
+        yield result
 
 
 def save_image(out: Path, label: str, name: str, image: np.ndarray) -> str:

@@ -40,12 +40,28 @@ def iter_results(folder: Path) -> Iterator[EvalResult]:
     for path in of_all(Path(folder) / FILE):
         for number, result in read_lines(path, EvalResult, NEW):
             key = (result.method, result.prompt_id, result.seed)
+            if wrong := _wrong(result):
+                raise damaged(path, number, wrong, NEW)
             if key in seen:
                 other, line = seen[key]
                 where = "" if other == path else f" of {other.name}"
                 raise damaged(path, number, f"it tells of the same image as line {line}{where}", NEW)
             seen[key] = (path, number)
             yield result
+
+
+MOST = 1e30
+"""Of a score, a count or a time: sums of squares are finite still."""
+
+
+def _wrong(result: EvalResult) -> str:
+    """What no image is told with; "" for nothing."""
+    spent = (result.denoiser_calls, result.noise_seconds, result.sample_seconds)
+    if not all(0 <= number <= MOST for number in spent):
+        return f"calls and seconds of {', '.join(f'{number:g}' for number in spent)}"
+    if not all(abs(score) <= MOST for score in result.scores.values()):
+        return "a score beyond 1e30"
+    return "" if 0 <= result.seed < 2**63 else f"the seed {result.seed}"
 
 
 def read_results(folder: Path) -> list[EvalResult]:

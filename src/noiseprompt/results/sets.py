@@ -7,6 +7,7 @@ Features are kept on disk, so that a run that was killed here, or a summary made
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -83,8 +84,10 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
     figures, diversity = {}, {}
     for label, files in images.items():
         keys = sorted(files)
-        pictures = (read_picture(picture_path(out, files[k])) for k in keys)
-        found = _cached(out / "features" / f"{slug(label)}.npz", network, _of_files(network, keys), pictures, len(keys))
+        paths = [picture_path(out, files[key]) for key in keys]
+        of = _of_files(network, [(label, *key, path.stat().st_size) for key, path in zip(keys, paths, strict=True)])
+        path = out / "features" / f"{slug(label)}.npz"
+        found = _cached(path, network, of, map(read_picture, paths), len(keys))
         enough = min(len(target), len(found)) > NEIGHBOURS
         near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
         figures[label] = SetFigures(len(keys), fid(found, target) if enough else None, *near)
@@ -139,6 +142,8 @@ def _kept(path: Path, mark: str, count: int) -> np.ndarray | None:
             if str(data["mark"]) != mark:
                 return None
             found = data["features"]
+            if str(data["sha256"]) != _sha256(found):
+                return None
     except Exception:  # zip, zlib and numpy raise many kinds for a damaged file, and features can be made again
         return None
     whole = found.dtype == np.float32 and found.ndim == 2 and len(found) == count and bool(np.isfinite(found).all())
@@ -148,7 +153,11 @@ def _kept(path: Path, mark: str, count: int) -> np.ndarray | None:
 def _write(path: Path, mark: str, features: np.ndarray) -> None:
     make_folder(path.parent)
     with replacing(path) as file:
-        np.savez(file, mark=np.array(mark), features=features)
+        np.savez(file, mark=np.array(mark), sha256=np.array(_sha256(features)), features=features)
+
+
+def _sha256(features: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest()
 
 
 def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
 from noiseprompt.core.ranges import Limits, check_value, kind_of
 from noiseprompt.core.specs import make, split_spec
+from noiseprompt.core.texts import reason_of
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.table import SCORERS
 
@@ -35,6 +37,9 @@ class Scorer(Protocol):
 
 MOST = 1e30
 """The greatest score: sums of squares of many are finite still."""
+
+LONGEST = 100
+"""Letters of a scorer's name."""
 
 ENTRY_POINTS = "noiseprompt.scorers"
 """Entry-point group by which an installed package offers scorers: name = "module:class"."""
@@ -73,7 +78,9 @@ def _blamed(name: str) -> Iterator[None]:
         yield
     except (NoisepromptError, MemoryError):
         raise
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # a plug-in may raise anything
         package = _OFFERED.get(name) or SCORERS.package(name)
         if package == "noiseprompt":
             raise
@@ -94,13 +101,14 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
     """
     package = type(scorer).__module__.partition(".")[0]
     try:
-        given = scorer.score(images, prompts)
-        if np.iscomplexobj(given):
-            raise TypeError("complex numbers")  # NumPy would take their real parts
-        scores = np.asarray(given, np.float64) if given is not None else np.empty(0)
+        # what a plug-in writes into its images would be saved as what was drawn
+        given = scorer.score(images if package == "noiseprompt" else np.copy(images), prompts)
+        scores = _numbers(given) if given is not None else np.empty(0)
     except NoisepromptError:
         raise
-    except (Exception, SystemExit) as error:  # a plug-in that ends the process ends a run without a word
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in may raise anything; one that ends the process would do so without a word
         if package == "noiseprompt" or is_out_of_memory(error):  # ours; the caller says to lower batch_size
             raise
         raise _failed(scorer.name, package, error) from error
@@ -114,6 +122,22 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
     return scores
 
 
+def _numbers(given: Any) -> np.ndarray:
+    """float64; NumPy itself would take the real part of complex numbers, and what a mask hides, dates and digits too.
+
+    Raises:
+        TypeError: no numbers.
+    """
+    if np.iscomplexobj(given):
+        raise TypeError("complex numbers")
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise TypeError("masked numbers")
+    plain = np.asarray(given)
+    if plain.dtype.kind not in "fiubO" or any(isinstance(one, str) for one in plain.ravel()[:1]):
+        raise TypeError(f"{plain.dtype} in place of numbers")
+    return np.asarray(plain, np.float64)
+
+
 _OFFERED: dict[str, str] = {}
 """Scorer that an installed package offers -> that package."""
 
@@ -123,9 +147,30 @@ def _of(package: str) -> str:
 
 
 def _failed(name: str, package: str, error: BaseException) -> ScorerError:
-    reason = " ".join(str(error).split())[:300]
+    try:
+        reason = " ".join(str(error).split())[:300]
+    except Exception:  # of its own kind, whose text fails too
+        reason = "it cannot be told"
     came = f"the scorer {name!r}{_of(package)} fails ({type(error).__name__}{': ' if reason else ''}{reason})"
     return ScorerError(came, "scores", "leave it out, or ask those who made it")
+
+
+def described(scorer: Scorer) -> dict[str, Any]:
+    """What a scorer tells of itself by a method `describe()`, for records; {} without one.
+
+    Raises:
+        ScorerError: it fails, or gives something else than plain data.
+    """
+    describe = getattr(scorer, "describe", None)
+    if not callable(describe):
+        return {}
+    try:
+        told = describe()
+        if not isinstance(told, dict):
+            raise TypeError(f"describe() gives {kind_of(told)} in place of a dict")
+        return json.loads(json.dumps(told, allow_nan=False))
+    except Exception as error:
+        raise _failed(scorer.name, type(scorer).__module__.partition(".")[0], error) from error
 
 
 def check_scorers(names: Sequence[str]) -> list[str]:
@@ -170,16 +215,19 @@ def check_name(name: str) -> None:
     """Refuse what no scorer can be called: results and the options of commands are read by such names.
 
     Raises:
-        InputError: it is empty or longer than 100 letters, or something else than letters, digits, ".", "-", "+" and
-            "_" is in it.
+        InputError: it is empty, longer than `LONGEST`, or has other signs in it than letters, digits, ".", "-", "_".
     """
-    if not re.fullmatch(r"[\w.+-]{1,100}", name):
-        raise InputError(f"the name {name!r} for a scorer", 'letters, digits, ".", "-"')
+    if not 0 < len(name) <= LONGEST or not all(sign.isalnum() or sign in ".-_+ " for sign in name) or not name.strip():
+        raise InputError(f"the name {name!r:.80} for a scorer", f'at most {LONGEST} letters, digits, ".", "-"')
 
 
 def _discover() -> None:
     """Register what installed packages offer; one of ours is never replaced."""
-    found: Any = entry_points(group=ENTRY_POINTS)
+    try:
+        found: Any = entry_points(group=ENTRY_POINTS)
+    except Exception as error:  # what a package's installer left
+        came = f"what the installed packages offer cannot be read ({type(error).__name__}: {reason_of(error)[:200]})"
+        raise ScorerError(came, "entry points in UTF-8", "install the damaged package again") from error
     for point in found:
         if point.name not in SCORERS:
             SCORERS.register(point.name, point.value)

@@ -8,7 +8,7 @@ from typing import Any
 
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.digests import weights_digest
-from noiseprompt.scorers.base import Scorer
+from noiseprompt.scorers.base import Scorer, described
 
 _NO_MATTER = ("device", "batch_size", "name", "path", "folder", "tokenizer", "clip")
 """Options that decide no score, or name files of which the weights are recorded."""
@@ -28,8 +28,7 @@ def _of(scorer: Any) -> dict[str, Any]:
     held = getattr(scorer, "__dict__", {})
     digests = {name: weights_digest(part) for name, part in held.items() if isinstance(part, torch.nn.Module)}
     options = {name: value for name in _options(scorer) if _plain(value := getattr(scorer, name, None))}
-    told = scorer.describe() if callable(getattr(scorer, "describe", None)) else {}
-    return to_dict({**options, **told, **({"weights": fingerprint(digests)} if digests else {})})
+    return to_dict({**options, **described(scorer), **({"weights": fingerprint(digests)} if digests else {})})
 
 
 def _options(scorer: Any) -> list[str]:

@@ -23,7 +23,7 @@ from noiseprompt.core.files import append, make_folder, replace, replacing
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import mend, read_lines
 from noiseprompt.core.tables import table
-from noiseprompt.core.weights import read_checkpoint
+from noiseprompt.core.weights import packed, read_checkpoint
 
 CONFIG_FILE = "config.json"
 """Of a run folder: its settings."""
@@ -94,7 +94,7 @@ def _read_stage(path: Path, parts: set[str]) -> dict[str, Any]:
     Raises:
         ModelLoadError: damaged, or without its step or one of `parts`.
     """
-    saved = read_checkpoint(path)
+    saved = read_checkpoint(path, own=True)
     lacking = sorted({"step", *parts} - set(saved)) if isinstance(saved, dict) else ["everything"]
     if lacking or type(saved["step"]) is not int:
         came = f"{path} is no checkpoint of a training: it lacks {', '.join(lacking or ['a step'])}"
@@ -137,11 +137,9 @@ def load_average(folder: Path, stage: str, network: torch.nn.Module, ema_decay: 
 
 def save_network(network: torch.nn.Module, config: Any, card: str, out: Path) -> None:
     """Write a network as it is shipped: model.safetensors in fp16, config.json and README.md."""
-    from safetensors.torch import save
-
     make_folder(out)
     with replacing(out / "model.safetensors") as file:
-        file.write(save({k: v.half().contiguous() for k, v in network.state_dict().items()}))
+        file.write(packed({name: value.half() for name, value in network.state_dict().items()}))
     replace(out / "config.json", json.dumps(asdict(config), indent=2) + "\n")
     replace(out / "README.md", card)
 

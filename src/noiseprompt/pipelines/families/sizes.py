@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.ranges import shown
+
 
 def scale_factor(pipe: Any) -> int:
     """Pixels a latent along each side: the pipeline's own `vae_scale_factor`."""
@@ -42,5 +45,8 @@ def transformer_size(pipe: Any) -> tuple[int, int]:
 
 
 def _pixels(pipe: Any, size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return height * scale_factor(pipe), width * scale_factor(pipe)
+    both = [size, size] if isinstance(size, int) else size
+    if not isinstance(both, Sequence) or [type(edge) for edge in both] != [int, int]:
+        came = f"the configuration of a {type(pipe).__name__}: sample_size {shown(size)}"
+        raise ModelLoadError(came, "one or two whole numbers", "load another copy, or set height and width")
+    return both[0] * scale_factor(pipe), both[1] * scale_factor(pipe)

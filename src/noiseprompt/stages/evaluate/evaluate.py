@@ -38,15 +38,8 @@ from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
-from noiseprompt.results.folder import (
-    PATHS,
-    note_refused,
-    read_judging,
-    read_settings,
-    save_image,
-    settle,
-)
-from noiseprompt.results.lines import FILE, Book, iter_results
+from noiseprompt.results.folder import PATHS, iter_told, note_refused, read_judging, read_settings, save_image, settle
+from noiseprompt.results.lines import FILE, Book
 from noiseprompt.results.sets import measure
 from noiseprompt.results.summarize import summarize
 from noiseprompt.results.summary import Summary, summary_dict
@@ -231,7 +224,7 @@ def summarize_run(out: str | Path) -> Summary:
     name = judging.get("features", "")
     world = judging.get("world") or is_world(data["settings"]["pipeline"]["name"])  # as earlier versions told it
     summary = summarize(
-        iter_results(out),
+        iter_told(out),
         filter_scorers=judging.get("filter_scorers", ()),
         sets=measure(out, name, judging.get("reference", ""), world=world) if name else None,
         refused=data["refused"],

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.digests import weights_digest
-from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.errors import ConfigError, StoreError
 from noiseprompt.core.files import differences, public_name, refuse_changes, replace
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.parts import PARTS, as_recorded
+from noiseprompt.core.pictures import is_whole_png
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.results.names import slug
@@ -54,8 +55,16 @@ class Unit:
         return [f"{index:03d}-{seed}-{slug(self.label)}.png" for index, _, seed in self.jobs]
 
     def missing(self, out: Path) -> list[str]:
-        """Those of its files that are not there."""
-        return [name for name in self.files if not (out / name).is_file()]
+        """Those of its files that are not there.
+
+        Raises:
+            StoreError: one is there and is no whole picture.
+        """
+        there = {name: (out / name).is_file() for name in self.files}
+        for name in (name for name, is_file in there.items() if is_file and not is_whole_png(out / name)):
+            fix = "delete it, and the same command draws it again"
+            raise StoreError(f"{out / name} is no whole picture", "PNG files as they were drawn", fix)
+        return [name for name, is_file in there.items() if not is_file]
 
 
 def units(jobs: Sequence[Job], specs: Sequence[MethodSpec], batch_size: int, part: Part = WHOLE) -> list[Unit]:

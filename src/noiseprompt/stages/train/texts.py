@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from noiseprompt.core.digests import weights_digest
+from noiseprompt.core.digests import file_sha256, weights_digest
 from noiseprompt.core.errors import ConfigError, InputError, NoiseError
 from noiseprompt.core.files import append, cut, differences, refuse_changes, remove, rename, replace
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.parts import PARTS, as_recorded
+from noiseprompt.core.places import refuse_pipe
 from noiseprompt.npd import Npd
 from noiseprompt.pipelines.texts import prompt_embeds
 from noiseprompt.stages.train.objective import Batch
@@ -45,6 +46,10 @@ class Texts(Protocol):
     def embeds(self, batch: Batch) -> torch.Tensor:
         """(B, L, D) float32 of what `read` gave, once that is on the device."""
         ...
+
+
+SHA256 = "sha256"
+"""In the record beside embeddings: of their file."""
 
 
 class KeptTexts:
@@ -127,11 +132,12 @@ def cache_embeds(
         check_encoder(texts, pipeline, path)
         return
     record, made_from = path.with_suffix(".json"), _made_from(pipeline, texts)
-    if part.exists() and (not record.exists() or read_json(record, fix=f"delete {part}") != made_from):
+    if part.exists() and (not record.exists() or _read_record(record, f"delete {part}") != made_from):
         remove(part)
     if not part.exists():  # first: embeddings without it would go unchecked
         replace(record, json.dumps(made_from, indent=1) + "\n")
     _encode(texts, pipeline, part, encoded)
+    replace(record, json.dumps({**made_from, SHA256: file_sha256(part)}, indent=1) + "\n")
     rename(part, path)
 
 
@@ -144,21 +150,33 @@ def check_encoder(texts: Sequence[str], pipeline: Pipeline, path: Path) -> None:
     """
     record, made_from = path.with_suffix(".json"), _made_from(pipeline, texts)
     if record.exists():
-        old = read_json(record, fix=f"delete it and {path.name}, and run again")
+        old = _read_record(record, f"delete it and {path.name}, and run again")
         made_from = as_recorded(made_from, old)
         refuse_changes(path, differences(old, made_from), old, made_from)
     elif not path.exists():  # embeddings of earlier versions have none
         replace(record, json.dumps(made_from, indent=1) + "\n")
 
 
+def _read_record(path: Path, fix: str) -> dict[str, Any]:
+    """What embeddings were made from."""
+    return {name: value for name, value in read_json(path, fix=fix).items() if name != SHA256}
+
+
 def read_embeds(path: Path, count: int, shape: Any) -> np.ndarray:
     """(P, L, D) float16 of a file, memory-mapped.
 
     Raises:
-        ConfigError: missing or damaged, or not of `count` prompts of that shape (L, D), where it is known.
+        ConfigError: missing or damaged, or not of `count` prompts of that shape (L, D), where it is known; other bytes
+            than those that were written, where their checksum stands beside it.
     """
     again = "delete it and run again"
     try:
+        refuse_pipe(path)
+        record = path.with_suffix(".json")
+        told = read_json(record, fix=f"delete it and {path.name}, and run again") if record.exists() else {}
+        if told.get(SHA256, "") not in ("", file_sha256(path)):
+            came = f"{path} is damaged: its checksum does not match"
+            raise ConfigError(came, "embeddings as they were written", again)
         embeds = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
         raise ConfigError(f"cannot read {path}: {error}", "embeddings that a training wrote", again) from error

@@ -35,6 +35,7 @@ from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.core.weights import read_checkpoint
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npnet import NPNet, build
+from noiseprompt.stages.train.checkpoint import check_state, settings_digest
 from noiseprompt.stages.train.feed import ahead
 from noiseprompt.stages.train.objective import Batch, Objective, Validated
 from noiseprompt.stages.train.order import batches_an_epoch, batches_of
@@ -106,13 +107,14 @@ class Trainer:
         path = self.out / "state.pt"
         if not path.exists():
             return False
-        state = read_checkpoint(path)
+        state = read_checkpoint(path, own=True)
         try:
+            check_state(state, self.steps, settings_digest(self.out))
             self.net.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.load_state_dict(state["average"])
-            self.step, self.best, self.power = int(state["step"]), float(state["best"]), float(state.get("power", 0))
-            self.stale = int(state.get("stale", 0))
+            self.step, self.best = state["step"], state["best"]
+            self.power, self.stale = state.get("power", 0.0), state.get("stale", 0)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             came = f"{path} is no state of this training: {' '.join(str(error).split())[:200]}"
             raise ModelLoadError(came, "what the same command wrote", "delete it to train from the start") from error
@@ -269,6 +271,7 @@ class Trainer:
             "best": self.best,
             "power": self.power,
             "stale": self.stale,
+            "settings": settings_digest(self.out),
         }
         with replacing(self.out / "state.pt") as file:
             torch.save(state, file)

@@ -1,0 +1,182 @@
+"""Parts of a model as `from_pretrained` of diffusers and transformers loads them, refused where these only warn."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noiseprompt.core.devices import is_out_of_memory
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.json_files import read_json
+from noiseprompt.core.texts import reason_of
+from noiseprompt.core.weights import read_header, some
+
+AGAIN = "it may be half copied or half saved: copy or download it again"
+
+RELICS = ("position_ids", "inv_freq", "num_batches_tracked")
+"""Last names of tensors that older releases of transformers saved and newer ones make anew."""
+
+MOST_LAYERS = 1000
+"""In a row, of any part; the deepest that are published have about 100."""
+
+
+def check_config(path: Path) -> None:
+    """Refuse the description of a model or a part that is torn or hostile; one that is not there is none.
+
+    Raises:
+        ModelLoadError: not a bounded JSON object, or more layers than there can be.
+    """
+    if path.is_file():
+        wrong = _too_many(read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True))
+        if wrong:
+            raise ModelLoadError(f"{path} asks for {wrong}", f"{MOST_LAYERS:,} at most", AGAIN)
+
+
+def _too_many(config: Mapping[str, Any]) -> str:
+    """The first number of layers that is none, also in configs inside a config; or ""."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found = _too_many(value)
+        else:
+            counts = value if isinstance(value, list) else [value]
+            layers = "layers" in name or "depth" in name or name.endswith("_blocks")
+            large = [one for one in counts if layers and type(one) is int and one > MOST_LAYERS]
+            found = f"{name} {large[0]}" if large else ""
+        if found:
+            return found
+    return ""
+
+
+@contextmanager
+def complete(model: str | Path) -> Iterator[None]:
+    """While it lasts, `from_pretrained` of diffusers and transformers refuses what they would fill up at random, leave
+    out or round, and names the part that does not load.
+
+    diffusers leaves missing tensors empty and transformers draws them, both with a warning; neither hands its account
+    of them through `DiffusionPipeline.from_pretrained`, so that it is asked for below. Nothing is left behind.
+
+    Args:
+        model: for the message.
+
+    Raises:
+        ModelLoadError: a part that does not load, without some of its tensors, with others than its own or with whole
+            numbers in place of weights, or whose file holds more than tensors.
+    """
+    import diffusers
+    import transformers
+
+    networks = (diffusers.ModelMixin, transformers.PreTrainedModel)
+    others = (diffusers.SchedulerMixin, transformers.PreTrainedTokenizerBase)
+    with ExitStack() as put_back:
+        for cls, wrap in [*((one, _network) for one in networks), *((one, _other) for one in others)]:
+            own = cls.__dict__["from_pretrained"]
+            put_back.callback(setattr, cls, "from_pretrained", own)
+            cls.from_pretrained = classmethod(wrap(own.__func__, model))  # type: ignore[method-assign]
+        yield
+
+
+def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
+    def from_pretrained(cls: Any, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
+        source = _source(args, options)
+        check_config(Path(str(source)) / "config.json")
+        try:
+            part, info = load(cls, *args, output_loading_info=True, **options)
+        except Exception as error:
+            _refuse_pickle(_pickled(source), error)
+            raise _told(error, source, cls, model) from error
+        name = Path(str(source)).name
+        missing = sorted(info.get("missing_keys", ()))
+        if missing:
+            came = f"{name} of {model} lacks {some('of its tensors', missing, 3)}"
+            raise ModelLoadError(came, f"all weights of a {cls.__name__}", AGAIN)
+        if getattr(part, "hf_quantizer", None) is None:  # what is quantised has names and numbers of its own
+            _refuse_others(part, info, source, f"{name} of {model}", cls)
+        return (part, info) if output_loading_info else part
+
+    return from_pretrained
+
+
+def _other(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
+    def from_pretrained(cls: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return load(cls, *args, **options)
+        except Exception as error:
+            raise _told(error, _source(args, options), cls, model) from error
+
+    return from_pretrained
+
+
+def _source(args: Any, options: Any) -> Any:
+    return args[0] if args else options.get("pretrained_model_name_or_path")
+
+
+def _refuse_others(part: Any, info: Any, source: Any, what: str, cls: Any) -> None:
+    """Refuse tensors that are not the network's, and whole numbers where it has weights."""
+    surplus = sorted(name for name in info.get("unexpected_keys", ()) if not name.endswith(RELICS))
+    if surplus:
+        came = f"{what} holds {some('tensors that it has no place for', surplus, 3)}"
+        fix = "its config.json may be another model's; tensors of another network, such as a LoRA, have files of theirs"
+        raise ModelLoadError(came, f"the weights of a {cls.__name__} alone", fix)
+    weights = {name for name, value in part.named_parameters() if value.is_floating_point()}
+    for file in (*_files(source, "*.safetensors"), *_files(source, "*.bin")):
+        if whole := [name for name in _whole_numbers(file) if name in weights]:
+            came = f"{file} holds {some('weights that are whole numbers', sorted(whole), 3)}"
+            raise ModelLoadError(came, "floating point numbers", "convert the model again, or load another copy")
+
+
+def _whole_numbers(file: Path) -> list[str]:
+    """Names of the tensors in a file that are no floating point numbers; no tensor is read."""
+    if file.suffix == ".safetensors":
+        return [name for name, (kind, _) in read_header(file).items() if not kind.startswith(("F", "BF"))]
+    try:
+        state = torch.load(file, map_location="meta", weights_only=True, mmap=True)
+    except RuntimeError:  # of before torch 1.6, which cannot be looked at alone
+        return []
+    return [name for name, value in state.items() if isinstance(value, torch.Tensor) and not value.is_floating_point()]
+
+
+def _files(source: Any, pattern: str) -> list[Path]:
+    """Those of a part that lies on this machine."""
+    return [path for path in sorted(Path(str(source)).glob(pattern)) if path.is_file()]
+
+
+def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Exception:
+    """The error with the part's name, of a part on this machine; that of a damaged file where there is one."""
+    folder = Path(str(source))
+    if isinstance(error, ModelLoadError) or is_out_of_memory(error) or not folder.is_dir():
+        return error
+    for file in _files(folder, "*.safetensors"):
+        read_header(file)  # says why it cannot be read
+    reason = reason_of(error)
+    if "ignore_mismatched_sizes" in reason:
+        told, _, _ = reason.partition(" If you want")  # advice for callers of the library
+        reason = told if told != reason else "its weights have other shapes than its config.json says"
+    came = f"{folder.name} of {model} does not load ({type(error).__name__}: {reason[:300]})"
+    return ModelLoadError(came, f"the files of a {cls.__name__}, its config among them", AGAIN)
+
+
+def _pickled(source: Any) -> str:
+    """The files of a part that are read by torch, for a message."""
+    found = sorted(str(path) for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in _files(source, kind))
+    return " or ".join(found[:3]) or str(source)
+
+
+def _refuse_pickle(path: str, error: BaseException) -> None:
+    """Say in words that torch's restricted unpickler refused a file, if that is among the causes of an error."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, pickle.UnpicklingError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return
+    if "Unsupported operand" in str(cause):  # a byte that no pickle has
+        raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", "tensors", AGAIN) from error
+    raise ModelLoadError(
+        f"cannot read {path}: it holds more than tensors, and loading it would execute what it says",
+        "names and tensors",
+        "where it comes from a source you trust, save its weights as safetensors and use that file",
+    ) from error

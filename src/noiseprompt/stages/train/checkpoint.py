@@ -1,0 +1,45 @@
+"""What a training goes on from has to be its own: the numbers in `state.pt`, and the settings they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.json_files import read_json
+
+MOST = 1e30
+"""Of what a validation finds."""
+
+
+def check_state(state: Mapping[str, Any], steps: int, settings: str) -> None:
+    """Refuse numbers that no training has, and the state of another one.
+
+    Args:
+        steps: of the whole training.
+        settings: `settings_digest` of the folder; states of before it was recorded pass.
+
+    Raises:
+        KeyError: a number is missing.
+        ValueError: with the first that is none.
+    """
+    limits = {"step": (int, 0, steps), "stale": (int, 0, steps), "power": (float, 0, MOST)}
+    given = {"stale": 0, "power": 0.0, **state}
+    for name, (kind, least, most) in limits.items():
+        if type(given[name]) is not kind or not least <= given[name] <= most:
+            raise ValueError(f"its {name} is {given[name]!r:.40}")
+    if type(given["best"]) is not float or not -math.inf <= given["best"] <= MOST:
+        raise ValueError(f"its best is {given['best']!r:.40}")
+    if settings and given.get("settings", settings) != settings:
+        raise ValueError("it was written with other settings than those in settings.json")
+
+
+def settings_digest(out: Path) -> str:
+    """16 hexadecimal digits of what a run's settings.json tells, digests of parts included; "" where there is none."""
+    path = out / "settings.json"
+    if not path.exists():
+        return ""
+    return hashlib.sha256(json.dumps(read_json(path), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,140 @@
+"""Parts of a model that hold more than their own, whole numbers, zeros, or that do not belong together: named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from noiseprompt.core.errors import ConfigError, ModelLoadError, NoisepromptError
+from noiseprompt.core.pictures import write_picture
+from noiseprompt.noise.seeds import batch_noise
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.pipelines.adapters import parse_lora
+from noiseprompt.pipelines.complete import RELICS
+from tests import tiny
+
+State = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
+
+
+@pytest.fixture
+def model(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "model"))
+
+
+def weights(model: Path, part: str) -> Path:
+    return next((model / part).glob("*.safetensors"))
+
+
+def changed(model: Path, part: str, change: Callable[[State], State]) -> None:
+    save_file(change(load_file(weights(model, part))), weights(model, part), metadata={"format": "pt"})
+
+
+def first_whole(state: State) -> State:
+    name = min(state)
+    return {**state, name: state[name].to(torch.int64)}
+
+
+CHANGES: dict[str, tuple[Callable[[State], State], str]] = {
+    "a tensor more": (lambda state: {**state, "lora.up": torch.ones(2)}, r"1 tensors that it has no place for \(lora"),
+    "whole numbers": (first_whole, "1 weights that are whole numbers"),
+    "8 bits": (lambda state: {name: x.to(torch.int8) for name, x in state.items()}, "weights that are whole numbers"),
+    "zeros": (lambda state: {name: 0 * x for name, x in state.items()}, "lie in matrices of zeros alone"),
+}
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+@pytest.mark.parametrize("kind", CHANGES)
+def test_what_is_not_its_weights_is_named(kind: str, part: str, model: Path) -> None:
+    change, says = CHANGES[kind]
+    changed(model, part, change)
+    with pytest.raises(ModelLoadError, match=says) as told:
+        Pipeline.load(model)
+    assert part in str(told.value) and "\n" not in str(told.value)
+
+
+def test_relics_of_older_releases_are_no_tensors_too_many(model: Path) -> None:
+    changed(model, "text_encoder", lambda state: {**state, f"embeddings.{RELICS[0]}": torch.arange(16)[None]})
+    Pipeline.load(model)
+
+
+def test_a_replaced_unet_is_looked_at_too(model: Path, sound: Path) -> None:
+    changed(model, "unet", first_whole)
+    with pytest.raises(ModelLoadError, match="whole numbers"):
+        Pipeline.load(sound, unet=str(model))
+    config = model / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "layers_per_block": 10**8}))
+    with pytest.raises(ModelLoadError, match="asks for layers_per_block"):
+        Pipeline.load(sound, unet=str(model))
+
+
+def test_whole_numbers_in_a_torch_file_are_seen(model: Path) -> None:
+    state = first_whole(load_file(weights(model, "text_encoder")))
+    weights(model, "text_encoder").unlink()
+    torch.save(state, model / "text_encoder" / "pytorch_model.bin")
+    with pytest.raises(ModelLoadError, match=r"pytorch_model.bin holds 1 weights that are whole numbers"):
+        Pipeline.load(model)
+
+
+def test_a_damaged_file_is_named_with_the_reason(model: Path) -> None:
+    path = weights(model, "unet")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelLoadError, match="not fully covered") as told:
+        Pipeline.load(model)
+    assert str(path) in str(told.value)
+
+
+def test_a_part_that_is_not_there_is_named(model: Path) -> None:
+    shutil.rmtree(model / "vae")
+    with pytest.raises(ModelLoadError, match="has no folder vae"):
+        Pipeline.load(model)
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "scheduler"])
+def test_a_part_whose_config_does_not_fit_is_named(part: str, model: Path) -> None:
+    path = next((model / part).glob("*config.json"))
+    wrong = {"in_channels": "four", "hidden_size": 64, "num_train_timesteps": "x"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(ModelLoadError, match=rf"^{part} of .* does not load \(.*its config among them"):
+        Pipeline.load(model)
+
+
+def test_parts_that_do_not_belong_together_are_told_in_a_line(model: Path) -> None:
+    shutil.rmtree(model / "unet")
+    tiny.unet(cross_attention_dim=48).save_pretrained(model / "unet")
+    pipeline = Pipeline.load(model)
+    noise, embeds = batch_noise([1], pipeline.latent_shape()), pipeline.encode(["a cat"])
+    with pytest.raises(NoisepromptError, match=r"StableDiffusionPipeline fails while it draws \(RuntimeError"):
+        pipeline.sample(embeds, noise, num_inference_steps=1)
+
+
+@pytest.mark.parametrize("most", ["x", -1, 0])
+def test_a_tokenizer_that_reads_no_tokens_is_refused(most: object, model: Path) -> None:
+    path = model / "tokenizer" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": most}))
+    with pytest.raises(NoisepromptError, match=r"model_max_length|tokenizer"):
+        assert Pipeline.load(model).text_limits
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf", "1e30", "-101"])
+def test_a_lora_has_a_weight_that_a_lora_can_have(weight: str) -> None:
+    with pytest.raises(ConfigError, match="weight of the LoRA"):
+        parse_lora(f"some/lora:{weight}")
+
+
+def test_a_controlnet_of_a_billion_layers_is_not_built(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"layers_per_block": 10**9}))
+    write_picture(tmp_path / "a.png", np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ModelLoadError, match="asks for layers_per_block"):
+        Pipeline.load(sound, controlnet=str(tmp_path), control_image=str(tmp_path / "a.png"))
