@@ -28,7 +28,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ShapeError, StoreError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.store import Store
 from noiseprompt.core.types import ScoredPair, check_shape
 from noiseprompt.npd.sample import is_scored
 
@@ -59,19 +59,24 @@ _RESTORE = "if it cannot be restored, delete this file and run the same collect 
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard, memory-mapped.
+    """One shard, memory-mapped, or in memory where it was read from object storage once.
 
     Fields:
-        path: its file.
+        where: its file, for messages.
         batch: the columns of the module's docstring.
         settings: of the run that wrote it.
         checksum: that was written with it, 64 hexadecimal digits.
     """
 
-    path: Path
+    where: str
     batch: pa.RecordBatch
     settings: dict[str, Any]
     checksum: str
+
+    @property
+    def name(self) -> str:
+        """Of its file, without the folder."""
+        return self.where.replace("\\", "/").rpartition("/")[2]
 
     def rows(self) -> list[Row]:
         """Every row, exactly as it was written.
@@ -82,9 +87,9 @@ class Shard:
         try:
             rows = self.batch.to_pylist()
         except (ValueError, OSError) as error:
-            raise StoreError(f"the rows of {self.path} cannot be read: {error}", "whole rows", _RESTORE) from error
+            raise StoreError(f"the rows of {self.where} cannot be read: {error}", "whole rows", _RESTORE) from error
         if checksum(rows) != self.checksum:
-            came = f"the checksum of {self.path} does not match: bytes were changed after writing"
+            came = f"the checksum of {self.where} does not match: bytes were changed after writing"
             raise StoreError(came, "its rows as they were written", f"see `noiseprompt npd verify`; {_RESTORE}")
         return rows
 
@@ -100,36 +105,39 @@ class Shard:
         return values.reshape(len(array), *shape)
 
 
-def shard_path(folder: Path, number: int) -> Path:
+def shard_name(number: int) -> str:
     """File of a shard: "shard-000000.arrow"."""
-    return folder / f"shard-{number:06d}.arrow"
+    return f"shard-{number:06d}.arrow"
 
 
-def shard_numbers(folder: Path) -> list[int]:
+def shard_path(folder: Path, number: int) -> Path:
+    """The same in a folder on a disk."""
+    return folder / shard_name(number)
+
+
+def shard_numbers(store: Store) -> list[int]:
     """The numbers of the shards in a folder, ascending.
 
     Raises:
         StoreError: more than `MOST_MISSING` of them are missing: a shard was renamed.
     """
-    if not folder.is_dir():
-        return []
-    numbers = sorted(int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name)))
+    numbers = sorted(int(match[1]) for name in store.names() if (match := _NAME.fullmatch(name)))
     if numbers and numbers[-1] > len(numbers) + MOST_MISSING:
-        came = f"{folder} holds {shard_path(folder, numbers[-1]).name} and {len(numbers) - 1} other shards"
+        came = f"{store} holds {shard_name(numbers[-1])} and {len(numbers) - 1} other shards"
         raise StoreError(came, "numbers without gaps", "take the shard away, or give it its own number again")
     return numbers
 
 
-def present_shards(folder: Path) -> list[int]:
+def present_shards(store: Store) -> list[int]:
     """As `shard_numbers`, of a data set that is there.
 
     Raises:
         StoreError: there is none.
     """
-    numbers = shard_numbers(folder)
+    numbers = shard_numbers(store)
     if not numbers:
         expected = "shards named shard-000000.arrow and so on"
-        raise StoreError(f"{folder} holds no noise prompt data set", expected, "collect one first")
+        raise StoreError(f"{store} holds no noise prompt data set", expected, "collect one first")
     return numbers
 
 
@@ -232,15 +240,29 @@ def shard_bytes(rows: list[Row], columns: pa.Schema, settings: dict[str, Any]) -
     return sink.getvalue()
 
 
-def read_shard(path: Path) -> Shard:
+def stored_shard(store: Store, number: int) -> Shard:
+    """A shard to read once: memory-mapped from a disk, in memory from object storage.
+
+    Raises:
+        StoreError: as `read_shard`, or it cannot be fetched.
+    """
+    name = shard_name(number)
+    return read_shard(store.source(name), store.where(name))
+
+
+def read_shard(file: Path | bytes, where: str = "") -> Shard:
     """Memory-map a shard; the file handle is closed, the mapping lives as long as the arrays.
+
+    Args:
+        file: or what it holds.
+        where: it lies, for messages; the file itself unless given.
 
     Raises:
         StoreError: the file is not a whole shard of this format.
     """
+    path = where or str(file)
     try:
-        refuse_pipe(path)
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+        with _opened(file) as source, pa.ipc.open_file(source) as reader:
             metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
             version = metadata.get(_PREFIX + "version")
             if version != str(SCHEMA_VERSION):
@@ -261,3 +283,10 @@ def read_shard(path: Path) -> Shard:
         return Shard(path, batch, settings, metadata[_PREFIX + "checksum"])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", _RESTORE) from error
+
+
+def _opened(file: Path | bytes) -> pa.NativeFile:
+    if isinstance(file, bytes):
+        return pa.BufferReader(file)
+    refuse_pipe(file)
+    return pa.memory_map(str(file))

@@ -17,18 +17,25 @@ import pyarrow as pa
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
 from noiseprompt.core.ranges import check_value, shown
+from noiseprompt.core.store import Store
+from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
-from noiseprompt.npd.format import digest, holds_pictures, present_shards, read_shard, shard_path
+from noiseprompt.npd.format import digest, holds_pictures, present_shards, read_shard, shard_name
 from noiseprompt.npd.halves import finite_rows
-from noiseprompt.npd.state import State, gaps, state
+from noiseprompt.npd.state import State, gaps, state_of
 
 
 class Npd:
     """A data set for reading, memory-mapped. `npd[i]` is pair i with its noises; the other readers are cheap.
 
+    One in object storage (s3://BUCKET/FOLDER) is fetched to this machine first and kept there, all of it
+    (`core/object_cache.py`).
+
     Attributes:
+        store: where it lies.
         folder: of the shards.
+        shards: those there were when it was opened, in order.
         settings: of the run that made it.
         latent_shape: (C, H, W) of one noise.
 
@@ -39,27 +46,30 @@ class Npd:
 
     def __init__(self, folder: str | Path) -> None:
         check_value("folder", str | Path, folder)
-        self.folder = Path(folder)
-        numbers = present_shards(self.folder)
-        _warn_missing(self.folder, numbers)
-        self._shards = [read_shard(shard_path(self.folder, number)) for number in numbers]
-        self.settings = self._shards[0].settings
-        for shard in self._shards:
+        self.store = store_of(folder)
+        self.folder = self.store.folder
+        numbers = present_shards(self.store)
+        _warn_missing(self.store, numbers)
+        names = [shard_name(number) for number in numbers]
+        files = self.store.kept(names)
+        self.shards = [read_shard(file, self.store.where(name)) for file, name in zip(files, names, strict=True)]
+        self.settings = self.shards[0].settings
+        for shard in self.shards:
             if shard.settings != self.settings:
                 raise StoreError(
-                    f"{shard.path} was made with other settings than {self._shards[0].path.name}", "one run a folder"
+                    f"{shard.where} was made with other settings than {self.shards[0].name}", "one run a folder"
                 )
         self.latent_shape: tuple[int, ...] = tuple(self.settings["latent_shape"])
-        self._starts = np.cumsum([0, *(shard.batch.num_rows for shard in self._shards)])
-        self._targets = [shard.noises("target", self.latent_shape) for shard in self._shards]
-        self._sources = [shard.noises("source", self.latent_shape) for shard in self._shards]
-        light = [name for name in self._shards[0].batch.schema.names if name not in ("source", "target")]
-        self._table = pa.Table.from_batches([shard.batch.select(light) for shard in self._shards])
+        self._starts = np.cumsum([0, *(shard.batch.num_rows for shard in self.shards)])
+        self._targets = [shard.noises("target", self.latent_shape) for shard in self.shards]
+        self._sources = [shard.noises("source", self.latent_shape) for shard in self.shards]
+        light = [name for name in self.shards[0].batch.schema.names if name not in ("source", "target")]
+        self._table = pa.Table.from_batches([shard.batch.select(light) for shard in self.shards])
         self._seeds = self._table.column("seed").to_numpy()
         self._usable = np.array([not reason for reason in self._table.column("rejected").to_pylist()], bool)
         self._prompts: np.ndarray | None = None
         self._checked = np.zeros(len(self), bool)
-        self._whole = np.zeros(len(self._shards), bool)
+        self._whole = np.zeros(len(self.shards), bool)
         self._finite = np.ones(len(self), bool)
         self._refuse_twice()
 
@@ -70,7 +80,7 @@ class Npd:
             first = seen.setdefault(key, index)
             if first != index:
                 places = np.searchsorted(self._starts, [first, index], side="right") - 1
-                one, other = (self._shards[shard].path.name for shard in places)
+                one, other = (self.shards[shard].name for shard in places)
                 came = f"pair {key} is in {one} and in {other} of {self.folder}"
                 raise StoreError(came, "each pair once", "see `noiseprompt npd verify`, and take the copied shard away")
 
@@ -80,11 +90,11 @@ class Npd:
     @property
     def checksum(self) -> str:
         """12 hexadecimal digits of the checksums of its shards: of every value of every pair."""
-        return hashlib.sha256("".join(shard.checksum for shard in self._shards).encode()).hexdigest()[:12]
+        return hashlib.sha256("".join(shard.checksum for shard in self.shards).encode()).hexdigest()[:12]
 
     def state(self) -> State:
         """Which shards are there now, which somebody makes, and which are missing."""
-        return state(self.folder)
+        return state_of(self.store)
 
     def table(self) -> pa.Table:
         """Every column but the noises."""
@@ -195,7 +205,7 @@ class Npd:
     def __getitem__(self, index: int) -> ScoredPair:
         index = int(self._rows([index])[0])
         shard, position = (int(found[0]) for found in self._places(np.array([index])))
-        row = self._shards[shard].batch.slice(position, 1).drop_columns(["source", "target"]).to_pylist()[0]
+        row = self.shards[shard].batch.slice(position, 1).drop_columns(["source", "target"]).to_pylist()[0]
         usable = not row["rejected"]
         names = [name for name in self.settings["scorers"] if row[f"score_target.{name}"] is not None]
         return ScoredPair(
@@ -224,7 +234,7 @@ class Npd:
         """Shard of each pair and its row there; a shard is checked once: its checksum, and which targets are finite."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         for shard in np.unique(shards[~self._whole[shards]]):
-            self._shards[shard].rows()
+            self.shards[shard].rows()
             targets = self._targets[shard]
             if targets is not None:
                 self._finite[self._starts[shard] : self._starts[shard + 1]] = finite_rows(targets)
@@ -251,9 +261,9 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _warn_missing(folder: Path, numbers: list[int]) -> None:
-    missing = [f"{name}{maker}" for name, maker in gaps(folder, numbers).items()]
+def _warn_missing(store: Store, numbers: list[int]) -> None:
+    missing = [f"{name}{maker}" for name, maker in gaps(store, numbers).items()]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        told = f"{folder} lacks {', '.join(missing[:3])}{more}: its pairs are left out"
+        told = f"{store} lacks {', '.join(missing[:3])}{more}: its pairs are left out"
         warnings.warn(f"{told}. The same collect command makes them again", NoisepromptWarning, stacklevel=3)
