@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError, ModelLoadError
-from noiseprompt.core.places import check_folder
+from noiseprompt.core.places import Address, check_folder
 from noiseprompt.core.specs import split_specs
 from noiseprompt.shapes import world
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def train(
     out: Path,
-    npd: Path | None = None,
+    npd: Address | Path | None = None,
     prompts: str | None = None,
     model: str | None = None,
     settings: Any = None,
@@ -37,7 +37,7 @@ def train(
 
     Args:
         out: folder of the run; the same command continues an interrupted one.
-        npd: folder that `noiseprompt collect` made.
+        npd: folder that `noiseprompt collect` made, or s3://BUCKET/FOLDER.
         prompts: with --objective reward, in place of a data set: a txt, csv, json, jsonl or parquet file, or
             "shapes:train".
         model: folder or hub id of the pipeline the data set was collected with, for its text encoder; found by the name

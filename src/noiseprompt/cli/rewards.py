@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.places import Address
 from noiseprompt.core.ranks import Processes
 from noiseprompt.npnet import NPNet
 from noiseprompt.pipelines.long_prompts import warn_cut
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
 
 
-def data_set(config: TrainConfig, npd: Path | None, *of_prompts: Any) -> Path:
+def data_set(config: TrainConfig, npd: Address | Path | None, *of_prompts: Any) -> Address | Path:
     """The data set of a training that learns from one.
 
     Raises:
@@ -57,7 +58,13 @@ def train_on(data: Npd, pipeline: Pipeline, config: TrainConfig, out: Path, proc
 
 
 def prepared(
-    config: TrainConfig, model: str, npd: Path | None, prompts: str | None, *, column: str | None, n: int | None
+    config: TrainConfig,
+    model: str,
+    npd: Address | Path | None,
+    prompts: str | None,
+    *,
+    column: str | None,
+    n: int | None,
 ) -> tuple[Sequence[Prompt], Judges]:
     """The prompts and the loaded scorers of a training by reward, before its model is loaded.
 
