@@ -28,6 +28,7 @@ class ObjectServer:
     Attributes:
         url: of the server.
         log: (method, path) of each request.
+        sent: bytes of all answers.
         loses: of a request that was carried out, whether its answer is lost.
         forbids: requests that the credentials have no rights to.
         heeds: whether conditions of writes are heeded.
@@ -54,6 +55,7 @@ class ObjectServer:
     def forget(self) -> None:
         """As a new one; what it holds stays."""
         self.log: list[tuple[str, str]] = []
+        self.sent = 0
         self.loses: Callable[[str, str], bool] = lambda method, path: False
         self.forbids: Callable[[str, str], bool] = lambda method, path: False
         self.heeds = True
@@ -87,6 +89,7 @@ class ObjectServer:
         with self._lock:
             self.log.append((method, path))
             body = b"".join(self._app(environ, lambda status, headers, *_: answer.extend([status, headers])))
+        self.sent += len(body)
         if self.loses(method, path):
             return _refused(start, "503 Service Unavailable", "ServiceUnavailable")
         start(answer[0], answer[1])

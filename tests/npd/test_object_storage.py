@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 
 from noiseprompt.core import s3
 from noiseprompt.core.errors import ConfigError, InputError, NoisepromptWarning, StoreError, StoreLockedError
+from noiseprompt.core.stores import store_of
 from noiseprompt.npd import Npd, NpdWriter
 from noiseprompt.npd.export import export
+from noiseprompt.npd.format import light_shard
 from noiseprompt.npd.info import info, write_noise_figures
 from noiseprompt.npd.sharing import SharedWriter
 from noiseprompt.npd.state import state
@@ -163,6 +166,37 @@ def test_a_writer_that_had_a_folder_to_itself_and_lost_it_says_so(bucket: Bucket
         writer.flush()
     writer.close()
     assert bucket.files() == {"shard-000000.arrow": b"of another"}
+
+
+def test_noises_are_fetched_when_they_are_read(bucket: Bucket) -> None:
+    """And who writes beside others, or asks for figures, fetches none."""
+    shape = (4, 256, 256)
+    noise = np.zeros(shape, np.float32)
+    big = [dataclasses.replace(one, source=noise, target=noise) for one in pairs()[:5]]
+    with NpdWriter(bucket.folder, SETTINGS, shape, shard_size=4) as writer:
+        for one in big[:4]:
+            writer.add(one)
+    size = len(bucket.read("shard-000000.arrow"))
+    bucket.server.sent = 0
+    with SharedWriter(bucket.folder, SETTINGS, shape, [one.id for one in big], shard_size=4) as other:
+        assert other.take() == [big[4].id]
+    npd = Npd(bucket.folder)
+    assert info(bucket.folder)["pairs"] == len(npd) == 4 and [*npd.seeds()] == [0, 1, 2, 3]
+    assert bucket.server.sent < size < 2**22 and not npd.shards[0].whole
+    assert not npd.targets([0]).any() and npd.shards[0].whole
+    assert bucket.server.sent > size
+
+
+def test_a_shard_that_is_written_anew_while_it_is_read_is_not_mixed(bucket: Bucket) -> None:
+    with NpdWriter(bucket.folder, SETTINGS, SHAPE, shard_size=4) as writer:
+        writer.add(pairs()[0])
+    npd, store = Npd(bucket.folder), store_of(bucket.folder)
+    store.names()
+    with NpdWriter(bucket.folder, SETTINGS, SHAPE, shard_size=4) as writer:
+        writer.add(pairs()[1])
+    assert len(light_shard(store, 0).rows()) == 2  # as it is now, as a whole
+    with pytest.raises(StoreError, match=r"shard-000000\.arrow was written anew\. Expected a data set at rest"):
+        npd.targets([0])
 
 
 def test_only_what_is_new_is_fetched_again(bucket: Bucket) -> None:

@@ -12,7 +12,6 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from noiseprompt.core.errors import MissingDependencyError, StoreError
 from noiseprompt.core.object_cache import kept
 from noiseprompt.core.object_leases import ObjectLeases, ObjectStore, check_conditions
 from noiseprompt.core.places import Address
+from noiseprompt.core.ranged import Ranged
 from noiseprompt.core.s3_errors import GONE, REFUSED, UNKNOWN, code_of, told
 from noiseprompt.core.store import Stamp
 
@@ -28,9 +28,6 @@ _ATTEMPTS, _CONNECT, _ANSWER = 4, 10.0, 60.0
 
 _RECENT = 2.0
 """Seconds for which what the store listed is as good as new, where a mistake is noticed later."""
-
-_AT_ONCE = 8
-"""Files that are fetched at the same time."""
 
 _TRIES = 3
 
@@ -54,7 +51,7 @@ def _client(process: int, settings: tuple[tuple[str, str], ...]) -> Any:
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         connect_timeout=_CONNECT,
         read_timeout=_ANSWER,
-        max_pool_connections=2 * _AT_ONCE,
+        max_pool_connections=2 * S3Store.at_once,
     )
     try:
         return boto3.Session().client("s3", config=config)
@@ -69,6 +66,8 @@ class S3Store(ObjectStore):
         MissingDependencyError: boto3 is not installed.
         StoreError: settings that it does not take.
     """
+
+    at_once = 8
 
     def __init__(self, address: Address) -> None:
         self.folder: Address = address
@@ -130,14 +129,18 @@ class S3Store(ObjectStore):
 
     def get(self, name: str) -> tuple[bytes, Stamp] | None:
         """As of `ObjectStore`."""
+        return self._got(name)
+
+    def _got(self, name: str, **how: str) -> tuple[bytes, Stamp] | None:
+        """What an object holds, or a part of it; None where there is none as it is asked for."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         with self._asking(name) as asked:
             for last in (*(False,) * (_TRIES - 1), True):
                 try:
-                    answer = self._reach().get_object(**asked)
+                    answer = self._reach().get_object(**asked, **how)
                 except ClientError as error:
-                    if code_of(error) in GONE:
+                    if code_of(error) in (*GONE, *REFUSED):
                         return None
                     raise
                 try:
@@ -159,11 +162,29 @@ class S3Store(ObjectStore):
         """As of `Store`: all that it holds, in memory."""
         return self._fetched(name)[0]
 
+    def glanced(self, name: str) -> bytes | Ranged:
+        """As of `Store`, by ranges of bytes."""
+        stamp = self.stamp(name)
+        if stamp is None:
+            return self.source(name)
+        return Ranged(stamp[1], lambda start, end: self._part(name, stamp, start, end))
+
+    def _part(self, name: str, stamp: Stamp, start: int, end: int) -> bytes:
+        """Bytes of a file as it was listed.
+
+        Raises:
+            OSError: it was written anew, or removed.
+            StoreError: it cannot be fetched.
+        """
+        found = self._got(name, Range=f"bytes={start}-{end - 1}", IfMatch=str(stamp[0]))
+        if found is None:
+            raise OSError(f"{self.where(name)} was written anew")
+        return found[0]
+
     def kept(self, names: Sequence[str]) -> list[Path]:
         """As of `Store`: copies in the cache (`core/object_cache.py`)."""
         where = f"{self._reach().meta.endpoint_url}/{self.folder}"
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return [*pool.map(lambda name: kept(where, name, self.stamp(name), self._fetched), names)]
+        return self.each(lambda name: kept(where, name, self.stamp(name), self._fetched), names)
 
     def _fetched(self, name: str) -> tuple[bytes, Stamp]:
         found = self.get(name)

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.leasing import AnyLeases
 from noiseprompt.core.places import Address
+from noiseprompt.core.ranged import Ranged
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Stamp = tuple[int | str, int]
 """What changes when a file does, and its size in bytes."""
@@ -25,9 +30,18 @@ class Store(ABC):
 
     Attributes:
         folder: where it lies.
+        at_once: how many files are asked for at the same time.
     """
 
     folder: Path | Address
+    at_once = 1
+
+    def each(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """What a function that asks for a file gives of each, in order."""
+        if self.at_once == 1 or len(items) < 2:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(self.at_once) as pool:
+            return [*pool.map(function, items)]
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -92,6 +106,14 @@ class Store(ABC):
         Raises:
             StoreError: it cannot be fetched.
         """
+
+    def glanced(self, name: str) -> Path | bytes | Ranged:
+        """A file to read small parts of, as it was when `names` was asked.
+
+        Raises:
+            StoreError: it cannot be fetched.
+        """
+        return self.source(name)
 
     @abstractmethod
     def kept(self, names: Sequence[str]) -> list[Path]:

@@ -32,11 +32,11 @@ def export(folder: str | Path, file: str | Path, pair_filter: PairFilter | None 
     npd, file = Npd(folder), Path(file)
     chosen = np.ones(len(npd), bool) if pair_filter is None else np.isin(np.arange(len(npd)), npd.select(pair_filter))
     start = 0
-    first = npd.shards[0].batch.schema
+    first = npd.whole_shard(0).batch.schema
     first = first.with_metadata({k: v for k, v in first.metadata.items() if k != b"noiseprompt.checksum"})
     options = {"compression": "none", "use_dictionary": False}  # noise does not compress
     with replacing(file) as sink, pq.ParquetWriter(sink, first, **options) as writer:
-        for shard in npd.shards:
+        for shard in map(npd.whole_shard, range(len(npd.shards))):
             shard.rows()  # refuses one that was changed after writing
             batch = shard.batch.replace_schema_metadata(first.metadata)
             rows = chosen[start : start + batch.num_rows]

@@ -41,6 +41,7 @@ from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ShapeError, StoreError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.ranged import Ranged
 from noiseprompt.core.store import Store
 from noiseprompt.core.types import ScoredPair, check_shape
 from noiseprompt.npd.sample import is_scored
@@ -48,6 +49,9 @@ from noiseprompt.npd.sample import is_scored
 SCHEMA_VERSION = 1
 PICTURES = "pictures"
 """What `settings["targets"]` says where targets are pictures; absent where they are noises."""
+
+NOISES = ("source", "target")
+"""The columns that are large."""
 
 Row = dict[str, Any]
 MOST_MISSING = 100_000
@@ -59,11 +63,11 @@ _RESTORE = "if it cannot be restored, delete this file and run the same collect 
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard, memory-mapped, or in memory where it was read from object storage once.
+    """One shard, memory-mapped, or in memory where it was read from object storage.
 
     Fields:
         where: its file, for messages.
-        batch: the columns of the module's docstring.
+        batch: the columns of the module's docstring, or those of them without noise (`light_shard`).
         settings: of the run that wrote it.
         checksum: that was written with it, 64 hexadecimal digits.
     """
@@ -77,6 +81,16 @@ class Shard:
     def name(self) -> str:
         """Of its file, without the folder."""
         return self.where.replace("\\", "/").rpartition("/")[2]
+
+    @property
+    def light(self) -> pa.RecordBatch:
+        """Its columns without noise."""
+        return self.batch.select([name for name in self.batch.schema.names if name not in NOISES])
+
+    @property
+    def whole(self) -> bool:
+        """Whether its noises are there."""
+        return NOISES[1] in self.batch.schema.names
 
     def rows(self) -> list[Row]:
         """Every row, exactly as it was written.
@@ -94,10 +108,13 @@ class Shard:
         return rows
 
     def noises(self, column: str, shape: Sequence[int]) -> np.ndarray | None:
-        """(rows, *shape) float16 view of "source" or "target" without a copy; None for a column without values.
+        """(rows, *shape) float16 view of "source" or "target" without a copy; None for a column without values, or
+        one that was not read.
 
         Rows that are null hold zeros.
         """
+        if not self.whole:
+            return None
         array = self.batch.column(column)
         if not pa.types.is_fixed_size_binary(array.type):
             return None
@@ -250,11 +267,27 @@ def stored_shard(store: Store, number: int) -> Shard:
     return read_shard(store.source(name), store.where(name))
 
 
-def read_shard(file: Path | bytes, where: str = "") -> Shard:
+def light_shard(store: Store, number: int) -> Shard:
+    """As `stored_shard`, for who asks for no noise yet: of one in object storage the other columns alone.
+
+    Raises:
+        StoreError: as `stored_shard`.
+    """
+    name = shard_name(number)
+    file = store.glanced(name)
+    try:
+        return read_shard(file, store.where(name))
+    except StoreError:
+        if not isinstance(file, Ranged):
+            raise
+        return stored_shard(store, number)  # it was written anew meanwhile
+
+
+def read_shard(file: Path | bytes | Ranged, where: str = "") -> Shard:
     """Memory-map a shard; the file handle is closed, the mapping lives as long as the arrays.
 
     Args:
-        file: or what it holds.
+        file: or what it holds; of one that is read in parts the columns of `NOISES` are left out.
         where: it lies, for messages; the file itself unless given.
 
     Raises:
@@ -262,7 +295,7 @@ def read_shard(file: Path | bytes, where: str = "") -> Shard:
     """
     path = where or str(file)
     try:
-        with _opened(file) as source, pa.ipc.open_file(source) as reader:
+        with _opened(file) as source, pa.ipc.open_file(source, options=_chosen(file, source)) as reader:
             metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
             version = metadata.get(_PREFIX + "version")
             if version != str(SCHEMA_VERSION):
@@ -278,6 +311,8 @@ def read_shard(file: Path | bytes, where: str = "") -> Shard:
             raise StoreError(f"the settings in {path} were changed after writing", "those of its run", _RESTORE)
         check_shape("latent_shape", settings["latent_shape"])
         expected = schema(settings["latent_shape"], settings["scorers"], settings["store_source"])
+        if isinstance(file, Ranged):
+            expected = pa.schema([field for field in expected if field.name not in NOISES])
         if not batch.schema.equals(expected, check_metadata=False):
             raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", _RESTORE)
         return Shard(path, batch, settings, metadata[_PREFIX + "checksum"])
@@ -285,8 +320,18 @@ def read_shard(file: Path | bytes, where: str = "") -> Shard:
         raise StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", _RESTORE) from error
 
 
-def _opened(file: Path | bytes) -> pa.NativeFile:
+def _chosen(file: Path | bytes | Ranged, source: pa.NativeFile) -> pa.ipc.IpcReadOptions:
+    """Which columns are read."""
+    if not isinstance(file, Ranged):
+        return pa.ipc.IpcReadOptions()
+    names = pa.ipc.open_file(source).schema.names
+    return pa.ipc.IpcReadOptions(included_fields=[i for i, name in enumerate(names) if name not in NOISES])
+
+
+def _opened(file: Path | bytes | Ranged) -> pa.NativeFile:
     if isinstance(file, bytes):
         return pa.BufferReader(file)
+    if isinstance(file, Ranged):
+        return pa.PythonFile(file, mode="r")
     refuse_pipe(file)
     return pa.memory_map(str(file))

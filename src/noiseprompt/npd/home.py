@@ -22,6 +22,7 @@ from noiseprompt.npd.format import (
     Row,
     Shard,
     holds_pictures,
+    light_shard,
     pair_to_row,
     schema,
     shard_bytes,
@@ -170,11 +171,10 @@ class Home:
                 continue
             self.forget(number)
             stamp = self._stamp(number)
-            shard = stored_shard(self.store, number)
+            shard = light_shard(self.store, number)
             self.adopt(shard.settings)
-            light = [name for name in shard.batch.schema.names if name not in ("source", "target", "prompt")]
             self.tallies[number] = Tally(stamp=stamp)
-            for row in shard.batch.select(light).to_pylist():
+            for row in shard.light.drop_columns(["prompt"]).to_pylist():
                 self.note(number, row)
 
     def forget(self, number: int) -> None:
@@ -225,7 +225,7 @@ class Home:
     def first(self) -> Shard | None:
         """The first shard there is."""
         numbers = shard_numbers(self.store)
-        return stored_shard(self.store, numbers[0]) if numbers else None
+        return light_shard(self.store, numbers[0]) if numbers else None
 
     def _stamp(self, number: int) -> Stamp | None:
         return self.store.stamp(shard_name(number))

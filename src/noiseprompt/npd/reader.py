@@ -21,7 +21,7 @@ from noiseprompt.core.store import Store
 from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
-from noiseprompt.npd.format import digest, holds_pictures, present_shards, read_shard, shard_name
+from noiseprompt.npd.format import Shard, digest, holds_pictures, light_shard, present_shards, read_shard
 from noiseprompt.npd.halves import finite_rows
 from noiseprompt.npd.state import State, gaps, state_of
 
@@ -29,13 +29,13 @@ from noiseprompt.npd.state import State, gaps, state_of
 class Npd:
     """A data set for reading, memory-mapped. `npd[i]` is pair i with its noises; the other readers are cheap.
 
-    One in object storage (s3://BUCKET/FOLDER) is fetched to this machine first and kept there, all of it
-    (`core/object_cache.py`).
+    Of one in object storage (s3://BUCKET/FOLDER) the columns without noise are fetched when it is opened, and a whole
+    shard when its first noise is read; it is kept on this machine (`core/object_cache.py`).
 
     Attributes:
         store: where it lies.
         folder: of the shards.
-        shards: those there were when it was opened, in order.
+        shards: those there were when it was opened, in order; in object storage without noises until they are read.
         settings: of the run that made it.
         latent_shape: (C, H, W) of one noise.
 
@@ -50,9 +50,7 @@ class Npd:
         self.folder = self.store.folder
         numbers = present_shards(self.store)
         _warn_missing(self.store, numbers)
-        names = [shard_name(number) for number in numbers]
-        files = self.store.kept(names)
-        self.shards = [read_shard(file, self.store.where(name)) for file, name in zip(files, names, strict=True)]
+        self.shards = self.store.each(lambda number: light_shard(self.store, number), numbers)
         self.settings = self.shards[0].settings
         for shard in self.shards:
             if shard.settings != self.settings:
@@ -63,8 +61,7 @@ class Npd:
         self._starts = np.cumsum([0, *(shard.batch.num_rows for shard in self.shards)])
         self._targets = [shard.noises("target", self.latent_shape) for shard in self.shards]
         self._sources = [shard.noises("source", self.latent_shape) for shard in self.shards]
-        light = [name for name in self.shards[0].batch.schema.names if name not in ("source", "target")]
-        self._table = pa.Table.from_batches([shard.batch.select(light) for shard in self.shards])
+        self._table = pa.Table.from_batches([shard.light for shard in self.shards])
         self._seeds = self._table.column("seed").to_numpy()
         self._usable = np.array([not reason for reason in self._table.column("rejected").to_pylist()], bool)
         self._prompts: np.ndarray | None = None
@@ -205,7 +202,7 @@ class Npd:
     def __getitem__(self, index: int) -> ScoredPair:
         index = int(self._rows([index])[0])
         shard, position = (int(found[0]) for found in self._places(np.array([index])))
-        row = self.shards[shard].batch.slice(position, 1).drop_columns(["source", "target"]).to_pylist()[0]
+        row = self.shards[shard].light.slice(position, 1).to_pylist()[0]
         usable = not row["rejected"]
         names = [name for name in self.settings["scorers"] if row[f"score_target.{name}"] is not None]
         return ScoredPair(
@@ -233,13 +230,36 @@ class Npd:
     def _places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shard of each pair and its row there; a shard is checked once: its checksum, and which targets are finite."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
-        for shard in np.unique(shards[~self._whole[shards]]):
+        fresh = np.unique(shards[~self._whole[shards]]).tolist()
+        self._fetch(fresh)
+        for shard in fresh:
             self.shards[shard].rows()
             targets = self._targets[shard]
             if targets is not None:
                 self._finite[self._starts[shard] : self._starts[shard + 1]] = finite_rows(targets)
             self._whole[shard] = True
         return shards, rows - self._starts[shards]
+
+    def whole_shard(self, index: int) -> Shard:
+        """One of `shards` with its noises.
+
+        Raises:
+            StoreError: it cannot be fetched, or was written anew since.
+        """
+        self._fetch([index])
+        return self.shards[index]
+
+    def _fetch(self, indices: Sequence[int]) -> None:
+        """The noises of shards that were opened without."""
+        lacking = [index for index in indices if not self.shards[index].whole]
+        files = self.store.kept([self.shards[index].name for index in lacking])
+        for index, file in zip(lacking, files, strict=True):
+            light, shard = self.shards[index], read_shard(file, self.shards[index].where)
+            if shard.checksum != light.checksum:
+                raise StoreError(f"{light.where} was written anew", "a data set at rest", "open it again")
+            self.shards[index] = shard
+            self._targets[index] = shard.noises("target", self.latent_shape)
+            self._sources[index] = shard.noises("source", self.latent_shape)
 
     def _regenerate(self, index: int) -> np.ndarray:
         from noiseprompt.noise import initial_noise
