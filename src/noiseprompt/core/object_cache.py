@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from noiseprompt.core.errors import StoreError
-from noiseprompt.core.files import make_folder, remove, replacing
+from noiseprompt.core.files import clear_left, make_folder, remove, replacing
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.places import expanded
 from noiseprompt.core.store import Stamp
@@ -49,6 +49,7 @@ def kept(where: str, name: str, stamp: Stamp | None, fetch: Callable[[str], tupl
     with Leases(folder).wait(name):
         if path.exists():
             return path
+        clear_left(folder, path.name)
         data, stamp = fetch(name)
         path = _path(folder, name, stamp)
         with replacing(path) as file:
