@@ -49,6 +49,47 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactor
         yield server
 
 
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[Any]:
+    """A server of object storage on this machine."""
+    pytest.importorskip("moto", reason="moto is not installed")
+    from tests.object_server import ObjectServer
+
+    server = ObjectServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def server_apart() -> Iterator[Any]:
+    """One in a process of its own, for tests that fork."""
+    pytest.importorskip("moto", reason="moto is not installed")
+    from tests.object_server import ObjectServer
+
+    server = ObjectServer(apart=True)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An empty bucket, the only store that the test knows."""
+    from tests.object_server import Bucket, use
+
+    use(monkeypatch, object_server, tmp_path_factory.mktemp("cache"))
+    object_server.forget()
+    return Bucket(object_server)
+
+
+@pytest.fixture
+def bucket_apart(server_apart: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """As `bucket`, for tests that fork."""
+    from tests.object_server import Bucket, use
+
+    use(monkeypatch, server_apart, tmp_path_factory.mktemp("cache"))
+    return Bucket(server_apart)
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A Chromium that asks for nothing by itself: Debian's, or the one Playwright downloads."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from noiseprompt.cli.collecting import as_report
 from noiseprompt.core.errors import NoisepromptWarning, ScorerError
-from noiseprompt.core.leases import Leases
+from noiseprompt.core.stores import store_of
 from noiseprompt.engines.job import Job, Report
 from noiseprompt.stages.collect.collect import collect
 from tests.npd_fakes import CONFIG, PROMPTS, Brightness, FakePipeline
@@ -30,15 +30,15 @@ def work(options: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[R
         yield as_report(progress, False)
 
 
-def job(out: Path, **options: Any) -> Job:
+def job(out: str | Path, **options: Any) -> Job:
     return Job("tests.engines.fakes:work", {"out": str(out), **options}, str(out))
 
 
-def maker(out: Path) -> int:
+def maker(out: str | Path) -> int:
     """The process that makes a shard just now."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
-        for unit, holder in Leases(out).holders().items():
+        for unit, holder in store_of(out).leases().holders().items():
             if unit.startswith("shard-") and holder.pid:
                 return holder.pid
         time.sleep(0.005)

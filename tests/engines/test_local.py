@@ -57,6 +57,17 @@ def test_workers_share_what_there_is_and_a_dead_ones_shard_goes_to_another(
     assert all(0 <= report["done"] <= 18 for report in reports)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::noiseprompt.core.errors.NoisepromptWarning")
+def test_workers_share_a_folder_in_object_storage(bucket_apart: Any, undisturbed: dict[str, bytes]) -> None:
+    killed = False
+    for report in run(job(bucket_apart.folder, pause=0.3), 2, never):
+        if report["made"] >= 3 and not killed:
+            killed = True
+            os.kill(maker(bucket_apart.folder), signal.SIGKILL)
+    assert killed and bucket_apart.files() == undisturbed and verify(bucket_apart.folder) == []
+
+
 @pytest.mark.filterwarnings("ignore::noiseprompt.core.errors.NoisepromptWarning")
 def test_all_stop_when_asked_and_the_same_command_goes_on(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     stop: list[bool] = []

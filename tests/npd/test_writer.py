@@ -11,7 +11,6 @@ import pytest
 
 from noiseprompt.core.errors import ConfigError, ShapeError, StoreError, StoreLockedError
 from noiseprompt.npd import Npd, NpdWriter
-from noiseprompt.npd import format as npd_format
 from noiseprompt.npd.verify import verify
 from tests.npd_fakes import SETTINGS, SHAPE, pair, pairs, shards, write
 
@@ -86,7 +85,7 @@ def test_full_disk_loses_nothing_committed(tmp_path, monkeypatch, call):
 
     with pytest.raises(StoreError, match="No space left") as caught:  # noqa: SIM117
         with NpdWriter(tmp_path, SETTINGS, SHAPE, shard_size=2) as writer:
-            monkeypatch.setattr(npd_format.os, call, full)
+            monkeypatch.setattr(os, call, full)
             writer.add(pair(6, pairs()[0].scores))
             writer.flush()
     assert "run the same command again" in str(caught.value)

@@ -11,7 +11,8 @@ from noiseprompt.cli.progress import Bar, say, say_next, stopping
 from noiseprompt.cli.sharing import run_shared, typed
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.part import Part
-from noiseprompt.core.places import check_folder
+from noiseprompt.core.places import Address
+from noiseprompt.core.stores import store_of
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Run = Callable[[Callable[[], bool]], "Iterator[CollectProgress]"]
 
 
 def collect(
-    out: Path,
+    out: Address | Path,
     prompts: str | None = None,
     model: str = world.NAME,
     settings: Any = None,
@@ -43,7 +44,8 @@ def collect(
     pictures to aim at (--pictures).
 
     Args:
-        out: folder of the data set; the same command continues an interrupted one, and helps one at work.
+        out: folder of the data set, or s3://BUCKET/FOLDER; the same command continues an interrupted one, and helps one
+            at work.
         prompts: a txt, csv, json, jsonl or parquet file, or "shapes:train"; pictures with captions bring their own.
         model: folder or hub id of a diffusers pipeline, or "shapes".
         scorers: names; "shapes-preference" for the shapes world unless given. Pictures that are not the model's own
@@ -55,7 +57,7 @@ def collect(
     from noiseprompt.noise.guard import Guard
     from noiseprompt.stages.collect.settings import CollectConfig
 
-    check_folder(out)
+    store_of(out).check()
     config, guard, shared = settings or CollectConfig(), Guard(), sharing or Sharing()
     judges = _judges(scorers, model, config)
     given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "settings": config, "scorers": judges}
@@ -113,7 +115,7 @@ def unit_of(settings: CollectConfig) -> str:
 
 
 def prepared(
-    out: Path,
+    out: Address | Path,
     settings: Any,
     scorers: list[str] | None,
     part: Part,
@@ -164,7 +166,7 @@ def as_report(progress: CollectProgress, pictures: bool) -> Report:
     return {**same, "notes": notes}
 
 
-def tell_noise(out: Path) -> None:
+def tell_noise(out: str | Path) -> None:
     """Write noise.json, unless others are still at work: the last of them does."""
     from noiseprompt.npd.info import write_noise_figures
     from noiseprompt.npd.state import state

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError, ModelLoadError
-from noiseprompt.core.places import check_folder
+from noiseprompt.core.places import Address, check_folder
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.specs import split_specs
 from noiseprompt.shapes import world
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def train(
     out: Path,
-    npd: list[Path] | None = None,
+    npd: list[Address | Path] | None = None,
     prompts: str | None = None,
     model: str | None = None,
     settings: Any = None,
@@ -38,8 +38,8 @@ def train(
 
     Args:
         out: folder of the run; the same command continues an interrupted one.
-        npd: folder that `noiseprompt collect` made; of pictures also several, "a,b", one a size: the network then takes
-            any size.
+        npd: folder that `noiseprompt collect` made, or s3://BUCKET/FOLDER; of pictures also several, "a,b", one a size:
+            the network then takes any size.
         prompts: with --objective reward, in place of a data set: a txt, csv, json, jsonl or parquet file, or
             "shapes:train".
         model: folder or hub id of the pipeline the data set was collected with, for its text encoder; found by the name

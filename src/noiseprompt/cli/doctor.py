@@ -22,6 +22,7 @@ EXTRAS = {
     "inception": "Frechet distance and precision / recall by the published Inception network",
     "lora": "LoRA adapters of the pipeline (--lora)",
     "ray": "collection on many machines",
+    "s3": "data sets in object storage (s3://)",
     "tensorboard": "curves of a training in TensorBoard",
     "web": "a page in the browser",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from noiseprompt.cli.networks import own_card
 from noiseprompt.cli.progress import say_next
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.places import check_local
 
 
 def npd_info(folder: Path) -> None:
@@ -18,7 +19,7 @@ def npd_info(folder: Path) -> None:
     """
     from noiseprompt.npd.info import info
 
-    print(json.dumps(info(Path(folder)), indent=2, ensure_ascii=False))
+    print(json.dumps(info(str(folder)), indent=2, ensure_ascii=False))
 
 
 def npd_verify(folder: Path) -> int:
@@ -30,7 +31,7 @@ def npd_verify(folder: Path) -> int:
     from noiseprompt.npd.state import state
     from noiseprompt.npd.verify import verify
 
-    problems, now = verify(Path(folder)), state(Path(folder))
+    problems, now = verify(str(folder)), state(str(folder))
     if now.leased or now.missing:
         print(now)
     print("\n".join(problems) if problems else "all pairs are sound")
@@ -50,7 +51,7 @@ def npd_export(folder: Path, file: Path) -> None:
         raise InputError(f"{file} exists", "a new file", "choose another name")
     if Path(file).suffix.lower() != ".parquet":
         raise InputError(f"the file {file}", "a name that ends in .parquet, which is what is written")
-    export(Path(folder), Path(file))
+    export(str(folder), str(file))
     print(f"written to {file}")
 
 
@@ -67,6 +68,7 @@ def npd_push(folder: Path, repo: str, license: str = "", card: Path | None = Non
     from noiseprompt.core import hub
     from noiseprompt.npd.share import push
 
+    check_local(folder)
     address = push(Path(folder), repo, license=license, card=own_card(card), private=private)
     print(f"noise prompt data set in {hub.endpoint()}/datasets/{repo}\n{address}")
     say_next(f"noiseprompt npd pull FOLDER {repo}, on any machine")
@@ -83,6 +85,7 @@ def npd_pull(folder: Path, repo: str, revision: str | None = None) -> None:
     from noiseprompt.core import hub
     from noiseprompt.npd.share import pull
 
+    check_local(folder)
     if not hub.is_id(repo) and hub.is_id(str(folder)):
         raise InputError(f"npd pull {folder} {repo}", "the folder first, then the repository", "turn them around")
     pairs = pull(Path(folder), repo, revision=revision)

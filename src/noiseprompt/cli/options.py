@@ -24,6 +24,7 @@ from jsonargparse.typing import register_type
 from noiseprompt.cli.annotations import settle
 from noiseprompt.core.config import parse_value, parse_yaml, plain_number
 from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.places import Address, check_path
 from noiseprompt.core.ranges import ANY, limits_of, misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.texts import unwritable
@@ -33,14 +34,24 @@ _RENAMED = {
 }
 """Former name of an option -> what to write now."""
 _NO_OPTIONS = ("help", "config", "print_config")
-_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+_WORDS = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Path: "a path",
+    Address: "s3://BUCKET/FOLDER",
+}
 _NAMES_CODE = ("class_path", "init_args", "dict_kwargs")
 """Keys by which jsonargparse finds a class and calls it."""
 _LISTS = {
     str: 'names such as "a,b:x=1" or [a, b]',
     int: 'whole numbers such as "0-7" or [1, 5]',
-    Path: 'paths such as "a,b" or [a, b]',
+    Address | Path: 'paths such as "a,b" or [a, b]',
 }
+
+
+register_type(Address, str, Address)
 
 
 def option_types(parser: Any) -> dict[str, Any]:
@@ -91,8 +102,11 @@ def read_options(
 def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> Any:
     if isinstance(value, str) and (bad := unwritable(value)):
         raise InputError(_shown(value), f"a text without {bad}")
-    if value == "" and Path in (annotation, *typing.get_args(annotation), _element(annotation)):
-        raise InputError('""', "a path")  # it would be the folder one is in
+    element = _element(annotation)
+    kinds = (annotation, *typing.get_args(annotation), element, *typing.get_args(element))
+    if Path in kinds and isinstance(value, str):
+        for part in [value] if element is None else value.split(","):
+            check_path(part.strip(), Address in kinds)
     typed = _typed(parser, key, annotation, value)
     if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
         raise InputError("[]", "at least one")
@@ -170,7 +184,7 @@ def spelled(annotation: Any, value: Any) -> Any:
         return value
     if kind is str and isinstance(value, str):
         return split_specs(value)
-    if kind is Path and isinstance(value, str | Path):
+    if kind == Address | Path and isinstance(value, str | Path):
         return [part.strip() for part in str(value).split(",")]
     if kind is int and isinstance(value, str | int):
         from noiseprompt.stages.generate.settings import parse_seeds

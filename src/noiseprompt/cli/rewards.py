@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli.progress import Bar, say_next
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.places import Address
 from noiseprompt.core.ranks import Processes
 from noiseprompt.npnet import NPNet
 from noiseprompt.pipelines.long_prompts import warn_cut
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
 
 
-def data_sets(config: TrainConfig, npd: Sequence[Path] | None, *of_prompts: Any) -> Sequence[Path]:
+def data_sets(config: TrainConfig, npd: Sequence[Address | Path] | None, *of_prompts: Any) -> Sequence[Address | Path]:
     """The data sets of a training that learns from some.
 
     Raises:
@@ -62,7 +63,7 @@ def train_on(data: Sequence[Npd], pipeline: Pipeline, config: TrainConfig, out: 
 def prepared(
     config: TrainConfig,
     model: str,
-    npd: Sequence[Path] | None,
+    npd: Sequence[Address | Path] | None,
     prompts: str | None,
     *,
     column: str | None,

@@ -12,12 +12,13 @@ from typing import Any
 from noiseprompt.cli.options import read_options, refuse
 from noiseprompt.cli.table import COMMANDS, Command
 from noiseprompt.core.config import to_dict
+from noiseprompt.core.places import Address, place
 from noiseprompt.engines.job import Job, Report
 from noiseprompt.engines.options import RAY, Sharing
 
 
 def run_shared(
-    sharing: Sharing, target: str, folder: Path, options: Mapping[str, Any], should_stop: Callable[[], bool]
+    sharing: Sharing, target: str, folder: str | Path, options: Mapping[str, Any], should_stop: Callable[[], bool]
 ) -> Iterator[Report]:
     """Let the workers of an engine do a command; yields the state of all together.
 
@@ -29,9 +30,9 @@ def run_shared(
     Raises:
         NoisepromptError: as the engine; a worker's own errors too.
     """
-    job = Job(
-        target, {**plain(options), **({"part": sharing.part} if sharing.part else {})}, str(Path(folder).absolute())
-    )
+    found = place(folder)
+    shared = str(found if isinstance(found, Address) else found.absolute())
+    job = Job(target, {**plain(options), **({"part": sharing.part} if sharing.part else {})}, shared)
     if sharing.engine == RAY:
         from noiseprompt.engines.ray import run as on_ray
 

@@ -327,10 +327,11 @@ def differences(
     return found
 
 
-def refuse_changes(where: Path, changes: Sequence[str], there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def refuse_changes(where: object, changes: Sequence[str], there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Refuse what was made with other settings.
 
     Args:
+        where: they lie, for messages.
         changes: what `differences` found, of settings and of what belongs to them.
         there, here: the settings, for their fingerprints.
 

@@ -18,23 +18,14 @@ import errno
 import json
 import os
 import re
-import secrets
-import threading
 import time
-import warnings
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.core import disk, machine
-from noiseprompt.core.errors import NoisepromptWarning, StoreError
-from noiseprompt.core.holders import MINE, Holder, abandoned_here, ended_here, read_holder, runs_here
-
-REFRESH = 15.0
-"""Seconds after which a holder writes its lease again."""
-
-PATIENCE = 120.0
-"""Seconds without a change after which another takes a lease over; disks over a network show changes up to 60 late."""
+from noiseprompt.core.errors import StoreError
+from noiseprompt.core.holders import MINE, abandoned_here, ended_here
+from noiseprompt.core.leasing import PATIENCE, REFRESH, AnyLease, AnyLeases
 
 UNWRITTEN = 5.0
 """As `PATIENCE`, of one that says nothing, where a disk knows no links: its maker was killed before its first word."""
@@ -47,8 +38,8 @@ _UNNAMED = re.compile(_NAME.pattern + r"\.([0-9a-f]{8})\.(\d+)\.(\d*)\.([0-9a-f]
 """A lease that is being made: by which machine, process (and since when) and under which token."""
 
 
-class Leases:
-    """The leases in one folder, as one process sees them.
+class Leases(AnyLeases):
+    """The leases in one folder on a disk, as one process sees them.
 
     Args:
         folder: made with the first lease if missing.
@@ -56,18 +47,12 @@ class Leases:
     """
 
     def __init__(self, folder: Path, patience: float = PATIENCE, refresh: float = REFRESH) -> None:
-        self.folder, self.patience, self.refresh = folder, patience, refresh
+        super().__init__(str(folder), patience, refresh)
+        self.folder = folder
         self._seen: dict[str, tuple[bytes, float]] = {}
 
     def take(self, unit: str) -> Lease | None:
-        """The lease on a unit, None where another holds it (or may: whether it lives is seen in time).
-
-        Args:
-            unit: a name that a file may have.
-
-        Raises:
-            StoreError: the folder cannot be written.
-        """
+        """As of `AnyLeases`."""
         numbers = self._numbers(unit)
         found = self._abandoned(_file(unit, numbers[-1])) if numbers else b""
         if found is None:
@@ -83,53 +68,6 @@ class Leases:
         lease.follows(below)
         return lease
 
-    def insist(self, unit: str) -> Lease | None:
-        """As `take`, waiting at most `patience` seconds where it cannot be told at once whether the holder lives.
-
-        None means that it does.
-        """
-        lease = self.take(unit)
-        before, told = self._top(unit), False
-        while lease is None and before is not None:
-            if before[1] is not None and runs_here(before[1]):
-                return None
-            if not told:
-                who = read_holder(before[1])
-                span = f"{self.patience:.0f} s"
-                warnings.warn(
-                    f"{self.folder} is held by {who}: waiting up to {span} to see whether it lives",
-                    NoisepromptWarning,
-                    stacklevel=2,
-                )
-                told = True
-            time.sleep(min(1.0, self.patience / 10))
-            lease, now = self.take(unit), self._top(unit)
-            if lease is None and now is not None and now[0] != before[0]:
-                return None
-            before = now
-        return lease or self.take(unit)
-
-    def wait(self, unit: str) -> Lease:
-        """As `take`, when whoever holds it now is done: for units that are held for a moment.
-
-        Raises:
-            StoreError: the folder cannot be written.
-        """
-        while (lease := self.take(unit)) is None:
-            time.sleep(0.05)
-        return lease
-
-    def holders(self) -> dict[str, Holder]:
-        """Unit -> who holds it, of every lease in the folder."""
-        found = {unit: self._top(unit) for unit in self._units()}
-        return {unit: read_holder(top[1]) for unit, top in found.items() if top is not None}
-
-    def clear(self, unit: str) -> None:
-        """Remove the lease of a holder that has ended, where its name is used once alone; any other is left."""
-        lease = self.take(unit)
-        if lease is not None:
-            lease.free()
-
     def sweep(self) -> None:
         """Remove what processes of this machine left that were killed while they made a lease."""
         for name in _names(self.folder):
@@ -138,14 +76,16 @@ class Leases:
                 with contextlib.suppress(OSError):  # another was faster
                     disk.remove(self.folder / name)
 
-    def _units(self) -> list[str]:
+    def units(self) -> list[str]:
+        """As of `AnyLeases`."""
         return sorted({match[1] for name in _names(self.folder) if (match := _NAME.fullmatch(name))})
 
     def _numbers(self, unit: str) -> list[int]:
         found = (_NAME.fullmatch(name) for name in _names(self.folder))
         return sorted(int(match[2] or 0) for match in found if match and match[1] == unit)
 
-    def _top(self, unit: str) -> tuple[bytes, dict[str, Any] | None] | None:
+    def top(self, unit: str) -> tuple[bytes, dict[str, Any] | None] | None:
+        """As of `AnyLeases`."""
         numbers = self._numbers(unit)
         found = self._read(_file(unit, numbers[-1])) if numbers else (b"", None)
         return found if found[0] else None
@@ -179,19 +119,16 @@ class Leases:
         return state if time.monotonic() - since > patience else None
 
 
-class Lease:
+class Lease(AnyLease):
     """One that this process holds, until `free` or the end of the block.
 
     Attributes:
-        unit: its name.
         number: of the file in its row.
     """
 
     def __init__(self, leases: Leases, unit: str, number: int, file: Any) -> None:
-        self.unit, self.number = unit, number
-        self._leases, self._file, self._below, self._beat = leases, file, [], 0
-        self._token, self._ended = secrets.token_hex(8), threading.Event()
-        self._since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        super().__init__(leases, unit)
+        self.number, self._leases, self._file, self._below = number, leases, file, []
 
     @classmethod
     def make(cls, leases: Leases, unit: str, number: int) -> Lease | None:
@@ -203,18 +140,18 @@ class Lease:
         path = leases.folder / _file(unit, number)
         made = placed = False
         lease = cls(leases, unit, number, None)
-        maker = (machine.digest(), os.getpid(), machine.started(os.getpid()), lease._token)
+        maker = (machine.digest(), os.getpid(), machine.started(os.getpid()), lease.token)
         temporary = path.with_name(".".join(map(str, [path.name, *maker, "new"])))
-        MINE.add(lease._token)  # before anybody sees it
+        MINE.add(lease.token)  # before anybody sees it
         try:
             disk.make(leases.folder)
             lease._file = disk.create(temporary)
             made = True
-            lease._write()
+            lease._renew()
             placed = lease._place(temporary, path)
             disk.remove(temporary)
         except BaseException as error:
-            MINE.discard(lease._token)
+            MINE.discard(lease.token)
             if not isinstance(error, OSError):
                 raise
             for name in [path] * placed + [temporary] * made:
@@ -222,11 +159,10 @@ class Lease:
                     disk.remove(name)
             raise _cannot(leases.folder, error) from error
         if not placed:
-            MINE.discard(lease._token)
+            MINE.discard(lease.token)
             lease._file.close()
             return None
-        lease._thread = threading.Thread(target=lease._keep, daemon=True, name=f"lease {unit}")
-        lease._thread.start()
+        lease._start()
         return lease
 
     def _place(self, temporary: Path, path: Path) -> bool:
@@ -245,33 +181,25 @@ class Lease:
             return False
         self._file.close()
         self._file = file
-        self._write()
+        self._renew()
         return True
-
-    _thread: threading.Thread | None = None
 
     def follows(self, below: list[int]) -> None:
         """The abandoned files that go with this one."""
         self._below = below
 
     def held(self) -> bool:
-        """Whether nobody has taken it over meanwhile, as from a process that was suspended for long."""
+        """As of `AnyLease`."""
         numbers = self._leases._numbers(self.unit)
         data = self._leases._read(_file(self.unit, self.number))[1]
-        return numbers[-1:] == [self.number] and data is not None and data.get("token") == self._token
+        return numbers[-1:] == [self.number] and data is not None and data.get("token") == self.token
 
     def free(self) -> None:
-        """Give it back; a second time does nothing.
-
-        Raises:
-            StoreError: its file cannot be removed; others take it over in time.
-        """
-        if self._token not in MINE:
+        """As of `AnyLease`."""
+        if self.token not in MINE:
             return
-        MINE.discard(self._token)
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join(5)
+        MINE.discard(self.token)
+        self._stop()
         self._file.close()
         for number in [*self._below, self.number]:
             path = self._leases.folder / _file(self.unit, number)
@@ -283,33 +211,9 @@ class Lease:
                 came = f"cannot remove {path}: {error.strerror or error}"
                 raise StoreError(came, "a folder that can be written") from error
 
-    def __enter__(self) -> Lease:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.free()
-
-    def _keep(self) -> None:
-        while not self._ended.wait(self._leases.refresh):
-            with contextlib.suppress(OSError, ValueError):  # tried again; whether it is held still, `held` tells
-                self._write()
-
-    def _write(self) -> None:
-        """The whole file again, as long as before."""
-        pid = os.getpid()
-        data = {
-            "beat": f"{self._beat:010d}",
-            "unit": self.unit,
-            "host": machine.host(),
-            "pid": pid,
-            "since": self._since,
-            "machine": machine.identity(),
-            "started": machine.started(pid),
-            "token": self._token,
-            "about": f"rewritten every {self._leases.refresh:g} s; without, free after {self._leases.patience:g} s",
-        }
+    def _renew(self) -> None:
         self._file.seek(0)
-        self._file.write(json.dumps(data).encode() + b"\n")
+        self._file.write(self._text())
         disk.sync(self._file.fileno())  # others see it now
         self._beat += 1
 

@@ -1,4 +1,5 @@
-"""Places on disk that no run can use, told before it tries: nothing is changed here."""
+"""Places as users write them: folders on disk and addresses in object storage. Those that no run can use are told
+before it tries; nothing is changed here."""
 
 from __future__ import annotations
 
@@ -8,16 +9,99 @@ import re
 import stat
 from pathlib import Path
 
-from noiseprompt.core.errors import StoreError
+from noiseprompt.core.errors import InputError, StoreError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+"""Begins an address; one letter is a drive."""
+
+_S3 = re.compile(r"s3://([A-Za-z0-9._-]{3,63})/([^/].*?)/*", re.DOTALL)
+_FORM = "s3://BUCKET/FOLDER"
+
+ON_OBJECTS = "object storage (s3://) is for collect --out, train --npd, npd info, npd verify and npd export alone"
+
+
+class Address(str):
+    """A folder in object storage, s3://BUCKET/FOLDER, as a text without a slash at its end.
+
+    Attributes:
+        bucket, folder: its two parts; the folder may be several in each other.
+
+    Raises:
+        InputError: another form, or a folder with "", "." or ".." in it.
+    """
+
+    bucket: str
+    folder: str
+
+    def __new__(cls, text: str) -> Address:
+        found = _S3.fullmatch(text)
+        if found is None or {"", ".", ".."} & {*found[2].split("/")}:
+            raise InputError(f"the address {text}", f"{_FORM}, such as s3://my-bucket/runs/npd")
+        made = super().__new__(cls, f"s3://{found[1]}/{found[2]}")
+        made.bucket, made.folder = found[1], found[2]
+        return made
+
+
+def is_address(text: str | Path) -> bool:
+    """Whether it looks like an address of something elsewhere, which no file system has."""
+    return _SCHEME.match(str(text)) is not None
+
+
+def place(folder: str | Path) -> Path | Address:
+    """The folder on disk or in object storage that a text names.
+
+    Raises:
+        InputError: an address of another kind, or a wrong one.
+    """
+    if not is_address(folder):
+        return Path(folder)
+    text = str(folder)
+    if text.startswith("s3://"):
+        return folder if isinstance(folder, Address) else Address(text)
+    hint = f"write ./{text} for a folder of that name here"
+    if text.startswith("s3:/"):  # a path has one slash where an address has two
+        raise InputError(f"the address {text}", f"{_FORM} with both slashes, as a text and no Path", hint)
+    kind = text.partition(":")[0]
+    raise InputError(f"the address {text}", f"{_FORM} or a folder on a file system: {kind}: is no store", hint)
+
+
+def check_local(path: str | Path) -> None:
+    """Refuse an address where a path on a file system is wanted.
+
+    Raises:
+        InputError: it is one.
+    """
+    if is_address(path):
+        fix = "name a folder on a disk, or copy it to one first"
+        raise InputError(str(path), f"a path on a file system: {ON_OBJECTS}", fix)
+
+
+def check_path(text: str, address: bool) -> None:
+    """Refuse what is no path, as an option has it.
+
+    Args:
+        address: whether one will do as well.
+
+    Raises:
+        InputError: nothing, a wrong address, or any address where none will do.
+    """
+    if not text:
+        raise InputError('""', "a path")  # it would be the folder one is in
+    if address:
+        place(text)
+    else:
+        check_local(text)
 
 
 def check_folder(folder: str | Path) -> None:
     """Refuse a folder that cannot be made, or cannot be written where it is there.
 
     Raises:
+        InputError: it is an address.
         StoreError: a file has its name or that of one above it, no rights, too long a name, links that lead nowhere, or
             a name that begins with "~", as where the shell did not put a home in its place.
     """
+    check_local(folder)
     refuse_home(folder)
     if reason := _obstacle(Path(folder)):
         raise StoreError(f"cannot write to {folder}: {reason}", "a folder that can be made and written")

@@ -22,6 +22,7 @@ from typing import Any
 from noiseprompt.core.errors import InputError, MissingDependencyError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.files import make_folder
 from noiseprompt.core.leases import Leases
+from noiseprompt.core.places import is_address
 from noiseprompt.engines.job import Job, Report, Total
 from noiseprompt.engines.options import Sharing
 
@@ -55,15 +56,25 @@ def run(job: Job, sharing: Sharing, should_stop: Callable[[], bool]) -> Iterator
     ray = _ray()
     with _cluster(ray, sharing.ray_address):
         workers, needs = _room(ray, sharing)
-        make_folder(Path(job.folder))
-        lease = Leases(Path(job.folder)).take(f"engine-{os.getpid()}-{os.urandom(4).hex()}")
-        assert lease is not None, "its name is new"
-        with lease:
-            crew = _Crew(ray, dataclasses.replace(job, mark=f".{lease.unit}.lease"), workers, needs)
+        with _marked(job) as marked:
+            crew = _Crew(ray, marked, workers, needs)
             try:
                 yield from crew.reports(should_stop)
             finally:
                 crew.kill()
+
+
+@contextlib.contextmanager
+def _marked(job: Job) -> Iterator[Job]:
+    """The job with a mark in its folder; an address is the same folder wherever it is asked for."""
+    if is_address(job.folder):
+        yield job
+        return
+    make_folder(Path(job.folder))
+    lease = Leases(Path(job.folder)).take(f"engine-{os.getpid()}-{os.urandom(4).hex()}")
+    assert lease is not None, "its name is new"
+    with lease:
+        yield dataclasses.replace(job, mark=f".{lease.unit}.lease")
 
 
 def _ray() -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from noiseprompt.core.cards import CARD_FILE, head, head_of, read_card, sections
+from noiseprompt.core.stores import store_of
 from noiseprompt.core.tables import table
 from noiseprompt.core.texts import in_markdown
-from noiseprompt.npd.format import holds_pictures, present_shards, read_shard, shard_path
+from noiseprompt.npd.format import holds_pictures, present_shards, stored_shard
 from noiseprompt.npd.info import info
 
 SHARDS = "shard-*.arrow"
@@ -44,7 +45,8 @@ def data_card(folder: Path, repo: str, license: str = "") -> str:
     """
     own, told = read_card(folder / CARD_FILE), info(folder)
     license = license or str(head_of(own).get("license") or "")
-    schema = read_shard(shard_path(folder, present_shards(folder)[0])).batch.schema
+    store = store_of(folder)
+    schema = stored_shard(store, present_shards(store)[0]).batch.schema
     kind = "pictures" if holds_pictures(told["settings"]) else "noise pairs"
     title = f"{told['pairs']:,} {kind} for {told['settings'].get('pipeline') or 'a diffusion model'}"
     parts = [

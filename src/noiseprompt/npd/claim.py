@@ -8,13 +8,11 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.errors import ConfigError, NoisepromptError, StoreError, StoreLockedError
-from noiseprompt.core.files import clear_left, make_folder, remove, replace
-from noiseprompt.core.json_files import read_json
-from noiseprompt.core.leases import Lease, Leases
+from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
+from noiseprompt.core.leasing import AnyLease
+from noiseprompt.core.store import Store
 from noiseprompt.npd.home import Home
 
 FILE = ".claim.json"
@@ -36,8 +34,8 @@ class Claim:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self.leases = Leases(home.folder)
-        self._held: list[Lease] = []
+        self.leases = home.store.leases()
+        self._held: list[AnyLease] = []
 
     def alone(self) -> None:
         """Nobody else writes.
@@ -47,7 +45,7 @@ class Claim:
             ConfigError: the folder was made with other settings.
             StoreError: the folder cannot be written.
         """
-        make_folder(self._home.folder)
+        self._home.store.make()
         with self._agreed():
             if others := self._others(sure=True):
                 raise self._locked(others)
@@ -66,10 +64,10 @@ class Claim:
             ConfigError: the folder was made with other settings, or somebody uses others now.
             StoreError: the folder cannot be written.
         """
-        make_folder(self._home.folder)
+        self._home.store.make()
         plan = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
         with self._agreed():
-            others, there = self._others(), read_claim(self._home.folder)
+            others, there = self._others(), read_claim(self._home.store)
             if others and self._differs(there, plan):
                 others = self._others(sure=True)
                 if others:
@@ -80,16 +78,16 @@ class Claim:
 
     def _begin(self, plan: str, pairs: int, shards: int) -> None:
         """The first of those who write says what they agree on."""
-        clear_left(self._home.folder)
-        for leftover in self._home.folder.glob("shard-*.arrow.tmp"):  # of earlier releases
-            remove(leftover)
+        self._home.store.clear_left()
+        for leftover in self._home.store.matching("shard-*.arrow.tmp"):  # of earlier releases
+            self._home.store.remove(leftover)
         self.tidy()
         first = self._home.first()
         if first is not None:
             self._home.adopt(first.settings)
         said = {"settings": self._home.settings, "plan": plan, "pairs": pairs, "shards": shards}
-        if said != read_claim(self._home.folder):
-            replace(self._home.folder / FILE, json.dumps(said, indent=1) + "\n")
+        if said != read_claim(self._home.store):
+            self._home.store.put(FILE, f"{json.dumps(said, indent=1)}\n".encode())
 
     def _enter(self) -> None:
         lease = self.leases.take(f"{PRESENT}{secrets.token_hex(4)}")
@@ -156,7 +154,7 @@ class Claim:
                 self.free()
             raise
 
-    def _agreeing(self) -> Lease:
+    def _agreeing(self) -> AnyLease:
         """The lease under which all agree, one after the other."""
         for _ in range(_TRIES):
             lease = self.leases.insist(_FOLDER)
@@ -171,12 +169,9 @@ class Claim:
         return StoreLockedError(came, "one writer a folder, or the same command for all", "wait for it to end")
 
 
-def read_claim(folder: Path) -> dict[str, Any]:
+def read_claim(store: Store) -> dict[str, Any]:
     """What was agreed on last; {} where nothing was, or the file is damaged."""
-    try:
-        said = read_json(folder / FILE)
-    except NoisepromptError:
-        return {}
+    said = store.read_json(FILE)
     kinds = {"settings": dict, "plan": str, "pairs": int, "shards": int}
     sound = all(isinstance(said.get(key), kind) for key, kind in kinds.items())
     return said if sound and 0 <= said["shards"] <= said["pairs"] <= MOST_PAIRS else {}

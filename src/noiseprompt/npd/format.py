@@ -28,7 +28,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,13 +41,18 @@ from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import InputError, ShapeError, StoreError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.ranged import Ranged
 from noiseprompt.core.ranges import ANY, COUNT, NAMED, SEED, SHARE, Limits, check_value, kind_of, shown
+from noiseprompt.core.store import Store
 from noiseprompt.core.types import Prompt, ScoredPair, check_shape
 from noiseprompt.npd.sample import is_scored
 
 SCHEMA_VERSION = 1
 PICTURES = "pictures"
 """What `settings["targets"]` says where targets are pictures; absent where they are noises."""
+
+NOISES = ("source", "target")
+"""The columns that are large."""
 
 Row = dict[str, Any]
 MOST_MISSING = 100_000
@@ -71,19 +75,34 @@ _RESTORE = "if it cannot be restored, delete this file and run the same collect 
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard, memory-mapped.
+    """One shard, memory-mapped, or in memory where it was read from object storage.
 
     Fields:
-        path: its file.
-        batch: the columns of the module's docstring.
+        where: its file, for messages.
+        batch: the columns of the module's docstring, or those of them without noise (`light_shard`).
         settings: of the run that wrote it.
         checksum: that was written with it, 64 hexadecimal digits.
     """
 
-    path: Path
+    where: str
     batch: pa.RecordBatch
     settings: dict[str, Any]
     checksum: str
+
+    @property
+    def name(self) -> str:
+        """Of its file, without the folder."""
+        return self.where.replace("\\", "/").rpartition("/")[2]
+
+    @property
+    def light(self) -> pa.RecordBatch:
+        """Its columns without noise."""
+        return self.batch.select([name for name in self.batch.schema.names if name not in NOISES])
+
+    @property
+    def whole(self) -> bool:
+        """Whether its noises are there."""
+        return NOISES[1] in self.batch.schema.names
 
     def rows(self) -> list[Row]:
         """Every row, exactly as it was written.
@@ -94,17 +113,20 @@ class Shard:
         try:
             rows = self.batch.to_pylist()
         except (ValueError, OSError) as error:
-            raise StoreError(f"the rows of {self.path} cannot be read: {error}", "whole rows", _RESTORE) from error
+            raise StoreError(f"the rows of {self.where} cannot be read: {error}", "whole rows", _RESTORE) from error
         if checksum(rows) != self.checksum:
-            came = f"the checksum of {self.path} does not match: bytes were changed after writing"
+            came = f"the checksum of {self.where} does not match: bytes were changed after writing"
             raise StoreError(came, "its rows as they were written", f"see `noiseprompt npd verify`; {_RESTORE}")
         return rows
 
     def noises(self, column: str, shape: Sequence[int]) -> np.ndarray | None:
-        """(rows, *shape) float16 view of "source" or "target" without a copy; None for a column without values.
+        """(rows, *shape) float16 view of "source" or "target" without a copy; None for a column without values, or
+        one that was not read.
 
         Rows that are null hold zeros.
         """
+        if not self.whole:
+            return None
         array = self.batch.column(column)
         if not pa.types.is_fixed_size_binary(array.type):
             return None
@@ -112,36 +134,39 @@ class Shard:
         return values.reshape(len(array), *shape)
 
 
-def shard_path(folder: Path, number: int) -> Path:
+def shard_name(number: int) -> str:
     """File of a shard: "shard-000000.arrow"."""
-    return folder / f"shard-{number:06d}.arrow"
+    return f"shard-{number:06d}.arrow"
 
 
-def shard_numbers(folder: Path) -> list[int]:
+def shard_path(folder: Path, number: int) -> Path:
+    """The same in a folder on a disk."""
+    return folder / shard_name(number)
+
+
+def shard_numbers(store: Store) -> list[int]:
     """The numbers of the shards in a folder, ascending.
 
     Raises:
         StoreError: more than `MOST_MISSING` of them are missing: a shard was renamed.
     """
-    if not folder.is_dir():
-        return []
-    numbers = sorted(int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name)))
+    numbers = sorted(int(match[1]) for name in store.names() if (match := _NAME.fullmatch(name)))
     if numbers and numbers[-1] > len(numbers) + MOST_MISSING:
-        came = f"{folder} holds {shard_path(folder, numbers[-1]).name} and {len(numbers) - 1} other shards"
+        came = f"{store} holds {shard_name(numbers[-1])} and {len(numbers) - 1} other shards"
         raise StoreError(came, "numbers without gaps", "take the shard away, or give it its own number again")
     return numbers
 
 
-def present_shards(folder: Path) -> list[int]:
+def present_shards(store: Store) -> list[int]:
     """As `shard_numbers`, of a data set that is there.
 
     Raises:
         StoreError: there is none.
     """
-    numbers = shard_numbers(folder)
+    numbers = shard_numbers(store)
     if not numbers:
         expected = "shards named shard-000000.arrow and so on"
-        raise StoreError(f"{folder} holds no noise prompt data set", expected, "collect one first")
+        raise StoreError(f"{store} holds no noise prompt data set", expected, "collect one first")
     return numbers
 
 
@@ -270,15 +295,45 @@ def shard_bytes(rows: list[Row], columns: pa.Schema, settings: dict[str, Any]) -
     return sink.getvalue()
 
 
-def read_shard(path: Path) -> Shard:
+def stored_shard(store: Store, number: int) -> Shard:
+    """A shard to read once: memory-mapped from a disk, in memory from object storage.
+
+    Raises:
+        StoreError: as `read_shard`, or it cannot be fetched.
+    """
+    name = shard_name(number)
+    return read_shard(store.source(name), store.where(name))
+
+
+def light_shard(store: Store, number: int) -> Shard:
+    """As `stored_shard`, for who asks for no noise yet: of one in object storage the other columns alone.
+
+    Raises:
+        StoreError: as `stored_shard`.
+    """
+    name = shard_name(number)
+    file = store.glanced(name)
+    try:
+        return read_shard(file, store.where(name))
+    except StoreError:
+        if not isinstance(file, Ranged):
+            raise
+        return stored_shard(store, number)  # it was written anew meanwhile
+
+
+def read_shard(file: Path | bytes | Ranged, where: str = "") -> Shard:
     """Memory-map a shard; the file handle is closed, the mapping lives as long as the arrays.
+
+    Args:
+        file: or what it holds; of one that is read in parts the columns of `NOISES` are left out.
+        where: it lies, for messages; the file itself unless given.
 
     Raises:
         StoreError: the file is not a whole shard of this format.
     """
+    path = where or str(file)
     try:
-        refuse_pipe(path)
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+        with _opened(file) as source, pa.ipc.open_file(source, options=_chosen(file, source)) as reader:
             metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
             version = metadata.get(_PREFIX + "version")
             if version != str(SCHEMA_VERSION):
@@ -302,8 +357,27 @@ def read_shard(path: Path) -> Shard:
             if name in settings:
                 check_value(name, kind, settings[name], limits)
         expected = schema(settings["latent_shape"], settings["scorers"], settings["store_source"])
+        if isinstance(file, Ranged):
+            expected = pa.schema([field for field in expected if field.name not in NOISES])
         if not batch.schema.equals(expected, check_metadata=False):
             raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", _RESTORE)
         return Shard(path, batch, settings, metadata[_PREFIX + "checksum"])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", _RESTORE) from error
+
+
+def _chosen(file: Path | bytes | Ranged, source: pa.NativeFile) -> pa.ipc.IpcReadOptions:
+    """Which columns are read."""
+    if not isinstance(file, Ranged):
+        return pa.ipc.IpcReadOptions()
+    names = pa.ipc.open_file(source).schema.names
+    return pa.ipc.IpcReadOptions(included_fields=[i for i, name in enumerate(names) if name not in NOISES])
+
+
+def _opened(file: Path | bytes | Ranged) -> pa.NativeFile:
+    if isinstance(file, bytes):
+        return pa.BufferReader(file)
+    if isinstance(file, Ranged):
+        return pa.PythonFile(file, mode="r")
+    refuse_pipe(file)
+    return pa.memory_map(str(file))

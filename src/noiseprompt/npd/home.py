@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError, StoreError
-from noiseprompt.core.files import differences, refuse_changes, replacing
+from noiseprompt.core.files import differences, refuse_changes
 from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.ranges import ANY, COUNT, NAMED, check_value
+from noiseprompt.core.store import Stamp
+from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import ScoredPair, check_shape
 from noiseprompt.npd.format import (
     SCHEMA_VERSION,
     Row,
     Shard,
     holds_pictures,
+    light_shard,
     pair_to_row,
-    read_shard,
     schema,
     shard_bytes,
+    shard_name,
     shard_numbers,
-    shard_path,
+    stored_shard,
 )
+
+W = TypeVar("W", bound="Writer")
 
 _NAMES = ("model",)
 """Settings that decide nothing, only say where things are from: those a folder has (or lacks) stay as they are."""
+
+
+class Writer(ABC):
+    """A context manager; leaving it commits what was added."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Commit what was added, as short shards if need be.
+
+        Raises:
+            StoreError: the disk is full; nothing committed is lost.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what was held, without committing."""
+
+    def __enter__(self: W) -> W:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            if not isinstance(error, StoreError):
+                self.flush()
+        finally:
+            self.close()
 
 
 @dataclass
@@ -40,14 +72,14 @@ class Tally:
         kept: scorer -> pairs whose target scores higher than their source.
         rejected: pairs without a target.
         scored: pairs with scores.
-        stamp: what changes when its file does.
+        stamp: of its file as it was read.
     """
 
     ids: list[str] = field(default_factory=list)
     kept: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     scored: int = 0
-    stamp: tuple[int, int] = (0, 0)
+    stamp: Stamp | None = None
 
 
 class Home:
@@ -58,6 +90,7 @@ class Home:
         settings, latent_shape, store_source, shard_size, recorded: as of `NpdWriter`.
 
     Attributes:
+        store: of its files.
         settings: everything that is recorded in each shard.
         tallies: number -> what the shard holds, those being made included.
         homes: id of a pair -> the number of its shard.
@@ -86,7 +119,8 @@ class Home:
             raise InputError(f"scorers {', '.join(scorers)}", "each scorer once")
         if store_source and holds_pictures(settings):
             raise InputError("store_source with pictures", "pairs of noises: a picture has no source noise")
-        self.folder, self.latent_shape, self.shard_size = Path(folder), tuple(latent_shape), shard_size
+        self.store = store_of(folder)
+        self.folder, self.latent_shape, self.shard_size = self.store.folder, tuple(latent_shape), shard_size
         own = {"latent_shape": latent_shape, "store_source": store_source, "shard_size": shard_size}
         self.settings = to_dict({"scorers": [], **settings, **own, "schema_version": SCHEMA_VERSION})
         self.columns = schema(self.latent_shape, self.settings["scorers"], store_source)
@@ -133,23 +167,21 @@ class Home:
             ConfigError: one has other settings.
             StoreError: one is damaged.
         """
-        numbers = {*shard_numbers(self.folder)}
+        numbers = {*shard_numbers(self.store)}
         for number in {*self.tallies} - numbers - self.being_made:
             self.forget(number)
         for number in sorted(numbers - self.being_made):
-            path = shard_path(self.folder, number)
             known = self.tallies.get(number)
-            if known is not None and (len(known.ids) >= self.shard_size or known.stamp == _stamp(path)):
+            if known is not None and (len(known.ids) >= self.shard_size or known.stamp == self._stamp(number)):
                 continue
             self.forget(number)
-            stamp = _stamp(path)
-            shard = read_shard(path)
+            stamp = self._stamp(number)
+            shard = light_shard(self.store, number)
             self.adopt(shard.settings)
-            light = [name for name in shard.batch.schema.names if name not in ("source", "target", "prompt")]
             self.tallies[number] = Tally(stamp=stamp)
-            for row in shard.batch.select(light).to_pylist():
+            for row in shard.light.drop_columns(["prompt"]).to_pylist():
                 if not row["rejected"] and _lacks_scores(row, self.settings):
-                    came = f"{path}: pair {row['id']} lacks some of its scores"
+                    came = f"{shard.where}: pair {row['id']} lacks some of its scores"
                     raise StoreError(came, "all of a usable pair's, or none", "see `noiseprompt npd verify`")
                 self.note(number, row)
 
@@ -194,13 +226,17 @@ class Home:
         Raises:
             StoreError: it was changed after writing.
         """
-        rows = read_shard(shard_path(self.folder, number)).rows() if number in self.tallies else []
-        return OpenShard(self, number, rows, held)
+        known = self.tallies.get(number)
+        rows = stored_shard(self.store, number).rows() if known is not None else []
+        return OpenShard(self, number, rows, known.stamp if known is not None else None, held)
 
     def first(self) -> Shard | None:
         """The first shard there is."""
-        numbers = shard_numbers(self.folder)
-        return read_shard(shard_path(self.folder, numbers[0])) if numbers else None
+        numbers = shard_numbers(self.store)
+        return light_shard(self.store, numbers[0]) if numbers else None
+
+    def _stamp(self, number: int) -> Stamp | None:
+        return self.store.stamp(shard_name(number))
 
 
 class OpenShard:
@@ -208,6 +244,7 @@ class OpenShard:
 
     Args:
         rows: those it holds already.
+        stamp: of its file as these were read; None where there is none.
         held: whether it is this process's to make still; always unless given.
 
     Attributes:
@@ -215,9 +252,16 @@ class OpenShard:
         unsaved: pairs added since the last `flush`.
     """
 
-    def __init__(self, home: Home, number: int, rows: list[Row], held: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        number: int,
+        rows: list[Row],
+        stamp: Stamp | None = None,
+        held: Callable[[], bool] | None = None,
+    ) -> None:
         self.number, self.unsaved = number, 0
-        self._home, self._rows, self._held = home, rows, held
+        self._home, self._rows, self._stamp, self._held = home, rows, stamp, held
         home.being_made.add(number)
 
     @property
@@ -249,11 +293,11 @@ class OpenShard:
             return True
         if self._held is not None and not self._held():
             return False
-        data = shard_bytes(self._rows, self._home.columns, self._home.settings)
-        path = shard_path(self._home.folder, self.number)
-        with replacing(path) as file:
-            file.write(data)
-        self.unsaved = 0
+        data = shard_bytes(self._rows, self._home.columns, self._home.settings).to_pybytes()
+        written = self._home.store.swap(shard_name(self.number), data, self._stamp)
+        if written is None:
+            return False
+        self._stamp, self.unsaved = written, 0
         return True
 
     def close(self) -> None:
@@ -268,11 +312,3 @@ def _lacks_scores(row: Row, settings: Mapping[str, Any]) -> bool:
     sides = ("target",) if holds_pictures(settings) else ("source", "target")
     there = {row[f"score_{side}.{name}"] is None for name in settings["scorers"] for side in sides}
     return len(there) > 1
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError:  # `read_shard` tells
-        return 0, 0
-    return found.st_mtime_ns, found.st_size

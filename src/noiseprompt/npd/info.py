@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 from collections import Counter
@@ -12,11 +11,7 @@ from typing import Any
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.errors import NoisepromptError
-from noiseprompt.core.files import replace
-from noiseprompt.core.json_files import read_json
 from noiseprompt.npd.filter import PairFilter
-from noiseprompt.npd.format import present_shards, shard_path
 from noiseprompt.npd.reader import Npd
 
 MARGINS = (0.0, 0.005, 0.01, 0.02)
@@ -37,7 +32,7 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
     """
     npd = Npd(folder)
     usable, scored, now = npd.usable(), npd.scored(), npd.state()
-    files = [shard_path(npd.folder, number) for number in present_shards(npd.folder)]
+    sizes = [size for shard in npd.shards for _, size in [npd.store.stamp(shard.name) or ("", 0)]]
     reasons = Counter(reason for reason in npd.table().column("rejected").to_pylist() if reason)
     scores = {}
     for name, values in npd.scores().items():
@@ -50,12 +45,12 @@ def info(folder: str | Path, margins: Sequence[float] = MARGINS) -> dict[str, An
         "fingerprint": fingerprint(npd.settings),
         "settings": npd.settings,
         "latent_shape": list(npd.latent_shape),
-        "shards": len(files),
+        "shards": len(sizes),
         "planned_shards": now.planned,
         "missing_shards": list(now.missing),
         "leased_shards": now.leased,
         "writers": now.writers,
-        "bytes": sum(path.stat().st_size for path in files),
+        "bytes": sum(sizes),
         "checksums": "not compared; `noiseprompt npd verify` does",
         "pairs": len(npd),
         "prompts": len(set(npd.table().column("prompt").to_pylist())),
@@ -107,17 +102,17 @@ def write_noise_figures(folder: str | Path) -> None:
 
     from noiseprompt.noise.guard import Guard, inspect_noise
 
-    npd, path = Npd(folder), Path(folder) / NOISE
+    npd = Npd(folder)
     usable = npd.select()
     if npd.pictures:
         return
-    with contextlib.suppress(NoisepromptError, TypeError, KeyError):  # missing or damaged: made anew
-        if read_json(path)["target noise"]["images"] == len(usable):
-            return
+    told = npd.store.read_json(NOISE).get("target noise")  # missing or damaged: made anew
+    if isinstance(told, dict) and told.get("images") == len(usable):
+        return
     guard = Guard()
     for start in range(0, len(usable), NOISE_BATCH):
         rows = usable[start : start + NOISE_BATCH]
         target, source = (torch.from_numpy(noise).float() for noise in (npd.targets(rows), npd.sources(rows)))
         guard.note("target noise", inspect_noise(target, source))
     if guard.summary():
-        replace(path, json.dumps(guard.summary(), indent=1) + "\n")
+        npd.store.put(NOISE, f"{json.dumps(guard.summary(), indent=1)}\n".encode())

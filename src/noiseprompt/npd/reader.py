@@ -17,18 +17,25 @@ import pyarrow as pa
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
 from noiseprompt.core.ranges import check_value, shown
+from noiseprompt.core.store import Store
+from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
-from noiseprompt.npd.format import digest, holds_pictures, present_shards, read_shard, shard_path
+from noiseprompt.npd.format import Shard, digest, holds_pictures, light_shard, present_shards, read_shard
 from noiseprompt.npd.halves import finite_rows
-from noiseprompt.npd.state import State, gaps, state
+from noiseprompt.npd.state import State, gaps, state_of
 
 
 class Npd:
     """A data set for reading, memory-mapped. `npd[i]` is pair i with its noises; the other readers are cheap.
 
+    Of one in object storage (s3://BUCKET/FOLDER) the columns without noise are fetched when it is opened, and a whole
+    shard when its first noise is read; it is kept on this machine (`core/object_cache.py`).
+
     Attributes:
+        store: where it lies.
         folder: of the shards.
+        shards: those there were when it was opened, in order; in object storage without noises until they are read.
         settings: of the run that made it.
         latent_shape: (C, H, W) of one noise.
 
@@ -39,27 +46,27 @@ class Npd:
 
     def __init__(self, folder: str | Path) -> None:
         check_value("folder", str | Path, folder)
-        self.folder = Path(folder)
-        numbers = present_shards(self.folder)
-        _warn_missing(self.folder, numbers)
-        self._shards = [read_shard(shard_path(self.folder, number)) for number in numbers]
-        self.settings = self._shards[0].settings
-        for shard in self._shards:
+        self.store = store_of(folder)
+        self.folder = self.store.folder
+        numbers = present_shards(self.store)
+        _warn_missing(self.store, numbers)
+        self.shards = self.store.each(lambda number: light_shard(self.store, number), numbers)
+        self.settings = self.shards[0].settings
+        for shard in self.shards:
             if shard.settings != self.settings:
                 raise StoreError(
-                    f"{shard.path} was made with other settings than {self._shards[0].path.name}", "one run a folder"
+                    f"{shard.where} was made with other settings than {self.shards[0].name}", "one run a folder"
                 )
         self.latent_shape: tuple[int, ...] = tuple(self.settings["latent_shape"])
-        self._starts = np.cumsum([0, *(shard.batch.num_rows for shard in self._shards)])
-        self._targets = [shard.noises("target", self.latent_shape) for shard in self._shards]
-        self._sources = [shard.noises("source", self.latent_shape) for shard in self._shards]
-        light = [name for name in self._shards[0].batch.schema.names if name not in ("source", "target")]
-        self._table = pa.Table.from_batches([shard.batch.select(light) for shard in self._shards])
+        self._starts = np.cumsum([0, *(shard.batch.num_rows for shard in self.shards)])
+        self._targets = [shard.noises("target", self.latent_shape) for shard in self.shards]
+        self._sources = [shard.noises("source", self.latent_shape) for shard in self.shards]
+        self._table = pa.Table.from_batches([shard.light for shard in self.shards])
         self._seeds = self._table.column("seed").to_numpy()
         self._usable = np.array([not reason for reason in self._table.column("rejected").to_pylist()], bool)
         self._prompts: np.ndarray | None = None
         self._checked = np.zeros(len(self), bool)
-        self._whole = np.zeros(len(self._shards), bool)
+        self._whole = np.zeros(len(self.shards), bool)
         self._finite = np.ones(len(self), bool)
         self._refuse_twice()
         self._check_rejected()
@@ -71,7 +78,7 @@ class Npd:
             first = seen.setdefault(key, index)
             if first != index:
                 places = np.searchsorted(self._starts, [first, index], side="right") - 1
-                one, other = (self._shards[shard].path.name for shard in places)
+                one, other = (self.shards[shard].name for shard in places)
                 came = f"pair {key} is in {one} and in {other} of {self.folder}"
                 raise StoreError(came, "each pair once", "see `noiseprompt npd verify`, and take the copied shard away")
 
@@ -87,11 +94,11 @@ class Npd:
     @property
     def checksum(self) -> str:
         """12 hexadecimal digits of the checksums of its shards: of every value of every pair."""
-        return hashlib.sha256("".join(shard.checksum for shard in self._shards).encode()).hexdigest()[:12]
+        return hashlib.sha256("".join(shard.checksum for shard in self.shards).encode()).hexdigest()[:12]
 
     def state(self) -> State:
         """Which shards are there now, which somebody makes, and which are missing."""
-        return state(self.folder)
+        return state_of(self.store)
 
     def table(self) -> pa.Table:
         """Every column but the noises."""
@@ -204,7 +211,7 @@ class Npd:
             raise InputError(f"pair index {shown(index)}", "one whole number", "targets() and sources() take several")
         index = int(self._rows([index])[0])
         shard, position = (int(found[0]) for found in self._places(np.array([index])))
-        row = self._shards[shard].batch.slice(position, 1).drop_columns(["source", "target"]).to_pylist()[0]
+        row = self.shards[shard].light.slice(position, 1).to_pylist()[0]
         usable = not row["rejected"]
         names = [name for name in self.settings["scorers"] if row[f"score_target.{name}"] is not None]
         return ScoredPair(
@@ -232,13 +239,36 @@ class Npd:
     def _places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shard of each pair and its row there; a shard is checked once: its checksum, and which targets are finite."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
-        for shard in np.unique(shards[~self._whole[shards]]):
-            self._shards[shard].rows()
+        fresh = np.unique(shards[~self._whole[shards]]).tolist()
+        self._fetch(fresh)
+        for shard in fresh:
+            self.shards[shard].rows()
             targets = self._targets[shard]
             if targets is not None:
                 self._finite[self._starts[shard] : self._starts[shard + 1]] = finite_rows(targets)
             self._whole[shard] = True
         return shards, rows - self._starts[shards]
+
+    def whole_shard(self, index: int) -> Shard:
+        """One of `shards` with its noises.
+
+        Raises:
+            StoreError: it cannot be fetched, or was written anew since.
+        """
+        self._fetch([index])
+        return self.shards[index]
+
+    def _fetch(self, indices: Sequence[int]) -> None:
+        """The noises of shards that were opened without."""
+        lacking = [index for index in indices if not self.shards[index].whole]
+        files = self.store.kept([self.shards[index].name for index in lacking])
+        for index, file in zip(lacking, files, strict=True):
+            light, shard = self.shards[index], read_shard(file, self.shards[index].where)
+            if shard.checksum != light.checksum:
+                raise StoreError(f"{light.where} was written anew", "a data set at rest", "open it again")
+            self.shards[index] = shard
+            self._targets[index] = shard.noises("target", self.latent_shape)
+            self._sources[index] = shard.noises("source", self.latent_shape)
 
     def _regenerate(self, index: int) -> np.ndarray:
         from noiseprompt.noise import initial_noise
@@ -260,13 +290,13 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _warn_missing(folder: Path, numbers: list[int]) -> None:
-    missing = [f"{name}{maker}" for name, maker in gaps(folder, numbers).items()]
-    now = state(folder)
+def _warn_missing(store: Store, numbers: list[int]) -> None:
+    missing = [f"{name}{maker}" for name, maker in gaps(store, numbers).items()]
+    now = state_of(store)
     if not missing and not now.writers and now.planned > len(numbers):
-        told = f"{folder} holds {len(numbers)} of the {now.planned} shards that were planned"
+        told = f"{store} holds {len(numbers)} of the {now.planned} shards that were planned"
         warnings.warn(f"{told}. The same collect command makes the rest", NoisepromptWarning, stacklevel=3)
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        told = f"{folder} lacks {', '.join(missing[:3])}{more}: its pairs are left out"
+        told = f"{store} lacks {', '.join(missing[:3])}{more}: its pairs are left out"
         warnings.warn(f"{told}. The same collect command makes them again", NoisepromptWarning, stacklevel=3)

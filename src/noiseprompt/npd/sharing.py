@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.errors import StoreError
-from noiseprompt.core.files import clear_left
-from noiseprompt.core.leases import Lease
+from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.types import ScoredPair
 from noiseprompt.npd.claim import Claim
-from noiseprompt.npd.format import shard_path
-from noiseprompt.npd.home import Home, OpenShard
+from noiseprompt.npd.format import shard_name
+from noiseprompt.npd.home import Home, OpenShard, Writer
 from noiseprompt.npd.state import UNIT
 
 
-class SharedWriter:
+class SharedWriter(Writer):
     """One of the writers of a folder, who make the shards of one plan. A context manager; leaving it commits what was
     added and gives back what was leased.
 
@@ -56,21 +54,11 @@ class SharedWriter:
         )
         self.ids, self.part = tuple(ids), part
         self.added = 0
-        self._open: dict[int, tuple[OpenShard, list[str], Lease]] = {}
+        self._open: dict[int, tuple[OpenShard, list[str], AnyLease]] = {}
         self._claim = Claim(self.home)
         self.home.refresh()
         numbers = [*self.home.tallies, *(number for number, _ in self.home.lacking(self.ids))]
         self._claim.shared(self.ids, max(numbers, default=-1) + 1)
-
-    def __enter__(self) -> SharedWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            if not isinstance(error, StoreError):
-                self.flush()
-        finally:
-            self.close()
 
     def take(self) -> list[str]:
         """Lease the next shard that lacks pairs and that nobody makes; the ids of these pairs, in order.
@@ -97,11 +85,11 @@ class SharedWriter:
             lease.free()  # another has made it meanwhile
         return []
 
-    def _begin(self, number: int, lease: Lease) -> list[str]:
+    def _begin(self, number: int, lease: AnyLease) -> list[str]:
         self.home.refresh()  # what another committed before it gave up the lease
         ids = dict(self.home.lacking(self.ids)).get(number, [])
         if ids:
-            clear_left(self.home.folder, shard_path(self.home.folder, number).name)
+            self.home.store.clear_left(shard_name(number))
             self._open[number] = (self.home.open(number, lease.held), ids, lease)
         return ids
 

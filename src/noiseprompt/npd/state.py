@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from noiseprompt.core.leases import Leases
+from noiseprompt.core.store import Store
+from noiseprompt.core.stores import store_of
 from noiseprompt.npd.claim import PRESENT, read_claim
-from noiseprompt.npd.format import shard_numbers, shard_path
+from noiseprompt.npd.format import shard_name, shard_numbers
 
 UNIT = "shard-{:06d}"
 """The unit of the lease on a shard."""
@@ -42,10 +43,15 @@ class State:
         return ", ".join(parts)
 
 
-def state(folder: Path) -> State:
+def state(folder: str | Path) -> State:
     """As it is now; leases of processes that are known to have ended do not count."""
-    holders = {unit: holder for unit, holder in Leases(folder).holders().items() if not holder.ended}
-    numbers, said = shard_numbers(folder), read_claim(folder)
+    return state_of(store_of(folder))
+
+
+def state_of(store: Store) -> State:
+    """As `state`."""
+    holders = {unit: holder for unit, holder in store.leases().holders().items() if not holder.ended}
+    numbers, said = shard_numbers(store), read_claim(store)
     planned = max([said.get("shards", 0), *(number + 1 for number in numbers)])
     units = {UNIT.format(number): number for number in range(planned)}
     leased = {units[unit]: str(holder) for unit, holder in sorted(holders.items()) if unit in units}
@@ -54,14 +60,11 @@ def state(folder: Path) -> State:
     return State(tuple(numbers), leased, tuple(missing), planned, writers)
 
 
-def gaps(folder: Path, numbers: list[int]) -> dict[str, str]:
+def gaps(store: Store, numbers: list[int]) -> dict[str, str]:
     """The shards that are missing before the last one: name of the file -> " (process 7 on HOST makes it)" or ""."""
     lacking = sorted({*range(numbers[-1])} - {*numbers})
-    leased = state(folder).leased if lacking else {}
-    return {
-        shard_path(folder, number).name: f" ({leased[number]} makes it)" if number in leased else ""
-        for number in lacking
-    }
+    leased = state_of(store).leased if lacking else {}
+    return {shard_name(number): f" ({leased[number]} makes it)" if number in leased else "" for number in lacking}
 
 
 def _names(numbers: dict[int, str] | tuple[int, ...]) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import Prompt
-from noiseprompt.npd.format import Shard, checksum, digest, holds_pictures, present_shards, read_shard, shard_path
+from noiseprompt.npd.format import Shard, checksum, digest, holds_pictures, present_shards, stored_shard
 from noiseprompt.npd.halves import finite_rows
 from noiseprompt.npd.sample import is_scored
 from noiseprompt.npd.state import gaps
@@ -23,7 +24,7 @@ Digests = dict[tuple[int, tuple[int, ...]], str]
 
 @held
 def verify(folder: str | Path) -> list[str]:
-    """Read everything and check it; an empty list means the data set is whole.
+    """Read everything and check it, a shard at a time; an empty list means the data set is whole.
 
     Checks: every shard readable and of one run, checksums, no missing shard numbers, no pair twice, ids, sources equal
     to what their seeds give (pictures have none), targets and scores finite, and scores of the
@@ -35,22 +36,22 @@ def verify(folder: str | Path) -> list[str]:
     Raises:
         StoreError: no data set there.
     """
-    folder = Path(folder)
-    numbers = present_shards(folder)
-    problems = [f"{name} is missing{maker}" for name, maker in gaps(folder, numbers).items()]
+    store = store_of(folder)
+    numbers = present_shards(store)
+    problems = [f"{name} is missing{maker}" for name, maker in gaps(store, numbers).items()]
     seen: dict[str, str] = {}
     digests: Digests = {}
     settings: dict[str, Any] | None = None
     for number in numbers:
         try:
-            shard = read_shard(shard_path(folder, number))
+            shard = stored_shard(store, number)
         except StoreError as error:
             problems.append(str(error))
             continue
         if settings is not None and shard.settings != settings:
-            problems.append(f"{shard.path.name} was made with other settings ({fingerprint(shard.settings)})")
+            problems.append(f"{shard.name} was made with other settings ({fingerprint(shard.settings)})")
         settings = settings or shard.settings
-        problems += [f"{shard.path.name}: {problem}" for problem in _shard_problems(shard, seen, digests)]
+        problems += [f"{shard.name}: {problem}" for problem in _shard_problems(shard, seen, digests)]
     return problems
 
 
@@ -65,7 +66,7 @@ def _shard_problems(shard: Shard, seen: dict[str, str], digests: Digests) -> lis
     for row in rows:
         if row["id"] in seen:
             problems.append(f"pair {row['id']} is in {seen[row['id']]} too")
-        seen[row["id"]] = shard.path.name
+        seen[row["id"]] = shard.name
         problems += [f"pair {row['id']}: {problem}" for problem in _row_problems(row, shard.settings, digests)]
     return problems
 

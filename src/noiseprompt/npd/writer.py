@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import StoreError
+from noiseprompt.core.errors import StoreError, StoreLockedError
 from noiseprompt.core.types import ScoredPair
 from noiseprompt.npd.claim import Claim
 from noiseprompt.npd.format import shard_numbers
-from noiseprompt.npd.home import Home
+from noiseprompt.npd.home import Home, Writer
 
 
-class NpdWriter:
+class NpdWriter(Writer):
     """The one writer of a folder. Use it as a context manager; leaving it commits what was added.
 
     Args:
@@ -61,16 +61,6 @@ class NpdWriter:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> NpdWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            if not isinstance(error, StoreError):
-                self.flush()
-        finally:
-            self.close()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -118,9 +108,12 @@ class NpdWriter:
 
         Raises:
             StoreError: the disk is full; nothing committed is lost.
+            StoreLockedError: another process took over, as in object storage from one that was suspended for long.
         """
         self._open()
-        self._shard.flush()
+        if not self._shard.flush():
+            came = f"another process has written the same shard of {self.folder} meanwhile"
+            raise StoreLockedError(came, "one writer a folder", "begin again: what it wrote is there")
 
     def close(self) -> None:
         """Release the folder without committing; nothing can be added then."""
@@ -133,7 +126,7 @@ class NpdWriter:
             raise StoreError(f"a pair for {self.folder} after its writer was closed", "a writer that is open")
 
     def _next(self) -> None:
-        numbers = shard_numbers(self.folder)
+        numbers = shard_numbers(self._home.store)
         full = {n for n, tally in self._home.tallies.items() if len(tally.ids) >= self.shard_size}
         number = next(n for n in range(max(numbers, default=-1) + 2) if n not in full)
         self._shard = self._home.open(number)

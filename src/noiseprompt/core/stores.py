@@ -1,0 +1,90 @@
+"""The store of a place: a folder on a disk here, one in object storage in `core/s3.py`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from noiseprompt.core.files import clear_left, make_folder, remove, replacing
+from noiseprompt.core.json_files import read_bytes
+from noiseprompt.core.leases import Leases
+from noiseprompt.core.places import Address, check_folder, place
+from noiseprompt.core.store import Stamp, Store
+
+
+def store_of(folder: str | Path) -> Store:
+    """The store of a folder, or of an address s3://BUCKET/FOLDER.
+
+    Raises:
+        InputError: an address of another kind.
+        MissingDependencyError: the library of object storage is not installed.
+        StoreError: object storage that is not set up right.
+    """
+    found = place(folder)
+    if isinstance(found, Address):
+        from noiseprompt.core.s3 import S3Store
+
+        return S3Store(found)
+    return DiskStore(found)
+
+
+class DiskStore(Store):
+    """A folder on a disk that all processes see."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder: Path = folder
+
+    def check(self) -> None:
+        """As of `Store`."""
+        check_folder(self.folder)
+
+    def make(self) -> None:
+        """As of `Store`."""
+        make_folder(self.folder)
+
+    def names(self) -> list[str]:
+        """As of `Store`."""
+        return os.listdir(self.folder) if self.folder.is_dir() else []
+
+    def stamp(self, name: str) -> Stamp | None:
+        """As of `Store`."""
+        try:
+            found = (self.folder / name).stat()
+        except OSError:  # who reads it tells
+            return None
+        return found.st_mtime_ns, found.st_size
+
+    def read(self, name: str) -> bytes:
+        """As of `Store`."""
+        return read_bytes(self.folder / name)
+
+    def source(self, name: str) -> Path:
+        """As of `Store`."""
+        return self.folder / name
+
+    def kept(self, names: Sequence[str]) -> list[Path]:
+        """As of `Store`: the files themselves."""
+        return [self.folder / name for name in names]
+
+    def put(self, name: str, data: bytes) -> None:
+        """As of `Store`."""
+        with replacing(self.folder / name) as file:
+            file.write(data)
+
+    def swap(self, name: str, data: bytes, follows: Stamp | None) -> Stamp | None:
+        """As of `Store`."""
+        self.put(name, data)
+        return self.stamp(name) or (0, len(data))
+
+    def remove(self, name: str) -> None:
+        """As of `Store`."""
+        remove(self.folder / name)
+
+    def clear_left(self, of: str = "") -> None:
+        """As of `Store`."""
+        clear_left(self.folder, of)
+
+    def leases(self) -> Leases:
+        """As of `Store`."""
+        return Leases(self.folder)

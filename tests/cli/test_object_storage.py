@@ -1,0 +1,102 @@
+"""Commands on object storage: those that take an address, and the line of those that do not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noiseprompt.cli import collecting, main
+from noiseprompt.cli.sharing import plain, run_shared, typed
+from noiseprompt.core.places import Address
+from noiseprompt.engines import local
+from noiseprompt.engines.options import Sharing
+from tests.npd_fakes import shards, write
+from tests.object_server import Bucket
+
+COLLECT = ("collect", "--prompts=shapes:train", "--device=cpu")
+
+
+def line(capfd: Any, *words: str) -> str:
+    """What a command that is refused says, and nothing was loaded."""
+    assert main([*words]) == 2
+    said = capfd.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    return said.err
+
+
+def test_what_is_asked_of_a_data_set(bucket: Bucket, tmp_path: Path, capfd: Any) -> None:
+    write(bucket.folder)  # type: ignore[arg-type]
+    assert main(["npd", "verify", bucket.folder]) == 0
+    assert capfd.readouterr().out == "all pairs are sound\n"
+    assert main(["npd", "info", bucket.folder]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert (told["folder"], told["pairs"], told["shards"]) == (bucket.folder, 6, 2)
+    assert main(["npd", "export", bucket.folder, str(tmp_path / "a.parquet")]) == 0
+    write(tmp_path / "npd")
+    assert main(["npd", "export", str(tmp_path / "npd"), str(tmp_path / "b.parquet")]) == 0
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert bucket.files() == shards(tmp_path / "npd")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((*COLLECT, "--out=s3://nobody-has-this/npd"), "there is no bucket nobody-has-this at http"),
+        (("train", "--npd=s3://nobody-has-this/npd", "--out=OUT"), "there is no bucket nobody-has-this at http"),
+        (("npd", "info", "s3://nobody-has-this/npd"), "there is no bucket nobody-has-this at http"),
+        ((*COLLECT, "--out=gs://bucket/npd"), "gs: is no store"),
+        ((*COLLECT, "--out=s3:/bucket/npd"), "s3://BUCKET/FOLDER with both slashes"),
+        ((*COLLECT, "--out=s3://bucket"), "s3://BUCKET/FOLDER, such as"),
+        (("npd", "verify", "s3:/bucket/npd"), "with both slashes"),
+        (("npd", "push", "s3://bucket/npd", "me/x"), "is for collect --out, train --npd, npd info, npd verify and npd"),
+        (("npd", "pull", "s3://bucket/npd", "me/x"), "is for collect --out, train --npd, npd info, npd verify and npd"),
+        (("train", "--npd=NPD", "--out=s3://bucket/net"), "is for collect --out, train --npd"),
+        (("evaluate", "--prompts=shapes:test", "--methods=standard", "--out=s3://bucket/x"), "is for collect --out"),
+        (("generate", "a", "--out=s3://bucket/x"), "is for collect --out"),
+    ],
+)
+def test_what_cannot_be_is_one_line_before_anything_is_loaded(
+    bucket: Bucket, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.setattr("noiseprompt.cli.common.load_model", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.chdir(tmp_path)
+    assert told in line(capfd, *(word.replace("OUT", "out") for word in words))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_without_the_extra_it_is_told_what_to_install(bucket: Bucket, capfd: Any, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    monkeypatch.setenv("AWS_ANOTHER", "client")
+    assert 'pip install "noiseprompt[s3]"' in line(capfd, *COLLECT, f"--out={bucket.folder}")
+
+
+def test_an_engine_hands_the_address_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = []
+    monkeypatch.setattr(local, "run", lambda job, *_: jobs.append(job) or iter(()))
+    out = Address("s3://bucket/runs/npd")
+    list(run_shared(Sharing(engine="local", workers=2), "m:f", out, {"out": out}, lambda: False))
+    [job] = jobs
+    assert job.folder == "s3://bucket/runs/npd" and json.loads(json.dumps(job.options)) == {"out": job.folder}
+    there = typed("collect", plain({"out": out}))["out"]
+    assert isinstance(there, Address) and there == out
+    assert isinstance(typed("collect", {"out": "a/b"})["out"], type(Path("a/b")))
+
+
+@pytest.mark.slow
+def test_from_a_collection_to_a_network(bucket_apart: Bucket, tmp_path: Path, capfd: Any) -> None:
+    """The world itself, through all layers."""
+    words = ["collect", "--prompts=shapes:train", "--n=6", "--shard_size=2", "--batch_size=2", "--device=cpu"]
+    words += ["--num_inference_steps=1", "--scorers=shapes-checker"]
+    engine = ["--engine=local", "--workers=2"]
+    assert main([*words, f"--out={bucket_apart.folder}", *engine]) == 0, capfd.readouterr().err
+    assert main([*words, f"--out={tmp_path / 'npd'}"]) == 0
+    assert bucket_apart.files() == shards(tmp_path / "npd") and collecting.tell_noise(bucket_apart.folder) is None
+    for npd, out in ((bucket_apart.folder, "a"), (tmp_path / "npd", "b")):
+        words = ["train", f"--npd={npd}", f"--out={tmp_path / out}", "--epochs=1", "--batch_size=2", "--device=cpu"]
+        assert main(words) == 0, capfd.readouterr().err
+    one, other = (tmp_path / out / "best" / "model.safetensors" for out in ("a", "b"))
+    assert one.read_bytes() == other.read_bytes()
