@@ -193,9 +193,10 @@ class Npd:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int) -> ScoredPair:
-        if np.ndim(index):
+        rows = self._rows([index])
+        if len(rows) != 1:
             raise InputError(f"pair index {shown(index)}", "one whole number", "targets() and sources() take several")
-        index = int(self._rows([index])[0])
+        index = int(rows[0])
         shard, position = (int(found[0]) for found in self._places(np.array([index])))
         row = self._shards[shard].batch.slice(position, 1).drop_columns(["source", "target"]).to_pylist()[0]
         usable = not row["rejected"]
