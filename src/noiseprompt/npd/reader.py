@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
+from noiseprompt.core.places import expanded
 from noiseprompt.core.ranges import check_value, shown
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
@@ -39,7 +40,7 @@ class Npd:
 
     def __init__(self, folder: str | Path) -> None:
         check_value("folder", str | Path, folder)
-        self.folder = Path(folder)
+        self.folder = expanded(folder)
         numbers = present_shards(self.folder)
         _warn_missing(self.folder, numbers)
         self._shards = [read_shard(shard_path(self.folder, number)) for number in numbers]
