@@ -16,6 +16,7 @@ from noiseprompt.cli.progress import Bar
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
+from noiseprompt.core.places import refuse_home
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.tables import table
 from noiseprompt.core.texts import in_csv, in_markdown
@@ -54,6 +55,7 @@ def score(
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"--out {out}", "a name that ends in .csv or .json")
     if out is not None:
+        refuse_home(out)
         refuse_other(out)
     check_value("--batch_size", int, batch_size, COUNT)
     share, every = parse_part(part), match(Path(images), Path(prompts))

@@ -37,9 +37,12 @@ def spec_options(noun: str, spec: str, known: Mapping[str, Any] | None) -> dict[
         known: option -> annotation; None where any option is taken, as text. A flag ("swap") is an option of type bool.
 
     Raises:
-        InputError: an option that is not known, twice, without a value, or of another type.
+        InputError: an option that is not known, twice, without a value, of another type, or none where one is begun.
     """
     name, parts = split_spec(spec)
+    _, colon, rest = spec.strip().partition(":")
+    if colon and not all(part.strip() for part in rest.split(",")):
+        raise InputError(f"an empty option in {spec!r:.80}", f'"{name}" alone, or "{name}:key=value"')
     given: dict[str, Any] = {}
     for part, key, value in parts:
         hint = str if known is None else known.get(key)
@@ -130,15 +133,10 @@ def split_spec(text: str) -> tuple[str, list[tuple[str, str, str | None]]]:
     """Read "name:key=value,flag": the name, and of each option what was written, its key and its value (None: a flag).
 
     A value holds no comma.
-
-    Raises:
-        InputError: a colon or a comma with no option after it.
     """
-    name, colon, rest = text.strip().partition(":")
+    name, _, rest = text.strip().partition(":")
     options = []
-    for part in (p.strip() for p in rest.split(",")) if colon else ():
-        if not part:
-            raise InputError(f"an empty option in {text!r:.80}", f'"{name}" alone, or "{name}:key=value"')
+    for part in filter(None, (p.strip() for p in rest.split(","))):
         key, equals, value = (p.strip() for p in part.partition("="))
         options.append((part, key, value if equals else None))
     return name, options

@@ -122,7 +122,7 @@ def with_noise(blocks: Any, **options: Any) -> Any:
         InputError: no blocks, or none of that name among them.
     """
     names = list(getattr(blocks, "sub_blocks", ()))
-    if BEFORE not in names:
+    if BEFORE not in names or not hasattr(blocks.sub_blocks, "insert"):
         came = f"{type(blocks).__name__} with the blocks {', '.join(names) or 'none'}"
         raise InputError(came, f"blocks of Modular Diffusers with one named {BEFORE!r}")
     blocks.sub_blocks.insert("noise", NoiseBlock(**options), names.index(BEFORE))

@@ -9,6 +9,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
+from noiseprompt.core.places import expanded, is_address
 from noiseprompt.core.ranges import check_value, shown
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import store_of
@@ -46,7 +48,7 @@ class Npd:
 
     def __init__(self, folder: str | Path) -> None:
         check_value("folder", str | Path, folder)
-        self.store = store_of(folder)
+        self.store = store_of(folder if is_address(folder) else expanded(folder))
         self.folder = self.store.folder
         numbers = present_shards(self.store)
         _warn_missing(self.store, numbers)
@@ -84,9 +86,9 @@ class Npd:
 
     def _check_rejected(self) -> None:
         """Compare the checksums of shards without a usable pair: nobody else would read them."""
-        for shard, begin, end in zip(self._shards, self._starts, self._starts[1:], strict=False):
+        for index, (begin, end) in enumerate(pairwise(self._starts)):
             if not self._usable[begin:end].any():
-                shard.rows()
+                self.whole_shard(index).rows()
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -207,9 +209,10 @@ class Npd:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int) -> ScoredPair:
-        if np.ndim(index):
+        rows = self._rows([index])
+        if len(rows) != 1:
             raise InputError(f"pair index {shown(index)}", "one whole number", "targets() and sources() take several")
-        index = int(self._rows([index])[0])
+        index = int(rows[0])
         shard, position = (int(found[0]) for found in self._places(np.array([index])))
         row = self.shards[shard].light.slice(position, 1).to_pylist()[0]
         usable = not row["rejected"]

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.places import expanded
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
@@ -71,6 +72,7 @@ def load_prompts(
     check_value("limit", int | None, limit)
     if limit is not None and limit < 1:
         raise PromptError(f"limit {limit}", "a number of prompts above 0")
+    expanded(source)  # refuses a name that no disk has
     found = _find(str(source), column, model)
     if seeds is not None:
         found = _with_seeds(found, read_seeds(Path(seeds)), seeds, limit)
