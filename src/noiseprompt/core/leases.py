@@ -19,6 +19,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import threading
 import time
 import warnings
@@ -29,6 +30,7 @@ from typing import Any
 from noiseprompt.core import disk, machine
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.holders import MINE, Holder, abandoned_here, ended_here, read_holder, runs_here
+from noiseprompt.core.json_files import parse_json
 
 REFRESH = 15.0
 """Seconds after which a holder writes its lease again."""
@@ -151,15 +153,22 @@ class Leases:
         return found if found[0] else None
 
     def _read(self, name: str) -> tuple[bytes, dict[str, Any] | None]:
-        """What identifies a state of a file, b"" where there is none, and what it says."""
+        """What identifies a state of a file, b"" where there is none, and what it says.
+
+        Raises:
+            StoreError: it is no file: such a thing is nobody's, would never go, and a pipe would not even be read.
+        """
+        path = self.folder / name
         try:
-            with open(self.folder / name, "rb") as file:
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                raise StoreError(f"{path} is no lease but a folder, a link or a pipe", "files alone", "take it away")
+            with path.open("rb") as file:
                 text = file.read(65536)
                 changed = os.fstat(file.fileno()).st_mtime_ns
         except OSError:
             return b"", None
-        with contextlib.suppress(ValueError, UnicodeDecodeError):
-            data = json.loads(text)
+        with contextlib.suppress(ValueError):
+            data = parse_json(text)
             if isinstance(data, dict):
                 return text, data
         return text or str(changed).encode(), None  # its holder was killed before it wrote
