@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,7 @@ LINES: dict[str, tuple[dict[str, Any], str]] = {
     "calls below zero": ({"denoiser_calls": -4}, "line 2 of .* calls and seconds of -4"),
     "calls of any size": ({"denoiser_calls": 1e308}, "line 2 of .* calls and seconds of"),
     "seconds below zero": ({"noise_seconds": -5}, "line 2 of .* calls and seconds"),
+    "a text of any length": ({"text": "x" * 10**6}, "line 2 of .* a text of 1,000,000 characters"),
     "a seed below zero": ({"seed": -1}, "line 2 of .* the seed -1"),
     "a number of 400 digits": ({"denoiser_calls": 10**400}, "line 2 of .* denoiser_calls"),
 }
@@ -59,6 +61,11 @@ def test_a_line_that_is_not_of_this_evaluation_is_refused(kind: str, evaluation:
 TOLD: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "no settings": ("settings.json", lambda data: data.update(settings={}), "pipeline is null"),
     "a number for a name": ("settings.json", lambda data: data["settings"]["pipeline"].update(name=5), "the name of"),
+    "a text for guidance": (
+        "settings.json",
+        lambda data: data["settings"]["config"].update(guidance_scale="x"),
+        "guida",
+    ),
     "a number for scorers": ("settings.json", lambda data: data["settings"].update(scorers=3), "scorers is 3"),
     "a number for a method": ("settings.json", lambda data: data["methods"].update(standard=3), "method 'standard'"),
     "a number for features": (".judging.json", lambda data: data.update(features=3), "features in .* 3"),
@@ -171,3 +178,34 @@ def test_a_last_shard_that_is_gone_is_told(tmp_path: Path) -> None:
     (tmp_path / CLAIM).write_text(json.dumps({"settings": {}, "plan": "", "pairs": 9, "shards": 3}))
     with pytest.warns(NoisepromptWarning, match="2 of the 3 shards that were planned"):
         Npd(tmp_path)
+
+
+STRANGE: dict[str, Callable[[Path], Any]] = {
+    "a folder": lambda path: path.mkdir(),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("unit", ["folder", "shard-000001", "writer-ab12cd34"])
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_is_no_lease_is_not_waited_for(kind: str, unit: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    STRANGE[kind](tmp_path / f".{unit}.lease")
+    for read in (state, lambda folder: NpdWriter(folder, SETTINGS, SHAPE, shard_size=4)):
+        with pytest.raises(StoreError, match=rf"\.{unit}\.lease is no lease but a folder, a link or a pipe"):
+            read(tmp_path)
+
+
+def test_a_lease_of_any_depth_tells_nobody(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / ".shard-000001.lease").write_text("[" * 100_000)
+    assert state(tmp_path).leased == {1: "an unknown process"}
+
+
+def test_a_holder_commands_no_terminal(tmp_path: Path) -> None:
+    write(tmp_path)
+    said = {"host": "\x1b[2Jx", "pid": 5, "since": "\x1b[31m", "token": "a"}
+    (tmp_path / ".shard-000001.lease").write_text(json.dumps(said))
+    assert state(tmp_path).leased == {1: "process 5 on \\x1b[2Jx since \\x1b[31m"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from noiseprompt.core import machine
+from noiseprompt.core.texts import visible
 
 MINE: set[str] = set()
 """Tokens of the leases that this process holds."""
@@ -30,7 +31,9 @@ class Holder:
     own: bool = False
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} since {self.since}" if self.host else "an unknown process"
+        if not self.host:
+            return "an unknown process"
+        return f"process {self.pid} on {visible(self.host):.80} since {visible(self.since):.40}"
 
 
 def read_holder(data: dict[str, Any] | None) -> Holder:

@@ -18,6 +18,7 @@ import errno
 import json
 import os
 import re
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from typing import Any
 from noiseprompt.core import disk, machine
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.holders import MINE, abandoned_here, ended_here
+from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.leasing import PATIENCE, REFRESH, AnyLease, AnyLeases
 
 UNWRITTEN = 5.0
@@ -91,15 +93,22 @@ class Leases(AnyLeases):
         return found if found[0] else None
 
     def _read(self, name: str) -> tuple[bytes, dict[str, Any] | None]:
-        """What identifies a state of a file, b"" where there is none, and what it says."""
+        """What identifies a state of a file, b"" where there is none, and what it says.
+
+        Raises:
+            StoreError: it is no file: such a thing is nobody's, would never go, and a pipe would not even be read.
+        """
+        path = self.folder / name
         try:
-            with open(self.folder / name, "rb") as file:
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                raise StoreError(f"{path} is no lease but a folder, a link or a pipe", "files alone", "take it away")
+            with path.open("rb") as file:
                 text = file.read(65536)
                 changed = os.fstat(file.fileno()).st_mtime_ns
         except OSError:
             return b"", None
-        with contextlib.suppress(ValueError, UnicodeDecodeError):
-            data = json.loads(text)
+        with contextlib.suppress(ValueError):
+            data = parse_json(text)
             if isinstance(data, dict):
                 return text, data
         return text or str(changed).encode(), None  # its holder was killed before it wrote

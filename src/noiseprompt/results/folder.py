@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 PATHS = ".judging.json"
 """The judging as it was given; settings.json tells it without paths."""
 
+LONGEST = 1000
+"""Letters of a picture's name; systems take fewer."""
+
 _SETTINGS = "settings"
 """The unit of the lease on both files."""
 
@@ -156,6 +159,12 @@ def read_judging(out: Path) -> dict[str, Any]:
 
 _JUDGING = {"filter_scorers": list[str], "features": str, "reference": str, "world": bool}
 _TOLD = {"pipeline": dict, "prompts": dict, "scorers": list, "config": dict}
+_CONFIG = {
+    "seeds": list[int],
+    "seed": int,
+    "guidance_scale": float | None,
+    **dict.fromkeys(("num_inference_steps", "height", "width", "num_seeds", "batch_size"), int | None),
+}
 
 
 def _read_settings(out: Path) -> dict[str, Any]:
@@ -172,6 +181,9 @@ def _read_settings(out: Path) -> dict[str, Any]:
     for name in [*(name for name in _TOLD if name in settings), "pipeline", "config"]:
         _hold(path, name, _TOLD[name], settings.get(name))
     _hold(path, "the name of the pipeline", str, settings["pipeline"].get("name"))
+    for name, kind in _CONFIG.items():
+        if name in settings["config"]:
+            check_value(f"{name} in {path}", kind, settings["config"][name])
     for label, told in data["methods"].items():
         _hold(path, f"method {label!r:.60}", dict, told)
     return data
@@ -229,7 +241,7 @@ def picture_path(out: Path, image: str) -> Path:
     """
     home = out / "images"
     try:
-        inside = (home / image).resolve().is_relative_to(home.resolve())
+        inside = len(image) <= LONGEST and (home / image).resolve().is_relative_to(home.resolve())
     except (OSError, ValueError, RuntimeError):  # a loop of links, NUL
         inside = False
     if not inside:

@@ -19,6 +19,7 @@ from noiseprompt.core.errors import StoreError, StoreLockedError
 from noiseprompt.core.files import append, clear_left, replace
 from noiseprompt.core.json_lines import damaged, mend, name_of, number_of, of_all, read_added, read_lines
 from noiseprompt.core.leases import Lease, Leases
+from noiseprompt.core.texts import LONGEST
 from noiseprompt.core.types import EvalResult
 from noiseprompt.noise import figures
 
@@ -61,6 +62,8 @@ def _wrong(result: EvalResult) -> str:
         return f"calls and seconds of {', '.join(f'{number:g}' for number in spent)}"
     if not all(abs(score) <= MOST for score in result.scores.values()):
         return "a score beyond 1e30"
+    if len(result.text) > LONGEST:
+        return f"a text of {len(result.text):,} characters"
     return "" if 0 <= result.seed < 2**63 else f"the seed {result.seed}"
 
 
