@@ -18,7 +18,8 @@ from noiseprompt.core import disk
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.leases import Lease, Leases
+from noiseprompt.core.leases import Leases
+from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.places import expanded
 
@@ -217,7 +218,7 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lease: Lease | None = None
+        self._lease: AnyLease | None = None
 
     def take(self) -> None:
         leases = Leases(self.folder)
