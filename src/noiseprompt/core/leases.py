@@ -26,6 +26,7 @@ from noiseprompt.core import disk, machine
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.holders import MINE, abandoned_here, ended_here
 from noiseprompt.core.leasing import PATIENCE, REFRESH, AnyLease, AnyLeases
+from noiseprompt.core.places import check_local
 
 UNWRITTEN = 5.0
 """As `PATIENCE`, of one that says nothing, where a disk knows no links: its maker was killed before its first word."""
@@ -44,9 +45,13 @@ class Leases(AnyLeases):
     Args:
         folder: made with the first lease if missing.
         patience, refresh: seconds, as `PATIENCE` and `REFRESH`; the same for all who share a folder.
+
+    Raises:
+        InputError: an address.
     """
 
     def __init__(self, folder: Path, patience: float = PATIENCE, refresh: float = REFRESH) -> None:
+        check_local(folder)
         super().__init__(str(folder), patience, refresh)
         self.folder = folder
         self._seen: dict[str, tuple[bytes, float]] = {}
