@@ -97,6 +97,7 @@ def test_from_a_collection_to_a_network(bucket_apart: Bucket, tmp_path: Path, ca
     assert bucket_apart.files() == shards(tmp_path / "npd") and collecting.tell_noise(bucket_apart.folder) is None
     for npd, out in ((bucket_apart.folder, "a"), (tmp_path / "npd", "b")):
         words = ["train", f"--npd={npd}", f"--out={tmp_path / out}", "--epochs=1", "--batch_size=2", "--device=cpu"]
+        words += ["--validation_share=0.4"]
         assert main(words) == 0, capfd.readouterr().err
     one, other = (tmp_path / out / "best" / "model.safetensors" for out in ("a", "b"))
     assert one.read_bytes() == other.read_bytes()

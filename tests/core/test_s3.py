@@ -12,6 +12,8 @@ import pytest
 
 from noiseprompt.core import object_cache, s3
 from noiseprompt.core.errors import InputError, MissingDependencyError, NoisepromptError, StoreError
+from noiseprompt.core.files import Lock, make_folder
+from noiseprompt.core.leases import Leases
 from noiseprompt.core.places import Address, check_folder, place
 from noiseprompt.core.stores import DiskStore, store_of
 from tests.object_server import KEY, Bucket
@@ -51,6 +53,15 @@ def test_what_takes_no_address_says_which_commands_do() -> None:
         InputError, match=r"s3:/b/x. Expected a path on a file system.* for collect --out, train --npd, npd info"
     ):
         check_folder(Path("s3://b/x"))
+
+
+@pytest.mark.parametrize("make", [make_folder, Leases, lambda path: Lock(path).take()])
+def test_nothing_makes_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any) -> None:
+    """As where Python hands an address to what writes to a disk alone."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"s3:/b/x. Expected a path on a file system"):
+        make(Path("s3://b/x"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_that_is_set_up_right_passes_and_keeps_nothing(bucket: Bucket) -> None:

@@ -21,7 +21,7 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.places import expanded, refuse_home, refuse_special
+from noiseprompt.core.places import check_local, expanded
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
@@ -126,9 +126,10 @@ def make_folder(folder: Path) -> None:
     """The folder and those above it, where they are missing.
 
     Raises:
-        StoreError: it cannot be made, or its name begins with "~".
+        InputError: it is an address.
+        StoreError: it cannot be made.
     """
-    refuse_home(folder)
+    check_local(folder)
     try:
         disk.make(folder)
     except OSError as error:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import stat
@@ -28,6 +27,7 @@ from noiseprompt.core.errors import StoreError
 from noiseprompt.core.holders import MINE, abandoned_here, ended_here
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.leasing import PATIENCE, REFRESH, AnyLease, AnyLeases
+from noiseprompt.core.places import check_local
 
 UNWRITTEN = 5.0
 """As `PATIENCE`, of one that says nothing, where a disk knows no links: its maker was killed before its first word."""
@@ -46,9 +46,13 @@ class Leases(AnyLeases):
     Args:
         folder: made with the first lease if missing.
         patience, refresh: seconds, as `PATIENCE` and `REFRESH`; the same for all who share a folder.
+
+    Raises:
+        InputError: an address.
     """
 
     def __init__(self, folder: Path, patience: float = PATIENCE, refresh: float = REFRESH) -> None:
+        check_local(folder)
         super().__init__(str(folder), patience, refresh)
         self.folder = folder
         self._seen: dict[str, tuple[bytes, float]] = {}

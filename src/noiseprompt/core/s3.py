@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import secrets
 import time
@@ -72,7 +73,7 @@ class S3Store(ObjectStore):
     def __init__(self, address: Address) -> None:
         self.folder: Address = address
         self._listed: dict[str, Stamp] = {}
-        self._when = -_RECENT
+        self._when = -math.inf
         self._reach()
 
     def _reach(self) -> Any:
@@ -117,7 +118,7 @@ class S3Store(ObjectStore):
 
     def stamp(self, name: str) -> Stamp | None:
         """As of `Store`."""
-        if self._when < 0:
+        if self._when == -math.inf:
             self.names()
         return self._listed.get(name)
 
@@ -184,7 +185,7 @@ class S3Store(ObjectStore):
     def kept(self, names: Sequence[str]) -> list[Path]:
         """As of `Store`: copies in the cache (`core/object_cache.py`)."""
         where = f"{self._reach().meta.endpoint_url}/{self.folder}"
-        return self.each(lambda name: kept(where, name, self.stamp(name), self._fetched), names)
+        return [*self.each(lambda name: kept(where, name, self.stamp(name), self._fetched), names)]
 
     def _fetched(self, name: str) -> tuple[bytes, Stamp]:
         found = self.get(name)

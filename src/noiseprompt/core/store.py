@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,12 +36,13 @@ class Store(ABC):
     folder: Path | Address
     at_once = 1
 
-    def each(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    def each(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """What a function that asks for a file gives of each, in order."""
         if self.at_once == 1 or len(items) < 2:
-            return [function(item) for item in items]
+            yield from map(function, items)
+            return
         with ThreadPoolExecutor(self.at_once) as pool:
-            return [*pool.map(function, items)]
+            yield from pool.map(function, items)
 
     def __str__(self) -> str:
         return str(self.folder)

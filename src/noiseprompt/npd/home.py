@@ -170,13 +170,11 @@ class Home:
         numbers = {*shard_numbers(self.store)}
         for number in {*self.tallies} - numbers - self.being_made:
             self.forget(number)
-        for number in sorted(numbers - self.being_made):
-            known = self.tallies.get(number)
-            if known is not None and (len(known.ids) >= self.shard_size or known.stamp == self._stamp(number)):
-                continue
+        todo = [number for number in sorted(numbers - self.being_made) if not self._known(number)]
+        stamps = [self._stamp(number) for number in todo]
+        read = self.store.each(lambda number: light_shard(self.store, number), todo)
+        for number, stamp, shard in zip(todo, stamps, read, strict=True):
             self.forget(number)
-            stamp = self._stamp(number)
-            shard = light_shard(self.store, number)
             self.adopt(shard.settings)
             self.tallies[number] = Tally(stamp=stamp)
             for row in shard.light.drop_columns(["prompt"]).to_pylist():
@@ -184,6 +182,11 @@ class Home:
                     came = f"{shard.where}: pair {row['id']} lacks some of its scores"
                     raise StoreError(came, "all of a usable pair's, or none", "see `noiseprompt npd verify`")
                 self.note(number, row)
+
+    def _known(self, number: int) -> bool:
+        """Whether a shard is as it was read."""
+        tally = self.tallies.get(number)
+        return tally is not None and (len(tally.ids) >= self.shard_size or tally.stamp == self._stamp(number))
 
     def forget(self, number: int) -> None:
         """What a shard holds, as where it is no more."""

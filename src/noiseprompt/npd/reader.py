@@ -52,7 +52,7 @@ class Npd:
         self.folder = self.store.folder
         numbers = present_shards(self.store)
         _warn_missing(self.store, numbers)
-        self.shards = self.store.each(lambda number: light_shard(self.store, number), numbers)
+        self.shards = [*self.store.each(lambda number: light_shard(self.store, number), numbers)]
         self.settings = self.shards[0].settings
         for shard in self.shards:
             if shard.settings != self.settings:
