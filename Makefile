@@ -70,6 +70,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/world.py --n 100 --seeds 4 --seed_prompts 25
 	$(BIN)/python benchmarks/picture_price.py
 	$(BIN)/python benchmarks/reward_price.py
+	$(BIN)/python benchmarks/reward_signal.py
 	$(BIN)/python benchmarks/full_size.py --tiny true
 	$(BIN)/noiseprompt evaluate --n 50 --num_seeds 2 --report false --out build/bench
 	$(BIN)/python benchmarks/scorer_agreement.py build/bench

@@ -44,6 +44,7 @@ LONGER = {
     "picture_price": [],
     "precision": ["--n", "2", "--batch_size", "2"],
     "reward_price": [],
+    "reward_signal": ["--n", "3", "--batch_size", "1", "--chains", "[2,1]"],
     "scoring_share": ["--n", "4", "--batch", "2"],
     "web": ["load", "--visitors", "4", "--rounds", "1"],
     "workers": ["--n", "16", "--rounds", "1"],

@@ -21,7 +21,7 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.places import check_local, expanded
+from noiseprompt.core.places import check_local, expanded, refuse_special
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
