@@ -151,7 +151,8 @@ def expanded(path: str | Path) -> Path:
     """
     made = Path(os.path.expanduser(path))
     if len(os.fsencode(made)) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in made.parts):
-        came = f"a path of {len(str(made)):,} letters (it begins {str(made)[:40]!r})"
+        long = f" ... (a path of {len(str(made)):,} letters)" * (len(str(made)) > 2 * LONGEST_NAME)
+        came = f"cannot use {str(made)[: 2 * LONGEST_NAME]}{long}: {os.strerror(errno.ENAMETOOLONG)}"
         raise StoreError(came, f"names of at most {LONGEST_NAME} bytes, {LONGEST_PATH:,} in all")
     return made
 

@@ -44,7 +44,7 @@ def test_validation_shares_no_prompt_with_training(npd: Npd) -> None:
 def test_filter_is_a_view_chosen_at_training(npd: Npd) -> None:
     training, validation = select_pairs(npd, PairFilter(("judge",)), 0.2)
     assert len(training) + len(validation) == 100
-    with pytest.raises(InputError, match="keeps 0 training"):
+    with pytest.raises(InputError, match="leave 0 training"):
         select_pairs(npd, PairFilter(("judge",), margin=5.0), 0.2)
 
 
