@@ -134,7 +134,7 @@ def _whole_numbers(file: Path) -> list[str]:
     if file.suffix == ".safetensors":
         return [name for name, (kind, _) in read_header(file).items() if not kind.startswith(("F", "BF"))]
     try:
-        state = torch.load(file, map_location="meta", weights_only=True, mmap=True)
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError:  # of before torch 1.6, which cannot be looked at alone
         return []
     return [name for name, value in state.items() if isinstance(value, torch.Tensor) and not value.is_floating_point()]
