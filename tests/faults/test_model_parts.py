@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from noiseprompt.core.errors import ConfigError, ModelLoadError, NoisepromptError
+from noiseprompt.core.errors import ConfigError, ModelLoadError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.pipelines import Pipeline
@@ -47,7 +47,6 @@ def first_whole(state: State) -> State:
 
 
 CHANGES: dict[str, tuple[Callable[[State], State], str]] = {
-    "a tensor more": (lambda state: {**state, "lora.up": torch.ones(2)}, r"1 tensors that it has no place for \(lora"),
     "whole numbers": (first_whole, "1 weights that are whole numbers"),
     "8 bits": (lambda state: {name: x.to(torch.int8) for name, x in state.items()}, "weights that are whole numbers"),
     "zeros": (lambda state: {name: 0 * x for name, x in state.items()}, "lie in matrices of zeros alone"),
@@ -62,6 +61,12 @@ def test_what_is_not_its_weights_is_named(kind: str, part: str, model: Path) -> 
     with pytest.raises(ModelLoadError, match=says) as told:
         Pipeline.load(model)
     assert part in str(told.value) and "\n" not in str(told.value)
+
+
+def test_tensors_too_many_are_told(model: Path) -> None:
+    changed(model, "vae", lambda state: {**state, "lora.up": torch.ones(2)})
+    with pytest.warns(NoisepromptWarning, match=r"vae of .* holds 1 tensors that it has no place for \(lora"):
+        Pipeline.load(model)
 
 
 def test_relics_of_older_releases_are_no_tensors_too_many(model: Path) -> None:

@@ -159,7 +159,11 @@ def around() -> Any:
     return told
 
 
-@pytest.mark.parametrize("told", [None, 1, around(), {"a": {1, 2}}, {"a": float("nan")}, {"a": object()}], ids="none number itself set nan object".split())
+@pytest.mark.parametrize(
+    "told",
+    [None, 1, around(), {"a": {1, 2}}, {"a": float("nan")}, {"a": object()}],
+    ids=["nothing", "number", "itself", "set", "nan", "object"],
+)
 def test_what_a_scorer_tells_of_itself_is_plain_data(told: Any) -> None:
     scorer = Plugin(None)
     scorer.describe = lambda: told  # type: ignore[attr-defined]

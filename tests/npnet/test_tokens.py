@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from noiseprompt.core.errors import ConfigError, InputError, ModelMismatchError, ShapeError
 from noiseprompt.core.types import StartLevel
@@ -166,6 +167,7 @@ def test_a_saved_network_keeps_what_it_predicts_and_its_card_tells(tmp_path):
     data = json.loads((tmp_path / "config.json").read_text())
     del data["predicts"]  # as networks were saved before
     (tmp_path / "config.json").write_text(json.dumps(data))
+    save_file(load_file(tmp_path / "model.safetensors"), tmp_path / "model.safetensors")
     assert NPNet.from_pretrained(tmp_path).config.predicts == "noise"
 
 

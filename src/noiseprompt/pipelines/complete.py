@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 
 from noiseprompt.core.devices import is_out_of_memory
-from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import read_header, some
@@ -54,8 +55,8 @@ def _too_many(config: Mapping[str, Any]) -> str:
 
 @contextmanager
 def complete(model: str | Path) -> Iterator[None]:
-    """While it lasts, `from_pretrained` of diffusers and transformers refuses what they would fill up at random, leave
-    out or round, and names the part that does not load.
+    """While it lasts, `from_pretrained` of diffusers and transformers refuses what they would fill up at random or round,
+    and names the part that does not load.
 
     diffusers leaves missing tensors empty and transformers draws them, both with a warning; neither hands its account
     of them through `DiffusionPipeline.from_pretrained`, so that it is asked for below. Nothing is left behind.
@@ -64,8 +65,8 @@ def complete(model: str | Path) -> Iterator[None]:
         model: for the message.
 
     Raises:
-        ModelLoadError: a part that does not load, without some of its tensors, with others than its own or with whole
-            numbers in place of weights, or whose file holds more than tensors.
+        ModelLoadError: a part that does not load, without some of its tensors or with whole numbers in place of weights,
+            or whose file holds more than tensors.
     """
     import diffusers
     import transformers
@@ -95,7 +96,7 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
             came = f"{name} of {model} lacks {some('of its tensors', missing, 3)}"
             raise ModelLoadError(came, f"all weights of a {cls.__name__}", AGAIN)
         if getattr(part, "hf_quantizer", None) is None:  # what is quantised has names and numbers of its own
-            _refuse_others(part, info, source, f"{name} of {model}", cls)
+            _refuse_others(part, info, source, f"{name} of {model}")
         return (part, info) if output_loading_info else part
 
     return from_pretrained
@@ -115,13 +116,13 @@ def _source(args: Any, options: Any) -> Any:
     return args[0] if args else options.get("pretrained_model_name_or_path")
 
 
-def _refuse_others(part: Any, info: Any, source: Any, what: str, cls: Any) -> None:
-    """Refuse tensors that are not the network's, and whole numbers where it has weights."""
+def _refuse_others(part: Any, info: Any, source: Any, what: str) -> None:
+    """Tell of tensors that are not the network's, as published folders may hold, and refuse whole numbers in place of
+    its weights."""
     surplus = sorted(name for name in info.get("unexpected_keys", ()) if not name.endswith(RELICS))
     if surplus:
-        came = f"{what} holds {some('tensors that it has no place for', surplus, 3)}"
-        fix = "its config.json may be another model's; tensors of another network, such as a LoRA, have files of theirs"
-        raise ModelLoadError(came, f"the weights of a {cls.__name__} alone", fix)
+        told = f"{what} holds {some('tensors that it has no place for', surplus, 3)}, which are not used"
+        warnings.warn(f"{told}: its config.json may be another model's", NoisepromptWarning, stacklevel=2)
     weights = {name for name, value in part.named_parameters() if value.is_floating_point()}
     for file in (*_files(source, "*.safetensors"), *_files(source, "*.bin")):
         if whole := [name for name in _whole_numbers(file) if name in weights]:
@@ -134,7 +135,7 @@ def _whole_numbers(file: Path) -> list[str]:
     if file.suffix == ".safetensors":
         return [name for name, (kind, _) in read_header(file).items() if not kind.startswith(("F", "BF"))]
     try:
-        state = torch.load(file, map_location="meta", weights_only=True, mmap=True)
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError:  # of before torch 1.6, which cannot be looked at alone
         return []
     return [name for name, value in state.items() if isinstance(value, torch.Tensor) and not value.is_floating_point()]

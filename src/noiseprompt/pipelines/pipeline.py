@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import COUNT, check_value, shown
 from noiseprompt.core.texts import check_texts
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape, check_tensor
@@ -40,7 +40,7 @@ from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions
 from noiseprompt.pipelines.parts import parts_of
-from noiseprompt.pipelines.soundness import check_embeds, computing
+from noiseprompt.pipelines.soundness import check_denoiser, check_embeds, computing
 from noiseprompt.pipelines.start import start_level
 
 
@@ -66,8 +66,7 @@ class Pipeline:
         self.pipe = pipe
         self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
         self.family = family or find_family(pipe, (*companions, self.name))
-        if getattr(pipe, self.family.denoiser, None) is None:
-            raise ModelLoadError(f"a {type(pipe).__name__} without its {self.family.denoiser}", "a whole pipeline")
+        check_denoiser(pipe, self.family.denoiser)
         self.schedule: str | None = None
         """A published timestep schedule that the sampler follows, e.g. "ays"."""
         self.long_prompts = "truncate"

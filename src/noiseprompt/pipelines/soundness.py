@@ -134,6 +134,16 @@ def _finite(value: Any) -> bool:
     return not is_floats or bool(torch.isfinite(value).all())
 
 
+def check_denoiser(pipe: Any, name: str) -> None:
+    """Refuse a pipeline without the network that predicts noise.
+
+    Raises:
+        ModelLoadError: it is not there.
+    """
+    if getattr(pipe, name, None) is None:
+        raise ModelLoadError(f"a {type(pipe).__name__} without its {name}", "a whole pipeline")
+
+
 @contextmanager
 def computing(pipe: Any, what: str) -> Iterator[None]:
     """While it lasts, what fails inside the model's own libraries is told in a line: its parts or their configurations
