@@ -50,6 +50,8 @@ def told(error: Exception, what: str, bucket: str = "", endpoint: str = "") -> S
         return StoreError(f"{what} is not reached{at} ({code})", "the bucket's own region", "set AWS_REGION")
     if code == "RequestTimeTooSkewed":
         return StoreError(f"{what} is not reached{at}: the clock of this machine is wrong ({code})", "the right time")
+    if code == "EntityTooLarge":
+        return StoreError(f"{what} is larger than the store takes at once{at}", "at most 5 GB a file, on most stores")
     if code in UNKNOWN:
         expected = "one that heeds If-None-Match and If-Match"
         return StoreError(f"the store of {what} knows no conditional writes ({code})", expected)
