@@ -197,7 +197,7 @@ def collect_alone(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     @functools.wraps(commands.train)
     def train(**options: Any) -> None:
-        given.append(options["npd"])
+        given.extend(options["npd"])
 
     monkeypatch.setattr(commands, "train", train)
     monkeypatch.setattr(evaluating, "evaluate", functools.wraps(evaluating.evaluate)(lambda **_: None))

@@ -55,8 +55,8 @@ def _too_many(config: Mapping[str, Any]) -> str:
 
 @contextmanager
 def complete(model: str | Path) -> Iterator[None]:
-    """While it lasts, `from_pretrained` of diffusers and transformers refuses what they would fill up at random or round,
-    and names the part that does not load.
+    """While it lasts, `from_pretrained` of diffusers and transformers refuses what they would fill up at random or
+    round, and names the part that does not load.
 
     diffusers leaves missing tensors empty and transformers draws them, both with a warning; neither hands its account
     of them through `DiffusionPipeline.from_pretrained`, so that it is asked for below. Nothing is left behind.
@@ -65,8 +65,8 @@ def complete(model: str | Path) -> Iterator[None]:
         model: for the message.
 
     Raises:
-        ModelLoadError: a part that does not load, without some of its tensors or with whole numbers in place of weights,
-            or whose file holds more than tensors.
+        ModelLoadError: a part that does not load, lacks some of its tensors, has whole numbers in place of weights, or
+            whose file holds more than tensors.
     """
     import diffusers
     import transformers
