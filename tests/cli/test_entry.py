@@ -149,7 +149,7 @@ def test_options_may_be_spelled_with_dashes() -> None:
             "generate x --out o --num_inference_steps many",
             ("_inference_steps 'many'", "Expected a whole number. "),
         ),
-        ("nonsense", ("'nonsense'", "'generate'", "noiseprompt --help")),
+        ("nonsense", ("'nonsense'", "generate,", "noiseprompt --help")),
     ],
 )
 def test_a_wrong_argument_ends_in_one_line(words: str, parts: tuple[str, ...], capfd: pytest.CaptureFixture) -> None:

@@ -54,7 +54,7 @@ TABLES = {
     ROWS + "minutes: long\n": "minutes: 'long' (expected a finite number)",
     ROWS + "paper: {colums: [a]}\n": "paper: no setting colums",
     ROWS + "paper: {columns: 3}\n": "paper: columns: 3",
-    ROWS + "paper: {columns: [a], metric: b}\n": "metric: b (expected one of, a or none)",
+    ROWS + "paper: {columns: [a], metric: b}\n": "metric: b (expected one of a, or none)",
     ROWS + "paper: {columns: [a], rows: {A: [1, 2]}}\n": "rows: A: [1, 2] (expected a list of 1",
     ROWS + "paper: {columns: [a], groups: {G: {A: [x]}}}\n": "groups: G: A: ['x']",
     ROWS + "paper: {show: nope}\n": "paper: show: 'nope' (expected one of win)",

@@ -43,14 +43,14 @@ def test_what_a_method_does_again_and_again_has_an_end(option: str, number: int)
 @pytest.mark.parametrize("number", ["-1e308", "1e308", "1001", "-1000.5"])
 @pytest.mark.parametrize("option", SCALES)
 def test_a_guidance_scale_of_a_method(option: str, number: str) -> None:
-    with pytest.raises(NoisepromptError, match=f"{option}.*from -1,000 to 1,000"):
+    with pytest.raises(NoisepromptError, match=f"{option}.*from (-1,000|1) to 1,000"):
         MethodSpec.parse(f"{option}={number}")
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_guidance_scale_of_a_run(name: str) -> None:
     for record in RECORDS[name]:
-        with pytest.raises(NoisepromptError, match=rf"{name} -1e\+308.*from -1,000 to 1,000"):
+        with pytest.raises(NoisepromptError, match=rf"{name} -1e\+308.*from (-1,000|1) to 1,000"):
             record(**{name: -1e308})
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, NoisepromptWarning, StoreError
+from noiseprompt.core.stores import store_of
 from noiseprompt.npd import Npd, NpdWriter
 from noiseprompt.npd.claim import FILE as CLAIM
 from noiseprompt.npd.claim import read_claim
@@ -170,7 +171,7 @@ def test_a_claim_of_any_size_is_none(change: dict[str, int], tmp_path: Path) -> 
     write(tmp_path)
     said = {"settings": {}, "plan": "", "pairs": 6, "shards": 2}
     (tmp_path / CLAIM).write_text(json.dumps(said | change))
-    assert read_claim(tmp_path) == {} and state(tmp_path).planned == 2
+    assert read_claim(store_of(tmp_path)) == {} and state(tmp_path).planned == 2
 
 
 def test_a_last_shard_that_is_gone_is_told(tmp_path: Path) -> None:

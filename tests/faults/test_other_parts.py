@@ -189,7 +189,7 @@ def test_a_training_sees_other_pairs_another_start_and_another_tokenizer(tmp_pat
     out = tmp_path / "run"
     for _ in train(npd, pipeline, train_fakes.CONFIG, out):  # type: ignore[arg-type]
         pass
-    npd._shards[0].__dict__["checksum"] = "0" * 64
+    npd.shards[0].__dict__["checksum"] = "0" * 64
     with pytest.raises(ConfigError, match=r"other parts: parts npd: '\w{12}' there, '\w{12}' here"):
         list(train(npd, pipeline, train_fakes.CONFIG, out))  # type: ignore[arg-type]
     npd = Npd(tmp_path / "npd")

@@ -109,7 +109,6 @@ FACTORIES: dict[str, tuple[Any, str]] = {
     "another signature": (lambda a, *b: None, "of the package 'tests' fails (TypeError: "),
     "a module that is not there": ("nope_no.module:Mine", "of the package 'nope_no' fails (ModuleNotFoundError"),
     "no such attribute": ("os:nope", "of the package 'os' fails (AttributeError"),
-    "no attribute named": ("os", "of the package 'os' fails (AttributeError"),
     "a name of two": (lambda: named("a:b"), "the name 'a:b' for a scorer"),
     "no name": (lambda: named(""), "the name '' for a scorer"),
 }

@@ -252,7 +252,7 @@ def test_npnet_of_another_pipeline_is_refused(network_folder) -> None:
 
 
 def test_npnet_without_a_path_needs_the_shipped_world(monkeypatch) -> None:
-    from noiseprompt.npnet.base import NPNet
+    from noiseprompt.npnet.base import NPNet, build
     from noiseprompt.npnet.config import NPNetConfig
     from noiseprompt.shapes import world
 
@@ -261,7 +261,7 @@ def test_npnet_without_a_path_needs_the_shipped_world(monkeypatch) -> None:
     pipeline, asked = FakePipeline(), []
     pipeline.name = "shapes"
     monkeypatch.setattr(world, "npnet_folder", lambda: "the folder")
-    net = NPNet(NPNetConfig("tokens", latent_shape=(4, 8, 8), text_length=2, text_width=3))
+    net = build(NPNetConfig("tokens", latent_shape=(4, 8, 8), text_length=2, text_width=3))
     monkeypatch.setattr(NPNet, "from_pretrained", lambda source, **_: asked.append(source) or net)
     NpnetMethod().prepare(pipeline, Sampling())  # type: ignore[arg-type]
     assert asked == ["the folder"]

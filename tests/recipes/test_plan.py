@@ -133,7 +133,7 @@ def write(folder: Path, recipe: dict[str, Any], defaults: dict[str, Any] | None 
 def test_the_last_layer_wins(tmp_path: Path) -> None:
     recipe = {
         "evaluate": {"num_inference_steps": 5},
-        "on": {"shapes": {"evaluate": {"guidance_scale": 3.0}}},
+        "on": {"shapes": {"evaluate": {"guidance_scale": 3.0}}, "other": {}},
         "groups": {"few": {}, "many": {"evaluate": {"num_inference_steps": 7, "n": 100}}},
         "rows": {"one": {}, "two": {"evaluate": {"num_inference_steps": 9}, "on": {"other": {"method": "redenoise"}}}},
     }

@@ -1,4 +1,4 @@
-"""Annotations as types, before the parser asks for them.
+"""Annotations as types, before the parser asks for them, and what they hold.
 
 jsonargparse resolves annotations that are texts by importing all that their file imports for types alone
 (`if TYPE_CHECKING:`), torch among it; an option's own type never stands there.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -30,3 +31,14 @@ class _Names(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         return Any
+
+
+def element(annotation: Any) -> Any:
+    """`str` for a list of texts, `int` for one of numbers; None for everything else, and where a text is a value."""
+    options = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
+    for option in () if str in options else (options or (annotation,)):
+        inner = typing.get_args(option)
+        origin = typing.get_origin(option)
+        if origin in (list, Sequence) or (origin is tuple and Ellipsis in inner):
+            return inner[0]
+    return None

@@ -21,7 +21,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import register_type
 
-from noiseprompt.cli.annotations import settle
+from noiseprompt.cli.annotations import element, settle
 from noiseprompt.core.config import parse_value, parse_yaml, plain_number
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.places import Address, check_path
@@ -102,10 +102,10 @@ def read_options(
 def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> Any:
     if isinstance(value, str) and (bad := unwritable(value)):
         raise InputError(_shown(value), f"a text without {bad}")
-    element = _element(annotation)
-    kinds = (annotation, *typing.get_args(annotation), element, *typing.get_args(element))
+    each = element(annotation)
+    kinds = (annotation, *typing.get_args(annotation), each, *typing.get_args(each))
     if Path in kinds and isinstance(value, str):
-        for part in [value] if element is None else value.split(","):
+        for part in [value] if each is None else value.split(","):
             check_path(part.strip(), Address in kinds)
     typed = _typed(parser, key, annotation, value)
     if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
@@ -148,20 +148,17 @@ def refuse(name: Path | str, mistakes: Sequence[str]) -> None:
 def wanted(annotation: Any) -> str:
     """What an option takes, in words; null is not mentioned."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if dataclasses.is_dataclass(_element(annotation)):
-        return f"a list of mappings of {', '.join(f.name for f in dataclasses.fields(_element(annotation)))}"
+    if dataclasses.is_dataclass(element(annotation)):
+        return f"a list of mappings of {', '.join(f.name for f in dataclasses.fields(element(annotation)))}"
     if origin in (typing.Union, types.UnionType):
         return " or ".join(wanted(kind) for kind in inner if kind is not type(None))
     if origin is typing.Literal:
         return " or ".join(map(str, inner))
     if origin is tuple and Ellipsis not in inner:
         return f"a list of {len(inner)}: [{', '.join(map(wanted, inner))}]"
-    kind = _element(annotation)
-    return (
-        f"a mapping of names, each to {wanted(inner[1])}"
-        if origin is dict
-        else _LISTS.get(kind, _WORDS.get(annotation, "another value"))
-    )  # type: ignore[arg-type]
+    if origin is dict:
+        return f"a mapping of names, each to {wanted(inner[1])}"
+    return _LISTS.get(element(annotation), _WORDS.get(annotation, "another value"))  # type: ignore[arg-type]
 
 
 def spelled(annotation: Any, value: Any) -> Any:
@@ -171,7 +168,7 @@ def spelled(annotation: Any, value: Any) -> Any:
     Raises:
         InputError: no names, no seeds, no number, records that are wrong, or a value that names code.
     """
-    kind = _element(annotation)
+    kind = element(annotation)
     if isinstance(value, str) and value.strip() != "null" and _kinds(annotation) <= {int, float}:
         return _number(annotation, value)
     if _is_structure(annotation):
@@ -264,7 +261,7 @@ def refuse_code(value: Any) -> None:
 
 def _is_structure(annotation: Any) -> bool:
     """Whether its values are mappings, or lists of records."""
-    return typing.get_origin(annotation) is dict or dataclasses.is_dataclass(_element(annotation))
+    return typing.get_origin(annotation) is dict or dataclasses.is_dataclass(element(annotation))
 
 
 def _structure(annotation: Any, value: Any) -> Any:
@@ -323,20 +320,9 @@ def register_records(cls: Any) -> None:
         return record
 
     for annotation in typing.get_type_hints(cls).values():
-        kind = _element(annotation)
+        kind = element(annotation)
         if dataclasses.is_dataclass(kind):
             register_type(kind, dataclasses.asdict, functools.partial(read, kind))  # type: ignore[arg-type]
-
-
-def _element(annotation: Any) -> Any:
-    """`str` for a list of texts, `int` for one of numbers; None for everything else, and where a text is a value."""
-    options = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
-    for option in () if str in options else (options or (annotation,)):
-        inner = typing.get_args(option)
-        origin = typing.get_origin(option)
-        if origin in (list, Sequence) or (origin is tuple and Ellipsis in inner):
-            return inner[0]
-    return None
 
 
 def _typed(parser: Any, key: str, annotation: Any, value: Any) -> Any:

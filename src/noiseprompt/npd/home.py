@@ -23,13 +23,13 @@ from noiseprompt.npd.format import (
     Shard,
     holds_pictures,
     light_shard,
-    pair_to_row,
     schema,
     shard_bytes,
     shard_name,
     shard_numbers,
     stored_shard,
 )
+from noiseprompt.npd.rows import pair_to_row
 
 W = TypeVar("W", bound="Writer")
 

@@ -49,6 +49,9 @@ class NPNet(nn.Module):
         InputError: this class itself, which has no layers, or a configuration that is none.
     """
 
+    mean_picture: Tensor
+    """(C, H, W) of a network that is centred."""
+
     def __init__(self, config: NPNetConfig) -> None:
         super().__init__()
         if type(self) is NPNet:

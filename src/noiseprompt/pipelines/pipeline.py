@@ -3,8 +3,7 @@
 Representations:
     texts           sequence of str
     TextEmbeds      what the pipeline call takes instead of texts, and what an NPNet sees
-    latents         (B, C, H, W), unit Gaussian noise at level T; steps return the device and dtype they were given.
-                    Families that pack theirs do so inside
+    latents         (B, C, H, W), unit Gaussian noise at level T; steps keep device and dtype; packing is inside
     guidance_scale  g of eps_0 + g (eps_c - eps_0), whatever the pipeline calls it; 1 means no unconditional pass
     images          uint8 (B, H, W, 3)
 
@@ -61,8 +60,8 @@ class Pipeline:
     @held
     def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = (), family: Family | None = None) -> None:
         if isinstance(pipe, type) or not hasattr(pipe, "config"):
-            came = f"a pipeline that is {shown(pipe)}"
-            raise InputError(came, "one of diffusers that is loaded", "a folder or hub id is for Pipeline.load")
+            fix = "a folder or hub id is for Pipeline.load"
+            raise InputError(f"a pipeline that is {shown(pipe)}", "one of diffusers that is loaded", fix)
         self.pipe = pipe
         self.name = name or str(pipe.config.get("_name_or_path") or type(pipe).__name__)
         self.family = family or find_family(pipe, (*companions, self.name))

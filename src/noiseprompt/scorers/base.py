@@ -217,7 +217,7 @@ def check_name(name: str) -> None:
     Raises:
         InputError: it is empty, longer than `LONGEST`, or has other signs in it than letters, digits, ".", "-", "_".
     """
-    if not 0 < len(name) <= LONGEST or not all(sign.isalnum() or sign in ".-_+ " for sign in name) or not name.strip():
+    if not 0 < len(name) <= LONGEST or not all(sign.isalnum() or sign in ".-_+" for sign in name):
         raise InputError(f"the name {name!r:.80} for a scorer", f'at most {LONGEST} letters, digits, ".", "-"')
 
 

@@ -18,8 +18,9 @@ from noiseprompt.core.errors import ConfigError, StoreLockedError
 from noiseprompt.core.part import Part
 from noiseprompt.npd import Npd
 from noiseprompt.npd.verify import verify
-from noiseprompt.stages.collect import collect as module
-from noiseprompt.stages.collect.collect import CollectProgress, collect
+from noiseprompt.stages.collect import work as module
+from noiseprompt.stages.collect.collect import collect
+from noiseprompt.stages.collect.work import CollectProgress
 from tests.npd_fakes import CONFIG, PROMPTS, Brightness, FakePipeline, shards
 from tests.object_server import Bucket
 from tests.stages.collect.test_many_writers import ended, fork
