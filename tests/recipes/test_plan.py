@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,12 @@ def write(folder: Path, recipe: dict[str, Any], defaults: dict[str, Any] | None 
 def test_the_last_layer_wins(tmp_path: Path) -> None:
     recipe = {
         "evaluate": {"num_inference_steps": 5},
-        "on": {"shapes": {"evaluate": {"guidance_scale": 3.0}}, "other": {}},
+        "on": {"shapes": {"evaluate": {"guidance_scale": 3.0}}},
         "groups": {"few": {}, "many": {"evaluate": {"num_inference_steps": 7, "n": 100}}},
         "rows": {"one": {}, "two": {"evaluate": {"num_inference_steps": 9}, "on": {"other": {"method": "redenoise"}}}},
     }
     path = write(tmp_path, recipe)
+    shutil.copy(path.parent / "on" / "shapes.yaml", path.parent / "on" / "other.yaml")
 
     def found(smoke: bool) -> list[tuple[Any, ...]]:
         plan = make_plan(path, smoke=smoke)
