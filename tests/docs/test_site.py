@@ -145,7 +145,6 @@ def test_search_finds_a_word_of_another_page(browser, address: str) -> None:
     page.goto(f"{address}install.html", wait_until="load")
     page.locator("button", has_text="Search").first.click()
     page.keyboard.type("theorem")
-    page.get_by_text("The paper's recipe").first.wait_for(timeout=10_000)
-    page.keyboard.press("Enter")
+    page.locator("a[href*='method.html']", has_text="The paper's recipe").first.click(timeout=10_000)
     page.wait_for_url("**/method.html*")
     page.close()
