@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,24 @@ def test_from_a_collection_to_a_network(bucket_apart: Bucket, tmp_path: Path, ca
         assert main(words) == 0, capfd.readouterr().err
     one, other = (tmp_path / out / "best" / "model.safetensors" for out in ("a", "b"))
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.slow
+def test_actors_of_ray_make_the_same_bytes_there(bucket_apart: Bucket, tmp_path: Path) -> None:
+    """In a process of its own: a cluster has the environment, credentials among it, of whoever starts it."""
+    pytest.importorskip("ray")
+    words = ["collect", "--prompts=shapes:train", "--n=6", "--shard_size=2", "--batch_size=2", "--device=cpu"]
+    words += ["--num_inference_steps=1", "--scorers=shapes-checker"]
+    command = [
+        sys.executable,
+        "-m",
+        "noiseprompt",
+        *words,
+        f"--out={bucket_apart.folder}",
+        "--engine=ray",
+        "--workers=2",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert main([*words, f"--out={tmp_path / 'npd'}"]) == 0
+    assert bucket_apart.files() == shards(tmp_path / "npd")
