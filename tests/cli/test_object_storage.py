@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from noiseprompt.cli import collecting, main
@@ -15,6 +16,8 @@ from noiseprompt.cli.sharing import plain, run_shared, typed
 from noiseprompt.core.places import Address
 from noiseprompt.engines import local
 from noiseprompt.engines.options import Sharing
+from noiseprompt.npd import Npd
+from noiseprompt.npd.verify import verify
 from tests.npd_fakes import shards, write
 from tests.object_server import Bucket
 
@@ -105,7 +108,7 @@ def test_from_a_collection_to_a_network(bucket_apart: Bucket, tmp_path: Path, ca
 
 
 @pytest.mark.slow
-def test_actors_of_ray_make_the_same_bytes_there(bucket_apart: Bucket, tmp_path: Path) -> None:
+def test_actors_of_ray_make_the_same_pairs_there(bucket_apart: Bucket, tmp_path: Path) -> None:
     """In a process of its own: a cluster has the environment, credentials among it, of whoever starts it."""
     pytest.importorskip("ray")
     words = ["collect", "--prompts=shapes:train", "--n=6", "--shard_size=2", "--batch_size=2", "--device=cpu"]
@@ -122,4 +125,7 @@ def test_actors_of_ray_make_the_same_bytes_there(bucket_apart: Bucket, tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-1500:]
     assert main([*words, f"--out={tmp_path / 'npd'}"]) == 0
-    assert bucket_apart.files() == shards(tmp_path / "npd")
+    there, here = Npd(bucket_apart.folder), Npd(tmp_path / "npd")
+    assert verify(bucket_apart.folder) == [] and [(a.id, a.scores) for a in there] == [(b.id, b.scores) for b in here]
+    every = np.arange(6)  # actors may round the last digit otherwise
+    np.testing.assert_allclose(there.targets(every).astype(float), here.targets(every).astype(float), atol=2e-3)
