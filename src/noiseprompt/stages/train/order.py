@@ -17,20 +17,21 @@ def batches_of(rows: np.ndarray, starts: Sequence[int], size: int, seed: int, ep
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(rows)
-    owners = _owners(order, starts)
-    groups = [order[owners == owner] for owner in range(len(starts))]
+    owner_of = owners(order, starts)
+    groups = [order[owner_of == owner] for owner in range(len(starts))]
     cut = [group[i * size :][:size] for group in groups for i in range(_full(len(group), size))]
     return [cut[i] for i in rng.permutation(len(cut))] if len(starts) > 1 else cut
 
 
 def batches_an_epoch(rows: np.ndarray, starts: Sequence[int], size: int) -> int:
     """How many `batches_of` gives; arguments as of it."""
-    return sum(_full(int(count), size) for count in np.bincount(_owners(rows, starts), minlength=len(starts)))
+    return sum(_full(int(count), size) for count in np.bincount(owners(rows, starts), minlength=len(starts)))
+
+
+def owners(rows: np.ndarray, starts: Sequence[int]) -> np.ndarray:
+    """(n,) the number of the data set that each row is of."""
+    return np.searchsorted(np.asarray(starts), rows, side="right") - 1
 
 
 def _full(count: int, size: int) -> int:
     return max(1, count // size)
-
-
-def _owners(rows: np.ndarray, starts: Sequence[int]) -> np.ndarray:
-    return np.searchsorted(np.asarray(starts), rows, side="right") - 1

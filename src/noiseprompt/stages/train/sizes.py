@@ -16,6 +16,7 @@ from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet, NPNetConfig
 from noiseprompt.stages.train.objective import Batch, Batches, Judged, Regression, Validated
+from noiseprompt.stages.train.order import owners
 from noiseprompt.stages.train.pictures import PictureObjective, scaled
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -80,7 +81,7 @@ class SizesObjective(Regression):
     nothing = PictureObjective.nothing
 
     def __init__(self, parts: Sequence[PictureObjective], starts: Sequence[int], validated: Sequence[int]) -> None:
-        self.starts = np.asarray(starts)
+        self.starts = starts
         self.parts = {part.data.npd.latent_shape: part for part in parts}
         self.validated = validated
 
@@ -89,7 +90,7 @@ class SizesObjective(Regression):
             part.begin(net)
 
     def batch(self, rows: np.ndarray, step: int | None) -> Batch:
-        owner = self._owner(rows[0])
+        owner = owners(rows, self.starts)[0]
         return list(self.parts.values())[owner].batch(rows - self.starts[owner], step)
 
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
@@ -100,8 +101,8 @@ class SizesObjective(Regression):
 
     def validate(self, net: Any, rows: np.ndarray, batches: Batches, step: int) -> Validated:
         """Of all rows together; `scores` tell of each size alone."""
-        owners = np.array([self._owner(row) for row in rows])
-        judged = [self.judged(net, rows[owners == owner], batches) for owner in range(len(self.parts))]
+        owner_of = owners(rows, self.starts)
+        judged = [self.judged(net, rows[owner_of == owner], batches) for owner in range(len(self.parts))]
         shares = [1 - one.error / one.nothing for one in judged]
         names = [f"explained {height} x {width}" for _, height, width in self.parts]
         error, nothing, power, count = (sum(figures) for figures in zip(*judged, strict=True))
@@ -113,9 +114,6 @@ class SizesObjective(Regression):
 
     def _part(self, batch: Batch) -> PictureObjective:
         return self.parts[tuple(batch["target"].shape[1:])]
-
-    def _owner(self, row: int) -> int:
-        return int(np.searchsorted(self.starts, row, side="right")) - 1
 
 
 def objective_of(make: Callable[[Npd, Rows], Any], npds: Sequence[Npd], rows: Sequence[Rows]) -> Any:
