@@ -78,7 +78,7 @@ class NPNet(nn.Module):
             if level is None:
                 came = "an NPNet that predicts a picture, without the level at which the sampler begins"
                 raise InputError(came, "a StartLevel", "pass level=pipeline.start_level(num_inference_steps)")
-            carried = level.noise * noise.float() + level.signal * self.picture(noise, prompt_embeds).float()
+            carried = level.noise * noise.float() + level.signal * self._picture(noise, prompt_embeds).float()
             return carried.to(noise.dtype)
         return self.predict(noise.float(), prompt_embeds.to(self.dtype)).to(noise.dtype)
 
@@ -94,8 +94,7 @@ class NPNet(nn.Module):
             fix = "call it for its target noise"
             raise ModelMismatchError("the picture of an NPNet that predicts noise", 'predicts "picture"', fix)
         self._check_batch(noise, prompt_embeds)
-        predicted = self.predict(noise.float(), prompt_embeds.to(self.dtype))
-        return self._scaled(predicted).to(noise.dtype)
+        return self._picture(noise, prompt_embeds)
 
     def deviation(self, picture: Tensor) -> Tensor:
         """(B, C, H, W) what differs from the mean picture, which is 0 for a network that is not centred.
@@ -109,9 +108,12 @@ class NPNet(nn.Module):
             mean = interpolate(mean, picture.shape[2:], mode="bilinear", align_corners=False)
         return picture - mean
 
-    def _scaled(self, picture: Tensor) -> Tensor:
+    def _picture(self, noise: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """`picture` of tensors that were checked."""
+        picture = self.predict(noise.float(), prompt_embeds.to(self.dtype))
         scale = self.config.picture_scale
-        return picture + (scale - 1) * self.deviation(picture) if self.config.centred else scale * picture
+        scaled = picture + (scale - 1) * self.deviation(picture) if self.config.centred else scale * picture
+        return scaled.to(noise.dtype)
 
     def _check_batch(self, noise: Tensor, prompt_embeds: Tensor) -> None:
         check_tensor(noise, "noise", "(B, C, H, W)")
