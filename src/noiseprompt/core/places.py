@@ -101,7 +101,6 @@ def check_folder(folder: str | Path) -> None:
         StoreError: a file has its name or that of one above it, no rights, too long a name, links that lead nowhere, or
             a name that begins with "~", as where the shell did not put a home in its place.
     """
-    check_local(folder)
     refuse_home(folder)
     if reason := _obstacle(Path(folder)):
         raise StoreError(f"cannot write to {folder}: {reason}", "a folder that can be made and written")
@@ -115,15 +114,15 @@ def refuse_home(place: str | Path) -> None:
     """Refuse a place to write that cannot be meant as it is written.
 
     Raises:
-        StoreError: "~" begins it, for the shell did not put a home there (--out=~/x); it is blank, an address, or so
-            long that no disk has it.
+        InputError: it is an address.
+        StoreError: "~" begins it, for the shell did not put a home there (--out=~/x); it is blank, or so long that no
+            disk has it.
     """
     text = str(place)
+    check_local(text)
     expanded(text)
     if not text.strip():
         raise StoreError(f"cannot write to {text!r}", "a name")
-    if re.match(r"\w{2,}:/", text):
-        raise StoreError(f"cannot write to {text}: it is an address", "a folder of this machine")
     if text.startswith("~"):
         came = f"cannot write to {text}: no shell put a home in the place of ~"
         raise StoreError(came, "a place written out", f"or ./{text} for one of that name")
