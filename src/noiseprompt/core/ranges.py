@@ -82,6 +82,8 @@ OF_ONE_STEP = Limits(least=1, most=1000)
 """Of the guidance scale of one step down or up: what pipelines of diffusers are called with below 1 they take as 1."""
 TRIES = Limits(least=1, most=10_000)
 """Of what a method does for one picture, again and again: more would never end."""
+SUMMABLE = 1e30
+"""The greatest score, count or time: sums of squares of many are finite still."""
 DECAY = Limits(least=0, below=1)
 SEED = Limits(least=0, most=2**63 - 1)
 SEED_RANGE = dataclasses.replace(SEED, rising=True)

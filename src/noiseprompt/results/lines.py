@@ -19,6 +19,7 @@ from noiseprompt.core.errors import StoreError, StoreLockedError
 from noiseprompt.core.files import append, clear_left, replace
 from noiseprompt.core.json_lines import damaged, mend, name_of, number_of, of_all, read_added, read_lines
 from noiseprompt.core.leases import Lease, Leases
+from noiseprompt.core.ranges import SUMMABLE
 from noiseprompt.core.texts import LONGEST
 from noiseprompt.core.types import EvalResult
 from noiseprompt.noise import figures
@@ -51,16 +52,12 @@ def iter_results(folder: Path) -> Iterator[EvalResult]:
             yield result
 
 
-MOST = 1e30
-"""Of a score, a count or a time: sums of squares are finite still."""
-
-
 def _wrong(result: EvalResult) -> str:
     """What no image is told with; "" for nothing."""
     spent = (result.denoiser_calls, result.noise_seconds, result.sample_seconds)
-    if not all(0 <= number <= MOST for number in spent):
+    if not all(0 <= number <= SUMMABLE for number in spent):
         return f"calls and seconds of {', '.join(f'{number:g}' for number in spent)}"
-    if not all(abs(score) <= MOST for score in result.scores.values()):
+    if not all(abs(score) <= SUMMABLE for score in result.scores.values()):
         return "a score beyond 1e30"
     if len(result.text) > LONGEST:
         return f"a text of {len(result.text):,} characters"

@@ -14,7 +14,7 @@ import numpy as np
 from noiseprompt.core.arguments import held
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
-from noiseprompt.core.ranges import Limits, check_value, kind_of
+from noiseprompt.core.ranges import SUMMABLE, Limits, check_value, kind_of
 from noiseprompt.core.specs import make, split_spec
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.types import Prompt
@@ -34,9 +34,6 @@ class Scorer(Protocol):
         """Images uint8 (N, H, W, 3) in [0, 255], one prompt each -> float64 (N,)."""
         ...
 
-
-MOST = 1e30
-"""The greatest score: sums of squares of many are finite still."""
 
 LONGEST = 100
 """Letters of a scorer's name."""
@@ -116,9 +113,9 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
         came = "None" if given is None else f"{scores.size} scores" if scores.ndim == 1 else f"scores {scores.shape}"
         came = f"the scorer {scorer.name!r}{_of(package)} gave {came} for {len(images)} images"
         raise ScorerError(came, "one number an image")
-    if (beyond := np.isfinite(scores) & (np.abs(scores) > MOST)).any():
+    if (beyond := np.isfinite(scores) & (np.abs(scores) > SUMMABLE)).any():
         came = f"the scorer {scorer.name!r}{_of(package)} gave {scores[beyond][0]:g}"
-        raise ScorerError(came, f"numbers from {-MOST:g} to {MOST:g}")
+        raise ScorerError(came, f"numbers from {-SUMMABLE:g} to {SUMMABLE:g}")
     return scores
 
 

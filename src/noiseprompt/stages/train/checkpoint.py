@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.json_files import read_json
-
-MOST = 1e30
-"""Of what a validation finds."""
+from noiseprompt.core.ranges import SUMMABLE
 
 
 def check_state(state: Mapping[str, Any], steps: int, settings: str) -> None:
@@ -26,12 +24,12 @@ def check_state(state: Mapping[str, Any], steps: int, settings: str) -> None:
         KeyError: a number is missing.
         ValueError: with the first that is none.
     """
-    limits = {"step": (int, 0, steps), "stale": (int, 0, steps), "power": (float, 0, MOST)}
+    limits = {"step": (int, 0, steps), "stale": (int, 0, steps), "power": (float, 0, SUMMABLE)}
     given = {"stale": 0, "power": 0.0, **state}
     for name, (kind, least, most) in limits.items():
         if type(given[name]) is not kind or not least <= given[name] <= most:
             raise ValueError(f"its {name} is {given[name]!r:.40}")
-    if type(given["best"]) is not float or not -math.inf <= given["best"] <= MOST:
+    if type(given["best"]) is not float or not -math.inf <= given["best"] <= SUMMABLE:
         raise ValueError(f"its best is {given['best']!r:.40}")
     if settings and given.get("settings", settings) != settings:
         raise ValueError("it was written with other settings than those in settings.json")
