@@ -68,12 +68,18 @@ def ended(number: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
-def crowd(work: Callable[[], object], count: int, kills: int, seed: int) -> None:
-    """So many processes at a time; some are killed, each after a random time, and others begin in their place."""
+def crowd(
+    work: Callable[[], object], count: int, kills: int, seed: int, pause: tuple[float, float] = (0.02, 0.12)
+) -> None:
+    """So many processes at a time; some are killed, each after a random time, and others begin in their place.
+
+    Args:
+        pause: shortest and longest time before a kill, in seconds.
+    """
     times = random.Random(seed)
     working = [fork(work) for _ in range(count)]
     for _ in range(kills):
-        time.sleep(times.uniform(0.02, 0.12))
+        time.sleep(times.uniform(*pause))
         victim = times.randrange(count)
         os.kill(working[victim], signal.SIGKILL)
         ended(working[victim])

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,7 @@ from noiseprompt.stages.collect.collect import collect
 from noiseprompt.stages.collect.work import CollectProgress
 from tests.npd_fakes import CONFIG, PROMPTS, Brightness, FakePipeline, shards
 from tests.object_server import Bucket
-from tests.stages.collect.test_many_writers import ended, fork
+from tests.stages.collect.test_many_writers import crowd, ended, fork
 
 
 @pytest.fixture(autouse=True)
@@ -49,19 +47,6 @@ def check(bucket: Bucket, undisturbed: dict[str, bytes]) -> None:
     assert list(bucket.files(hidden=True)) == [".claim.json"]
 
 
-def crowd(work: Callable[[], object], count: int, kills: int, seed: int) -> None:
-    """So many processes at a time; some are killed, each after a random time, and others begin in their place."""
-    times = random.Random(seed)
-    working = [fork(work) for _ in range(count)]
-    for _ in range(kills):
-        time.sleep(times.uniform(0.1, 0.8))
-        victim = times.randrange(count)
-        os.kill(working[victim], signal.SIGKILL)
-        ended(working[victim])
-        working[victim] = fork(work)
-    assert [ended(number) for number in working] == [0] * count
-
-
 @pytest.mark.parametrize(
     ("count", "kills", "seed"),
     [(1, 1, 0), (2, 2, 1), *(pytest.param(3, 5, seed, marks=pytest.mark.slow) for seed in range(2, 8))],
@@ -69,7 +54,7 @@ def crowd(work: Callable[[], object], count: int, kills: int, seed: int) -> None
 def test_any_number_of_processes_and_kills_give_the_same_bytes(
     bucket_apart: Bucket, undisturbed: dict[str, bytes], count: int, kills: int, seed: int
 ) -> None:
-    crowd(lambda: run(bucket_apart.folder, 0.02), count, kills, seed)
+    crowd(lambda: run(bucket_apart.folder, 0.02), count, kills, seed, pause=(0.1, 0.8))
     check(bucket_apart, undisturbed)
 
 
