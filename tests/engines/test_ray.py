@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ def cluster() -> Iterator[Any]:
     ray = pytest.importorskip("ray")
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = PATH
-    ray.init(num_cpus=3, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=3, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
     os.environ["PYTHONPATH"] = before or ""
@@ -103,6 +104,30 @@ def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path, address: str, mo
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(InputError, match=rf"the Ray cluster {address} cannot be reached.*ray start --head"):
         list(run(job(tmp_path), Sharing(engine="ray", ray_address=address), never))
+
+
+@pytest.mark.parametrize(
+    ("given", "in_environment", "joined"),
+    [(None, None, "local"), (None, "head:6379", "head:6379"), ("auto", "x:1", "auto")],
+)
+def test_a_cluster_that_runs_here_is_joined_only_when_asked(
+    tmp_path: Path, given: str | None, in_environment: str | None, joined: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray, asked = pytest.importorskip("ray"), []
+
+    def init(address: str, **_: Any) -> None:
+        asked.append(address)
+        raise RuntimeError("not today")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(socket, "create_connection", lambda *_: socket.socket())
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if in_environment:
+        monkeypatch.setenv("RAY_ADDRESS", in_environment)
+    with pytest.raises(InputError, match="cannot be reached"):
+        list(run(job(tmp_path), Sharing(engine="ray", ray_address=given), never))
+    assert asked == [joined]
 
 
 DRIVER = (

@@ -25,8 +25,8 @@ class Sharing:
             actors on a Ray cluster (pip install "noiseprompt[ray]").
         workers: of the engine; as many as there are GPUs unless given.
         gpus_per_worker: of "ray"; 1 where the cluster has any, unless given. 0.5 puts two on one GPU.
-        ray_address: of the cluster, such as "auto" or "ray://HOST:10001"; a cluster on this machine for the time of the
-            command unless given.
+        ray_address: of the cluster, such as "auto" (the one that runs here) or "ray://HOST:10001"; RAY_ADDRESS unless
+            given, else a cluster on this machine for the time of the command.
 
     Raises:
         ConfigError: out of range, or of an engine that is not chosen.

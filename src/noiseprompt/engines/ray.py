@@ -89,15 +89,20 @@ def _ray() -> Any:
 
 @contextlib.contextmanager
 def _cluster(ray: Any, address: str | None) -> Iterator[None]:
-    """Connected to a cluster, one on this machine where no address is given; left as it was found."""
+    """Connected to a cluster, left as it was found; one of its own where neither an address nor RAY_ADDRESS is given.
+
+    Left to itself Ray would join whatever cluster runs on this machine, which knows neither the environment of this
+    process nor its token.
+    """
     began = not ray.is_initialized()
     if began:
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
         except (OSError, RuntimeError, ValueError, OverflowError) as error:
-            came = f"the Ray cluster {address or 'on this machine'} cannot be reached"
+            came = f"the Ray cluster {'on this machine' if address == 'local' else address} cannot be reached"
             reason = " ".join(str(error).split())[:200]
             expected = f"one that answers ({type(error).__name__}: {reason})"
             raise InputError(came, expected, "start it with `ray start --head`, or mend --ray_address") from error
@@ -108,15 +113,15 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def _knock(address: str | None) -> None:
+def _knock(address: str) -> None:
     """Whether somebody listens at HOST:PORT or ray://HOST:PORT: Ray itself asks for minutes.
 
     Raises:
         OSError: nobody does.
         ValueError: "ray://" without a host.
     """
-    place = (address or "").removeprefix("ray://")
-    if address is not None and address.startswith("ray://"):
+    place = address.removeprefix("ray://")
+    if address.startswith("ray://"):
         if not place.strip(":/"):
             raise ValueError("ray:// is followed by HOST:PORT")
         place = place if re.search(r":\d+$", place) else f"{place}:{_PORT}"
