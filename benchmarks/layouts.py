@@ -19,8 +19,8 @@ import numpy as np
 from jsonargparse import auto_cli
 from PIL import Image
 
-from noiseprompt.results.folder import picture_path
 from noiseprompt.results.lines import read_results
+from noiseprompt.results.pictures import Pictures
 from noiseprompt.results.statistics import paired_bootstrap
 from noiseprompt.shapes.checker import Found, check
 from noiseprompt.shapes.scenes import parse, random_scene, render
@@ -59,7 +59,7 @@ def right_pairs(folder: Path, checker: str) -> dict[str, dict[str, tuple[Layout,
     right: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for result in read_results(folder):
         if result.scores[checker] == 1 and result.image:
-            right[result.method][result.text].append(picture_path(folder, result.image))
+            right[result.method][result.text].append(Pictures(folder).file(result.image))
     pairs: dict[str, dict[str, tuple[Layout, Layout]]] = {}
     for method, prompts in right.items():
         pairs[method] = {}

@@ -21,7 +21,7 @@ from noiseprompt.npd.claim import read_claim
 from noiseprompt.npd.state import state
 from noiseprompt.npd.verify import verify
 from noiseprompt.results.folder import iter_counted
-from noiseprompt.results.sets import _kept, _write
+from noiseprompt.results.sets import _file, _kept
 from noiseprompt.stages.evaluate.evaluate import summarize_run
 from noiseprompt.stages.generate.folder import Unit
 from tests.npd_fakes import SETTINGS, SHAPE, write
@@ -89,7 +89,7 @@ def test_features_of_other_pictures_are_made_again(tmp_path: Path) -> None:
     import numpy as np
 
     features, path = np.arange(12, dtype=np.float32).reshape(3, 4), tmp_path / "a.npz"
-    _write(path, "mark", features)
+    path.write_bytes(_file("mark", features))
     kept = _kept(path, "mark", 3)
     assert kept is not None and (kept == features).all() and _kept(path, "other", 3) is None
     with np.load(path) as data:

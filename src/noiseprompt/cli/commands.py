@@ -158,7 +158,7 @@ def generate(
         say_next(f"look at {out / 'grid.png'}; `noiseprompt evaluate` measures what it shows")
 
 
-def report(folders: list[str], out: Path | None = None) -> None:
+def report(folders: list[str], out: Address | Path | None = None) -> None:
     """Write the figures, report.html and report.md of an evaluation again; of several evaluations together in one page.
 
     Args:

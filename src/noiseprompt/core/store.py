@@ -6,13 +6,17 @@ there.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from noiseprompt.core.errors import StoreError
+from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.leasing import AnyLeases
 from noiseprompt.core.places import Address
@@ -36,13 +40,19 @@ class Store(ABC):
     folder: Path | Address
     at_once = 1
 
-    def each(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-        """What a function that asks for a file gives of each, in order."""
-        if self.at_once == 1 or len(items) < 2:
+    def each(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """What a function that asks for a file gives of each, in order; a few are asked for ahead."""
+        if self.at_once == 1:
             yield from map(function, items)
             return
         with ThreadPoolExecutor(self.at_once) as pool:
-            yield from pool.map(function, items)
+            ahead: deque[Future[R]] = deque()
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > self.at_once:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -50,6 +60,14 @@ class Store(ABC):
     def where(self, name: str) -> str:
         """A file of it, for messages."""
         return f"{self.folder}/{name}"
+
+    @abstractmethod
+    def below(self, folder: str) -> Store:
+        """The store of a folder in it."""
+
+    @abstractmethod
+    def holds(self, name: str) -> bool:
+        """Whether a name, which others may have thought of, is that of a file in it or in its folders."""
 
     @abstractmethod
     def check(self) -> None:
@@ -101,6 +119,14 @@ class Store(ABC):
         return data if isinstance(data, dict) else {}
 
     @abstractmethod
+    def file(self, name: str) -> AnyFile:
+        """A file as it is now, for those who read paths, whether there is one or not; it may lie in a folder below.
+
+        Raises:
+            StoreError: it cannot be fetched.
+        """
+
+    @abstractmethod
     def source(self, name: str) -> Path | bytes:
         """A file to read once: its path, or what it holds.
 
@@ -145,6 +171,26 @@ class Store(ABC):
             StoreError: as `put`.
         """
 
+    def edit(self, name: str, made: Callable[[], str]) -> None:
+        """A file with the text that is made of what it holds; made again where somebody else has written it since.
+
+        Raises:
+            StoreError: as `put`.
+        """
+        while True:
+            self.names()
+            follows = self.stamp(name)
+            if self.swap(name, made().encode(), follows) is not None:
+                return
+
+    @abstractmethod
+    def append(self, name: str, lines: bytes) -> None:
+        """Add whole lines to a file, which is made where it is missing.
+
+        Raises:
+            StoreError: they cannot be written; no part of a line is left.
+        """
+
     @abstractmethod
     def remove(self, name: str) -> None:
         """A file, where there is one.
@@ -164,3 +210,26 @@ class Store(ABC):
     @abstractmethod
     def leases(self) -> AnyLeases:
         """On units of work in it."""
+
+    @contextlib.contextmanager
+    def withdrawn(self, begun: Sequence[str]) -> Iterator[list[str]]:
+        """While it lasts, a failure takes back what was written for a run that made nothing yet: a command that is
+        refused late leaves no settings that would refuse the corrected one.
+
+        Yields:
+            a list for the files that were written; they go again, unless they were there before, or other processes
+            work in the folder.
+
+        Args:
+            begun: patterns of files of which one shows that the run made something; then all stay.
+        """
+        there, written = self.names(), []
+        try:
+            yield written
+        except Exception:
+            with contextlib.suppress(StoreError):  # the failure is told
+                if not self.leases().holders() and not any(self.matching(pattern) for pattern in begun):
+                    for name in written:
+                        if name not in there:
+                            self.remove(name)
+            raise
