@@ -59,8 +59,8 @@ def test_what_is_asked_of_a_data_set(bucket: Bucket, tmp_path: Path, capfd: Any)
         ((*COLLECT, "--out=s3:/bucket/npd"), "s3://BUCKET/FOLDER with both slashes"),
         ((*COLLECT, "--out=s3://bucket"), "s3://BUCKET/FOLDER, such as"),
         (("npd", "verify", "s3:/bucket/npd"), "with both slashes"),
-        (("npd", "push", "s3://bucket/npd", "me/x"), "is for collect --out, evaluate --out, report, train"),
-        (("npd", "pull", "s3://bucket/npd", "me/x"), "is for collect --out, evaluate --out, report, train"),
+        (("npd", "push", "s3://bucket/npd", "me/x"), "is for collect --out, evaluate --out, generate --out, report"),
+        (("npd", "pull", "s3://bucket/npd", "me/x"), "is for collect --out, evaluate --out, generate --out, report"),
         (("train", "--npd=NPD", "--out=s3://bucket/net"), "is for collect --out, evaluate"),
         ((*EVALUATE, "--out=s3://nobody-has-this/x"), "there is no bucket nobody-has-this at http"),
         ((*EVALUATE, "--out=s3:/bucket/x"), "with both slashes"),
@@ -68,7 +68,7 @@ def test_what_is_asked_of_a_data_set(bucket: Bucket, tmp_path: Path, capfd: Any)
         (("report", "s3://bucket"), "s3://BUCKET/FOLDER, such as"),
         (("report", "out", "--out=gs://bucket/x"), "gs: is no store"),
         (("score", "s3://bucket/x/images", "--prompts=shapes:test"), "is for collect --out"),
-        (("generate", "a", "--out=s3://bucket/x"), "is for collect --out"),
+        (("generate", "a", "--out=s3://nobody-has-this/x"), "there is no bucket nobody-has-this at http"),
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_loaded(

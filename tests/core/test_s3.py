@@ -51,7 +51,7 @@ def test_other_addresses_are_refused_with_what_there_is(text: str | Path, told: 
 def test_what_takes_no_address_says_which_commands_do() -> None:
     with pytest.raises(
         InputError,
-        match=r"s3:/b/x. Expected a path on a file system.* for collect --out, evaluate --out, report, train",
+        match=r"s3:/b/x. Expected a path on a file system.* for collect --out, evaluate --out, generate --out, report",
     ):
         check_folder(Path("s3://b/x"))
 

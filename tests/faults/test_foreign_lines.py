@@ -102,10 +102,10 @@ def test_features_of_other_pictures_are_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(500)])
 def test_what_is_no_picture_is_not_taken_for_drawn(data: bytes, tmp_path: Path) -> None:
     unit = Unit(0, "standard", ((0, None, 7),))  # type: ignore[arg-type]
-    assert unit.missing(tmp_path) == unit.files
+    assert unit.missing(store_of(tmp_path)) == unit.files
     (tmp_path / unit.files[0]).write_bytes(data)
     with pytest.raises(StoreError, match=r"000-7-standard\.png is no whole picture"):
-        unit.missing(tmp_path)
+        unit.missing(store_of(tmp_path))
 
 
 # --------------------------------------------------------------------------------------------------------- data sets

@@ -121,13 +121,13 @@ def damaged(path: AnyFile | str, number: int, why: str, fix: str) -> StoreError:
     return StoreError(f"line {number} of {path} is damaged: {why}", "one JSON object a line, as it was written", fix)
 
 
-def mend(path: Path) -> None:
-    """Cut off a torn last line, before others are added; whatever it told is made again.
+def mend(path: AnyFile) -> None:
+    """Cut off a torn last line, before others are added; whatever it told is made again. What was fetched stays.
 
     Raises:
         StoreError: the file cannot be changed.
     """
-    if not path.exists():
+    if not isinstance(path, Path) or not path.exists():
         return
     try:
         refuse_pipe(path)

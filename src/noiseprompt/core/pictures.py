@@ -60,7 +60,7 @@ def read_picture(path: AnyFile) -> np.ndarray:
     return np.asarray(open_picture(path))
 
 
-def is_whole_png(path: Path) -> bool:
+def is_whole_png(path: AnyFile) -> bool:
     """Whether a file begins and ends as a PNG does; what lies between is not looked at."""
     try:
         with path.open("rb") as file:

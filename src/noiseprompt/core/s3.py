@@ -265,7 +265,7 @@ class S3Store(ObjectStore):
                     raise
         return True
 
-    def clear_left(self, of: str = "") -> None:
+    def clear_left(self, of: str | tuple[str, ...] = "") -> None:
         """As of `Store`: a PUT leaves nothing unfinished."""
 
     def leases(self) -> ObjectLeases:

@@ -35,10 +35,12 @@ class Store(ABC):
     Attributes:
         folder: where it lies.
         at_once: how many files are asked for at the same time.
+        torn: whether a file may be there in part, as on a disk that somebody copied it to.
     """
 
     folder: Path | Address
     at_once = 1
+    torn = False
 
     def each(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """What a function that asks for a file gives of each, in order; a few are asked for ahead."""
@@ -171,8 +173,11 @@ class Store(ABC):
             StoreError: as `put`.
         """
 
-    def edit(self, name: str, made: Callable[[], str]) -> None:
+    def edit(self, name: str, made: Callable[[], str | None]) -> None:
         """A file with the text that is made of what it holds; made again where somebody else has written it since.
+
+        Args:
+            made: gives the text; None where the file stays as it is.
 
         Raises:
             StoreError: as `put`.
@@ -180,7 +185,8 @@ class Store(ABC):
         while True:
             self.names()
             follows = self.stamp(name)
-            if self.swap(name, made().encode(), follows) is not None:
+            text = made()
+            if text is None or self.swap(name, text.encode(), follows) is not None:
                 return
 
     @abstractmethod
@@ -200,11 +206,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def clear_left(self, of: str = "") -> None:
+    def clear_left(self, of: str | tuple[str, ...] = "") -> None:
         """Remove the unfinished files that killed writers left.
 
         Args:
-            of: the file they were to become; every file unless given.
+            of: the file they were to become, or several; every file unless given.
         """
 
     @abstractmethod
@@ -228,7 +234,8 @@ class Store(ABC):
             yield written
         except Exception:
             with contextlib.suppress(StoreError):  # the failure is told
-                if not self.leases().holders() and not any(self.matching(pattern) for pattern in begun):
+                now = self.names()
+                if not self.leases().holders() and not any(fnmatch.filter(now, pattern) for pattern in begun):
                     for name in written:
                         if name not in there:
                             self.remove(name)

@@ -38,6 +38,8 @@ def store_of(folder: Folder) -> Store:
 class DiskStore(Store):
     """A folder on a disk that all processes see."""
 
+    torn = True
+
     def __init__(self, folder: Path) -> None:
         self.folder: Path = folder
 
@@ -106,7 +108,7 @@ class DiskStore(Store):
         """As of `Store`."""
         remove(self.folder / name)
 
-    def clear_left(self, of: str = "") -> None:
+    def clear_left(self, of: str | tuple[str, ...] = "") -> None:
         """As of `Store`."""
         clear_left(self.folder, of)
 
