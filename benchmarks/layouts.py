@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from jsonargparse import auto_cli
-from PIL import Image
 
-from noiseprompt.results.folder import picture_path
+from noiseprompt.core.fetched import AnyFile
+from noiseprompt.core.pictures import read_picture
 from noiseprompt.results.lines import read_results
+from noiseprompt.results.pictures import Pictures
 from noiseprompt.results.statistics import paired_bootstrap
 from noiseprompt.shapes.checker import Found, check
 from noiseprompt.shapes.scenes import parse, random_scene, render
@@ -56,16 +57,17 @@ def rendered(text: str, rng: np.random.Generator) -> Layout:
 
 def right_pairs(folder: Path, checker: str) -> dict[str, dict[str, tuple[Layout, Layout]]]:
     """Method -> prompt -> the objects of its first two right pictures."""
-    right: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    right: dict[str, dict[str, list[AnyFile]]] = defaultdict(lambda: defaultdict(list))
+    pictures = Pictures(folder)
     for result in read_results(folder):
         if result.scores[checker] == 1 and result.image:
-            right[result.method][result.text].append(picture_path(folder, result.image))
+            right[result.method][result.text].append(pictures.file(result.image))
     pairs: dict[str, dict[str, tuple[Layout, Layout]]] = {}
     for method, prompts in right.items():
         pairs[method] = {}
-        for text, paths in prompts.items():
-            if len(paths) > 1:
-                found = [check(np.asarray(Image.open(path).convert("RGB")), parse(text)).found for path in paths[:2]]
+        for text, files in prompts.items():
+            if len(files) > 1:
+                found = [check(read_picture(file), parse(text)).found for file in files[:2]]
                 pairs[method][text] = (found[0], found[1])
     return pairs
 

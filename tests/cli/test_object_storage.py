@@ -18,9 +18,12 @@ from noiseprompt.engines import local
 from noiseprompt.engines.options import Sharing
 from noiseprompt.npd import Npd
 from noiseprompt.npd.verify import verify
+from noiseprompt.results.lines import read_results
+from tests.evaluation_runs import timeless
 from tests.npd_fakes import shards, write
 from tests.object_server import Bucket
 
+EVALUATE = ("evaluate", "--prompts=shapes:test", "--methods=standard")
 COLLECT = ("collect", "--prompts=shapes:train", "--device=cpu")
 
 
@@ -56,11 +59,16 @@ def test_what_is_asked_of_a_data_set(bucket: Bucket, tmp_path: Path, capfd: Any)
         ((*COLLECT, "--out=s3:/bucket/npd"), "s3://BUCKET/FOLDER with both slashes"),
         ((*COLLECT, "--out=s3://bucket"), "s3://BUCKET/FOLDER, such as"),
         (("npd", "verify", "s3:/bucket/npd"), "with both slashes"),
-        (("npd", "push", "s3://bucket/npd", "me/x"), "is for collect --out, train --npd, npd info, npd verify and npd"),
-        (("npd", "pull", "s3://bucket/npd", "me/x"), "is for collect --out, train --npd, npd info, npd verify and npd"),
-        (("train", "--npd=NPD", "--out=s3://bucket/net"), "is for collect --out, train --npd"),
-        (("evaluate", "--prompts=shapes:test", "--methods=standard", "--out=s3://bucket/x"), "is for collect --out"),
-        (("generate", "a", "--out=s3://bucket/x"), "is for collect --out"),
+        (("npd", "push", "s3://bucket/npd", "me/x"), "is for collect --out, evaluate --out, generate --out, report"),
+        (("npd", "pull", "s3://bucket/npd", "me/x"), "is for collect --out, evaluate --out, generate --out, report"),
+        (("train", "--npd=NPD", "--out=s3://bucket/net"), "is for collect --out, evaluate"),
+        ((*EVALUATE, "--out=s3://nobody-has-this/x"), "there is no bucket nobody-has-this at http"),
+        ((*EVALUATE, "--out=s3:/bucket/x"), "with both slashes"),
+        (("report", "s3://nobody-has-this/x"), "there is no bucket nobody-has-this at http"),
+        (("report", "s3://bucket"), "s3://BUCKET/FOLDER, such as"),
+        (("report", "out", "--out=gs://bucket/x"), "gs: is no store"),
+        (("score", "s3://bucket/x/images", "--prompts=shapes:test"), "is for collect --out"),
+        (("generate", "a", "--out=s3://nobody-has-this/x"), "there is no bucket nobody-has-this at http"),
     ],
 )
 def test_what_cannot_be_is_one_line_before_anything_is_loaded(
@@ -129,3 +137,38 @@ def test_actors_of_ray_make_the_same_pairs_there(bucket_apart: Bucket, tmp_path:
     assert verify(bucket_apart.folder) == [] and [(a.id, a.scores) for a in there] == [(b.id, b.scores) for b in here]
     every = np.arange(6)  # actors may round the last digit otherwise
     np.testing.assert_allclose(there.targets(every).astype(float), here.targets(every).astype(float), atol=2e-3)
+
+
+def evaluated(*words: str) -> None:
+    """In a process of its own: a cluster of Ray has the environment, credentials among it, of whoever starts it."""
+    few = ["--n=4", "--batch_size=2", "--num_inference_steps=1", "--device=cpu"]
+    command = [sys.executable, "-m", "noiseprompt", *EVALUATE, *few, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-1500:]
+
+
+@pytest.mark.slow
+def test_an_evaluation_and_its_report(bucket_apart: Bucket, tmp_path: Path, capfd: Any) -> None:
+    """The world itself, through all layers."""
+    evaluated(f"--out={bucket_apart.folder}", "--engine=local", "--workers=2")
+    evaluated(f"--out={tmp_path / 'npd'}")
+    here = {path.relative_to(tmp_path / "npd").as_posix(): path for path in (tmp_path / "npd").rglob("*.*")}
+    there = bucket_apart.files()
+    same = [name for name in here if name.startswith(("images/", "features/")) or name == "settings.json"]
+    assert len(same) > 5 and [name for name in same if there[name] != here[name].read_bytes()] == []
+    assert timeless(read_results(bucket_apart.folder)) == timeless(read_results(tmp_path / "npd"))
+    assert main(["report", bucket_apart.folder, f"--out={tmp_path / 'page'}"]) == 0
+    assert capfd.readouterr().out == f"report: {tmp_path / 'page' / 'report.html'}\n"
+    assert (tmp_path / "page" / "report.html").read_bytes() == bucket_apart.read("report.html")
+
+
+@pytest.mark.slow
+def test_actors_of_ray_evaluate_there(bucket_apart: Bucket, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    evaluated(f"--out={bucket_apart.folder}", "--engine=ray", "--workers=2")
+    evaluated(f"--out={tmp_path / 'npd'}")
+    there, here = read_results(bucket_apart.folder), read_results(tmp_path / "npd")
+    assert [(a.prompt_id, a.seed, a.image) for a in there] == [(b.prompt_id, b.seed, b.image) for b in here]
+    for a, b in zip(there, here, strict=True):  # actors may round the last digit otherwise
+        assert a.scores == pytest.approx(b.scores, abs=0.02)
+    assert "report.html" in bucket_apart.files()

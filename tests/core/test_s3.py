@@ -50,7 +50,8 @@ def test_other_addresses_are_refused_with_what_there_is(text: str | Path, told: 
 
 def test_what_takes_no_address_says_which_commands_do() -> None:
     with pytest.raises(
-        InputError, match=r"s3:/b/x. Expected a path on a file system.* for collect --out, train --npd, npd info"
+        InputError,
+        match=r"s3:/b/x. Expected a path on a file system.* for collect --out, evaluate --out, generate --out, report",
     ):
         check_folder(Path("s3://b/x"))
 
@@ -184,3 +185,51 @@ def test_every_error_of_the_client_is_one_of_ours(bucket: Bucket) -> None:
         assert code in str(told(error, "s3://b/f", "b", "http://host"))
     assert isinstance(told(botocore.exceptions.BotoCoreError(), "s3://b/f"), NoisepromptError)
     assert KEY not in str(told(ValueError("x"), "s3://b/f"))
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_a_folder_does_what_it_is_asked_wherever_it_lies(bucket: Bucket, tmp_path: Path, on_disk: bool) -> None:
+    store = store_of(tmp_path / "a" if on_disk else bucket.folder)
+    assert store_of(store) is store and not store.file("x.jsonl").exists()
+    with pytest.raises(FileNotFoundError):
+        store.file("x.jsonl").read_bytes()
+    store.make()
+    store.append("x.jsonl", b"1\n"), store.append("x.jsonl", b"2\n")
+    assert store.file("x.jsonl").read_bytes() == b"1\n2\n" and store.names() == ["x.jsonl"]
+    store.edit("x.jsonl", lambda: store.read("x.jsonl").decode() + "3\n")
+    with store.file("x.jsonl").open("rb") as file:
+        assert [*file] == [b"1\n", b"2\n", b"3\n"]
+    below = store.below("images/m")
+    below.make()
+    below.put("a.png", b"four")
+    assert store.file("images/m/a.png").read_bytes() == b"four" and below.stamp("a.png")[1] == 4  # type: ignore[index]
+    assert below.stamp("b.png") is None and store.stamp("images") is None
+    assert store.holds("images/m/a.png") and not store.holds("../x") and not store.holds("/x")
+    assert [*store.each(lambda name: store.file(name).exists(), ["x.jsonl", "y"] * 20)] == [True, False] * 20
+
+
+def test_what_two_write_at_once_is_made_again(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, meanwhile = store_of(bucket.folder), [("a", b"5"), ("b", b"of another\n")]
+    swap = store.swap
+
+    def late(name: str, *rest: Any) -> Any:
+        if meanwhile and meanwhile[0][0] == name:
+            bucket.write(*meanwhile.pop(0))
+        return swap(name, *rest)
+
+    monkeypatch.setattr(store, "swap", late)
+    store.put("a", b"1")
+    store.edit("a", lambda: str(int(store.read("a")) + 1))
+    assert bucket.read("a") == b"6"
+    store.append("b", b"mine\n")
+    assert bucket.read("b") == b"of another\nmine\n" and meanwhile == []
+
+
+def test_a_page_is_shown_by_a_browser(bucket: Bucket) -> None:
+    store = store_of(bucket.folder)
+    store.put("report.html", b"<p>"), store.swap("a.png", b"", None), store.put("a.arrow", b"")
+    kinds = {
+        name: bucket.client.head_object(Bucket=bucket.name, Key=f"runs/npd/{name}")["ContentType"]
+        for name in ("report.html", "a.png", "a.arrow")
+    }
+    assert kinds == {"report.html": "text/html; charset=utf-8", "a.png": "image/png", "a.arrow": "binary/octet-stream"}

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.stores import store_of
 from noiseprompt.results import sets
 from noiseprompt.stages.train.texts import KeptTexts, read_embeds
 
@@ -80,7 +81,7 @@ def test_features_that_are_not_what_they_say_are_made_again(tmp_path, kind, caps
     FEATURES[kind](path)
     network: Any = lambda images: WHOLE + len(list(images))  # noqa: E731
     for _ in range(2):  # the second time from the file
-        found = sets._cached(path, network, {"a": 1}, iter([WHOLE]), 4)
+        found = sets._cached(store_of(tmp_path), path.name, network, {"a": 1}, iter([WHOLE]), 4)
         assert found.dtype == np.float32 and (found == WHOLE + 1).all()
         network = None
     assert "executed" not in capsys.readouterr().out

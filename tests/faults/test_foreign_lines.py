@@ -21,7 +21,7 @@ from noiseprompt.npd.claim import read_claim
 from noiseprompt.npd.state import state
 from noiseprompt.npd.verify import verify
 from noiseprompt.results.folder import iter_counted
-from noiseprompt.results.sets import _kept, _write
+from noiseprompt.results.sets import _file, _kept
 from noiseprompt.stages.evaluate.evaluate import summarize_run
 from noiseprompt.stages.generate.folder import Unit
 from tests.npd_fakes import SETTINGS, SHAPE, write
@@ -89,7 +89,7 @@ def test_features_of_other_pictures_are_made_again(tmp_path: Path) -> None:
     import numpy as np
 
     features, path = np.arange(12, dtype=np.float32).reshape(3, 4), tmp_path / "a.npz"
-    _write(path, "mark", features)
+    path.write_bytes(_file("mark", features))
     kept = _kept(path, "mark", 3)
     assert kept is not None and (kept == features).all() and _kept(path, "other", 3) is None
     with np.load(path) as data:
@@ -102,10 +102,10 @@ def test_features_of_other_pictures_are_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(500)])
 def test_what_is_no_picture_is_not_taken_for_drawn(data: bytes, tmp_path: Path) -> None:
     unit = Unit(0, "standard", ((0, None, 7),))  # type: ignore[arg-type]
-    assert unit.missing(tmp_path) == unit.files
+    assert unit.missing(store_of(tmp_path)) == unit.files
     (tmp_path / unit.files[0]).write_bytes(data)
     with pytest.raises(StoreError, match=r"000-7-standard\.png is no whole picture"):
-        unit.missing(tmp_path)
+        unit.missing(store_of(tmp_path))
 
 
 # --------------------------------------------------------------------------------------------------------- data sets

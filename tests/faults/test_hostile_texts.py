@@ -17,7 +17,7 @@ from noiseprompt.core.errors import StoreError
 from noiseprompt.core.texts import in_csv, in_markdown, visible
 from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
-from noiseprompt.results.folder import picture_path
+from noiseprompt.results.pictures import Pictures
 from noiseprompt.results.words import text_table
 from noiseprompt.stages.evaluate.evaluate import evaluate, summarize_run
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
@@ -147,7 +147,7 @@ def test_a_picture_elsewhere_does_not_reach_the_report(image: str, tmp_path: Pat
     lines[0]["image"] = image
     (out / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(StoreError, match=r"results\.jsonl names the picture .*pictures in .*images alone"):
-        picture_path(out, image)
+        Pictures(out).file(image)
     with pytest.raises(StoreError, match="names the picture"):
         report(out)
 

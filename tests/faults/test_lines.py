@@ -13,7 +13,8 @@ import pytest
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_lines import LONGEST, mend, read_lines
 from noiseprompt.noise import figures
-from noiseprompt.results.lines import Book, iter_results
+from noiseprompt.results.books import book_of
+from noiseprompt.results.lines import iter_results
 from noiseprompt.shapes.training import curve, read_metrics
 
 RESULT = {
@@ -147,7 +148,7 @@ def test_an_image_told_twice_is_refused_with_both_lines(tmp_path) -> None:
         list(iter_results(tmp_path))
     with (
         pytest.raises(StoreError, match=r"line 4 .* a line before it"),
-        Book(tmp_path, [[(RESULT["prompt_id"], 1), (RESULT["prompt_id"], 2)]]),
+        book_of(tmp_path, [[(RESULT["prompt_id"], 1), (RESULT["prompt_id"], 2)]]),
     ):
         pass
 

@@ -185,15 +185,15 @@ def test_killed_among_the_features_loses_nothing(tmp_path: Path, monkeypatch) ->
     whole, out = tmp_path / "whole", tmp_path / "run"
     list(_run(whole))
     calls = []
-    write = sets._write
+    write = sets._file
 
     def dies(*arguments):
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        write(*arguments)
+        return write(*arguments)
 
-    monkeypatch.setattr(sets, "_write", dies)
+    monkeypatch.setattr(sets, "_file", dies)
     with pytest.raises(KeyboardInterrupt):
         list(_run(out))
     monkeypatch.undo()

@@ -15,6 +15,7 @@ from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.places import Address, check_folder
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.specs import split_specs
+from noiseprompt.core.stores import store_of
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:
 
 def generate(
     prompt: str,
-    out: Path,
+    out: Address | Path,
     model: str = world.NAME,
     methods: str = "standard,redenoise,npnet",
     seeds: str | None = None,
@@ -107,7 +108,8 @@ def generate(
 
     Args:
         prompt: the text, a file of prompts, a published set such as "drawbench:FILE", or "shapes:test".
-        out: folder for the images, grid.png and run.json; the same command continues an interrupted one.
+        out: folder for the images, grid.png and run.json, or s3://BUCKET/FOLDER; the same command continues an
+            interrupted one.
         model: folder or hub id of a diffusers pipeline, or "shapes".
         methods: names with options, e.g. "standard,redenoise:denoise_guidance_scale=7,npnet:path=FOLDER,strength=1.5".
         seeds: of every prompt, e.g. "0-7" or "1,5,9"; unless given the one that a file of prompts names in its column
@@ -129,7 +131,8 @@ def generate(
     from noiseprompt.stages.generate.generate import generate as run
     from noiseprompt.stages.generate.settings import GenerateConfig, check, parse_seeds, plan
 
-    check_folder(out)
+    store = store_of(out)
+    store.check()
     check_value("--strength", float, strength, STRENGTH)
     specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = common.with_options(specs, strength, renormalize, no_text)
@@ -144,7 +147,7 @@ def generate(
     config, guard = settings or GenerateConfig(), Guard()
     mine = units(plan(listed, chosen), specs, config.batch_size, share)
     total = sum(len(unit.jobs) for unit in mine)
-    done = total - sum(len(unit.missing(out)) for unit in mine)
+    done = total - sum(len(unit.missing(store)) for unit in mine)
     labels = common.some_of([spec.label for spec in specs])
     told = f"{total:,} images, {total // len(specs):,} by each of {labels}, into {out}"
     with Bar("generate", "image", told) as bar:
@@ -152,13 +155,13 @@ def generate(
             done += len(pictures)
             bar.show(done, total)
     common.tell_noise_of(guard, verbose)
-    whole = share.whole or (out / "grid.png").is_file()
+    whole = share.whole or "grid.png" in store.names()
     print(f"images and grid.png in {out}" if whole else f"part {share} in {out}; grid.png comes with the last part")
     if whole:
-        say_next(f"look at {out / 'grid.png'}; `noiseprompt evaluate` measures what it shows")
+        say_next(f"look at {store.where('grid.png')}; `noiseprompt evaluate` measures what it shows")
 
 
-def report(folders: list[str], out: Path | None = None) -> None:
+def report(folders: list[str], out: Address | Path | None = None) -> None:
     """Write the figures, report.html and report.md of an evaluation again; of several evaluations together in one page.
 
     Args:

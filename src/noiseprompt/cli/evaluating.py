@@ -10,8 +10,9 @@ from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say, say_next
 from noiseprompt.cli.sharing import run_shared, typed
 from noiseprompt.core.part import Part
-from noiseprompt.core.places import check_folder
+from noiseprompt.core.places import Address
 from noiseprompt.core.specs import split_specs
+from noiseprompt.core.stores import store_of
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     from noiseprompt.engines.options import Sharing
     from noiseprompt.noise.guard import Guard
     from noiseprompt.pipelines.options import ModelOptions
-    from noiseprompt.stages.evaluate.evaluate import EvalProgress
+    from noiseprompt.stages.evaluate.plan import EvalProgress
 
 Run = Callable[[], "Iterator[EvalProgress]"]
 """Draws what is left."""
 
 
 def evaluate(
-    out: Path = Path("evaluation"),
+    out: Address | Path = Path("evaluation"),
     prompts: str = world.TEST_PROMPTS,
     model: str = world.NAME,
     methods: str = "standard,redenoise,npnet",
@@ -44,8 +45,8 @@ def evaluate(
     """Compare methods on the same prompts and seeds, with paired statistics and a report.
 
     Args:
-        out: folder of the run; the same command continues an interrupted one, and beside another that runs it shares
-            the work.
+        out: folder of the run, or s3://BUCKET/FOLDER; the same command continues an interrupted one, and beside another
+            that runs it shares the work.
         prompts: a file of prompts, a published set such as "drawbench:FILE" or "hpdv2:FOLDER", or "shapes:test" ("test"
             will do where the model is the shapes world).
         model: folder or hub id of a diffusers pipeline, or "shapes".
@@ -64,7 +65,8 @@ def evaluate(
     from noiseprompt.stages.evaluate.shares import summed_up
     from noiseprompt.stages.report.report import report as write_report
 
-    check_folder(out)
+    store = store_of(out)
+    store.check()
     config, guard, shared = settings or EvaluateConfig(), Guard(), sharing or Sharing()
     given: dict[str, Any] = {"out": out, "prompts": prompts, "model": model, "methods": methods, "scorers": scorers}
     given |= {"settings": config, "n": n, "column": column, "seed_file": seed_file, "no_text": no_text}
@@ -78,12 +80,12 @@ def evaluate(
         for told in reports:
             bar.show(told["done"], told["total"], **told["notes"])
     common.tell_noise_of(guard, verbose)
-    if not summed_up(out):
+    if not summed_up(store):
         say("this part is there; whoever draws the last of the others sums up")
         return
     page = write_report(out) if report else None
     if report:
-        print((out / "results.md").read_text(encoding="utf-8"))
+        print(store.read("results.md").decode())
         print(f"report: {page}")
     say_next(f"open {page} in a browser" if report else f"noiseprompt report {out}")
 
@@ -105,7 +107,7 @@ def prepared(
     settings: Any,
     part: Part,
     guard: Guard,
-    out: Path = Path("evaluation"),
+    out: Address | Path = Path("evaluation"),
     prompts: str = world.TEST_PROMPTS,
     model: str = world.NAME,
     methods: str = "standard,redenoise,npnet",

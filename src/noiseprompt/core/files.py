@@ -259,21 +259,19 @@ def clear_left(folder: Path, of: str | tuple[str, ...] = "") -> None:
 
 
 @contextmanager
-def withdrawn(written: Sequence[Path], begun: Sequence[Path], shared: Path | None = None) -> Iterator[None]:
+def withdrawn(written: Sequence[Path], begun: Sequence[Path]) -> Iterator[None]:
     """While it lasts, a failure takes back what was written for a run that made nothing yet: a command that is refused
     late leaves no settings that would refuse the corrected one.
 
     Args:
         written: files that go again, unless they were there before.
         begun: files of which one shows that the run made something; then all stay.
-        shared: a folder in which other processes may work with what was written; then too.
     """
     new = [path for path in written if not path.exists()]
     try:
         yield
     except Exception:
-        others = Leases(shared).holders() if shared is not None else {}
-        if not others and not any(path.exists() for path in begun):
+        if not any(path.exists() for path in begun):
             for path in new:
                 with contextlib.suppress(StoreError):  # the failure is told
                     remove(path)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import ConfigError, NoisepromptError
+from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.places import refuse_pipe
 
 LARGEST = 64 * 2**20
@@ -18,7 +18,7 @@ DEEPEST = 64
 
 
 def read_json(
-    path: Path,
+    path: AnyFile,
     error: type[NoisepromptError] = ConfigError,
     expected: str = "a JSON object",
     fix: str = "",
@@ -47,7 +47,7 @@ def read_json(
     return data
 
 
-def read_bytes(path: Path, most: int = LARGEST) -> bytes:
+def read_bytes(path: AnyFile, most: int = LARGEST) -> bytes:
     """A whole file; never more than `most` bytes, whatever it claims.
 
     Raises:

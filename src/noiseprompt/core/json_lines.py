@@ -1,20 +1,23 @@
 """Files of one JSON object a line that grow while a run goes on; a killed run leaves at most its last line torn.
 
-Where several processes write at once each has a file of its own, NAME.jsonl, NAME-2.jsonl, NAME-3.jsonl and so on.
+Where several processes write at once there is a row of files, NAME.jsonl, NAME-2.jsonl, NAME-3.jsonl and so on: on a
+disk one a process, in object storage one a batch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from noiseprompt.core import disk
 from noiseprompt.core.errors import StoreError
+from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import refuse_pipe
 from noiseprompt.core.records import read_value
+from noiseprompt.core.stores import Folder, store_of
 
 T = TypeVar("T")
 
@@ -22,7 +25,7 @@ LONGEST = 16 * 2**20
 """Bytes of a line."""
 
 
-def read_lines(path: Path, kind: type[T], fix: str) -> Iterator[tuple[int, T]]:
+def read_lines(path: AnyFile, kind: type[T], fix: str) -> Iterator[tuple[int, T]]:
     """Line number, from 1, and record of every line; none where there is no file. A torn last line is left out.
 
     Args:
@@ -41,7 +44,7 @@ def read_lines(path: Path, kind: type[T], fix: str) -> Iterator[tuple[int, T]]:
                 raise damaged(path, number, str(error), fix) from error
 
 
-def read_added(path: Path, kind: type[T], fix: str, begin: tuple[int, int]) -> Iterator[tuple[T, tuple[int, int]]]:
+def read_added(path: AnyFile, kind: type[T], fix: str, begin: tuple[int, int]) -> Iterator[tuple[T, tuple[int, int]]]:
     """Record and place behind it of every line that ends; of a file that another process adds to.
 
     Args:
@@ -61,25 +64,35 @@ def read_added(path: Path, kind: type[T], fix: str, begin: tuple[int, int]) -> I
 
 
 def name_of(name: str, number: int) -> str:
-    """Of the `number`-th process, from 1: "results.jsonl", then "results-2.jsonl"."""
+    """Of the `number`-th file of a row, from 1: "results.jsonl", then "results-2.jsonl"."""
     path = Path(name)
     return name if number == 1 else f"{path.stem}-{number}{path.suffix}"
 
 
-def number_of(path: Path) -> int:
-    """Of the process whose file it is, from 1."""
-    match = re.fullmatch(r".+-(\d{1,9})", path.stem)
+def number_of(name: str) -> int:
+    """Of a file in its row, from 1."""
+    match = re.fullmatch(r".+-(\d{1,9})", Path(name).stem)
     return int(match[1]) if match else 1
 
 
-def of_all(path: Path) -> list[Path]:
-    """The files that are there of what several processes write, `path` being the first's; in order."""
-    form = re.compile(rf"{re.escape(path.stem)}(-(?!1$|0)\d{{1,9}})?")
-    found = [other for other in path.parent.glob(f"{path.stem}*{path.suffix}") if form.fullmatch(other.stem)]
-    return sorted(found, key=number_of)
+def of_all(names: Iterable[str], first: str) -> list[str]:
+    """Those of a row of files, whose first is so called; in order."""
+    path = Path(first)
+    form = re.compile(rf"{re.escape(path.stem)}(-(?!1\.|0)\d{{1,9}})?{re.escape(path.suffix)}")
+    return sorted(filter(form.fullmatch, names), key=number_of)
 
 
-def _lines(path: Path, fix: str, begin: int = 0, number: int = 0) -> Iterator[tuple[int, bytes, int]]:
+def files_of_all(folder: Folder, first: str) -> Iterator[AnyFile]:
+    """The files of a row, in order.
+
+    Raises:
+        StoreError: one cannot be fetched.
+    """
+    store = store_of(folder)
+    yield from store.each(store.file, of_all(store.names(), first))
+
+
+def _lines(path: AnyFile, fix: str, begin: int = 0, number: int = 0) -> Iterator[tuple[int, bytes, int]]:
     """Number, from 1, bytes and end of each line from a place on."""
     if not path.exists():
         return
@@ -103,18 +116,18 @@ def _read(kind: Any, line: bytes) -> Any:
     return data if kind is dict else read_value(kind, data, "the row")
 
 
-def damaged(path: Path, number: int, why: str, fix: str) -> StoreError:
+def damaged(path: AnyFile | str, number: int, why: str, fix: str) -> StoreError:
     """What is said of a line."""
     return StoreError(f"line {number} of {path} is damaged: {why}", "one JSON object a line, as it was written", fix)
 
 
-def mend(path: Path) -> None:
-    """Cut off a torn last line, before others are added; whatever it told is made again.
+def mend(path: AnyFile) -> None:
+    """Cut off a torn last line, before others are added; whatever it told is made again. What was fetched stays.
 
     Raises:
         StoreError: the file cannot be changed.
     """
-    if not path.exists():
+    if not isinstance(path, Path) or not path.exists():
         return
     try:
         refuse_pipe(path)

@@ -142,8 +142,9 @@ class AnyLease(ABC):
     def __enter__(self) -> AnyLease:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.free()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with contextlib.suppress(*([StoreError] if kind else [])):  # what went wrong before is told
+            self.free()
 
     _thread: threading.Thread | None
 

@@ -16,6 +16,7 @@ from abc import abstractmethod
 from typing import Any
 
 from noiseprompt.core.errors import StoreError
+from noiseprompt.core.fetched import Fetched
 from noiseprompt.core.holders import MINE, ended_here
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.leasing import PATIENCE, REFRESH, AnyLease, AnyLeases
@@ -35,6 +36,22 @@ class ObjectStore(Store):
         Raises:
             StoreError: it cannot be fetched.
         """
+
+    def file(self, name: str) -> Fetched:
+        """As of `Store`."""
+        found = self.get(name)
+        return Fetched(self.where(name), None if found is None else found[0])
+
+    def holds(self, name: str) -> bool:
+        """As of `Store`."""
+        return not {"", ".", ".."} & {*name.split("/")}
+
+    def append(self, name: str, lines: bytes) -> None:
+        """As of `Store`: all of the file is written anew, a torn last line left out; again where another was faster."""
+        while True:
+            before, follows = self.get(name) or (b"", None)
+            if self.swap(name, before[: before.rfind(b"\n") + 1] + lines, follows) is not None:
+                return
 
     @abstractmethod
     def recent(self, name: str) -> Stamp | None:

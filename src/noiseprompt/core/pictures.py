@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import replacing
-from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.places import check_local, refuse_pipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,8 +39,9 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
         below: those of its folders too.
 
     Raises:
-        InputError: no folder, or no picture there.
+        InputError: no folder, an address, or no picture there.
     """
+    check_local(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", "a folder of pictures", "check the path")
     found = folder.rglob("*") if below else folder.iterdir()
@@ -48,7 +51,7 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
     return files
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_picture(path: AnyFile) -> np.ndarray:
     """uint8 (H, W, 3) of a file, as `open_picture` reads it.
 
     Raises:
@@ -57,7 +60,7 @@ def read_picture(path: Path) -> np.ndarray:
     return np.asarray(open_picture(path))
 
 
-def is_whole_png(path: Path) -> bool:
+def is_whole_png(path: AnyFile) -> bool:
     """Whether a file begins and ends as a PNG does; what lies between is not looked at."""
     try:
         with path.open("rb") as file:
@@ -69,7 +72,7 @@ def is_whole_png(path: Path) -> bool:
     return begin == b"\x89PNG\r\n\x1a\n" and end[4:8] == b"IEND"
 
 
-def open_picture(path: Path) -> Image:
+def open_picture(path: AnyFile) -> Image:
     """An RGB picture of a file; its size is looked at before anything is decoded.
 
     Transparency is dropped; of an animation the first picture is read, of 16 bits the upper 8. A camera's note on
@@ -84,7 +87,7 @@ def open_picture(path: Path) -> Image:
         refuse_pipe(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # above our own limit
-            opened = Image.open(path, formats=FORMATS)
+            opened = Image.open(path if isinstance(path, Path) else path.open("rb"), formats=FORMATS)
         with opened as image:
             _check_size(path, *image.size)
             if image.mode.startswith("I"):  # 16 bits of grey, which Pillow's own conversion cuts at 255
@@ -122,7 +125,7 @@ def fitted(image: Image, height: int, width: int, fit: str = "crop") -> np.ndarr
     return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def _check_size(path: AnyFile, width: int, height: int) -> None:
     if width * height > PIXELS:
         came = f"{path} is too large a picture: {width:,} x {height:,} pixels"
         raise InputError(came, f"at most {PIXELS:,} pixels", "make it smaller")
@@ -134,10 +137,17 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     Raises:
         StoreError: the disk is full or does not take it.
     """
+    with replacing(path) as file:
+        file.write(png(picture))
+
+
+def png(picture: np.ndarray) -> bytes:
+    """uint8 (H, W, 3) as a PNG."""
     from PIL import Image
 
-    with replacing(path) as file:
-        Image.fromarray(picture).save(file, "PNG")
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def batches(pictures: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

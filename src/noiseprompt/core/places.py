@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.fetched import AnyFile
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 """Begins an address; one letter is a drive."""
@@ -17,7 +18,10 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _S3 = re.compile(r"s3://([A-Za-z0-9._-]{3,63})/([^/].*?)/*", re.DOTALL)
 _FORM = "s3://BUCKET/FOLDER"
 
-ON_OBJECTS = "object storage (s3://) is for collect --out, train --npd, npd info, npd verify and npd export alone"
+ON_OBJECTS = (
+    "object storage (s3://) is for collect --out, evaluate --out, generate --out, report, train --npd, npd info, npd "
+    "verify and npd export alone"
+)
 
 
 class Address(str):
@@ -156,7 +160,7 @@ def expanded(path: str | Path) -> Path:
     return made
 
 
-def refuse_pipe(path: Path) -> None:
+def refuse_pipe(path: AnyFile) -> None:
     """Refuse a named pipe in a file's place: whoever opens it waits, maybe for ever, for somebody at its other end.
 
     What a shell hands over, as in --config <(command), is no named one.
@@ -164,6 +168,8 @@ def refuse_pipe(path: Path) -> None:
     Raises:
         OSError: with the path, as for any file that cannot be opened.
     """
+    if not isinstance(path, Path):
+        return
     try:
         named = stat.S_ISFIFO(os.lstat(path).st_mode)
     except OSError:

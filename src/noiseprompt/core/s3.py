@@ -32,6 +32,16 @@ _RECENT = 2.0
 
 _TRIES = 3
 
+_TEXT = "text/plain; charset=utf-8"
+_KINDS = {
+    "html": "text/html; charset=utf-8",
+    "md": _TEXT,
+    "json": "application/json",
+    "jsonl": _TEXT,
+    "png": "image/png",
+}
+"""Ends of names -> what a browser is told that a file is."""
+
 
 @functools.cache
 def _client(process: int, settings: tuple[tuple[str, str], ...]) -> Any:
@@ -89,6 +99,10 @@ class S3Store(ObjectStore):
         except (BotoCoreError, ClientError) as error:
             what = self.where(name) if name else str(self)
             raise told(error, what, self.folder.bucket, self._reach().meta.endpoint_url) from error
+
+    def below(self, folder: str) -> S3Store:
+        """As of `Store`."""
+        return S3Store(Address(f"{self.folder}/{folder}"))
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -198,7 +212,7 @@ class S3Store(ObjectStore):
     def put(self, name: str, data: bytes) -> None:
         """As of `Store`."""
         with self._asking(name) as asked:
-            self._reach().put_object(**asked, Body=data)
+            self._reach().put_object(**asked, **_kind(name), Body=data)
 
     def swap(self, name: str, data: bytes, follows: Stamp | None) -> Stamp | None:
         """As of `Store`. Where the store refuses what it holds already, it took an earlier try whose answer was lost.
@@ -223,7 +237,7 @@ class S3Store(ObjectStore):
 
         with self._asking(name) as asked:
             try:
-                return self._reach().put_object(**asked, **condition, Body=data)["ETag"]
+                return self._reach().put_object(**asked, **condition, **_kind(name), Body=data)["ETag"]
             except ClientError as error:
                 if code_of(error) in (*REFUSED, *GONE):
                     return None
@@ -251,9 +265,15 @@ class S3Store(ObjectStore):
                     raise
         return True
 
-    def clear_left(self, of: str = "") -> None:
+    def clear_left(self, of: str | tuple[str, ...] = "") -> None:
         """As of `Store`: a PUT leaves nothing unfinished."""
 
     def leases(self) -> ObjectLeases:
         """As of `Store`."""
         return ObjectLeases(self)
+
+
+def _kind(name: str) -> dict[str, str]:
+    """What a browser is told that a file is; nothing where nobody looks at it there."""
+    found = _KINDS.get(name.rpartition(".")[2])
+    return {"ContentType": found} if found else {}

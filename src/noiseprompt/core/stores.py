@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from noiseprompt.core.files import clear_left, make_folder, remove, replacing
+from noiseprompt.core.files import append, clear_left, make_folder, remove, replacing
 from noiseprompt.core.json_files import read_bytes
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.places import Address, check_folder, place
 from noiseprompt.core.store import Stamp, Store
 
+Folder = str | Path | Store
+"""What `store_of` takes."""
 
-def store_of(folder: str | Path) -> Store:
-    """The store of a folder, or of an address s3://BUCKET/FOLDER.
+
+def store_of(folder: Folder) -> Store:
+    """The store of a folder, or of an address s3://BUCKET/FOLDER; a store as it is.
 
     Raises:
         InputError: an address of another kind.
         MissingDependencyError: the library of object storage is not installed.
         StoreError: object storage that is not set up right.
     """
+    if isinstance(folder, Store):
+        return folder
     found = place(folder)
     if isinstance(found, Address):
         from noiseprompt.core.s3 import S3Store
@@ -32,8 +38,21 @@ def store_of(folder: str | Path) -> Store:
 class DiskStore(Store):
     """A folder on a disk that all processes see."""
 
+    torn = True
+
     def __init__(self, folder: Path) -> None:
         self.folder: Path = folder
+
+    def below(self, folder: str) -> DiskStore:
+        """As of `Store`."""
+        return DiskStore(self.folder / folder)
+
+    def holds(self, name: str) -> bool:
+        """As of `Store`: also behind links."""
+        try:
+            return (self.folder / name).resolve().is_relative_to(self.folder.resolve())
+        except (OSError, ValueError, RuntimeError):  # a loop of links, NUL
+            return False
 
     def check(self) -> None:
         """As of `Store`."""
@@ -53,11 +72,15 @@ class DiskStore(Store):
             found = (self.folder / name).stat()
         except OSError:  # who reads it tells
             return None
-        return found.st_mtime_ns, found.st_size
+        return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None
 
     def read(self, name: str) -> bytes:
         """As of `Store`."""
         return read_bytes(self.folder / name)
+
+    def file(self, name: str) -> Path:
+        """As of `Store`."""
+        return self.folder / name
 
     def source(self, name: str) -> Path:
         """As of `Store`."""
@@ -77,11 +100,15 @@ class DiskStore(Store):
         self.put(name, data)
         return self.stamp(name) or (0, len(data))
 
+    def append(self, name: str, lines: bytes) -> None:
+        """As of `Store`."""
+        append(self.folder / name, lines)
+
     def remove(self, name: str) -> None:
         """As of `Store`."""
         remove(self.folder / name)
 
-    def clear_left(self, of: str = "") -> None:
+    def clear_left(self, of: str | tuple[str, ...] = "") -> None:
         """As of `Store`."""
         clear_left(self.folder, of)
 

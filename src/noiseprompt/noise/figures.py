@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from noiseprompt.core.errors import InputError, ShapeError
-from noiseprompt.core.json_lines import damaged, of_all, read_lines
+from noiseprompt.core.json_lines import damaged, files_of_all, read_lines
 from noiseprompt.core.ranges import kind_of
+from noiseprompt.core.stores import Folder
 from noiseprompt.core.texts import reason_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _Line:
     spectrum: list[float | None]
 
 
-def read(folder: Path) -> dict[str, dict[str, Any]]:
+def read(folder: Folder) -> dict[str, dict[str, Any]]:
     """method -> {"images", "perturbation": [mean, 5 %, 95 %], "std", "neighbour", "spectrum"}; {} without a file.
 
     A line that a killed run left unfinished at the end is passed over.
@@ -109,11 +109,11 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     """
     lines: dict[tuple[str, int], _Line] = {}
     fix = "delete that line: the noise of its batch is then told nowhere"
-    for path in of_all(Path(folder) / FILE):
-        for number, line in read_lines(path, _Line, fix):
+    for file in files_of_all(folder, FILE):
+        for number, line in read_lines(file, _Line, fix):
             sizes = {len(line.perturbation), len(line.std), len(line.neighbour)}
             if len(sizes) > 1 or 0 in sizes or len(line.spectrum) != len(BANDS):
-                raise damaged(path, number, "its lists do not belong together", fix)
+                raise damaged(file, number, "its lists do not belong together", fix)
             lines[line.method, line.batch] = line
     methods: dict[str, list[_Line]] = {}
     for (method, _), line in sorted(lines.items(), key=lambda entry: entry[0][1]):

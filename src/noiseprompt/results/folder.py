@@ -1,4 +1,4 @@
-"""An evaluation's folder on disk: its settings, who may change them, and where its pictures lie.
+"""An evaluation's folder: its settings, and who may change them.
 
 What people publish holds no path of the machine; .judging.json, hidden, keeps those that judging again needs.
 """
@@ -8,37 +8,34 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import ConfigError, InputError, StoreError
-from noiseprompt.core.files import clear_left, differences, make_folder, public_name, refuse_changes, replace
+from noiseprompt.core.fetched import AnyFile
+from noiseprompt.core.files import differences, public_name, refuse_changes
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import of_all
-from noiseprompt.core.leases import Leases
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.ranges import check_value, shown
+from noiseprompt.core.store import Store
+from noiseprompt.core.stores import Folder, store_of
 from noiseprompt.core.types import EvalResult
 from noiseprompt.results.lines import FILE, NEW, iter_results
-from noiseprompt.results.names import public_spec, slug
+from noiseprompt.results.names import public_spec
 
-if TYPE_CHECKING:
-    import numpy as np
+SETTINGS = "settings.json"
 
 PATHS = ".judging.json"
 """The judging as it was given; settings.json tells it without paths."""
-
-LONGEST = 1000
-"""Letters of a picture's name; systems take fewer."""
 
 _SETTINGS = "settings"
 """The unit of the lease on both files."""
 
 
 def settle(
-    out: Path,
+    out: Folder,
     settings: dict[str, Any],
     methods: dict[str, dict[str, Any]],
     judging: Mapping[str, Any] | None = None,
@@ -58,34 +55,41 @@ def settle(
     Raises:
         ConfigError: both fingerprints and what differs.
     """
-    with Leases(out).wait(_SETTINGS):
-        _settle(out, settings, methods, judging or {}, refused or {})
+
+    def told() -> str:
+        text = _settled(store, settings, methods, judging or {}, refused or {})
+        store.put(PATHS, f"{json.dumps(dict(judging or {}), indent=1)}\n".encode())
+        return text
+
+    store = store_of(out)
+    with store.leases().wait(_SETTINGS):
+        for name in (SETTINGS, PATHS):
+            store.clear_left(f"{name}.")
+        store.edit(SETTINGS, told)
 
 
-def _settle(
-    out: Path,
+def _settled(
+    store: Store,
     settings: dict[str, Any],
     methods: dict[str, dict[str, Any]],
     judging: Mapping[str, Any],
     refused: Mapping[str, str],
-) -> None:
-    path = out / "settings.json"
-    for name in (path.name, PATHS):
-        clear_left(out, f"{name}.")
+) -> str:
+    """The text of settings.json, where it may be written."""
     left_out: dict[str, str] = {}
-    if path.is_file():
-        old = read_settings(out)
+    if store.file(SETTINGS).is_file():
+        old = read_settings(store)
         left_out = {label: reason for label, reason in old["refused"].items() if label not in methods}
         old_settings, old_methods = old["settings"], old["methods"]
         settings, methods = as_recorded(settings, old_settings), as_recorded(methods, old_methods)
         changes = differences(_compared(old_settings), _compared(settings), settings)
         both = [label for label in methods if label in old_methods]
         changes += [f"method {change}" for change in differences(old_methods, methods, both)]
-        refuse_changes(out, changes, old_settings, settings)
+        refuse_changes(store, changes, old_settings, settings)
         methods = {**old_methods, **methods}
-    elif of_all(out / FILE):
+    elif of_all(store.names(), FILE):
         raise ConfigError(
-            f"{out} holds results without settings.json",
+            f"{store} holds results without settings.json",
             "a new folder, or one made by an evaluation",
             "choose a new folder",
         )
@@ -97,8 +101,7 @@ def _settle(
         "refused": {**left_out, **refused},
         "environment": environment(),
     }
-    replace(out / PATHS, json.dumps(dict(judging), indent=1) + "\n")
-    replace(path, json.dumps(data, indent=1) + "\n")
+    return json.dumps(data, indent=1) + "\n"
 
 
 def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,15 +122,20 @@ def _public(judging: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def note_refused(out: Path, refused: Mapping[str, str]) -> None:
+def note_refused(out: Folder, refused: Mapping[str, str]) -> None:
     """Add to settings.json which methods are left out, and why: label -> reason."""
-    with Leases(out).wait(_SETTINGS):
-        data = read_settings(out)
+
+    def told() -> str:
+        data = read_settings(store)
         data["refused"].update(refused)
-        replace(out / "settings.json", json.dumps(data, indent=1) + "\n")
+        return json.dumps(data, indent=1) + "\n"
+
+    store = store_of(out)
+    with store.leases().wait(_SETTINGS):
+        store.edit(SETTINGS, told)
 
 
-def read_settings(out: Path) -> dict[str, Any]:
+def read_settings(out: Folder) -> dict[str, Any]:
     """What `settle` wrote: fingerprint, settings, methods, judging, refused and environment.
 
     The paths that earlier releases wrote are left out.
@@ -142,18 +150,19 @@ def read_settings(out: Path) -> dict[str, Any]:
     return {**data, "settings": {**data["settings"], "pipeline": named}, "judging": _public(data["judging"])}
 
 
-def read_judging(out: Path) -> dict[str, Any]:
+def read_judging(out: Folder) -> dict[str, Any]:
     """How the images are judged, with the paths of the machine where they were given.
 
     Raises:
         InputError, ConfigError: as `read_settings`.
     """
-    if not (out / PATHS).is_file():
+    path = store_of(out).file(PATHS)
+    if not path.is_file():
         return _read_settings(out)["judging"]  # of an earlier release, or copied without hidden files
-    found = read_json(out / PATHS, fix="run the evaluation again")
+    found = read_json(path, fix="run the evaluation again")
     for name, kind in _JUDGING.items():
         if name in found:
-            check_value(f"{name} in {out / PATHS}", kind, found[name])
+            check_value(f"{name} in {path}", kind, found[name])
     return found
 
 
@@ -167,8 +176,8 @@ _CONFIG = {
 }
 
 
-def _read_settings(out: Path) -> dict[str, Any]:
-    path = out / "settings.json"
+def _read_settings(out: Folder) -> dict[str, Any]:
+    path = store_of(out).file(SETTINGS)
     if not path.is_file():
         raise InputError(f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first")
     data = {"judging": {}, "refused": {}, **read_json(path, fix=NEW)}
@@ -189,13 +198,13 @@ def _read_settings(out: Path) -> dict[str, Any]:
     return data
 
 
-def _hold(path: Path, name: str, kind: type, value: Any) -> None:
+def _hold(path: AnyFile, name: str, kind: type, value: Any) -> None:
     if not isinstance(value, kind):
         came = f"{path} is damaged: {name} is {shown(value)}"
         raise ConfigError(came, {dict: "an object", list: "a list"}.get(kind, "a text"), NEW)
 
 
-def iter_counted(folder: Path) -> Iterator[EvalResult]:
+def iter_counted(folder: Folder) -> Iterator[EvalResult]:
     """The images that count: those of `iter_told` but of methods that were left out.
 
     Raises:
@@ -206,7 +215,7 @@ def iter_counted(folder: Path) -> Iterator[EvalResult]:
     return (result for result in iter_told(folder) if result.method not in refused)
 
 
-def iter_told(folder: Path) -> Iterator[EvalResult]:
+def iter_told(folder: Folder) -> Iterator[EvalResult]:
     """Every image of an evaluation, each of a method and with the scores that its settings tell.
 
     Raises:
@@ -220,30 +229,7 @@ def iter_told(folder: Path) -> Iterator[EvalResult]:
         if scorers is not None and sorted(result.scores) != sorted(map(str, scorers)):
             wrong = wrong or f"scores of {', '.join(result.scores) or 'nobody'}"
         if wrong:
-            came = f"{folder / FILE} tells of {wrong}, of which {folder / 'settings.json'} knows nothing"
+            store = store_of(folder)
+            came = f"{store.where(FILE)} tells of {wrong}, of which {store.where(SETTINGS)} knows nothing"
             raise StoreError(came, "the lines of this evaluation alone", NEW)
         yield result
-
-
-def save_image(out: Path, label: str, name: str, image: np.ndarray) -> str:
-    """Write uint8 (H, W, 3) as PNG; returns the file's name under `out`/images."""
-    path = out / "images" / slug(label) / f"{name}.png"
-    make_folder(path.parent)
-    write_picture(path, image)
-    return f"{slug(label)}/{name}.png"
-
-
-def picture_path(out: Path, image: str) -> Path:
-    """Where the picture of a result lies, `out`/images/`image`; a results file of others names no other file.
-
-    Raises:
-        StoreError: it would lie elsewhere.
-    """
-    home = out / "images"
-    try:
-        inside = len(image) <= LONGEST and (home / image).resolve().is_relative_to(home.resolve())
-    except (OSError, ValueError, RuntimeError):  # a loop of links, NUL
-        inside = False
-    if not inside:
-        raise StoreError(f"{out / 'results.jsonl'} names the picture {image!r}", f"pictures in {home} alone")
-    return home / image

@@ -8,6 +8,7 @@ Features are kept on disk, so that a run that was killed here, or a summary made
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,12 +17,16 @@ from typing import Any
 import numpy as np
 
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.files import make_folder, public_name, replacing
+from noiseprompt.core.fetched import AnyFile
+from noiseprompt.core.files import public_name
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.specs import split_spec
-from noiseprompt.results.folder import iter_counted, picture_path
+from noiseprompt.core.store import Store
+from noiseprompt.core.stores import Folder, store_of
+from noiseprompt.results.folder import iter_counted
 from noiseprompt.results.lines import Key
 from noiseprompt.results.names import public_spec, slug
+from noiseprompt.results.pictures import Pictures
 from noiseprompt.results.summary import Reference, SetFigures, Sets
 from noiseprompt.shapes.world import is_sentence, reference_scenes
 
@@ -59,7 +64,7 @@ def _stamp(path: Path) -> list[tuple[int, int]]:
     return [(f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
 
 
-def measure(out: Path, extractor: str, reference: str = "", *, world: bool = False) -> Sets | None:
+def measure(out: Folder, extractor: str, reference: str = "", *, world: bool = False) -> Sets | None:
     """The set metrics of every method with saved images.
 
     Args:
@@ -76,18 +81,19 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
     """
     from noiseprompt.scorers.sets.distances import fid, precision_recall
 
-    network = _Extractor(extractor)
-    images, texts = _saved(out)
+    network, store, pictures = _Extractor(extractor), store_of(out), Pictures(out)
+    images, texts = _saved(store, pictures)
     if not images:
         return None
-    target, words = _reference(out, network, reference, texts if world else [])
+    kept = store.below("features")
+    kept.make()
+    target, words = _reference(kept, network, reference, texts if world else [])
     figures, diversity = {}, {}
     for label, files in images.items():
         keys = sorted(files)
-        paths = [picture_path(out, files[key]) for key in keys]
-        of = _of_files(network, [(label, *key, path.stat().st_size) for key, path in zip(keys, paths, strict=True)])
-        path = out / "features" / f"{slug(label)}.npz"
-        found = _cached(path, network, of, map(read_picture, paths), len(keys))
+        of = _of_files(network, [(label, *key, files[key][1]) for key in keys])
+        shown = store.each(lambda name: read_picture(pictures.file(name)), [files[key][0] for key in keys])
+        found = _cached(kept, f"{slug(label)}.npz", network, of, shown, len(keys))
         enough = min(len(target), len(found)) > NEIGHBOURS
         near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
         figures[label] = SetFigures(len(keys), fid(found, target) if enough else None, *near)
@@ -104,14 +110,15 @@ def _spread(keys: Sequence[Key], features: np.ndarray) -> dict[str, float]:
     return diversity(several) if several else {}
 
 
-def _saved(out: Path) -> tuple[dict[str, dict[Key, str]], list[str]]:
-    """Method -> (prompt id, seed) -> file of the image; and the texts of the prompts, in order."""
-    images: dict[str, dict[Key, str]] = {}
+def _saved(store: Store, pictures: Pictures) -> tuple[dict[str, dict[Key, tuple[str, int]]], list[str]]:
+    """Method -> (prompt id, seed) -> the image and its bytes; and the texts of the prompts, in order."""
+    images: dict[str, dict[Key, tuple[str, int]]] = {}
     texts: dict[str, None] = {}
-    for r in iter_counted(out):
+    for r in iter_counted(store):
         texts[r.text] = None
-        if r.image and picture_path(out, r.image).is_file():
-            images.setdefault(r.method, {})[r.prompt_id, r.seed] = r.image
+        size = pictures.size(r.image) if r.image else None
+        if size is not None:
+            images.setdefault(r.method, {})[r.prompt_id, r.seed] = (r.image, size)
     return images, list(texts)
 
 
@@ -121,24 +128,24 @@ def _of_files(network: _Extractor, keys: Sequence[Any]) -> dict[str, Any]:
 
 
 def _cached(
-    path: Path, network: _Extractor, of: dict[str, Any], images: Iterable[np.ndarray], count: int
+    kept: Store, name: str, network: _Extractor, of: dict[str, Any], images: Iterable[np.ndarray], count: int
 ) -> np.ndarray:
-    """Features from `path` where it holds those `of` the same `count` images, else computed and written there."""
-    mark = fingerprint(of)
-    found = _kept(path, mark, count) if path.is_file() else None
+    """Features from a file where it holds those `of` the same `count` images, else computed and written there."""
+    mark, file = fingerprint(of), kept.file(name)
+    found = _kept(file, mark, count) if file.is_file() else None
     if found is None:
         found = network(images)
-        _write(path, mark, found)
+        kept.put(name, _file(mark, found))
     return found
 
 
-def _kept(path: Path, mark: str, count: int) -> np.ndarray | None:
-    """Features that `_write` wrote; None for those of other images, and where the file is not what it says."""
+def _kept(file: AnyFile, mark: str, count: int) -> np.ndarray | None:
+    """Features that `_file` holds; None for those of other images, and where the file is not what it says."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+        with file.open("rb") as opened, zipfile.ZipFile(opened) as archive:
+            if sum(part.file_size for part in archive.infolist()) > opened.seek(0, 2):
                 return None  # compressed: not written here, and of any size in memory
-        with np.load(path, allow_pickle=False) as data:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as data:
             if str(data["mark"]) != mark:
                 return None
             found = data["features"]
@@ -150,27 +157,27 @@ def _kept(path: Path, mark: str, count: int) -> np.ndarray | None:
     return found if whole else None
 
 
-def _write(path: Path, mark: str, features: np.ndarray) -> None:
-    make_folder(path.parent)
-    with replacing(path) as file:
-        np.savez(file, mark=np.array(mark), sha256=np.array(_sha256(features)), features=features)
+def _file(mark: str, features: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, mark=np.array(mark), sha256=np.array(_sha256(features)), features=features)
+    return buffer.getvalue()
 
 
 def _sha256(features: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest()
 
 
-def _reference(out: Path, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:
+def _reference(kept: Store, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:
     """Features of the reference pictures and what they are; none where there is neither a folder nor a world."""
     if folder:
         files = find_pictures(Path(folder), below=True)
         keys = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
-        path = out / "features" / "of-reference.npz"
-        found = _cached(path, network, _of_files(network, keys), map(read_picture, files), len(files))
+        of = _of_files(network, keys)
+        found = _cached(kept, "of-reference.npz", network, of, map(read_picture, files), len(files))
         return found, f"the pictures in {public_name(folder)}"
     if not texts or not all(map(is_sentence, texts)):
         return np.zeros((0, 1), np.float32), ""
     each = -(-REFERENCE_SCENES // len(texts))
     of = {"e": network.name, "w": network.weights, "each": each, "texts": texts}
-    found = _cached(out / "features" / "of-scenes.npz", network, of, reference_scenes(texts, each), each * len(texts))
+    found = _cached(kept, "of-scenes.npz", network, of, reference_scenes(texts, each), each * len(texts))
     return found, f"rendered scenes, {each} for each of {len(texts)} prompts"

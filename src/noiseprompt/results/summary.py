@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.records import read_value
+from noiseprompt.core.stores import Folder, store_of
 from noiseprompt.shapes.world import CHECKER
 
 BASELINE = "standard"
@@ -208,14 +208,14 @@ def _method(method: MethodSummary) -> dict[str, Any]:
     return told | ({"diversity": row_dict(method.diversity)} if method.diversity else {})
 
 
-def read_summary(folder: Path) -> Summary:
+def read_summary(folder: Folder) -> Summary:
     """The figures of a finished evaluation.
 
     Raises:
         InputError: no results.json there.
         StoreError: a key that is missing or unknown, or a value of another type.
     """
-    path = Path(folder) / "results.json"
+    path = store_of(folder).file("results.json")
     expected, fix = "what an evaluation of this version writes", "run `noiseprompt report`"
     if not path.is_file():
         raise InputError(f"there is no {path}", "a finished evaluation", "run the evaluation to its end")

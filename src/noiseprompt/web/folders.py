@@ -56,4 +56,5 @@ class Reports:
         if self.root is None or name not in self.names():
             raise InputError(f"no evaluation {name[:80]!r} here", "one of those listed")
         with tempfile.TemporaryDirectory(prefix="noiseprompt-") as folder:
-            return report(self.root / name, folder).read_text(encoding="utf-8")
+            report(self.root / name, folder)
+            return Path(folder, "report.html").read_text(encoding="utf-8")

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from noiseprompt.core.errors import StoreError
-from noiseprompt.core.json_lines import of_all
+from noiseprompt.core.json_lines import files_of_all
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.methods.base import MethodSpec
-from noiseprompt.results.lines import FILE, Book, read_results
+from noiseprompt.results.books import book_of
+from noiseprompt.results.lines import FILE, read_results
 from noiseprompt.stages.evaluate.evaluate import evaluate
 from noiseprompt.stages.evaluate.shares import summed_up
 from tests.evaluation_fakes import FakeChecker, FakePipeline, FakeScorer
@@ -52,6 +53,11 @@ def ended(*processes: multiprocessing.Process) -> list[int | None]:
     return [process.exitcode for process in processes]
 
 
+def rows(out: Path) -> list[Path]:
+    """The files of lines."""
+    return [Path(str(file)) for file in files_of_all(out, FILE)]
+
+
 def figures(out: Path) -> dict:
     """The summary without what a clock says."""
     found = json.loads((out / "results.json").read_text())
@@ -70,7 +76,7 @@ def test_several_processes_give_the_images_and_figures_of_one(whole: Path, tmp_p
     assert ended(*[start(tmp_path) for _ in range(count)]) == [0] * count
     assert lines(tmp_path) == lines(whole)
     assert figures(tmp_path) == figures(whole)
-    assert len(of_all(tmp_path / FILE)) > 1, "they shared the work"
+    assert len(rows(tmp_path)) > 1, "they shared the work"
     assert not list(tmp_path.glob(".*.lease*"))
 
 
@@ -84,12 +90,12 @@ def test_parts_are_summed_up_by_the_last(whole: Path, tmp_path: Path) -> None:
 
 def test_a_killed_process_is_replaced_by_the_others_and_by_a_later_one(whole: Path, tmp_path: Path) -> None:
     others = [start(tmp_path), start(tmp_path)]
-    while sum(path.stat().st_size for path in of_all(tmp_path / FILE)) < 1000:
+    while sum(path.stat().st_size for path in rows(tmp_path)) < 1000:
         time.sleep(0.01)
     os.kill(others[0].pid, signal.SIGKILL)  # type: ignore[arg-type]
     assert ended(*others) == [-signal.SIGKILL, 0]
     assert lines(tmp_path) == lines(whole)
-    for path in of_all(tmp_path / FILE):  # torn in the middle of a line
+    for path in rows(tmp_path):  # torn in the middle of a line
         with path.open("r+b") as file:
             file.truncate(max(0, path.stat().st_size - 150))
     assert list(run(tmp_path)), "what was torn is drawn again"
@@ -106,7 +112,7 @@ def test_the_same_image_in_two_files_is_named(whole: Path, tmp_path: Path) -> No
 
 
 def test_a_batch_taken_over_meanwhile_is_not_written(tmp_path: Path) -> None:
-    with Book(tmp_path, [[("a", 1)]]) as book:
+    with book_of(tmp_path, [[("a", 1)]]) as book:
         lease = book.take(0)
         assert lease is not None
         with lease:

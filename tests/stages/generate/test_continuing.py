@@ -181,10 +181,10 @@ def test_no_picture_is_kept(pipeline, tmp_path) -> None:
 
 
 def test_a_grid_shows_the_first_rows(tmp_path) -> None:
-    path = tmp_path / "one.png"
-    Image.new("RGB", (64, 64), "red").save(path)
-    rows = {(f"prompt {i}", i): [path] for i in range(MOST_ROWS + 1)}
-    assert grid(rows, ["standard"]).size == grid(dict(list(rows.items())[:-1]), ["standard"]).size
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "one.png")
+    rows = {(f"prompt {i}", i): ["one.png"] for i in range(MOST_ROWS + 1)}
+    fewer = dict(list(rows.items())[:-1])
+    assert grid(tmp_path, rows, ["standard"]).size == grid(tmp_path, fewer, ["standard"]).size
 
 
 def test_parts_on_the_command_line(tmp_path, capsys) -> None:

@@ -3,12 +3,11 @@
 A folder of results:
     settings.json      what the results depend on and its fingerprint; another setting is refused
     results.jsonl      one line an image (`EvalResult`), appended a batch at a time; a further process has its own,
-                       results-2.jsonl and so on (`results/lines.py`)
+                       results-2.jsonl and so on, in object storage each batch (`results/book.py`)
     diagnostics.jsonl  what each method did to the noise
     images/            PNG, one folder a method
     features/          of the saved images, for the set metrics
-    results.json       `summarize` of the lines, written at the end
-    results.md         the same in words and tables
+    results.json, .md  `summarize` of the lines, written at the end, as data and in words
 
 The prompt x seed list is cut into fixed batches, and each batch goes through every method in turn. A batch that was cut
 short is made again as a whole, so an interrupted run ends with the results of an uninterrupted one.
@@ -29,17 +28,19 @@ import torch
 from noiseprompt.core.arguments import held
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import NoiseError, NoisepromptError
-from noiseprompt.core.files import replace, withdrawn
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.pictures import find_pictures
 from noiseprompt.core.ranges import check_value
+from noiseprompt.core.store import Store
+from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import EvalResult, Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
-from noiseprompt.results.folder import PATHS, iter_told, note_refused, read_judging, read_settings, save_image, settle
-from noiseprompt.results.lines import FILE, Book
+from noiseprompt.results.books import book_of
+from noiseprompt.results.folder import PATHS, SETTINGS, iter_told, note_refused, read_judging, read_settings, settle
+from noiseprompt.results.pictures import save_pictures
 from noiseprompt.results.sets import measure
 from noiseprompt.results.summarize import summarize
 from noiseprompt.results.summary import Summary, summary_dict
@@ -48,6 +49,7 @@ from noiseprompt.scorers.base import judge
 from noiseprompt.shapes.world import is_world
 from noiseprompt.stages.evaluate.plan import (
     JUDGING,
+    EvalProgress,
     EvaluateConfig,
     Item,
     check,
@@ -63,25 +65,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EvalProgress:
-    """One batch of one method, on disk.
-
-    Fields:
-        method: label.
-        results: of the batch; none where the method refuses: it is left out from here on.
-        done, total: images so far, those of an earlier run and of other processes included, and in all, of the part
-            and of the methods that are not left out.
-        seconds: this batch took, scoring included.
-    """
-
-    method: str
-    results: tuple[EvalResult, ...]
-    done: int
-    total: int
-    seconds: float
-
-
-@dataclass(frozen=True)
 class _Run:
     """What every batch needs."""
 
@@ -91,7 +74,7 @@ class _Run:
     optional: Collection[str]
     refused: dict[str, str]
     config: EvaluateConfig
-    out: Path
+    out: Store
     guard: Guard
 
 
@@ -114,6 +97,7 @@ def evaluate(
     given for a folder later on; everything that an image or a score depends on must be as it was.
 
     Args:
+        out: a folder, or an address s3://BUCKET/FOLDER (extra `[s3]`).
         methods: among them "standard", which the others are compared with.
         optional: labels of methods that may refuse this pipeline or these prompts: they are left out from there on, the
             reason is noted, and what they drew until then counts nowhere.
@@ -121,7 +105,7 @@ def evaluate(
         part: of the batches, which alone are drawn here; summed up when every part is there.
 
     Yields:
-        one record a batch and method, after its results are on disk.
+        one record a batch and method, after its results are committed.
 
     Raises:
         InputError: nothing to evaluate, a method twice, a control without a second prompt, or a seed out of range.
@@ -132,7 +116,7 @@ def evaluate(
     """
     check_pipeline(pipeline)
     check_value("out", str | Path, out)
-    out = Path(out)
+    store = store_of(out)
     check(prompts, scorers, methods, config)
     alone = len({p.text for p in prompts}) < 2
     refused = {
@@ -143,7 +127,7 @@ def evaluate(
     pipeline.latent_shape(config.height, config.width)  # a size that cannot be drawn, and
     for item in items:
         check_seed(item.seed)  # a wrong seed, are told before anything is written
-    run = _Run(pipeline, scorers, {}, optional, refused, config, out, guard or Guard())
+    run = _Run(pipeline, scorers, {}, optional, refused, config, store, guard or Guard())
     _prepare(run, methods)
     extractor = extractor_name(config, pipeline.name)
     if extractor:
@@ -152,13 +136,13 @@ def evaluate(
         load_features(extractor)  # a wrong name or missing weights are told before anything is drawn, as is
         if config.reference:
             find_pictures(Path(config.reference), below=True)  # a folder without pictures
-    written, begun = (out / "settings.json", out / PATHS), (out / FILE, out / diagnostics.FILE)
-    with withdrawn(written, begun, out):
+    with store.withdrawn(("results*.jsonl", "diagnostics*.jsonl")) as written:
         judging = {name: to_dict(config)[name] for name in JUDGING}
         judging["features"] = extractor
         judging |= {"world": True} if is_world(pipeline.name) else {}
         described = {label: method.describe() for label, method in run.methods.items()}
-        settle(out, run_settings(pipeline, prompts, scorers, config), described, judging, refused)
+        settle(store, run_settings(pipeline, prompts, scorers, config), described, judging, refused)
+        written += [SETTINGS, PATHS]
         yield from _draw(run, items, methods, part)
 
 
@@ -192,7 +176,7 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec], part:
     def counted() -> list[str]:
         return [spec.label for spec in methods if spec.label not in run.refused]
 
-    with Book(run.out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches]) as book:
+    with book_of(run.out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches]) as book:
         for index, lease in free_batches(book, own, lambda number: book.missing(number, counted())):
             todo = [spec for spec in methods if spec.label in book.missing(index, counted())]
             for spec, results, figures, seconds in _batch(run, batches[index], todo):
@@ -205,7 +189,7 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec], part:
                 yield EvalProgress(spec.label, tuple(results), done, total, seconds)
         complete = not any(book.missing(number, counted()) for number in range(len(batches)))
     if complete:
-        sum_up(run.out, summarize_run)
+        sum_up(run.out, _sum_up)
 
 
 @held
@@ -217,22 +201,25 @@ def summarize_run(out: str | Path) -> Summary:
         StoreError: a damaged line.
     """
     check_value("out", str | Path, out)
-    out = Path(out)
-    data = read_settings(out)
+    return _sum_up(store_of(out))
+
+
+def _sum_up(store: Store) -> Summary:
+    data = read_settings(store)
     config: dict[str, Any] = data["settings"]["config"]
-    judging: dict[str, Any] = read_judging(out)
+    judging: dict[str, Any] = read_judging(store)
     name = judging.get("features", "")
     world = judging.get("world") or is_world(data["settings"]["pipeline"]["name"])  # as earlier versions told it
     summary = summarize(
-        iter_told(out),
+        iter_told(store),
         filter_scorers=judging.get("filter_scorers", ()),
-        sets=measure(out, name, judging.get("reference", ""), world=world) if name else None,
+        sets=measure(store, name, judging.get("reference", ""), world=world) if name else None,
         refused=data["refused"],
         steered={label: told["scorer"] for label, told in data["methods"].items() if "scorer" in told},
         seed=config["seed"],
     )
-    replace(out / "results.json", json.dumps(summary_dict(summary), indent=1) + "\n")
-    replace(out / "results.md", markdown(summary))
+    store.put("results.json", f"{json.dumps(summary_dict(summary), indent=1)}\n".encode())
+    store.put("results.md", markdown(summary).encode())
     return summary
 
 
@@ -275,12 +262,11 @@ def _judge(
 ) -> list[EvalResult]:
     """Score the images and save those to keep."""
     scores = {scorer.name: _score(scorer, images, batch) for scorer in run.scorers}
-    results = []
+    names = [f"{item.prompt.id}-{item.seed}" if item.save else "" for item in batch]
+    saved, results = save_pictures(run.out, label, names, [*images]), []
     for i, item in enumerate(batch):
-        prompt, name = item.prompt, f"{item.prompt.id}-{item.seed}"
-        image = save_image(run.out, label, name, images[i]) if item.save else ""
-        own = {scorer: values[i] for scorer, values in scores.items()}
-        results.append(EvalResult(label, prompt.id, prompt.text, prompt.kind, item.seed, own, *costs, image))
+        prompt, own = item.prompt, {scorer: values[i] for scorer, values in scores.items()}
+        results.append(EvalResult(label, prompt.id, prompt.text, prompt.kind, item.seed, own, *costs, saved[i]))
     return results
 
 

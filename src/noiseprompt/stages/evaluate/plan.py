@@ -13,7 +13,7 @@ from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.ranges import COUNT, GUIDANCE, SEED, SEED_RANGE, Limits, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
-from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.core.types import EvalResult, Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.seeds import PAPER_SEEDS, prompt_seed
@@ -92,6 +92,25 @@ class Item:
     seed: int
     wrong: str
     save: bool
+
+
+@dataclass(frozen=True)
+class EvalProgress:
+    """One batch of one method, committed.
+
+    Fields:
+        method: label.
+        results: of the batch; none where the method refuses: it is left out from here on.
+        done, total: images so far, those of an earlier run and of other processes included, and in all, of the part
+            and of the methods that are not left out.
+        seconds: this batch took, scoring included.
+    """
+
+    method: str
+    results: tuple[EvalResult, ...]
+    done: int
+    total: int
+    seconds: float
 
 
 def check(

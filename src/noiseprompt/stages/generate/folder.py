@@ -1,4 +1,4 @@
-"""A folder of pictures on disk: what is drawn together, what is there already, and the settings all of it has.
+"""A folder of pictures: what is drawn together, what is there already, and the settings all of it has.
 
 pictures.json           what the pictures depend on and its fingerprint; other settings are refused
 NNN-seed-method.png     one picture of prompt NNN, whole or not there
@@ -11,17 +11,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, StoreError
-from noiseprompt.core.files import differences, public_name, refuse_changes, replace
+from noiseprompt.core.fetched import AnyFile
+from noiseprompt.core.files import differences, public_name, refuse_changes
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.parts import PARTS, as_recorded
 from noiseprompt.core.pictures import is_whole_png
+from noiseprompt.core.store import Store
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.results.names import slug
@@ -54,17 +55,17 @@ class Unit:
         """Of its pictures."""
         return [f"{index:03d}-{seed}-{slug(self.label)}.png" for index, _, seed in self.jobs]
 
-    def missing(self, out: Path) -> list[str]:
-        """Those of its files that are not there.
+    def missing(self, out: Store) -> list[str]:
+        """Those of its files that are not there; in object storage as of the last time that `names` was asked.
 
         Raises:
             StoreError: one is there and is no whole picture.
         """
-        there = {name: (out / name).is_file() for name in self.files}
-        for name in (name for name, is_file in there.items() if is_file and not is_whole_png(out / name)):
+        there = [name for name in self.files if out.stamp(name) is not None]
+        for name in (name for name in there if out.torn and not is_whole_png(out.file(name))):
             fix = "delete it, and the same command draws it again"
-            raise StoreError(f"{out / name} is no whole picture", "PNG files as they were drawn", fix)
-        return [name for name, is_file in there.items() if not is_file]
+            raise StoreError(f"{out.where(name)} is no whole picture", "PNG files as they were drawn", fix)
+        return [name for name in self.files if name not in there]
 
 
 def units(jobs: Sequence[Job], specs: Sequence[MethodSpec], batch_size: int, part: Part = WHOLE) -> list[Unit]:
@@ -91,7 +92,7 @@ def run_settings(pipeline: Pipeline, prompts: Sequence[Prompt], config: Generate
     }
 
 
-def settle(out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any]], files: Sequence[str]) -> None:
+def settle(out: Store, settings: dict[str, Any], methods: dict[str, dict[str, Any]], files: Sequence[str]) -> None:
     """Refuse a folder of other settings; else write pictures.json, with the methods it had before.
 
     Several processes may do so at once: what is written is read again.
@@ -103,28 +104,33 @@ def settle(out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any
     Raises:
         ConfigError: both fingerprints and what differs; pictures of the same names whose settings nobody knows.
     """
-    path = out / FILE
+    out.edit(FILE, lambda: _settled(out, settings, methods, files))
+    _settled(out, settings, methods, files)
+
+
+def _settled(
+    out: Store, settings: dict[str, Any], methods: dict[str, dict[str, Any]], files: Sequence[str]
+) -> str | None:
+    """What pictures.json is to say; None where it does."""
+    path = out.file(FILE)
     if not path.is_file():
-        strange = [name for name in files if (out / name).exists()]
-        if strange:
+        if strange := [name for name in out.names() if name in files]:
             raise ConfigError(f"{out} holds {strange[0]} without {FILE}", "pictures whose settings are known", _NEW)
-        _write(path, settings, methods)
+        return _text(settings, methods)
     there = _read(path)
     old, before = there["settings"], there["methods"]
     settings, methods = as_recorded(settings, old), as_recorded(methods, before)
     changes = differences(old, settings)
     changes += [f"method {change}" for change in differences(before, methods, [m for m in methods if m in before])]
     refuse_changes(out, changes, old, settings)
-    if set(methods) - set(before):
-        _write(path, old, {**before, **methods})
+    return _text(old, {**before, **methods}) if set(methods) - set(before) else None
 
 
-def _write(path: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any]]) -> None:
-    data = {"fingerprint": fingerprint(settings), "settings": settings, "methods": methods}
-    replace(path, json.dumps(data, indent=1) + "\n")
+def _text(settings: dict[str, Any], methods: dict[str, dict[str, Any]]) -> str:
+    return json.dumps({"fingerprint": fingerprint(settings), "settings": settings, "methods": methods}, indent=1) + "\n"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: AnyFile) -> dict[str, Any]:
     data = read_json(path, fix=_NEW)
     wrong = [name for name in ("settings", "methods") if not isinstance(data.get(name), dict)]
     if wrong:

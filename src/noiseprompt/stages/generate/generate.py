@@ -16,13 +16,15 @@ from noiseprompt.core.arguments import held
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.files import clear_left, make_folder, replace, withdrawn
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import mend
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.parts import PARTS
-from noiseprompt.core.pictures import write_picture
+from noiseprompt.core.pictures import png
+from noiseprompt.core.places import place
 from noiseprompt.core.ranges import check_value
+from noiseprompt.core.store import Store
+from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise.guard import Guard
@@ -56,12 +58,12 @@ def generate(
     seeds: Sequence[int] | None,
     specs: Sequence[MethodSpec],
     config: GenerateConfig,
-    out: Path,
+    out: str | Path,
     guard: Guard | None = None,
     part: Part = WHOLE,
 ) -> Iterator[list[Picture]]:
     """Draw every prompt x seed with every method into `out`; yields the new pictures of one batch of one method at a
-    time, when they are on disk. None is kept.
+    time, when they are there. None is kept.
 
     Pictures that are there are not made again: a run that was stopped continues, and more seeds or methods may be asked
     for. Batches are cut from the whole list, so a picture has the same bytes whatever the part and wherever a run was
@@ -71,6 +73,7 @@ def generate(
     When all are there, writes `grid.png` (a row a prompt and seed, a column a method; the first 60) and `run.json`.
 
     Args:
+        out: a folder, or an address s3://BUCKET/FOLDER (extra `[s3]`).
         seeds: of every prompt; where None a prompt's own seed, and 0 to 3 for one without.
         guard: watches every noise that this run makes; the figures of all pictures go into run.json.
         part: of the batches, for this process; others draw the rest into the same folder.
@@ -87,8 +90,8 @@ def generate(
     check_pipeline(pipeline)
     check_value("config", GenerateConfig, config)
     check_value("out", str | Path, out)
-    out = Path(out)
-    if out.exists() and not out.is_dir():
+    folder, store = place(out), store_of(out)
+    if isinstance(folder, Path) and folder.exists() and not folder.is_dir():
         raise InputError(f"--out {out} is a file", "a folder")
     check(prompts, seeds, specs)
     methods = {spec.label: spec.build() for spec in specs}
@@ -99,27 +102,29 @@ def generate(
     guard = guard or Guard()
     every = units(plan(prompts, seeds), specs, config.batch_size)
     files = [name for unit in every for name in unit.files]
-    make_folder(out)
+    store.make()
     started, drew = time.time(), 0
-    with withdrawn([out / FILE, out / noises.FILE], [out / name for name in files]):
+    with store.withdrawn(files) as written:
         described = {label: method.describe() for label, method in methods.items()}
-        settle(out, run_settings(pipeline, prompts, config), described, files)
-        mend(out / noises.FILE)
+        settle(store, run_settings(pipeline, prompts, config), described, files)
+        written += [FILE, noises.FILE]
+        mend(store.file(noises.FILE))
         for unit in part.take(every):
-            if missing := unit.missing(out):
+            store.names()  # what others drew meanwhile
+            if missing := unit.missing(store):
                 spec = specs[unit.method]
-                images = _images(out, pipeline, unit, spec, methods[unit.label], config, wrong, guard)
-                pictures = _save(out, unit, images, missing)
+                images = _images(store, pipeline, unit, spec, methods[unit.label], config, wrong, guard)
+                pictures = _save(store, unit, images, missing)
                 drew += len(pictures)
                 yield pictures
-    if all((out / name).is_file() for name in files):
+    if {*files} <= {*store.names()}:
         record = _record(pipeline, prompts, specs, config, every)
-        record.update(seconds=round(time.time() - started, 2), noise=noises.of_all(out, every).summary())
-        _close(out, record, bool(drew))
+        record.update(seconds=round(time.time() - started, 2), noise=noises.of_all(store, every).summary())
+        _close(store, record, bool(drew))
 
 
 def _images(
-    out: Path,
+    out: Store,
     pipeline: Pipeline,
     unit: Unit,
     spec: MethodSpec,
@@ -128,7 +133,7 @@ def _images(
     wrong: Sequence[str],
     guard: Guard,
 ) -> np.ndarray:
-    """uint8 (B, H, W, 3) of a unit; the figures of its noise are on disk."""
+    """uint8 (B, H, W, 3) of a unit; the figures of its noise are written."""
     seeds = [seed for _, _, seed in unit.jobs]
     embeds = pipeline.encode([prompt.text for _, prompt, _ in unit.jobs])
     swapped = pipeline.encode([wrong[i] for i, _, _ in unit.jobs]) if spec.swap else None
@@ -139,13 +144,15 @@ def _images(
     return pipeline.sample(embeds, noise, **vars(Sampling.of(config)), generator=sampler_generators(seeds))
 
 
-def _save(out: Path, unit: Unit, images: np.ndarray, missing: Sequence[str]) -> list[Picture]:
+def _save(out: Store, unit: Unit, images: np.ndarray, missing: Sequence[str]) -> list[Picture]:
     """Write those of a unit that are not there."""
-    pictures = []
-    for (_, prompt, seed), image, name in zip(unit.jobs, images, unit.files, strict=True):
-        if name in missing:
-            write_picture(out / name, image)
-            pictures.append(Picture(prompt, seed, unit.label, image, name))
+    pictures = [
+        Picture(prompt, seed, unit.label, image, name)
+        for (_, prompt, seed), image, name in zip(unit.jobs, images, unit.files, strict=True)
+        if name in missing
+    ]
+    for _ in out.each(lambda picture: out.put(picture.file, png(picture.image)), pictures):
+        pass
     return pictures
 
 
@@ -176,17 +183,17 @@ def _record(
     }
 
 
-def _close(out: Path, record: dict[str, Any], drew: bool) -> None:
+def _close(out: Store, record: dict[str, Any], drew: bool) -> None:
     """Write grid.png and run.json, unless nothing was drawn and they tell of the same pictures."""
-    path = out / "run.json"
-    told = read_json(path, fix="delete it").get("images") if path.is_file() else None
-    if not drew and told == record["images"] and (out / "grid.png").is_file():
+    file = out.file("run.json")
+    told = read_json(file, fix="delete it").get("images") if file.is_file() else None
+    if not drew and told == record["images"] and out.stamp("grid.png") is not None:
         return
-    rows: dict[tuple[str, int], dict[str, Path]] = {}
+    rows: dict[tuple[str, int], dict[str, str]] = {}
     for image in record["images"]:
-        rows.setdefault((image["prompt"], image["seed"]), {})[image["method"]] = out / image["file"]
-    clear_left(out, tuple(image["file"] for image in record["images"]))
+        rows.setdefault((image["prompt"], image["seed"]), {})[image["method"]] = image["file"]
+    out.clear_left(tuple(image["file"] for image in record["images"]))
     labels = record["methods"]
     shown = {row: [files[label] for label in labels] for row, files in rows.items()}
-    write_picture(out / "grid.png", np.asarray(grid(shown, labels)))
-    replace(path, json.dumps(record, indent=2, ensure_ascii=False))
+    out.put("grid.png", png(np.asarray(grid(out, shown, labels))))
+    out.put("run.json", json.dumps(record, indent=2, ensure_ascii=False).encode())

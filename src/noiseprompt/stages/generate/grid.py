@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.pictures import read_picture
+from noiseprompt.core.stores import Folder, store_of
 
 MOST_ROWS = 60
 """Rows of a grid; of more pictures the first are shown."""
@@ -15,17 +15,20 @@ Row = tuple[str, int]
 """(text of the prompt, seed)."""
 
 
-def grid(files: Mapping[Row, Sequence[Path]], labels: Sequence[str], cell: int = 160, per_block: int = 6) -> Any:
+def grid(
+    folder: Folder, files: Mapping[Row, Sequence[str]], labels: Sequence[str], cell: int = 160, per_block: int = 6
+) -> Any:
     """One labelled picture of at most `MOST_ROWS` rows; more than `per_block` of them go on beside.
 
     Args:
+        folder: of the pictures.
         files: row -> a picture for each label.
         cell: width of a picture in the grid, in pixels.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    rows = list(files.items())[:MOST_ROWS]
-    first = read_picture(rows[0][1][0])
+    store, rows = store_of(folder), list(files.items())[:MOST_ROWS]
+    first = read_picture(store.file(rows[0][1][0]))
     height = round(cell * first.shape[0] / first.shape[1])
     caption, header, gap = 22, 26, 6
     blocks, deep = -(-len(rows) // per_block), min(len(rows), per_block)
@@ -41,7 +44,7 @@ def grid(files: Mapping[Row, Sequence[Path]], labels: Sequence[str], cell: int =
             left = gap + block * wide + column * (cell + gap)
             if row == 0:
                 draw.text((left, 6), label, fill="black", font=font)
-            picture = Image.fromarray(read_picture(file))
+            picture = Image.fromarray(read_picture(store.file(file)))
             resample = Image.Resampling.NEAREST if picture.width < cell else Image.Resampling.LANCZOS
             canvas.paste(picture.resize((cell, height), resample), (left, top + caption))
     return canvas

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from noiseprompt.core.files import append
 from noiseprompt.core.json_lines import read_lines
+from noiseprompt.core.store import Store
 from noiseprompt.noise.guard import Guard, NoiseReport
 from noiseprompt.stages.generate.folder import Unit
 
@@ -28,19 +27,19 @@ class Line:
     report: NoiseReport
 
 
-def note(out: Path, unit: Unit, report: NoiseReport) -> None:
+def note(out: Store, unit: Unit, report: NoiseReport) -> None:
     """Add the line of a unit; before its pictures, for without them it is drawn again and the last line counts."""
     line = Line(unit.label, unit.files[0], report)
-    append(out / FILE, json.dumps(asdict(line), ensure_ascii=False) + "\n")
+    out.append(FILE, f"{json.dumps(asdict(line), ensure_ascii=False)}\n".encode())
 
 
-def of_all(out: Path, units: Sequence[Unit]) -> Guard:
+def of_all(out: Store, units: Sequence[Unit]) -> Guard:
     """The figures of those units that have a line.
 
     Raises:
         StoreError: a damaged line.
     """
-    lines = read_lines(out / FILE, Line, "delete the file: it tells of noises alone")
+    lines = read_lines(out.file(FILE), Line, "delete the file: it tells of noises alone")
     reports = {line.first: line.report for _, line in lines}
     guard = Guard()
     for unit in units:

@@ -7,13 +7,14 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
+from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.pictures import open_picture
+from noiseprompt.core.stores import Folder
 from noiseprompt.core.types import EvalResult
-from noiseprompt.results.folder import picture_path
 from noiseprompt.results.lines import Key
 from noiseprompt.results.names import control_of
+from noiseprompt.results.pictures import Pictures
 from noiseprompt.results.summary import ACCURACY, BASELINE, Summary
 from noiseprompt.results.words import method_names, metric_name, number
 from noiseprompt.shapes.world import CHECKER
@@ -36,29 +37,30 @@ class Album:
     """What the galleries need of a run.
 
     Fields:
-        folder: of the evaluation.
+        pictures: of the evaluation.
         scorer: by which wins and losses are told.
         shots: label -> (prompt id, seed) -> image and score.
         texts: prompt id -> text.
     """
 
-    folder: Path
+    pictures: Pictures
     scorer: str
     shots: Mapping[str, Mapping[Key, Shot]]
     texts: Mapping[str, str]
 
     @classmethod
-    def open(cls, folder: Path, results: Iterable[EvalResult], summary: Summary) -> Album:
+    def open(cls, folder: Folder, results: Iterable[EvalResult], summary: Summary) -> Album:
         """Read the results once."""
         scorer = CHECKER if summary.main_metric == ACCURACY else summary.main_metric
+        pictures = Pictures(folder)
         shots: dict[str, dict[Key, Shot]] = {}
         texts: dict[str, str] = {}
         for r in results:
-            there = r.image and picture_path(folder, r.image).is_file()
+            there = r.image and pictures.size(r.image) is not None
             key = (r.prompt_id, r.seed)
             shots.setdefault(r.method, {})[key] = Shot(r.image if there else "", r.scores[scorer])
             texts.setdefault(r.prompt_id, r.text)
-        return cls(folder, scorer, shots, texts)
+        return cls(pictures, scorer, shots, texts)
 
 
 def galleries(album: Album, summary: Summary, examples: int, random_examples: int) -> str:
@@ -102,18 +104,18 @@ def _row(album: Album, key: Key, names: Mapping[str, str]) -> str:
     for label, name in names.items():
         shot = album.shots[label][key]
         tick = " ✓ correct" if album.scorer == CHECKER and shot.score == 1.0 else ""
-        image = f'<img src="{_data_uri(picture_path(album.folder, shot.image))}" alt="{escape(f"{name}: {text}")}">'
+        image = f'<img src="{_data_uri(album.pictures.file(shot.image))}" alt="{escape(f"{name}: {text}")}">'
         caption = f"{escape(name)}<br>{number(shot.score)}{tick}"
         figures.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
     head = f"<p><b>{escape(text)}</b> <span class=note>seed {key[1]}</span></p>"
     return f'<div class="row">{head}<div class="pictures">{"".join(figures)}</div></div>'
 
 
-def _data_uri(path: Path) -> str:
+def _data_uri(file: AnyFile) -> str:
     """PNG as it is where small, else a JPEG of at most `EDGE` pixels."""
-    image = open_picture(path)
+    image = open_picture(file)
     if max(image.size) <= EDGE // 2:
-        return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
     image.thumbnail((EDGE, EDGE))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)

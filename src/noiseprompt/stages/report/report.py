@@ -13,7 +13,9 @@ from typing import Any
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.files import make_folder, replace
+from noiseprompt.core.places import Address, place
+from noiseprompt.core.store import Store
+from noiseprompt.core.stores import store_of
 from noiseprompt.core.texts import in_markdown
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.results import words
@@ -29,7 +31,7 @@ from noiseprompt.stages.report.pictures import Album, galleries
 class _Run:
     """One evaluation: its folder, a short name, settings.json and results.json."""
 
-    folder: Path
+    folder: Store
     name: str
     settings: dict[str, Any]
     summary: Summary
@@ -45,11 +47,11 @@ class _Run:
 def report(
     folders: str | Path | Sequence[str | Path], out: str | Path | None = None, *, examples: int = 3,
     random_examples: int = 8,
-) -> Path:  # fmt: skip
-    """Write report.html and report.md from what evaluations left on disk; returns the path of the page.
+) -> Path | Address:  # fmt: skip
+    """Write report.html and report.md from what evaluations left behind; returns the path of the page.
 
     Args:
-        folders: of one evaluation or several.
+        folders: of one evaluation or several; each may be an address s3://BUCKET/FOLDER, and so may `out`.
         out: where to write; the evaluation's own folder unless given, needed for several.
         examples: largest wins and largest losses shown for each method.
         random_examples: rows of pictures shown whatever their scores.
@@ -58,24 +60,25 @@ def report(
         InputError: no evaluation there, none summarised yet, one twice, or several and no `out`.
         ConfigError, StoreError: damaged files.
     """
-    paths = [Path(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
+    paths = [place(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
     if not paths or (len(paths) > 1 and out is None):
         raise InputError(f"{len(paths)} evaluations and no folder for the report", "a folder", "pass --out FOLDER")
-    if len({path.resolve() for path in paths}) < len(paths):
+    whole = [path if isinstance(path, Address) else path.resolve() for path in paths]
+    if len({*whole}) < len(paths):
         raise InputError(f"an evaluation twice in {', '.join(map(str, paths))}", "each folder once")
-    names = display_names([f"run:path={path.resolve()}" for path in paths], depth=1)
+    names = display_names([f"run:path={path}" for path in whole], depth=1)
     runs = [
-        _Run(path, name.removeprefix("run (").removesuffix(")"), read_settings(path), read_summary(path))
-        for path, name in zip(paths, names.values(), strict=True)
+        _Run(store, name.removeprefix("run (").removesuffix(")"), read_settings(store), read_summary(store))
+        for store, name in zip(map(store_of, paths), names.values(), strict=True)
     ]
-    target = Path(out) if out is not None else paths[0]
-    make_folder(target)
+    target = store_of(out) if out is not None else runs[0].folder
+    target.make()
     title = f"Noise prompts on {', '.join(dict.fromkeys(r.settings['settings']['pipeline']['name'] for r in runs))}"
     body = [_overview(runs)] if len(runs) > 1 else []
     body += [_section(run, i, len(runs) > 1, examples, random_examples) for i, run in enumerate(runs)]
-    replace(target / "report.html", page(title, "\n".join(body)))
-    replace(target / "report.md", _markdown(title, runs))
-    return target / "report.html"
+    target.put("report.html", page(title, "\n".join(body)).encode())
+    target.put("report.md", _markdown(title, runs).encode())
+    return place(target.where("report.html"))
 
 
 def _markdown(title: str, runs: Sequence[_Run]) -> str:
