@@ -21,10 +21,12 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.places import check_local, expanded, refuse_special
+from noiseprompt.core.places import check_local, current_folder, expanded, refuse_special
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
+
+_NEW = "choose a new folder"
 
 _FOLDER = "folder"
 """The unit of a lease on a whole folder."""
@@ -173,7 +175,13 @@ def public_name(source: str) -> str:
 
 
 def as_told(error: OSError) -> StoreError | None:
-    """The error of a path that nobody translated, such as too long a name or a loop of links; None without a path."""
+    """The error of a path that nobody translated, such as too long a name or a loop of links; None without a path.
+
+    A current folder that was removed has no path any more.
+    """
+    if isinstance(error, FileNotFoundError) and current_folder() is None:
+        came = "the current folder was removed or replaced"
+        return StoreError(came, "one that is there", "go to a folder that is there (cd) and run the same command again")
     if error.filename is None or error.strerror is None:
         return None
     return StoreError(
@@ -291,16 +299,24 @@ def claim(path: Path, settings: Any, begun: Sequence[str] = ()) -> Iterator[None
             settings. They stay whatever happens if there are no such names.
 
     Raises:
-        ConfigError: the folder was made with other settings, or their file is damaged.
+        ConfigError: the folder was made with other settings, their file is damaged or of something else, or there is
+            none and one of `begun`.
         StoreLockedError: another process holds the folder.
     """
     here = to_dict(settings)
-    with Lock(path.parent), withdrawn([path] if begun else [], [path.with_name(name) for name in begun]):
+    made = [path.parent / name for name in begun]
+    with Lock(path.parent), withdrawn([path] if begun else [], made):
         if path.exists():
-            there = read_json(path, fix="choose a new folder")
+            there = read_json(path, fix=_NEW)
+            if not here.keys() & there.keys():
+                raise ConfigError(f"{path} is of something else", "a new folder, or one of such a run", _NEW)
             here = as_recorded(here, there)
             refuse_changes(path.parent, differences(there, here), there, here)
         else:
+            strange = [file.relative_to(path.parent) for file in made if os.path.lexists(file)]
+            if strange:
+                came = f"{path.parent} holds {strange[0]} without {path.name}"
+                raise ConfigError(came, "a new folder, or one of such a run", _NEW)
             replace(path, json.dumps(here, indent=2))
         yield
 

@@ -6,6 +6,7 @@ What people publish holds no path of the machine; .judging.json, hidden, keeps t
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 PATHS = ".judging.json"
 """The judging as it was given; settings.json tells it without paths."""
+
+_AT_THE_END = ("results.json", "results.md", "report.html", "report.md")
+"""What is written over at the end of a run."""
 
 LONGEST = 1000
 """Letters of a picture's name; systems take fewer."""
@@ -83,12 +87,8 @@ def _settle(
         changes += [f"method {change}" for change in differences(old_methods, methods, both)]
         refuse_changes(out, changes, old_settings, settings)
         methods = {**old_methods, **methods}
-    elif of_all(out / FILE):
-        raise ConfigError(
-            f"{out} holds results without settings.json",
-            "a new folder, or one made by an evaluation",
-            "choose a new folder",
-        )
+    else:
+        _refuse_other(out)
     data = {
         "fingerprint": fingerprint(settings),
         "settings": settings,
@@ -99,6 +99,18 @@ def _settle(
     }
     replace(out / PATHS, json.dumps(dict(judging), indent=1) + "\n")
     replace(path, json.dumps(data, indent=1) + "\n")
+
+
+def _refuse_other(out: Path) -> None:
+    """Refuse a folder without settings.json that holds files of the names that an evaluation writes.
+
+    Raises:
+        ConfigError: with one of them.
+    """
+    strange = [name for name in _AT_THE_END if os.path.lexists(out / name)]
+    if strange or of_all(out / FILE):
+        came = f"{out} holds {strange[0] if strange else 'results'} without settings.json"
+        raise ConfigError(came, "a new folder, or one made by an evaluation", "choose a new folder")
 
 
 def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:

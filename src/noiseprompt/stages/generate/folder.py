@@ -9,6 +9,7 @@ grid.png, run.json      of the last command that found all of its pictures there
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 FILE = "pictures.json"
 _NEW = "draw into a new folder"
+_AT_THE_END = ("grid.png", "run.json")
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,11 @@ def settle(out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any
         files: that will be drawn.
 
     Raises:
-        ConfigError: both fingerprints and what differs; pictures of the same names whose settings nobody knows.
+        ConfigError: both fingerprints and what differs; files of the same names that are none of such a run.
     """
     path = out / FILE
     if not path.is_file():
-        strange = [name for name in files if (out / name).exists()]
+        strange = [name for name in (*files, *_AT_THE_END) if os.path.lexists(out / name)]
         if strange:
             raise ConfigError(f"{out} holds {strange[0]} without {FILE}", "pictures whose settings are known", _NEW)
         _write(path, settings, methods)

@@ -56,7 +56,7 @@ def generate(
     seeds: Sequence[int] | None,
     specs: Sequence[MethodSpec],
     config: GenerateConfig,
-    out: Path,
+    out: str | Path,
     guard: Guard | None = None,
     part: Part = WHOLE,
 ) -> Iterator[list[Picture]]:
