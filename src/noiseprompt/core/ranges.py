@@ -149,7 +149,7 @@ def shown(value: Any) -> str:
     elif isinstance(value, str | int | float | bytes | Path):
         text = repr(value)
     else:
-        text = kind_of(value)
+        text = str(value) if type(value).__name__ in ("dtype", "device") else kind_of(value)  # of torch and NumPy
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -187,6 +187,8 @@ def _fits(kind: Any, value: Any, limits: Limits) -> bool:
         return False
     if not isinstance(kind, type) or kind is Any or not getattr(kind, "_is_runtime_protocol", True):
         return True
+    if getattr(kind, "_is_protocol", False) and isinstance(value, type):
+        return False  # it has what its objects have, and is none
     return isinstance(value, kind)
 
 
