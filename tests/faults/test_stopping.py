@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -276,6 +277,31 @@ def test_a_full_memory_is_one_line_of_every_command(
     acting(command)
     assert main(["npd", "info", "x"]) == 2
     assert f"the memory is full ({type(error).__name__}" in (told := one_line(capfd)) and "--batch_size" in told
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("can't start new thread"), BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")]
+)
+def test_a_system_that_starts_nothing_more_is_told(
+    error: Exception, acting: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise error
+
+    acting(command)
+    assert main(["npd", "info", "x"]) == 2
+    assert "starts no further thread or process" in (told := one_line(capfd)) and "ulimit -u" in told
+
+
+def test_ctrl_c_before_anything_listens_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def early() -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("noiseprompt.cli.start._streams", early)
+    assert main(["npd", "info", "x"]) == 130
+    assert capfd.readouterr().err == "noiseprompt: stopped; the same command continues where it was\n"
 
 
 # -------------------------------------------------------------------------------------------------------- the last net

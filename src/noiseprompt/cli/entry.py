@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import functools
 import inspect
 import os
@@ -208,12 +209,14 @@ def _surroundings_told() -> Iterator[None]:
         yield
     except NoisepromptError:
         raise
-    except OSError as error:
-        told = as_told(error)
-        if told is None:
-            raise
-        raise told from error
     except Exception as error:
+        told = as_told(error) if isinstance(error, OSError) else None
+        if told is not None:
+            raise told from error
+        if _is_crowded(error):
+            came = f"the system starts no further thread or process here ({' '.join(str(error).split())[:100]})"
+            fix = "raise the limit (ulimit -u), or take fewer --workers; then run the same command again"
+            raise NoisepromptError(came, "room for a few", fix) from error
         if not is_out_of_memory(error):
             raise
         came = (
@@ -221,6 +224,11 @@ def _surroundings_told() -> Iterator[None]:
         )
         fix = "lower --batch_size, or --height and --width, and run the same command again"
         raise NoisepromptError(came, "less at a time", fix) from error
+
+
+def _is_crowded(error: Exception) -> bool:
+    threads = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return threads or (isinstance(error, OSError) and error.errno == errno.EAGAIN)
 
 
 @contextmanager
