@@ -30,7 +30,7 @@ def test_what_a_launcher_says() -> None:
 @pytest.mark.parametrize(
     ("changed", "match"),
     [
-        ({"RANK": "4"}, "rank=4.*below their sizes.*torchrun"),
+        ({"RANK": "4"}, "RANK=4.*below their sizes.*torchrun"),
         ({"RANK": "first"}, "RANK='first'"),
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE='0'"),
         ({"RANK": "", "MASTER_PORT": ""}, "WORLD_SIZE=4 without RANK, MASTER_PORT"),

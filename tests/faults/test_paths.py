@@ -17,9 +17,8 @@ import pytest
 from noiseprompt.cli import main
 from noiseprompt.core import disk
 from noiseprompt.core.errors import NoisepromptError, StoreError
-from noiseprompt.core.files import as_told
 from noiseprompt.core.pictures import find_pictures, write_picture
-from noiseprompt.core.places import check_file, no_file
+from noiseprompt.core.places import as_told, check_file, no_file
 from noiseprompt.npd import format as shards
 from noiseprompt.prompts import load_prompts
 

@@ -28,7 +28,8 @@ from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning
-from noiseprompt.core.files import as_told
+from noiseprompt.core.places import as_told
+from noiseprompt.core.texts import unwritable
 
 _RECORDS = {
     "loading": "noiseprompt.pipelines.options:ModelOptions",
@@ -184,6 +185,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
     words = joined([_underscored(word) for word in arguments])
     try:
         with _own_warnings_only(), _surroundings_told():
+            _refuse_letters(words)
             refuse_command(words, COMMANDS)
             command = _named(words)
             if command is not None:
@@ -195,6 +197,18 @@ def run(arguments: list[str], debug: bool = False) -> int:
             traceback.print_exception(error)
         say(f"error: {error if isinstance(error, NoisepromptError) else _in_one_line(str(error), words)}")
         return 2
+
+
+def _refuse_letters(words: list[str]) -> None:
+    """Refuse words that are text and could not be read as such, for the locale has no letters beyond ASCII.
+
+    Raises:
+        InputError: with the encoding.
+    """
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8" and (strange := [word for word in words if unwritable(word)]):
+        came = f"{os.fsencode(strange[0]).decode(errors='backslashreplace')[:80]!r} where the locale says {encoding}"
+        raise InputError(came, "a locale in UTF-8", "set LC_ALL=C.UTF-8 or PYTHONUTF8=1, and run it again")
 
 
 def _refuse_mistakes(command: Command, words: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from noiseprompt.cli.progress import say
+from noiseprompt.core.places import current_folder
 
 
 def caught(error: Exception, words: Sequence[str], debug: bool = False) -> int:
@@ -40,12 +42,52 @@ def account(error: Exception, doing: str, folder: Path | None = None, words: Seq
         words: of the command line, for the file.
     """
     text = f"{doing}: {_kind(error)}"
+    if file := _in_the_way(error):
+        return f"{text}. {file} takes the place of a module of Python or of a library: rename it, or run this elsewhere"
+    if said := _variable(error):
+        return f"{text}. The environment says {said}, which a library does not take: mend or unset it"
     whole = "".join(traceback.format_exception(error))
     for place in (folder, Path(tempfile.gettempdir())):
         if place is not None and place.is_dir() and (path := _write(place, f"{list(words)}\n{_versions()}\n\n{whole}")):
             return f"{text}. This was not foreseen: please report it in the issue tracker with the file {path}"
     sys.stderr.write(whole)
     return f"{text}. This was not foreseen: please report it in the issue tracker with the lines above"
+
+
+def _in_the_way(error: Exception) -> str:
+    """The file of the current folder that was imported in place of what its name means, "" where it is another error:
+    `python -m` looks there first."""
+    if not isinstance(error, AttributeError | ImportError):
+        return ""
+    file = getattr(getattr(error, "obj", None), "__file__", None) or getattr(error, "path", None)
+    here, path = current_folder(), Path(file or "nothing")
+    path = path.parent if path.name == "__init__.py" else path
+    return str(path.name) if here is not None and path.is_absolute() and path.parent == here else ""
+
+
+_OF_LIBRARIES = (
+    "HF_",
+    "HUGGING",
+    "TRANSFORMERS_",
+    "DIFFUSERS_",
+    "JSONARGPARSE_",
+    "TORCH",
+    "PYTORCH_",
+    "GRADIO_",
+    "RAY_",
+)
+"""How the names of variables begin that libraries read when they are imported."""
+
+
+def _variable(error: Exception) -> str:
+    """The variable of the environment that a library could not read, "" where the error is of something else."""
+    if not isinstance(error, ValueError):
+        return ""
+    told = str(error)
+    for name, value in os.environ.items():
+        if name.startswith(_OF_LIBRARIES) and (name in told or (len(value) > 1 and told.endswith(repr(value)))):
+            return f"{name}={value!r:.60}"
+    return ""
 
 
 def _write(folder: Path, text: str) -> Path | None:

@@ -21,7 +21,7 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.places import check_local, current_folder, expanded, refuse_special
+from noiseprompt.core.places import check_local, expanded, refuse_special
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
@@ -172,21 +172,6 @@ def public_name(source: str) -> str:
     path = expanded(source)
     is_path = path.is_absolute() or source.startswith((".", "~")) or path.exists()
     return Path(os.path.abspath(path)).name if is_path else source
-
-
-def as_told(error: OSError) -> StoreError | None:
-    """The error of a path that nobody translated, such as too long a name or a loop of links; None without a path.
-
-    A current folder that was removed has no path any more.
-    """
-    if isinstance(error, FileNotFoundError) and current_folder() is None:
-        came = "the current folder was removed or replaced"
-        return StoreError(came, "one that is there", "go to a folder that is there (cd) and run the same command again")
-    if error.filename is None or error.strerror is None:
-        return None
-    return StoreError(
-        f"cannot use {os.fsdecode(error.filename)}: {error.strerror}", "a path that can be read or written"
-    )
 
 
 def _cannot_write(path: Path, error: Exception) -> StoreError:

@@ -21,6 +21,12 @@ _UNREACHABLE = ("ConnectError", "ConnectionError", "NetworkError", "ProxyError",
 
 def explained(error: BaseException, name: str, kind: Kind = "model") -> tuple[str, str, str]:
     """An error of the hub's client in words: what came, what was expected, what to do."""
+    failed = f"the hub's client failed on {name}: {_line(list(_chain(error))[-1])}"
+    return of_the_hub(error, name, kind) or (failed, "", _AGAIN)
+
+
+def of_the_hub(error: BaseException, name: str, kind: Kind = "model") -> tuple[str, str, str] | None:
+    """As `explained`, of an error that may be of something else: then None."""
     chain = list(_chain(error))
     for explain in (_no_room, _by_name, _by_status):
         for one in chain:
@@ -29,9 +35,9 @@ def explained(error: BaseException, name: str, kind: Kind = "model") -> tuple[st
     for one in chain:
         if _names(one) & {*_UNREACHABLE}:
             return unreachable(one)
-    if "LocalEntryNotFoundError" in _names(error):
+    if any("LocalEntryNotFoundError" in _names(one) for one in chain):
         return f"{name} is not in the hub's cache ({_line(error)})", "it there, or the network", ELSEWHERE
-    return f"the hub's client failed on {name}: {_line(chain[-1])}", "", _AGAIN
+    return None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -138,6 +138,21 @@ def current_folder() -> Path | None:
         return None
 
 
+def as_told(error: OSError) -> StoreError | None:
+    """The error of a path that nobody translated, such as too long a name or a loop of links; None without a path.
+
+    A current folder that was removed has no path any more.
+    """
+    if isinstance(error, FileNotFoundError) and current_folder() is None:
+        came = "the current folder was removed or replaced"
+        return StoreError(came, "one that is there", "go to a folder that is there (cd) and run the same command again")
+    if error.filename is None or error.strerror is None:
+        return None
+    return StoreError(
+        f"cannot use {os.fsdecode(error.filename)}: {error.strerror}", "a path that can be read or written"
+    )
+
+
 def refuse_home(place: str | Path) -> None:
     """Refuse a place to write that cannot be meant as it is written.
 

@@ -11,7 +11,6 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import MethodError, NoisepromptError
 from noiseprompt.core.ranges import kind_of
 from noiseprompt.core.types import Sampling
-from noiseprompt.methods.base import NoiseMethod
 
 if TYPE_CHECKING:
     import torch
@@ -19,17 +18,20 @@ if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
 
 
-def build(name: str, method: Any, options: dict[str, Any]) -> NoiseMethod:
+def built(name: str, method: Any, options: dict[str, Any], kind: type) -> Any:
     """An object of a class that is registered as a method.
 
+    Args:
+        kind: `NoiseMethod`, which it must be one of.
+
     Raises:
-        MethodError: it cannot be made, or is no `NoiseMethod`.
+        MethodError: it cannot be made, or is none.
     """
     package = str(getattr(method, "__module__", "")).partition(".")[0]
     with blamed(name, package):
         made = method(**options)
-        if not isinstance(made, NoiseMethod):
-            raise TypeError(f"it is {kind_of(made)} and no NoiseMethod")
+        if not isinstance(made, kind):
+            raise TypeError(f"it is {kind_of(made)} and no {kind.__name__}")
     return made if package == "noiseprompt" else Foreign(name, package, made)
 
 
@@ -52,8 +54,8 @@ def blamed(name: str, package: str) -> Iterator[None]:
         raise MethodError(came, "noise", "leave it out, or ask those who made it") from error
 
 
-class Foreign(NoiseMethod):
-    """As the method it holds.
+class Foreign:
+    """What a `NoiseMethod` is, of the method it holds; what is not here it asks of it.
 
     Args:
         name: of the method, in its table.
@@ -61,9 +63,8 @@ class Foreign(NoiseMethod):
         method: itself.
     """
 
-    def __init__(self, name: str, package: str, method: NoiseMethod) -> None:
+    def __init__(self, name: str, package: str, method: Any) -> None:
         self._name, self._package, self._method = name, package, method
-        self.__dict__.update(name=name, teaches=method.teaches, renamed=method.renamed)  # facts of its class
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._method, name)
