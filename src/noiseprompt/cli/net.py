@@ -65,17 +65,7 @@ def _in_the_way(error: Exception) -> str:
     return str(path.name) if here is not None and path.is_absolute() and path.parent == here else ""
 
 
-_OF_LIBRARIES = (
-    "HF_",
-    "HUGGING",
-    "TRANSFORMERS_",
-    "DIFFUSERS_",
-    "JSONARGPARSE_",
-    "TORCH",
-    "PYTORCH_",
-    "GRADIO_",
-    "RAY_",
-)
+_OF_LIBRARIES = ("HF_", "TRANSFORMERS_", "DIFFUSERS_", "JSONARGPARSE_", "TORCH", "PYTORCH_", "GRADIO_", "RAY_")
 """How the names of variables begin that libraries read when they are imported."""
 
 
@@ -85,7 +75,11 @@ def _variable(error: Exception) -> str:
         return ""
     told = str(error)
     for name, value in os.environ.items():
-        if name.startswith(_OF_LIBRARIES) and (name in told or (len(value) > 1 and told.endswith(repr(value)))):
+        if (
+            name.startswith(_OF_LIBRARIES)
+            and "TOKEN" not in name
+            and (name in told or (len(value) > 1 and told.endswith(repr(value))))
+        ):
             return f"{name}={value!r:.60}"
     return ""
 

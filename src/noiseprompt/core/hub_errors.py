@@ -4,6 +4,7 @@ the client and of the library it speaks with, so they are known by name and stat
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ def explained(error: BaseException, name: str, kind: Kind = "model") -> tuple[st
 def of_the_hub(error: BaseException, name: str, kind: Kind = "model") -> tuple[str, str, str] | None:
     """As `explained`, of an error that may be of something else: then None."""
     chain = list(_chain(error))
-    for explain in (_no_room, _by_name, _by_status):
+    for explain in (_no_room, _no_certificates, _by_name, _by_status):
         for one in chain:
             if words := explain(one, name, KINDS[kind]):
                 return words
@@ -57,6 +58,15 @@ def page(name: str, kind: str) -> str:
     from huggingface_hub import constants
 
     return f"{constants.ENDPOINT}/{'datasets/' if kind == KINDS['dataset'] else ''}{name}"
+
+
+def _no_certificates(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
+    if not isinstance(error, FileNotFoundError):
+        return None
+    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR"):
+        if (place := os.environ.get(variable)) and not os.path.exists(place):
+            return f"{variable} names {place}, which is not there", "a file of certificates", "mend or unset it"
+    return None
 
 
 def _no_room(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
