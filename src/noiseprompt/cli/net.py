@@ -75,11 +75,8 @@ def _variable(error: Exception) -> str:
         return ""
     told = str(error)
     for name, value in os.environ.items():
-        if (
-            name.startswith(_OF_LIBRARIES)
-            and "TOKEN" not in name
-            and (name in told or (len(value) > 1 and told.endswith(repr(value))))
-        ):
+        of_a_library = name.startswith(_OF_LIBRARIES) and "TOKEN" not in name
+        if of_a_library and (name in told or (len(value) > 1 and told.endswith(repr(value)))):
             return f"{name}={value!r:.60}"
     return ""
 
