@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def shown(value: Any) -> str:
         text = f"[{', '.join(map(shown, value[:60]))}]"
     elif isinstance(value, dict):
         text = f"{{{', '.join(f'{shown(key)}: {shown(one)}' for key, one in list(value.items())[:60])}}}"
-    elif isinstance(value, str | int | float | bytes | Path):
+    elif isinstance(value, str | Number | bytes | Path):
         text = repr(value)
     else:
         text = str(value) if type(value).__name__ in ("dtype", "device") else kind_of(value)  # of torch and NumPy

@@ -11,6 +11,7 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import MethodError, NoisepromptError
 from noiseprompt.core.ranges import kind_of
 from noiseprompt.core.types import Sampling
+from noiseprompt.methods.table import METHODS
 
 if TYPE_CHECKING:
     import torch
@@ -27,17 +28,19 @@ def built(name: str, method: Any, options: dict[str, Any], kind: type) -> Any:
     Raises:
         MethodError: it cannot be made, or is none.
     """
-    package = str(getattr(method, "__module__", "")).partition(".")[0]
+    if METHODS.is_own(name):
+        return method(**options)
+    package = METHODS.package(name) or str(getattr(method, "__module__", "")).partition(".")[0]
     with blamed(name, package):
         made = method(**options)
         if not isinstance(made, kind):
             raise TypeError(f"it is {kind_of(made)} and no {kind.__name__}")
-    return made if package == "noiseprompt" else Foreign(name, package, made)
+    return Foreign(name, package, made)
 
 
 @contextmanager
 def blamed(name: str, package: str) -> Iterator[None]:
-    """While it lasts, what fails is told with the package that the method of that name is from; ours is no other's.
+    """While it lasts, what fails is told with the package that the method of that name is from.
 
     Raises:
         MethodError: it fails.
@@ -47,7 +50,7 @@ def blamed(name: str, package: str) -> Iterator[None]:
     except (NoisepromptError, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a plug-in may raise anything; one that ends the process would do so without a word
-        if package == "noiseprompt" or is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
         came = f"the method {name!r} of the package {package!r} fails ({reason})"
