@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from noiseprompt.cli import collecting, commands, entry, main
+from noiseprompt.cli import collecting, commands, entry, main, net
 from noiseprompt.cli.net import account
 from noiseprompt.cli.progress import AGAIN, Stopped, stopping
 from noiseprompt.recipes import steps
@@ -311,12 +311,26 @@ def test_a_file_that_takes_the_place_of_a_module_is_named(tmp_path: Path, monkey
     """As json.py in the folder where `python -m noiseprompt` is called."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(net, "_LIBRARIES", ("a_library", "another"))
     (tmp_path / "a_library.py").write_text("")
+    (tmp_path / "another").mkdir()
+    (tmp_path / "another" / "__init__.py").write_text("raise RuntimeError('mine')")
     library = importlib.import_module("a_library")
-    with pytest.raises(AttributeError) as caught:
+    with pytest.raises(AttributeError) as lacks:
         library.JSONEncoder  # noqa: B018
-    assert "a_library.py takes the place of a module" in account(caught.value, "noiseprompt npd")
+    with pytest.raises(RuntimeError) as raises:
+        importlib.import_module("another")
+    assert "a_library.py takes the place of a module" in account(lacks.value, "noiseprompt npd")
+    assert "another takes the place of a module" in account(raises.value, "noiseprompt npd")
     assert "takes the place" not in account(AttributeError("x"), "noiseprompt npd")
+
+
+def test_python_without_docstrings_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(optimize=2))
+    assert main(["npd", "info", "x"]) == 2
+    assert "-OO" in one_line(capfd)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from noiseprompt.core.errors import ConfigError, StoreError
 from noiseprompt.core.files import claim, replace
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.npnet import build, tokens_config
+from noiseprompt.shapes.settings import FeatureConfig
+from noiseprompt.shapes.training import save_network
 from noiseprompt.stages.train.start import BEGUN
 
 GENERATE = ["generate", "a cat", "--methods=standard", "--seeds=0", "--num_inference_steps=1"]
@@ -124,3 +126,21 @@ def test_a_report_is_written_again_and_elsewhere(quick: None, capfd: Any, monkey
         assert main(["report", "e", "--out=new"]) == 0
     assert "e may not be written" in capfd.readouterr().err
     assert Path("e/results.json").stat().st_mtime_ns == before and Path("new/report.html").is_file()
+
+
+def test_a_network_is_not_saved_over_another_model(tmp_path: Path) -> None:
+    other = {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"mine"}
+    for name, content in other.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(StoreError, match=r"config\.json is of another model"):
+        build(tokens_config((4, 8, 8), 3, 8)).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"config\.json is of something else"):
+        save_network(torch.nn.Linear(1, 1), FeatureConfig(), "", tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in other} == other
+
+
+def test_a_demo_leaves_prompts_of_others(tmp_path: Path, capfd: Any) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    assert main(["demo", "--n=1", "--out", str(tmp_path)]) == 2
+    assert "holds other prompts" in capfd.readouterr().err
+    assert (tmp_path / "prompts.txt").read_text() == "a cat\n"

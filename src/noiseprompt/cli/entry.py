@@ -189,6 +189,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
             refuse_command(words, COMMANDS)
             command = _named(words)
             if command is not None:
+                _refuse_python()
                 _refuse_mistakes(command, words)
                 words = spelled_words(words, option_types(option_parser(command)))
             return run_command(build_parser(words), words)
@@ -209,6 +210,19 @@ def _refuse_letters(words: list[str]) -> None:
     if encoding != "utf-8" and (strange := [word for word in words if unwritable(word)]):
         came = f"{os.fsencode(strange[0]).decode(errors='backslashreplace')[:80]!r} where the locale says {encoding}"
         raise InputError(came, "a locale in UTF-8", "set LC_ALL=C.UTF-8 or PYTHONUTF8=1, and run it again")
+
+
+def _refuse_python() -> None:
+    """Refuse a Python that leaves docstrings out, which transformers reads when it is imported.
+
+    Raises:
+        InputError: with the option.
+    """
+    if sys.flags.optimize > 1:
+        fix = "leave it out, or take -O"
+        raise InputError(
+            "Python without docstrings (-OO, or PYTHONOPTIMIZE=2)", "one with them: transformers asks", fix
+        )
 
 
 def _refuse_mistakes(command: Command, words: list[str]) -> None:

@@ -55,15 +55,34 @@ def account(error: Exception, doing: str, folder: Path | None = None, words: Seq
 
 
 def _in_the_way(error: Exception) -> str:
-    """The file of the current folder that was imported in place of what its name means, "" where it is another error:
-    `python -m` looks there first."""
-    if not isinstance(error, AttributeError | ImportError):
+    """The file or folder of the current folder that was imported in place of the library of that name, "" where the
+    error is of something else: `python -m` looks there first."""
+    here = current_folder()
+    if here is None:
         return ""
-    file = getattr(getattr(error, "obj", None), "__file__", None) or getattr(error, "path", None)
-    here, path = current_folder(), Path(file or "nothing")
-    path = path.parent if path.name == "__init__.py" else path
-    return str(path.name) if here is not None and path.is_absolute() and path.parent == here else ""
+    asked = [getattr(getattr(error, "obj", None), "__file__", None), getattr(error, "path", None)]
+    files = [*filter(None, asked), *(frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))]
+    for file in files:
+        found = Path(file).relative_to(here).parts if Path(file).is_relative_to(here) else ("",)
+        name = found[0].removesuffix(".py")
+        if name in sys.stdlib_module_names or name in _LIBRARIES:
+            return found[0]
+    return ""
 
+
+_LIBRARIES = (
+    "torch",
+    "numpy",
+    "diffusers",
+    "transformers",
+    "PIL",
+    "pyarrow",
+    "jsonargparse",
+    "safetensors",
+    "scipy",
+    "yaml",
+)
+"""Of others, that are imported under these names."""
 
 _OF_LIBRARIES = ("HF_", "TRANSFORMERS_", "DIFFUSERS_", "JSONARGPARSE_", "TORCH", "PYTORCH_", "GRADIO_", "RAY_")
 """How the names of variables begin that libraries read when they are imported."""
