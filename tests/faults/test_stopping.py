@@ -328,7 +328,8 @@ def test_a_file_that_takes_the_place_of_a_module_is_named(tmp_path: Path, monkey
 def test_python_without_docstrings_is_refused(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "flags", SimpleNamespace(optimize=2))
+    flags = {name: getattr(sys.flags, name) for name in dir(sys.flags) if name[0] != "_"}
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(**{**flags, "optimize": 2}))
     assert main(["npd", "info", "x"]) == 2
     assert "-OO" in one_line(capfd)
 

@@ -219,10 +219,11 @@ def _refuse_python() -> None:
         InputError: with the option.
     """
     if sys.flags.optimize > 1:
-        fix = "leave it out, or take -O"
-        raise InputError(
-            "Python without docstrings (-OO, or PYTHONOPTIMIZE=2)", "one with them: transformers asks", fix
+        came, expected = (
+            "Python without docstrings (-OO, or PYTHONOPTIMIZE=2)",
+            "one with them, which transformers reads",
         )
+        raise InputError(came, expected, "leave it out, or take -O")
 
 
 def _refuse_mistakes(command: Command, words: list[str]) -> None:

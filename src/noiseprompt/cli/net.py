@@ -70,18 +70,7 @@ def _in_the_way(error: Exception) -> str:
     return ""
 
 
-_LIBRARIES = (
-    "torch",
-    "numpy",
-    "diffusers",
-    "transformers",
-    "PIL",
-    "pyarrow",
-    "jsonargparse",
-    "safetensors",
-    "scipy",
-    "yaml",
-)
+_LIBRARIES = ("torch", "numpy", "diffusers", "transformers", "PIL", "pyarrow", "jsonargparse", "safetensors", "yaml")
 """Of others, that are imported under these names."""
 
 _OF_LIBRARIES = ("HF_", "TRANSFORMERS_", "DIFFUSERS_", "JSONARGPARSE_", "TORCH", "PYTORCH_", "GRADIO_", "RAY_")
