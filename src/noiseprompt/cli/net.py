@@ -76,12 +76,16 @@ _LIBRARIES = ("torch", "numpy", "diffusers", "transformers", "PIL", "pyarrow", "
 _OF_LIBRARIES = ("HF_", "TRANSFORMERS_", "DIFFUSERS_", "JSONARGPARSE_", "TORCH", "PYTORCH_", "GRADIO_", "RAY_")
 """How the names of variables begin that libraries read when they are imported."""
 
+_OF_TORCH = ("TORCH", "PYTORCH_")
+
 
 def _variable(error: Exception) -> str:
     """The variable of the environment that a library could not read, "" where the error is of something else."""
+    told = str(error)
+    if "TORCH_LIBRARY can be used to register" in told:  # the second import of torch, after a first that failed
+        return " and ".join(f"{name}={value!r:.60}" for name, value in os.environ.items() if name.startswith(_OF_TORCH))
     if not isinstance(error, ValueError):
         return ""
-    told = str(error)
     for name, value in os.environ.items():
         of_a_library = name.startswith(_OF_LIBRARIES) and "TOKEN" not in name
         if of_a_library and (name in told or (len(value) > 1 and told.endswith(repr(value)))):
