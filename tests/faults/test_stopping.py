@@ -337,6 +337,7 @@ def test_python_without_docstrings_is_refused(
 @pytest.mark.parametrize(
     ("error", "variable"),
     [
+        (RuntimeError("Only a single TORCH_LIBRARY can be used to register the name"), ("TORCH_LOGS", "x")),
         (ValueError("invalid literal for int() with base 10: 'soon'"), ("HF_HUB_ETAG_TIMEOUT", "soon")),
         (
             ValueError("Invalid boolean value for environment variable JSONARGPARSE_DEBUG: 1"),
