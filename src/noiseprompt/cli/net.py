@@ -76,7 +76,7 @@ _LIBRARIES = ("torch", "numpy", "diffusers", "transformers", "PIL", "pyarrow", "
 _OF_LIBRARIES = ("HF_", "TRANSFORMERS_", "DIFFUSERS_", "JSONARGPARSE_", "TORCH", "PYTORCH_", "GRADIO_", "RAY_")
 """How the names of variables begin that libraries read when they are imported."""
 
-_OF_TORCH = ("TORCH", "PYTORCH_")
+_OF_TORCH = ("TORCH_", "PYTORCH_")
 
 
 def _variable(error: Exception) -> str:
