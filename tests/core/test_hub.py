@@ -10,6 +10,7 @@ import pytest
 
 from noiseprompt.core import hub as client
 from noiseprompt.core.errors import HubError
+from noiseprompt.core.hub_errors import explained, of_the_hub
 from tests import hub_server
 from tests.hub_server import Hub
 
@@ -176,3 +177,11 @@ def test_a_full_disk(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_hub_answers(hub: Hub) -> None:
     assert client.reach() == "" and client.logged_in()
+
+
+def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    error = FileNotFoundError(2, "No such file or directory")
+    assert explained(error, "owner/name")[0] == f"SSL_CERT_FILE names {tmp_path / 'none.pem'}, which is not there"
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert of_the_hub(error, "owner/name") is None

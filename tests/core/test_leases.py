@@ -203,3 +203,34 @@ def test_whatever_fails_on_the_way_no_lease_is_left_that_lives(tmp_path: Path, f
         work(folder)
         Leases(folder).sweep()
         assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
+def test_a_folder_that_cannot_be_looked_into_is_told_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Too many open files, or no right to list them: nobody can be seen to hold anything."""
+
+    def fails(folder: Path) -> list[str]:
+        raise OSError(number, os.strerror(number), str(folder))
+
+    monkeypatch.setattr(os, "listdir", fails)
+    for act in (Leases(tmp_path).wait, Leases(tmp_path).fresh, Leases(tmp_path).insist):
+        with pytest.raises(StoreError, match=os.strerror(number)):
+            act("a")
+
+
+def test_a_lease_that_cannot_be_read_back_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path, *_: object, **__: object) -> object:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(Path, "open", fails)
+    with pytest.raises(StoreError, match="too many"):
+        Leases(tmp_path).take("a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fresh_lease_in_a_folder_that_is_emptied_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.Lease, "held", lambda self: False)
+    with pytest.raises(StoreError, match="what was written a moment ago is gone"):
+        Leases(tmp_path).fresh("a")

@@ -50,6 +50,7 @@ def test_auto_counts_from_one(environment: dict[str, str], part: str) -> None:
         ({"RANK": "1"}, "RANK and WORLD_SIZE"),
         ({**SLURM, "SLURM_ARRAY_TASK_ID": "9"}, "numbers in a row"),
         ({**SLURM, "SLURM_ARRAY_TASK_STEP": "3"}, "numbers in a row"),
+        ({**SLURM, "SLURM_ARRAY_TASK_STEP": "0"}, "numbers in a row"),
         ({"SLURM_ARRAY_TASK_ID": "9"}, "SLURM_ARRAY_TASK_MIN=''"),
         ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK='x'"),
         ({"RANK": "2", "WORLD_SIZE": "2"}, "part 3/2"),

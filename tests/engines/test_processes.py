@@ -30,13 +30,13 @@ def test_what_a_launcher_says() -> None:
 @pytest.mark.parametrize(
     ("changed", "match"),
     [
-        ({"RANK": "4"}, "rank=4.*below their sizes.*torchrun"),
+        ({"RANK": "4"}, "RANK=4.*below their sizes.*torchrun"),
         ({"RANK": "first"}, "RANK='first'"),
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE='0'"),
         ({"RANK": "", "MASTER_PORT": ""}, "WORLD_SIZE=4 without RANK, MASTER_PORT"),
-        ({"LOCAL_RANK": "2"}, "local_rank=2"),
+        ({"LOCAL_RANK": "2"}, "LOCAL_RANK=2"),
         ({"WORLD_SIZE": "9" * 30}, "WORLD_SIZE='9{30}'.*from 1 to 1000000"),
-        ({"LOCAL_WORLD_SIZE": "5"}, "local_size=5.*below their sizes"),
+        ({"LOCAL_WORLD_SIZE": "5"}, "LOCAL_RANK=1 of 5.*below their sizes"),
         ({"MASTER_ADDR": "\udc80"}, "MASTER_ADDR with halves of characters"),
         ({"MASTER_PORT": "x"}, "MASTER_PORT='x'.*from 1 to 65535"),
         ({"MASTER_PORT": "0"}, "MASTER_PORT='0'"),

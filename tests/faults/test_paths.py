@@ -5,15 +5,22 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from noiseprompt.cli import main
 from noiseprompt.core import disk
-from noiseprompt.core.files import as_told
+from noiseprompt.core.errors import NoisepromptError, StoreError
+from noiseprompt.core.pictures import find_pictures, write_picture
+from noiseprompt.core.places import as_told, check_file, no_file
+from noiseprompt.npd import format as shards
+from noiseprompt.prompts import load_prompts
 
 DRAWN = ["--num_inference_steps=1", "--batch_size=2"]
 EVALUATE = ["evaluate", "--n=2", "--prompts=shapes:test", "--scorers=brightness", "--methods=standard", *DRAWN]
@@ -155,3 +162,90 @@ def test_an_error_without_a_path_is_no_matter_of_paths() -> None:
     assert as_told(OSError("something")) is None
     told = str(as_told(OSError(errno.ELOOP, "Too many links", "a")))
     assert told.startswith("cannot use a: Too many links. Expected ")
+
+
+def test_a_current_folder_that_was_removed_is_told(here: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "gone").mkdir()
+    monkeypatch.chdir(here / "gone")
+    (here / "gone").rmdir()
+    one_line(main(["generate", "a cat", "--out=o"]), capfd, "the current folder was removed", "cd")
+
+
+def test_what_has_the_name_of_a_file_is_told(here: Path) -> None:
+    (here / "folder").mkdir()
+    os.mkfifo(here / "pipe")
+    (here / "link").symlink_to("nowhere")
+    loop(here / "loop")
+    told = {name: no_file(Path(name)) for name in ("folder", "pipe", "link", "loop", "nothing", "p.txt/x", "/dev/null")}
+    assert told == {
+        "folder": "folder is a folder and no file",
+        "pipe": "pipe is a device or a pipe and no file",
+        "link": "link is a link that leads nowhere",
+        "loop": f"cannot read loop: {os.strerror(errno.ELOOP)}",
+        "nothing": "there is no file nothing",
+        "p.txt/x": "there is no file p.txt/x",
+        "/dev/null": "/dev/null is a device or a pipe and no file",
+    }
+
+
+SOURCES = {
+    "folder": "folder is a folder and no file",
+    "pipe.txt": "pipe.txt is a device or a pipe and no file",
+    "-": "unknown split '-'. Expected one of train, validation, test, held-out, or a file of prompts (.txt",
+    "s3://bucket/p.txt": "s3://bucket/p.txt. Expected a path on a file system",
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_prompts_that_are_no_file_are_told_as_what_they_are(source: str, here: Path) -> None:
+    (here / "folder").mkdir()
+    os.mkfifo(here / "pipe.txt")
+    with pytest.raises(NoisepromptError, match=re.escape(SOURCES[source])):
+        load_prompts(source, model="shapes")
+
+
+def test_scores_are_not_made_for_a_file_that_cannot_be(here: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("noiseprompt.scorers.base.load_scorers", lambda _: pytest.fail("it scores"))
+    (here / "folder.csv").mkdir()
+    for name, told in {
+        "folder.csv": "folder.csv is a folder",
+        "p.txt/x.csv": "p.txt is no folder",
+        f"{'n' * 250}.csv": "its name is longer than 242 bytes",
+    }.items():
+        one_line(main(["score", ".", "--prompts=p.txt", "--out", name]), capfd, told)
+    check_file(f"{'n' * 238}.csv")
+
+
+def test_pictures_that_are_none_are_told_and_what_a_mac_leaves_is_passed_over(here: Path) -> None:
+    write_picture(here / "a.png", np.zeros((8, 8, 3), np.uint8))
+    (here / "._a.png").write_bytes(b"x")
+    (here / "folder.png").mkdir()
+    assert find_pictures(here) == [here / "a.png"]
+    (here / "b.png").symlink_to("nowhere")
+    with pytest.raises(NoisepromptError, match=r"b\.png is a link that leads nowhere"):
+        find_pictures(here)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+def test_a_shard_that_cannot_be_opened_is_not_called_damaged(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is told that it is damaged deletes it."""
+
+    def fails(file: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(shards, "_opened", fails)
+    with pytest.raises(StoreError, match=f"cannot read x: {os.strerror(number)}.*leave it where it is"):
+        shards.read_shard(Path("x"))
+
+
+def test_what_to_type_next_can_be_typed(quick: None, here: Path, capfd: Any) -> None:
+    assert main([*OUTPUTS["collect"], "my data (1)"]) == 0
+    said = capfd.readouterr().err
+    (line,) = [line for line in said.splitlines() if "next: " in line]
+    words = shlex.split(line.partition("next: ")[2])
+    assert words == ["noiseprompt", "train", "--npd", "my data (1)", "--out", "npnet"]
+
+
+def test_a_name_commands_no_terminal_where_it_is_printed(quick: None, here: Path, capfd: Any) -> None:
+    assert main([*OUTPUTS["generate"], "\x1b[31mred"]) == 0
+    assert "\x1b" not in capfd.readouterr().out

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from noiseprompt.cli import score as score_command
-from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError
-from noiseprompt.core.types import Prompt
+from noiseprompt.core.errors import InputError, MethodError, NoisepromptError, ScorerError
+from noiseprompt.core.types import Prompt, Sampling
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
+from noiseprompt.methods.table import METHODS
 from noiseprompt.scorers import base
 
 
@@ -174,3 +179,89 @@ def test_entry_points_that_cannot_be_read_are_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(base, "entry_points", lambda group: b"\xff".decode())
     with pytest.raises(ScorerError, match="what the installed packages offer cannot be read"):
         base.check_scorers(["nobody-has-this"])
+
+
+def offered(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
+    """Entry points "mine" of packages: (package, value) each."""
+    found = [SimpleNamespace(name="mine", value=value, dist=SimpleNamespace(name=name)) for name, value in points]
+    monkeypatch.setattr(base, "entry_points", lambda group: found)
+    monkeypatch.setattr(base.SCORERS, "_entries", dict(base.SCORERS._entries))
+    for table in ("_OFFERED", "_DISPUTED"):
+        monkeypatch.setattr(base, table, {})
+
+
+def test_a_name_that_two_packages_offer_is_nobody_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered(monkeypatch, ("one", "tests.evaluation_fakes:FakeScorer"), ("two", "nope:Mine"))
+    with pytest.raises(InputError, match="the scorer 'mine' of two packages, 'one' and 'two'"):
+        base.load_scorers(["mine"])
+
+
+def test_extras_of_an_entry_point_are_the_installer_s_affair(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered(monkeypatch, ("one", "tests.evaluation_fakes:FakeScorer [gpu]"))
+    assert [type(scorer).__name__ for scorer in base.load_scorers(["mine"])] == ["FakeScorer"]
+
+
+def test_a_name_that_cannot_be_computed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base.SCORERS, "_entries", dict(base.SCORERS._entries))
+    base.register_scorer(
+        "mine", type("Odd", (Plugin,), {"__init__": lambda self: None, "name": property(lambda s: 1 / 0)})
+    )
+    with pytest.raises(ScorerError, match=r"the scorer 'mine' of the package .* fails .ZeroDivisionError"):
+        base.load_scorers(["mine"])
+
+
+def test_a_registered_name_of_ours_that_is_not_there_is_no_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base.SCORERS, "_entries", dict(base.SCORERS._entries))
+    base.register_scorer("mine", "noiseprompt:Nope")
+    with pytest.raises(ScorerError, match=r"the scorer 'mine' of the package 'noiseprompt' fails .AttributeError"):
+        base.load_scorers(["mine"])
+
+
+def test_a_scorer_leaves_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    class Moves(Plugin):
+        def score(self, images: np.ndarray, prompts: Any) -> Any:
+            os.chdir("/")
+            return super().score(images, prompts)
+
+    base.judge(Moves([1, 2]), IMAGES, PROMPTS)
+    assert Path.cwd() == tmp_path
+
+
+NOISE = torch.zeros(2, 4, 8, 8)
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "raises": ({"perturb": lambda *_: 1 / 0}, "fails (ZeroDivisionError: division by zero)"),
+    "ends the process": ({"perturb": lambda *_: sys.exit(0)}, "fails (SystemExit: 0)"),
+    "gives nothing": ({"perturb": lambda *_: None}, "fails (TypeError: it gives nothing, not latents)"),
+    "gives an array": ({"perturb": lambda s, p, e, noise: noise.numpy()}, "it gives a ndarray, not latents"),
+    "gives too few": ({"perturb": lambda s, p, e, noise: noise[:1]}, "it gives latents (1, 4, 8, 8) for (2, 4, 8, 8)"),
+    "cannot prepare": ({"prepare": lambda *_: 1 / 0}, "fails (ZeroDivisionError"),
+    "tells no data": ({"describe": lambda s: [1]}, "describe() gives a list in place of a dict"),
+    "cannot be made": ({"__init__": lambda s: 1 / 0}, "fails (ZeroDivisionError"),
+    "is abstract": ({"perturb": NoiseMethod.perturb}, "fails (TypeError: Can't instantiate"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_method_that_does_not_work_is_named_with_its_package(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"name": "mine", "perturb": lambda s, p, e, noise: noise, "__module__": __name__, **WRONG[kind][0]}
+    monkeypatch.setitem(METHODS._entries, "mine", type("Mine", (NoiseMethod,), made))
+    nothing: Any = None
+    with pytest.raises(MethodError) as caught:
+        spec = MethodSpec.parse("mine")
+        method = spec.build()
+        method.prepare(nothing, Sampling())
+        method.describe()
+        make_noise(spec, method, nothing, nothing, None, NOISE)
+    told = str(caught.value)
+    assert told.startswith("the method 'mine' of the package 'tests' fails (") and WRONG[kind][1] in told, told
+
+
+def test_a_method_of_another_package_works_and_leaves_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"name": "mine", "teaches": False, "perturb": lambda s, p, e, noise: noise.add_(1), "own": 3}
+    monkeypatch.setitem(METHODS._entries, "mine", type("Mine", (NoiseMethod,), made))
+    method: Any = MethodSpec.parse("mine").build()
+    source = NOISE.clone()
+    assert torch.equal(method.perturb(None, None, source), NOISE + 1) and torch.equal(source, NOISE)
+    assert (method.own, method.teaches, method.name, method.describe()) == (3, False, "mine", {})

@@ -14,7 +14,7 @@ import torch
 
 from noiseprompt import perturb_noise, register_scorer, winning_noise
 from noiseprompt.cli import main
-from noiseprompt.core.errors import NoisepromptError, StoreError
+from noiseprompt.core.errors import NoisepromptError, ShapeError, StoreError
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.npnet import NpnetMethod
@@ -52,6 +52,7 @@ ONE = [Prompt("a cat")]
 STANDARD = [MethodSpec.parse("standard")]
 IMAGES = np.zeros((1, 64, 64, 3), np.uint8)
 NET = build(tokens_config(SHAPE, 3, 8))
+NET_OF_NOTHING = build(tokens_config(SHAPE, 3, 8)).to("meta")
 TEXT = torch.zeros(1, 3, 8)
 
 
@@ -159,7 +160,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a winning network": (lambda: winning_noise(pipe(), anything, "a cat"), "npnet null"),
     "a seed of half": (lambda: initial_noise(1.5, SHAPE), "seed 1.5"),  # type: ignore[arg-type]
-    "a seed in words": (lambda: initial_noise("1", SHAPE), "seed 1"),  # type: ignore[arg-type]
+    "a seed in words": (lambda: initial_noise("1", SHAPE), "seed '1'"),  # type: ignore[arg-type]
     "a seed that is true": (lambda: initial_noise(True, SHAPE), "seed True"),
     "a shape below 0": (lambda: initial_noise(0, (-1, 2)), "a shape [-1, 2]"),
     "a shape without values": (lambda: initial_noise(0, ()), "a shape []"),
@@ -294,6 +295,22 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "DDIMScheduler does not take this: prediction_type given as x",
     ),
     "scorers to write": (lambda: NpdWriter(OUT, {"scorers": ["a", "a"]}, SHAPE), "each scorer once"),
+    "lists of several widths": (
+        lambda: winning_noise(pipe(), NET, prompt_embeds=[torch.zeros(3, 8), torch.zeros(3, 9)]),
+        "prompt_embeds of the widths 8, 9",
+    ),
+    "noise of one image": (lambda: perturb_noise(NET, NOISE[0], TEXT), "noise of shape (4, 8, 8) with"),
+    "noise of no image": (lambda: perturb_noise(NET, NOISE[:0], TEXT[:0]), "B from 1 on"),
+    "a dtype for its name": (lambda: Pipeline.load("x", dtype=torch.float16), "dtype torch.float16. Expected one of"),
+    "a network without values": (lambda: NET_OF_NOTHING.save_pretrained(OUT), "without values (meta)"),
+    "a class for its object": (
+        lambda: evaluate(FakePipeline(), ONE, [FakeScorer], STANDARD, EvaluateConfig(), OUT),  # type: ignore[arg-type, list-item]
+        "scorers [a ",
+    ),
+    "scores of another number": (
+        lambda: PairFilter(("a",)).mask({"a": np.zeros(3)}, np.ones(2, bool)),
+        "scores of a: (3,) for 2 pairs",
+    ),
     "half a limit": (lambda: load_prompts("shapes:test", limit=2.5), "limit 2.5"),  # type: ignore[arg-type]
 }
 
@@ -349,3 +366,23 @@ def test_main_takes_a_list_of_words(capfd: pytest.CaptureFixture[str]) -> None:
         assert main(given) == 2  # type: ignore[arg-type]
         error = capfd.readouterr().err
         assert error.startswith("noiseprompt: error: main(") and error.count("\n") == 1
+
+
+def test_embeddings_of_another_pipeline_are_told() -> None:
+    """And nothing is said of parts that do not belong together."""
+    one, other = tiny_pipeline("stable_diffusion"), tiny_pipeline("stable_diffusion_xl")
+    latents = torch.randn(1, *one.latent_shape())
+    with pytest.raises(ShapeError, match=r"text embeddings of width .* in a pipeline whose own have"):
+        one.sample(other.encode(["a cat"]), latents, num_inference_steps=1)
+
+
+def test_a_pipeline_without_values_is_told() -> None:
+    with pytest.raises(NoisepromptError, match="without values"):
+        Pipeline(tiny_pipeline("stable_diffusion").pipe.to("meta")).encode(["a cat"])
+
+
+def test_a_network_loads_whatever_device_is_the_default(tmp_path: Path) -> None:
+    NET.save_pretrained(tmp_path)
+    with torch.device("meta"):
+        loaded = NPNet.from_pretrained(tmp_path)
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in NET.state_dict().items())

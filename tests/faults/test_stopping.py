@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import io
 import os
 import signal
@@ -16,7 +18,8 @@ from typing import Any
 import pytest
 import torch
 
-from noiseprompt.cli import collecting, commands, entry, main
+from noiseprompt.cli import collecting, commands, entry, main, net
+from noiseprompt.cli.net import account
 from noiseprompt.cli.progress import AGAIN, Stopped, stopping
 from noiseprompt.recipes import steps
 
@@ -259,6 +262,7 @@ def test_a_full_disk_behind_standard_output() -> None:
         words = [sys.executable, "-m", "noiseprompt", "tables", "--help"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert "Exception ignored" not in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "standard output cannot be written" in done.stderr  # a help that nobody got
 
 
 # ---------------------------------------------------------------------------------------------------------- the memory
@@ -276,6 +280,87 @@ def test_a_full_memory_is_one_line_of_every_command(
     acting(command)
     assert main(["npd", "info", "x"]) == 2
     assert f"the memory is full ({type(error).__name__}" in (told := one_line(capfd)) and "--batch_size" in told
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("can't start new thread"), BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")]
+)
+def test_a_system_that_starts_nothing_more_is_told(
+    error: Exception, acting: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise error
+
+    acting(command)
+    assert main(["npd", "info", "x"]) == 2
+    assert "starts no further thread or process" in (told := one_line(capfd)) and "ulimit -u" in told
+
+
+def test_ctrl_c_before_anything_listens_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def early() -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("noiseprompt.cli.start._streams", early)
+    assert main(["npd", "info", "x"]) == 130
+    assert capfd.readouterr().err == "noiseprompt: stopped; the same command continues where it was\n"
+
+
+def test_a_file_that_takes_the_place_of_a_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As json.py in the folder where `python -m noiseprompt` is called."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(net, "_LIBRARIES", ("a_library", "another"))
+    (tmp_path / "a_library.py").write_text("")
+    (tmp_path / "another").mkdir()
+    (tmp_path / "another" / "__init__.py").write_text("raise RuntimeError('mine')")
+    library = importlib.import_module("a_library")
+    with pytest.raises(AttributeError) as lacks:
+        library.JSONEncoder  # noqa: B018
+    with pytest.raises(RuntimeError) as raises:
+        importlib.import_module("another")
+    assert "a_library.py takes the place of a module" in account(lacks.value, "noiseprompt npd")
+    assert "another takes the place of a module" in account(raises.value, "noiseprompt npd")
+    assert "takes the place" not in account(AttributeError("x"), "noiseprompt npd")
+
+
+def test_python_without_docstrings_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = {name: getattr(sys.flags, name) for name in dir(sys.flags) if name[0] != "_"}
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(**{**flags, "optimize": 2}))
+    assert main(["npd", "info", "x"]) == 2
+    assert "-OO" in one_line(capfd)
+
+
+@pytest.mark.parametrize(
+    ("error", "variable"),
+    [
+        (RuntimeError("Only a single TORCH_LIBRARY can be used to register the name"), ("TORCH_LOGS", "x")),
+        (ValueError("invalid literal for int() with base 10: 'soon'"), ("HF_HUB_ETAG_TIMEOUT", "soon")),
+        (
+            ValueError("Invalid boolean value for environment variable JSONARGPARSE_DEBUG: 1"),
+            ("JSONARGPARSE_DEBUG", "1"),
+        ),
+    ],
+)
+def test_a_variable_that_a_library_does_not_take_is_named(
+    error: Exception, variable: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "The environment says" not in account(error, "noiseprompt npd", tmp_path)
+    monkeypatch.setenv(*variable)
+    assert f"The environment says {variable[0]}={variable[1]!r}" in account(error, "noiseprompt npd", tmp_path)
+
+
+def test_words_that_the_locale_cannot_read_are_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    word = "a 🙂 ring".encode().decode("ascii", "surrogateescape")
+    assert main(["generate", word, "--out=o"]) == 2
+    told = one_line(capfd)
+    assert "where the locale says ascii" in told and "PYTHONUTF8=1" in told
 
 
 # -------------------------------------------------------------------------------------------------------- the last net

@@ -206,3 +206,13 @@ def test_a_network_is_a_component_that_is_loaded_by_its_name(tmp_path: Path) -> 
     assert issubclass(spec.type_hint, NPNet)
     case.modular.update_components(npnet=NPNet.from_pretrained(tmp_path))
     assert torch.equal(case.images(case.modular), case.images(case.plain, latents=case.noise()))
+
+
+def test_a_second_block_is_refused() -> None:
+    """It would stand behind "denoise", and its noise be decoded."""
+    from diffusers import StableDiffusionXLAutoBlocks
+
+    blocks = with_noise(StableDiffusionXLAutoBlocks())
+    with pytest.raises(InputError, match="have a NoiseBlock already"):
+        with_noise(blocks)
+    assert list(blocks.sub_blocks).index("noise") < list(blocks.sub_blocks).index("denoise")

@@ -45,11 +45,12 @@ def test_what_cannot_be_loaded_says_how_to_point_at_a_folder(folder, tmp_path, m
         "missing",
         tmp_path / "empty",
         tmp_path / "broken",
-        "no/thing",
     ):
         with pytest.raises(ModelLoadError, match="Pass a local folder") as caught:
             Pipeline.load(model)
         assert str(model) in str(caught.value)
+    with pytest.raises(ModelLoadError, match=r"no/thing is not in the hub's cache, and offline mode is on\."):
+        Pipeline.load("no/thing")
 
 
 def test_unsupported_pipelines_are_named(tmp_path):

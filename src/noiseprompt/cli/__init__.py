@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point: runs one command, as `start.main` does. Ctrl-C while even that is imported is told in one line too.
+    """Entry point: runs one command, as `start.main` does. Ctrl-C before and after that is told in one line too.
 
     Args:
         arguments: the words after "noiseprompt", those of the process unless given.
@@ -14,9 +14,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         from noiseprompt.cli.start import main as start
-    except KeyboardInterrupt:
+
+        return start(arguments)
+    except KeyboardInterrupt as stop:  # also before `start` listens, and after
         import os
 
         os.write(2, b"noiseprompt: stopped; the same command continues where it was\n")
-        return 130
-    return start(arguments)
+        return getattr(stop, "status", 130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +14,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.part import Part
 from noiseprompt.core.places import Address
 from noiseprompt.core.stores import store_of
+from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -75,10 +77,11 @@ def collect(
         tell_noise(out)  # also of what was made until it was stopped
     common.tell_noise_of(guard, verbose)
     if rejected:
-        say(f"rejected: {rejected:,} of the {unit_of(config)}s; `noiseprompt npd info {out}` tells why")
-    print(f"noise prompt data set in {out}")
+        look = f"noiseprompt npd info {shlex.quote(str(out))}"
+        say(f"rejected: {rejected:,} of the {unit_of(config)}s; `{look}` tells why")
+    print(visible(f"noise prompt data set in {out}"))
     objective = " --objective picture --architecture tokens" if config.pictures else ""
-    say_next(f"noiseprompt train --npd {out} --out npnet{objective}")
+    say_next(f"noiseprompt train --npd {shlex.quote(str(out))} --out npnet{objective}")
 
 
 def work(options: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Report]:

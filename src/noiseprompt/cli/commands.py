@@ -6,16 +6,18 @@ own record, `loading` in `ModelOptions`, flags such as `verbose` in `table.py`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.cli import common
-from noiseprompt.cli.progress import Bar, say_next
+from noiseprompt.cli.progress import Bar, say, say_next
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.places import Address, check_folder
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.stores import store_of
+from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -156,7 +158,8 @@ def generate(
             bar.show(done, total)
     common.tell_noise_of(guard, verbose)
     whole = share.whole or "grid.png" in store.names()
-    print(f"images and grid.png in {out}" if whole else f"part {share} in {out}; grid.png comes with the last part")
+    done = f"images and grid.png in {out}" if whole else f"part {share} in {out}; grid.png comes with the last part"
+    print(visible(done))
     if whole:
         say_next(f"look at {store.where('grid.png')}; `noiseprompt evaluate` measures what it shows")
 
@@ -172,6 +175,9 @@ def report(folders: list[str], out: Address | Path | None = None) -> None:
     from noiseprompt.stages.report.report import report as write_report
 
     for folder in folders:
-        summarize_run(folder)
+        if out is not None and (Path(folder) / "results.json").is_file() and not os.access(folder, os.W_OK):
+            say(f"{folder} may not be written: its figures are taken as they are")
+        else:
+            summarize_run(folder)
     target = out if out is not None or len(folders) == 1 else Path("report")
-    print(f"report: {write_report(folders, target)}")
+    print(visible(f"report: {write_report(folders, target)}"))

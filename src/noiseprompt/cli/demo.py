@@ -7,6 +7,7 @@ from pathlib import Path
 
 from noiseprompt.cli import commands, evaluating
 from noiseprompt.cli.progress import conducted, say, say_next
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.prompts import load_prompts
@@ -28,7 +29,10 @@ def demo(out: Path = Path("demo"), n: int = 200) -> None:
     check_value("--n", int, n, COUNT)
     dozen = out / "prompts.txt"
     make_folder(out)
-    replace(dozen, "".join(f"{p.text}\n" for p in load_prompts(TEST_PROMPTS, limit=12).prompts))
+    text = "".join(f"{p.text}\n" for p in load_prompts(TEST_PROMPTS, limit=12).prompts)
+    if dozen.is_file() and dozen.read_bytes() != text.encode():
+        raise InputError(f"{dozen} is there and holds other prompts", "a new folder", "choose another --out")
+    replace(dozen, text)
     say(f"demo: 12 prompts drawn by 3 methods, {n} more evaluated, into {out}; minutes on two cores, fewer with --n 20")
     with conducted():
         commands.generate(str(dozen), out / "pictures", methods=METHODS, seeds="0")

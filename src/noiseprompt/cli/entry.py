@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import functools
 import inspect
 import os
@@ -27,7 +28,8 @@ from noiseprompt.cli.progress import say
 from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning
-from noiseprompt.core.files import as_told
+from noiseprompt.core.places import as_told
+from noiseprompt.core.texts import unwritable
 
 _RECORDS = {
     "loading": "noiseprompt.pipelines.options:ModelOptions",
@@ -183,9 +185,11 @@ def run(arguments: list[str], debug: bool = False) -> int:
     words = joined([_underscored(word) for word in arguments])
     try:
         with _own_warnings_only(), _surroundings_told():
+            _refuse_letters(words)
             refuse_command(words, COMMANDS)
             command = _named(words)
             if command is not None:
+                _refuse_python()
                 _refuse_mistakes(command, words)
                 words = spelled_words(words, option_types(option_parser(command)))
             return run_command(build_parser(words), words)
@@ -194,6 +198,32 @@ def run(arguments: list[str], debug: bool = False) -> int:
             traceback.print_exception(error)
         say(f"error: {error if isinstance(error, NoisepromptError) else _in_one_line(str(error), words)}")
         return 2
+
+
+def _refuse_letters(words: list[str]) -> None:
+    """Refuse words that are text and could not be read as such, for the locale has no letters beyond ASCII.
+
+    Raises:
+        InputError: with the encoding.
+    """
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8" and (strange := [word for word in words if unwritable(word)]):
+        came = f"{os.fsencode(strange[0]).decode(errors='backslashreplace')[:80]!r} where the locale says {encoding}"
+        raise InputError(came, "a locale in UTF-8", "set LC_ALL=C.UTF-8 or PYTHONUTF8=1, and run it again")
+
+
+def _refuse_python() -> None:
+    """Refuse a Python that leaves docstrings out, which transformers reads when it is imported.
+
+    Raises:
+        InputError: with the option.
+    """
+    if sys.flags.optimize > 1:
+        came, expected = (
+            "Python without docstrings (-OO, or PYTHONOPTIMIZE=2)",
+            "one with them, which transformers reads",
+        )
+        raise InputError(came, expected, "leave it out, or take -O")
 
 
 def _refuse_mistakes(command: Command, words: list[str]) -> None:
@@ -208,12 +238,14 @@ def _surroundings_told() -> Iterator[None]:
         yield
     except NoisepromptError:
         raise
-    except OSError as error:
-        told = as_told(error)
-        if told is None:
-            raise
-        raise told from error
     except Exception as error:
+        told = as_told(error) if isinstance(error, OSError) else None
+        if told is not None:
+            raise told from error
+        if _is_crowded(error):
+            came = f"the system starts no further thread or process here ({' '.join(str(error).split())[:100]})"
+            fix = "raise the limit (ulimit -u), or take fewer --workers; then run the same command again"
+            raise NoisepromptError(came, "room for a few", fix) from error
         if not is_out_of_memory(error):
             raise
         came = (
@@ -221,6 +253,11 @@ def _surroundings_told() -> Iterator[None]:
         )
         fix = "lower --batch_size, or --height and --width, and run the same command again"
         raise NoisepromptError(came, "less at a time", fix) from error
+
+
+def _is_crowded(error: Exception) -> bool:
+    threads = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return threads or (isinstance(error, OSError) and error.errno == errno.EAGAIN)
 
 
 @contextmanager

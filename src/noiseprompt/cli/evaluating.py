@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from noiseprompt.core.part import Part
 from noiseprompt.core.places import Address
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.stores import store_of
+from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
@@ -86,8 +88,8 @@ def evaluate(
     page = write_report(out) if report else None
     if report:
         print(store.read("results.md").decode())
-        print(f"report: {page}")
-    say_next(f"open {page} in a browser" if report else f"noiseprompt report {out}")
+        print(visible(f"report: {page}"))
+    say_next(f"open {page} in a browser" if report else f"noiseprompt report {shlex.quote(str(out))}")
 
 
 def work(options: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Report]:

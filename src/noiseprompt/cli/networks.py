@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 from noiseprompt.cli.progress import say, say_next
 from noiseprompt.core.cards import read_card
 from noiseprompt.core.errors import InputError, ModelLoadError
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import expanded, no_file
 
 
 def import_npnet(source: str, out: Path, revision: str | None = None, license: str = "") -> None:
@@ -31,7 +32,7 @@ def import_npnet(source: str, out: Path, revision: str | None = None, license: s
     found = share.Found(path) if local else share.look_up(source, revision)
     saved = found.path.is_dir()
     if not saved and not found.path.is_file():
-        raise ModelLoadError(f"there is no file {source}", "a published checkpoint, or OWNER/NAME of the hub")
+        raise ModelLoadError(no_file(found.path), "a published checkpoint, or OWNER/NAME of the hub")
     facts = share.read_facts(found.path) if saved else share.facts_of(found)
     facts = replace(facts, license=license or facts.license)
     if saved:
@@ -40,7 +41,8 @@ def import_npnet(source: str, out: Path, revision: str | None = None, license: s
         import_published(found.path, out, facts=facts)
         print(f"from {facts.source}\nsha256 {facts.sha256}")
     print(f"licence {facts.license or 'none stated: ask its authors before you share it'}\nNPNet in {out}")
-    say_next(f'noiseprompt generate "a prompt" --model MODEL --methods standard,npnet:path={out} --out pictures')
+    methods = shlex.quote(f"standard,npnet:path={out}")
+    say_next(f'noiseprompt generate "a prompt" --model MODEL --methods {methods} --out pictures')
 
 
 def npnet_push(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from noiseprompt.cli.networks import own_card
 from noiseprompt.cli.progress import say_next
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.places import check_local
+from noiseprompt.core.texts import visible
 
 
 def npd_info(folder: Path) -> None:
@@ -34,7 +36,7 @@ def npd_verify(folder: Path) -> int:
     problems, now = verify(str(folder)), state(str(folder))
     if now.leased or now.missing:
         print(now)
-    print("\n".join(problems) if problems else "all pairs are sound")
+    print("\n".join(map(visible, problems)) if problems else "all pairs are sound")
     return 1 if problems else 0
 
 
@@ -52,7 +54,7 @@ def npd_export(folder: Path, file: Path) -> None:
     if Path(file).suffix.lower() != ".parquet":
         raise InputError(f"the file {file}", "a name that ends in .parquet, which is what is written")
     export(str(folder), str(file))
-    print(f"written to {file}")
+    print(visible(f"written to {file}"))
 
 
 def npd_push(folder: Path, repo: str, license: str = "", card: Path | None = None, private: bool | None = None) -> None:
@@ -89,5 +91,6 @@ def npd_pull(folder: Path, repo: str, revision: str | None = None) -> None:
     if not hub.is_id(repo) and hub.is_id(str(folder)):
         raise InputError(f"npd pull {folder} {repo}", "the folder first, then the repository", "turn them around")
     pairs = pull(Path(folder), repo, revision=revision)
-    print(f"{pairs:,} pairs in {folder}")
-    say_next(f"noiseprompt npd info {folder}, or noiseprompt train --npd {folder} --out npnet")
+    print(visible(f"{pairs:,} pairs in {folder}"))
+    quoted = shlex.quote(str(folder))
+    say_next(f"noiseprompt npd info {quoted}, or noiseprompt train --npd {quoted} --out npnet")

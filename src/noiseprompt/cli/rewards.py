@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.places import Address
 from noiseprompt.core.ranks import Processes
+from noiseprompt.core.texts import visible
 from noiseprompt.npnet import NPNet
 from noiseprompt.pipelines.long_prompts import warn_cut
 from noiseprompt.prompts import load_prompts
@@ -110,7 +112,7 @@ def tell(out: Path, model: str) -> None:
         ModelLoadError: it does not.
     """
     NPNet.from_pretrained(out / "best")
-    print(f"NPNet in {out / 'best'}")
+    print(visible(f"NPNet in {out / 'best'}"))
     methods = f"standard,npnet:path={out / 'best'},npnet:path={out / 'best'},swap"
     source = "" if world.is_world(model) else f" --model {public_name(model)} --prompts FILE --scorers NAME"
-    say_next(f'noiseprompt evaluate{source} --methods "{methods}" --out evaluation')
+    say_next(f"noiseprompt evaluate{source} --methods {shlex.quote(methods)} --out evaluation")

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from noiseprompt.cli.progress import Bar
+from noiseprompt.cli.progress import Bar, say
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
-from noiseprompt.core.places import refuse_home
+from noiseprompt.core.places import check_file
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.tables import table
-from noiseprompt.core.texts import in_csv, in_markdown
+from noiseprompt.core.texts import in_csv, in_markdown, visible
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import csv_rows, decode
 from noiseprompt.shapes.world import SCORERS
@@ -55,8 +55,8 @@ def score(
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"--out {out}", "a name that ends in .csv or .json")
     if out is not None:
-        refuse_home(out)
-        refuse_other(out)
+        check_file(out)
+        refuse_other(out, Path(prompts))
     check_value("--batch_size", int, batch_size, COUNT)
     share, every = parse_part(part), match(Path(images), Path(prompts))
     pairs = share.take(every)
@@ -78,19 +78,24 @@ def score(
             bar.show(done, len(pairs))
     summary = [summarise(name, scores[:, i]) for i, name in enumerate(names)]
     print(markdown(summary))
+    for name, wrong in zip(names, np.sum(~np.isfinite(scores), 0), strict=True):
+        if wrong:
+            say(f"warning: {wrong:,} of {len(pairs):,} scores of {name} are not finite; nor are figures made of them")
     if out is not None:
         write(out, pairs, names, scores, summary)
-        print(f"scores in {out}")
+        print(visible(f"scores in {out}"))
 
 
-def refuse_other(out: Path) -> None:
-    """Refuse to write over a file that holds no scores, such as the prompts.
+def refuse_other(out: Path, prompts: Path) -> None:
+    """Refuse to write over the prompts, or over another file that holds no scores.
 
     Raises:
         InputError: with the file.
     """
     if not out.is_file():
         return
+    if prompts.exists() and out.samefile(prompts):
+        raise InputError(f"--out {out}, which holds the prompts", "a new file", "choose another name")
     with out.open("rb") as file:
         begins = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     if begins and not begins.startswith((b"file,prompt,", b'{"summary"', b'{\n  "summary"')):

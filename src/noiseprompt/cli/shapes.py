@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ def _follow(steps: Any) -> None:
 
 
 def _check_folders(*folders: Path | None) -> None:
+    if len({os.path.realpath(folder) for folder in folders if folder is not None}) < sum(
+        f is not None for f in folders
+    ):
+        raise InputError(f"--export {folders[-1]}, which is the run's own folder", "another folder")
     for folder in folders:
         if folder is not None:
             check_folder(folder)

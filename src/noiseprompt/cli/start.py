@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     hush(spoken_for(words))
     with _streams() as out, ending():
+        left: SystemExit | None = None
         try:
             from noiseprompt.cli.entry import run
 
@@ -40,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt as stop:
             status = getattr(stop, "status", 130)
             say("stopped; the same command continues where it was")
+        except SystemExit as done:  # --help, --version and --print_config, once they are printed
+            status, left = 0, done
         except Exception as error:
             from noiseprompt.cli.net import caught
 
@@ -47,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
         out.flush()
         if out.problem is not None and not isinstance(out.problem, BrokenPipeError):
             say(f"error: standard output cannot be written: {out.problem}")
-            status = status or 1
+            return status or 1
+        if left is not None:
+            raise left
         return status
 
 

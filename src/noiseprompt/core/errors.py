@@ -13,6 +13,7 @@
     ├── ModelLoadError          a model folder or hub id that cannot be loaded
     ├── HubError                the hub cannot be reached, refuses, or has nothing of that name
     ├── ScorerError             a scorer that fails, or gives something else than one number an image
+    ├── MethodError             a method of another package that fails, or gives something else than noise
     ├── StoreError              files that are damaged, foreign, in use or cannot be written
     │   └── StoreLockedError    another process writes to the same folder
     ├── ProcessLostError        one of several processes that work together ended before the others
@@ -91,6 +92,10 @@ class HubError(NoisepromptError):
 
 class ScorerError(NoisepromptError):
     """A scorer that fails, or gives something else than one number an image."""
+
+
+class MethodError(NoisepromptError):
+    """A method of another package that fails, or gives something else than noise."""
 
 
 class StoreError(NoisepromptError):

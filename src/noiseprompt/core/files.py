@@ -26,6 +26,8 @@ from noiseprompt.core.places import check_local, expanded, refuse_special
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
 
+_NEW = "choose a new folder"
+
 _FOLDER = "folder"
 """The unit of a lease on a whole folder."""
 
@@ -172,15 +174,6 @@ def public_name(source: str) -> str:
     return Path(os.path.abspath(path)).name if is_path else source
 
 
-def as_told(error: OSError) -> StoreError | None:
-    """The error of a path that nobody translated, such as too long a name or a loop of links; None without a path."""
-    if error.filename is None or error.strerror is None:
-        return None
-    return StoreError(
-        f"cannot use {os.fsdecode(error.filename)}: {error.strerror}", "a path that can be read or written"
-    )
-
-
 def _cannot_write(path: Path, error: Exception) -> StoreError:
     number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
     fix = "nothing committed is lost: make room and run the same command again"
@@ -289,16 +282,24 @@ def claim(path: Path, settings: Any, begun: Sequence[str] = ()) -> Iterator[None
             settings. They stay whatever happens if there are no such names.
 
     Raises:
-        ConfigError: the folder was made with other settings, or their file is damaged.
+        ConfigError: the folder was made with other settings, their file is damaged or of something else, or there is
+            none and one of `begun`.
         StoreLockedError: another process holds the folder.
     """
     here = to_dict(settings)
-    with Lock(path.parent), withdrawn([path] if begun else [], [path.with_name(name) for name in begun]):
+    made = [path.parent / name for name in begun]
+    with Lock(path.parent), withdrawn([path] if begun else [], made):
         if path.exists():
-            there = read_json(path, fix="choose a new folder")
+            there = read_json(path, fix=_NEW)
+            if not here.keys() & there.keys():
+                raise ConfigError(f"{path} is of something else", "a new folder, or one of such a run", _NEW)
             here = as_recorded(here, there)
             refuse_changes(path.parent, differences(there, here), there, here)
         else:
+            strange = [file.relative_to(path.parent) for file in made if os.path.lexists(file)]
+            if strange:
+                came = f"{path.parent} holds {strange[0]} without {path.name}"
+                raise ConfigError(came, "a new folder, or one of such a run", _NEW)
             replace(path, json.dumps(here, indent=2))
         yield
 

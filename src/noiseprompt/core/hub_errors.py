@@ -4,6 +4,7 @@ the client and of the library it speaks with, so they are known by name and stat
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -21,17 +22,23 @@ _UNREACHABLE = ("ConnectError", "ConnectionError", "NetworkError", "ProxyError",
 
 def explained(error: BaseException, name: str, kind: Kind = "model") -> tuple[str, str, str]:
     """An error of the hub's client in words: what came, what was expected, what to do."""
+    failed = f"the hub's client failed on {name}: {_line(list(_chain(error))[-1])}"
+    return of_the_hub(error, name, kind) or (failed, "", _AGAIN)
+
+
+def of_the_hub(error: BaseException, name: str, kind: Kind = "model") -> tuple[str, str, str] | None:
+    """As `explained`, of an error that may be of something else: then None."""
     chain = list(_chain(error))
-    for explain in (_no_room, _by_name, _by_status):
+    for explain in (_no_room, _no_certificates, _by_name, _by_status):
         for one in chain:
             if words := explain(one, name, KINDS[kind]):
                 return words
     for one in chain:
         if _names(one) & {*_UNREACHABLE}:
             return unreachable(one)
-    if "LocalEntryNotFoundError" in _names(error):
+    if any("LocalEntryNotFoundError" in _names(one) for one in chain):
         return f"{name} is not in the hub's cache ({_line(error)})", "it there, or the network", ELSEWHERE
-    return f"the hub's client failed on {name}: {_line(chain[-1])}", "", _AGAIN
+    return None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -51,6 +58,15 @@ def page(name: str, kind: str) -> str:
     from huggingface_hub import constants
 
     return f"{constants.ENDPOINT}/{'datasets/' if kind == KINDS['dataset'] else ''}{name}"
+
+
+def _no_certificates(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
+    if not isinstance(error, FileNotFoundError):
+        return None
+    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR"):
+        if (place := os.environ.get(variable)) and not os.path.exists(place):
+            return f"{variable} names {place}, which is not there", "a file of certificates", "mend or unset it"
+    return None
 
 
 def _no_room(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:

@@ -35,6 +35,9 @@ UNWRITTEN = 5.0
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 """What disks answer that know no second names."""
 
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What a system says that can open no further file: it tells nothing of the one that was asked for."""
+
 _NAME = re.compile(r"\.(.+)\.lease(\d*)")
 _UNNAMED = re.compile(_NAME.pattern + r"\.([0-9a-f]{8})\.(\d+)\.(\d*)\.([0-9a-f]{16})\.new")
 """A lease that is being made: by which machine, process (and since when) and under which token."""
@@ -66,9 +69,14 @@ class Leases(AnyLeases):
         lease = Lease.make(self, unit, numbers[-1] + 1 if numbers else 0)
         if lease is None:
             return None
-        below = [number for number in self._numbers(unit) if number != lease.number]
-        follows = below[-1:] == numbers[-1:] and (not numbers or self._read(_file(unit, numbers[-1]))[0] == found)
-        if not follows or not lease.held():  # somebody was faster, or the holder lives after all
+        try:
+            below = [number for number in self._numbers(unit) if number != lease.number]
+            follows = below[-1:] == numbers[-1:] and (not numbers or self._read(_file(unit, numbers[-1]))[0] == found)
+            follows = follows and lease.held()
+        except StoreError:
+            lease.free()
+            raise
+        if not follows:  # somebody was faster, or the holder lives after all
             lease.free()
             return None
         lease.follows(below)
@@ -100,7 +108,8 @@ class Leases(AnyLeases):
         """What identifies a state of a file, b"" where there is none, and what it says.
 
         Raises:
-            StoreError: it is no file: such a thing is nobody's, would never go, and a pipe would not even be read.
+            StoreError: it is no file: such a thing is nobody's, would never go, and a pipe would not even be read; or
+                this process has too many files open to look.
         """
         path = self.folder / name
         try:
@@ -109,7 +118,9 @@ class Leases(AnyLeases):
             with path.open("rb") as file:
                 text = file.read(65536)
                 changed = os.fstat(file.fileno()).st_mtime_ns
-        except OSError:
+        except OSError as error:
+            if error.errno in _NONE_LEFT:
+                raise _cannot(self.folder, error) from error
             return b"", None
         with contextlib.suppress(ValueError):
             data = parse_json(text)
@@ -236,10 +247,17 @@ def _file(unit: str, number: int) -> str:
 
 
 def _names(folder: Path) -> list[str]:
+    """Of its files, none where there is no such folder.
+
+    Raises:
+        StoreError: they cannot be seen, and so neither can it be seen who holds what.
+    """
     try:
         return os.listdir(folder)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise _cannot(folder, error) from error
 
 
 def _cannot(folder: Path, error: OSError) -> StoreError:

@@ -49,6 +49,18 @@ class AnyLeases(ABC):
             StoreError: the folder cannot be written.
         """
 
+    def fresh(self, unit: str) -> AnyLease:
+        """As `take`, of a unit that nobody else knows.
+
+        Raises:
+            StoreError: the folder cannot be written, or what was just written to it is gone.
+        """
+        lease = self.take(unit)
+        if lease is None:
+            came = f"cannot write to {self.where}: what was written a moment ago is gone"
+            raise StoreError(came, "a folder that nobody empties or moves meanwhile", "run the same command again")
+        return lease
+
     @abstractmethod
     def units(self) -> list[str]:
         """Those of which there is a lease."""

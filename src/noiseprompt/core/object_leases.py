@@ -182,8 +182,7 @@ def check_conditions(store: ObjectStore, unit: str) -> None:
     Raises:
         StoreError: it does not.
     """
-    lease, name = ObjectLeases(store).take(unit), file_name(unit)
-    assert lease is not None, "its name is new"
+    lease, name = ObjectLeases(store).fresh(unit), file_name(unit)
     try:
         for follows in (None, ('"0"', 0)):
             if store.swap(name, b"{}", follows) is not None:

@@ -95,7 +95,7 @@ def _of_slurm(environment: Mapping[str, str]) -> Part | None:
     first, count = _number(environment, "SLURM_ARRAY_TASK_MIN"), _number(environment, "SLURM_ARRAY_TASK_COUNT")
     step = _number(environment, "SLURM_ARRAY_TASK_STEP", 1)
     index, rest = divmod(task - first, max(step, 1))
-    if rest or not 0 <= index < count:
+    if not step or rest or not 0 <= index < count:
         came = f'part "auto" in task {task} of an array of {count} that begins with {first}'
         raise InputError(came, "numbers in a row, such as --array=1-8", "or say which one it is, as in --part 2/8")
     return Part(index + 1, count)

@@ -13,7 +13,7 @@ import numpy as np
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import replacing
-from noiseprompt.core.places import check_local, refuse_pipe
+from noiseprompt.core.places import check_local, no_file, refuse_pipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +28,9 @@ FITS = ("crop", "stretch", "exact")
 """How a picture is brought to a size: scaled until it covers it and cut around its middle; scaled, whatever becomes of
 its proportions; or refused unless it has that size."""
 
+_OF_A_MAC = "._"
+"""Begins the name of what a Mac leaves beside a file on other disks and in archives."""
+
 PIXELS = 2**26
 """Of a picture, 8,192 x 8,192: a fifth of a gigabyte in memory."""
 
@@ -39,13 +42,17 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
         below: those of its folders too.
 
     Raises:
-        InputError: no folder, an address, or no picture there.
+        InputError: no folder, an address, no picture there, or the name of one with a link that leads nowhere or a pipe
+            behind it.
     """
     check_local(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", "a folder of pictures", "check the path")
     found = folder.rglob("*") if below else folder.iterdir()
-    files = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
+    named = [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith(_OF_A_MAC)]
+    files = sorted(path for path in named if path.is_file())
+    if lost := sorted(path for path in named if not (path.is_file() or path.is_dir())):
+        raise InputError(no_file(lost[0]), "a picture", "take it out of the folder, or put the picture there")
     if not files:
         raise InputError(f"no picture in {folder}", f"files that end in {', '.join(SUFFIXES)}", "check the path")
     return files

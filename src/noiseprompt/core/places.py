@@ -110,8 +110,51 @@ def check_folder(folder: str | Path) -> None:
         raise StoreError(f"cannot write to {folder}: {reason}", "a folder that can be made and written")
 
 
+def check_file(path: str | Path) -> None:
+    """Refuse a file that cannot be made, or not be replaced where it is there, before the work that goes into it.
+
+    Raises:
+        InputError: it is an address.
+        StoreError: as `check_folder` of the folder it is to lie in, or what has its name is no file.
+    """
+    refuse_home(path)
+    place = Path(path)
+    refuse_special(place)
+    reason = f"{place} is a folder" if place.is_dir() else _obstacle(place.parent)
+    if len(os.fsencode(place.name)) > LONGEST_NAME - _ROOM:
+        reason = f"its name is longer than {LONGEST_NAME - _ROOM} bytes"
+    if reason:
+        raise StoreError(f"cannot write {path}: {reason}", "a file that can be written")
+
+
+_ROOM = 13
+"""Bytes that the name of a file has more while it is written."""
+
 LONGEST_NAME, LONGEST_PATH = 255, 4096
 """Bytes that the systems we run on take for one name, and for all of a path."""
+
+
+def current_folder() -> Path | None:
+    """None where it was removed since this process began in it."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
+def as_told(error: OSError) -> StoreError | None:
+    """The error of a path that nobody translated, such as too long a name or a loop of links; None without a path.
+
+    A current folder that was removed has no path any more.
+    """
+    if isinstance(error, FileNotFoundError) and current_folder() is None:
+        came = "the current folder was removed or replaced"
+        return StoreError(came, "one that is there", "go to a folder that is there (cd) and run the same command again")
+    if error.filename is None or error.strerror is None:
+        return None
+    return StoreError(
+        f"cannot use {os.fsdecode(error.filename)}: {error.strerror}", "a path that can be read or written"
+    )
 
 
 def refuse_home(place: str | Path) -> None:
@@ -158,6 +201,17 @@ def expanded(path: str | Path) -> Path:
         came = f"cannot use {str(made)[: 2 * LONGEST_NAME]}{long}: {os.strerror(errno.ENAMETOOLONG)}"
         raise StoreError(came, f"names of at most {LONGEST_NAME} bytes, {LONGEST_PATH:,} in all")
     return made
+
+
+def no_file(path: Path) -> str:
+    """What is where a file is wanted and none is, in words: "there is no file x.txt", or what has its name."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{path} is a link that leads nowhere" if path.is_symlink() else f"there is no file {path}"
+    except OSError as error:
+        return f"cannot read {path}: {error.strerror or error}"
+    return f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'} and no file"
 
 
 def refuse_pipe(path: AnyFile) -> None:

@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,10 @@ def shown(value: Any) -> str:
         text = f"[{', '.join(map(shown, value[:60]))}]"
     elif isinstance(value, dict):
         text = f"{{{', '.join(f'{shown(key)}: {shown(one)}' for key, one in list(value.items())[:60])}}}"
-    elif isinstance(value, str | int | float | bytes | Path):
+    elif isinstance(value, str | Number | bytes | Path):
         text = repr(value)
     else:
-        text = kind_of(value)
+        text = str(value) if type(value).__name__ in ("dtype", "device") else kind_of(value)  # of torch and NumPy
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -187,6 +188,8 @@ def _fits(kind: Any, value: Any, limits: Limits) -> bool:
         return False
     if not isinstance(kind, type) or kind is Any or not getattr(kind, "_is_runtime_protocol", True):
         return True
+    if getattr(kind, "_is_protocol", False) and isinstance(value, type):
+        return False  # it has what its objects have, and is none
     return isinstance(value, kind)
 
 

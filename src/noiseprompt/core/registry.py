@@ -22,6 +22,7 @@ class Registry:
     def __init__(self, noun: str, entries: dict[str, str]) -> None:
         self.noun = noun
         self._entries: dict[str, Any] = dict(entries)
+        self._own = frozenset(entries)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
@@ -38,6 +39,10 @@ class Registry:
         if name in self._entries:
             raise InputError(f"the {self.noun} {name!r} is registered already", "a new name")
         self._entries[name] = target
+
+    def is_own(self, name: str) -> bool:
+        """Whether an entry is of the table itself, registered by nobody."""
+        return name in self._own
 
     def package(self, name: str) -> str:
         """The package that an entry is from, "" where that cannot be told; nothing is imported."""

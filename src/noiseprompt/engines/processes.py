@@ -88,7 +88,8 @@ def launched(environment: Mapping[str, str] | None = None) -> Launched | None:
     if bad := unwritable(said["MASTER_ADDR"]):
         raise InputError(f"MASTER_ADDR with {bad} in the environment", "the address of a machine", _HOW)
     if found.rank >= size or found.local_rank >= found.local_size or found.local_size > size:
-        raise InputError(f"{found}", "ranks below their sizes", _HOW)
+        came = f"RANK={found.rank} with WORLD_SIZE={size}, LOCAL_RANK={found.local_rank} of {found.local_size}"
+        raise InputError(f"{came} in the environment", "ranks below their sizes", _HOW)
     return found
 
 

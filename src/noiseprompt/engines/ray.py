@@ -71,9 +71,7 @@ def _marked(job: Job) -> Iterator[Job]:
         yield job
         return
     make_folder(Path(job.folder))
-    lease = Leases(Path(job.folder)).take(f"engine-{os.getpid()}-{os.urandom(4).hex()}")
-    assert lease is not None, "its name is new"
-    with lease:
+    with Leases(Path(job.folder)).fresh(f"engine-{os.getpid()}-{os.urandom(4).hex()}") as lease:
         yield dataclasses.replace(job, mark=f".{lease.unit}.lease")
 
 

@@ -183,7 +183,10 @@ class MethodSpec:
 
         Raises:
             InputError: an option out of its range.
+            MethodError: one of another package that cannot be made.
         """
+        from noiseprompt.methods.foreign import built
+
         method = METHODS.get(self.name)
         kinds = option_types(method)
         kinds = dict.fromkeys(self.options, Any) if kinds is None else kinds
@@ -192,7 +195,7 @@ class MethodSpec:
             raise InputError(f"option {', '.join(unknown)} of method {self.name!r}", expected)
         for name, value in self.options.items():  # also of a method that does not hold its own
             check_value(f"{self.name}:{name}", kinds.get(name, Any), value)
-        return method(**self.options)
+        return built(self.name, method, dict(self.options), NoiseMethod)
 
 
 def make_noise(

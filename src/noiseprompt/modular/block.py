@@ -119,12 +119,14 @@ def with_noise(blocks: Any, **options: Any) -> Any:
         blocks: of a text-to-image pipeline of Modular Diffusers, e.g. StableDiffusionXLAutoBlocks(); changed in place.
 
     Raises:
-        InputError: no blocks, or none of that name among them.
+        InputError: no blocks, none of that name among them, or a `NoiseBlock` already.
     """
     names = list(getattr(blocks, "sub_blocks", ()))
     if BEFORE not in names or not hasattr(blocks.sub_blocks, "insert"):
         came = f"{type(blocks).__name__} with the blocks {', '.join(names) or 'none'}"
         raise InputError(came, f"blocks of Modular Diffusers with one named {BEFORE!r}")
+    if any(isinstance(block, NoiseBlock) for block in blocks.sub_blocks.values()):
+        raise InputError("blocks that have a NoiseBlock already", "blocks without one", "leave the second out")
     blocks.sub_blocks.insert("noise", NoiseBlock(**options), names.index(BEFORE))
     return blocks
 

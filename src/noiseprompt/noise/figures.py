@@ -71,7 +71,7 @@ def noise_spectrum(noise: np.ndarray) -> np.ndarray:
     if noise.dtype.kind not in "fiu":
         raise InputError(f"noise of {noise.dtype}", "an array (B, C, H, W) of numbers")
     if noise.ndim != 4 or not noise.size:
-        raise ShapeError(f"noise of shape {noise.shape}", "(B, C, H, W)")
+        raise ShapeError(f"noise of shape {noise.shape}", "(B, C, H, W), B from 1 on")
     height, width = noise.shape[-2:]
     power = (np.abs(np.fft.fft2(noise)) ** 2).mean(axis=(0, 1)) / (height * width)
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])

@@ -94,7 +94,8 @@ def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None, sig
     check_value("signal", float, signal, NOT_NEGATIVE)
     if latents.ndim != 4 or not latents.numel() or (source is not None and source.shape != latents.shape):
         given = "" if source is None else f" with a source {tuple(source.shape)}"
-        raise ShapeError(f"latents {tuple(latents.shape)}{given}", "(B, C, H, W), and a source of the same shape")
+        expected = "(B, C, H, W), B from 1 on, and a source of the same shape"
+        raise ShapeError(f"latents {tuple(latents.shape)}{given}", expected)
     if source is not None:
         check_noise(source, "the source")
     x = latents.detach().float()

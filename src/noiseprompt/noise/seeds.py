@@ -30,7 +30,7 @@ def check_seed(seed: int) -> None:
         InputError: the seed is out of range.
     """
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
-        raise InputError(f"seed {seed}", "an integer from 0 to 2**63 - 1")
+        raise InputError(f"seed {seed!r:.60}", "an integer from 0 to 2**63 - 1")
 
 
 def initial_noise(

@@ -90,9 +90,7 @@ class Claim:
             self._home.store.put(FILE, f"{json.dumps(said, indent=1)}\n".encode())
 
     def _enter(self) -> None:
-        lease = self.leases.take(f"{PRESENT}{secrets.token_hex(4)}")
-        assert lease is not None, "its name is new"
-        self._held.append(lease)
+        self._held.append(self.leases.fresh(f"{PRESENT}{secrets.token_hex(4)}"))
 
     def tidy(self) -> None:
         """Remove the leases of those who have ended, on units that nobody will ask for again."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from noiseprompt.core.errors import ConfigError, InputError, UnknownNameError
+from noiseprompt.core.errors import ConfigError, InputError, ShapeError, UnknownNameError
 from noiseprompt.core.ranges import Limits, check, setting
 
 BEST_SHARE = Limits(above=0, most=1)
@@ -57,6 +57,7 @@ class PairFilter:
         Raises:
             UnknownNameError: a scorer that the data set has no scores of.
             InputError: usable pairs that were not scored: they neither pass nor fail.
+            ShapeError: scores of another number of pairs.
         """
         missing = [name for name in self.scorers if name not in scores]
         if missing:
@@ -65,6 +66,10 @@ class PairFilter:
             raise UnknownNameError(f"no scores of {', '.join(missing)}", *wanted)
         if not self.scorers:
             return usable.copy()
+        for name in self.scorers:
+            if np.shape(scores[name]) != (len(usable), 2):
+                came = f"scores of {name}: {np.shape(scores[name])} for {len(usable)} pairs"
+                raise ShapeError(came, "(N, 2), of source and target")
         table = np.stack([scores[name] for name in self.scorers])
         unscored = int((usable & np.isnan(table[:, :, 1]).any(axis=0)).sum())
         if unscored:

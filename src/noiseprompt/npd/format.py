@@ -25,9 +25,11 @@ Schema metadata: `noiseprompt.version`, `.settings` (JSON), `.fingerprint` (of t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,6 +71,9 @@ _KNOWN = (
 
 _NAME = re.compile(r"shard-(\d{6,})\.arrow")
 _PREFIX = "noiseprompt."
+_OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+"""What a system says that tells nothing of what is in a file."""
+
 _RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
 
 
@@ -289,7 +294,15 @@ def read_shard(file: Path | bytes | Ranged, where: str = "") -> Shard:
             raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", _RESTORE)
         return Shard(path, batch, settings, metadata[_PREFIX + "checksum"])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", _RESTORE) from error
+        raise _unread(path, error) from error
+
+
+def _unread(path: str, error: Exception) -> StoreError:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _OUT_OF_REACH:
+        came = f"cannot read {path}: {os.strerror(number)}"
+        return StoreError(came, "a file that this process may read", "it may be whole: leave it where it is")
+    return StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", _RESTORE)
 
 
 def _chosen(file: Path | bytes | Ranged, source: pa.NativeFile) -> pa.ipc.IpcReadOptions:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
 from noiseprompt.core.places import expanded, is_address
-from noiseprompt.core.ranges import check_value, shown
+from noiseprompt.core.ranges import Limits, check_value, shown
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import Prompt, ScoredPair
@@ -257,7 +257,9 @@ class Npd:
 
         Raises:
             StoreError: it cannot be fetched, or was written anew since.
+            ConfigError: there is none of that number.
         """
+        check_value("index", int, index, Limits(least=0, most=len(self.shards) - 1))
         self._fetch([index])
         return self.shards[index]
 

@@ -227,7 +227,8 @@ class NPNet(nn.Module):
             if kind not in (None, *FORMATS):
                 raise InputError(f"{name} {kind}", f"one of {', '.join(map(str, FORMATS))}")
         found = share.find(source, revision)
-        net = _load_checkpoint(found, dtype, swin_dtype) if found.is_file() else _load(found, dtype, swin_dtype)
+        with torch.device("cpu"):  # whatever the process has set: "meta" would leave it without values
+            net = _load_checkpoint(found, dtype, swin_dtype) if found.is_file() else _load(found, dtype, swin_dtype)
         if not isinstance(net, cls):
             raise ModelLoadError(
                 f"{found} holds a {type(net).__name__}", f"a {cls.__name__}", "use NPNet.from_pretrained"
@@ -263,11 +264,10 @@ class NPNet(nn.Module):
 
 def _check_weights(net: NPNet) -> None:
     """Refuse to save what would not load: weights that are not finite, or that have no values."""
-    bad = [
-        name
-        for name, value in net.state_dict().items()
-        if value.is_meta or not (name.endswith("mask") or bool(value.isfinite().all()))
-    ]
+    weights = net.state_dict()
+    if any(value.is_meta for value in weights.values()):
+        raise InputError("an NPNet without values (meta)", "one that was loaded or trained")
+    bad = [name for name, value in weights.items() if not (name.endswith("mask") or bool(value.isfinite().all()))]
     if bad:
         raise InputError(f"an NPNet whose weights are not finite: {some('of them', bad)}", "numbers")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.errors import ModelLoadError, NoisepromptError, StoreError
 from noiseprompt.core.files import make_folder, replace, replacing
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.weights import packed, read_metadata
@@ -35,14 +35,25 @@ def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]
     """Save a network; each file appears whole or not at all.
 
     Raises:
-        StoreError: the folder cannot be written, or the disk is full.
+        StoreError: the folder cannot be written or holds another model, or the disk is full.
     """
+    _refuse_other(folder / CONFIG_FILE)
     marked = {"format": FORMAT, "format_version": FORMAT_VERSION, **settings}
     make_folder(folder)
     with replacing(folder / WEIGHTS_FILE) as file:
         file.write(packed(state, {_MADE_AS: _made_as(settings)}))
     replace(folder / CARD_FILE, card)
     replace(folder / CONFIG_FILE, json.dumps(marked, indent=2) + "\n")
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse to write over the configuration of another model, whose weights have the same name."""
+    try:
+        told = read_json(path)
+    except NoisepromptError:  # none, or one that nothing can load
+        return
+    if told.get("format") != FORMAT:
+        raise StoreError(f"{path} is of another model", "a new folder, or that of an NPNet", "save to another folder")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ConfigError, ModelLoadError
+from noiseprompt.core.places import no_file
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.weights import check_finite, differences, read_checkpoint, shapes_of
 from noiseprompt.npnet.base import NPNet
@@ -209,7 +210,7 @@ _UNUSED = ("unet_svd.bn.",)
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ModelLoadError(f"there is no file {path}", "a published .pth or .safetensors file", "download it first")
+        raise ModelLoadError(no_file(path), "a published .pth or .safetensors file", "download it first")
     data = read_checkpoint(path)
     if not isinstance(data, Mapping):
         raise ModelLoadError(f"{path} holds a {type(data).__name__}", f"a mapping with {_EXPECTED}", _FIX)

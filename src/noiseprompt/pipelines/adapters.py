@@ -12,7 +12,7 @@ from noiseprompt.core.config import plain_number
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import read_state
@@ -96,7 +96,7 @@ def parse_lora(text: str) -> tuple[str, float]:
     if not path.exists() and (
         (path.suffix == ".safetensors" and source.count("/") < 2) or source.startswith((".", "/", "~"))
     ):
-        raise ModelLoadError(f"there is no file {source}", "a LoRA file (.safetensors), its folder or a hub id")
+        raise ModelLoadError(no_file(path), "a LoRA file (.safetensors), its folder or a hub id")
     return source, weight
 
 

@@ -93,7 +93,10 @@ def call(
         counting, lent = counted(loaded.denoiser, loaded.count), borrowed(pipe, scheduler)
         with counting, lent, torch.set_grad_enabled(with_gradient), told:
             return own(pipe, latents=x, height=height, width=width, **given)
-    except (GridKnown, NoisepromptError):
+    except GridKnown:
+        raise
+    except NoisepromptError as error:
+        _refuse_foreign(loaded, embeds, error)
         raise
     except Exception as error:
         if not family.generic or is_out_of_memory(error):
@@ -101,6 +104,21 @@ def call(
         came = f"a {type(pipe).__name__}, which is of no known family, fails ({type(error).__name__}: {error})"
         expected = "a pipeline that takes prompts as text and latents (B, C, H, W)"
         raise InputError(came, expected, "add a family for it") from error
+
+
+def _refuse_foreign(loaded: Loaded, embeds: TextEmbeds, error: Exception) -> None:
+    """Tell embeddings of another width as what they are, where a call failed with them.
+
+    Raises:
+        ShapeError: they are.
+    """
+    try:
+        own = loaded.family.encode(loaded.pipe, [""]).prompt_embeds.shape[-1]
+    except Exception:  # of a model that fails at everything; that is told
+        return
+    if (given := embeds.prompt_embeds.shape[-1]) != own:
+        came = f"text embeddings of width {given} in a pipeline whose own have {own}"
+        raise ShapeError(came, "those that this pipeline gives", "encode the prompts with it") from error
 
 
 def images(

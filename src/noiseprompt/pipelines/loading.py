@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.hub_errors import of_the_hub
 from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.complete import AGAIN, complete
@@ -88,6 +89,8 @@ def load_diffusers(
     except ModelLoadError:
         raise
     except Exception as error:
+        if not isinstance(folder, Path) and (words := of_the_hub(error, str(model))):
+            raise ModelLoadError(*words) from error
         came = f"{model} does not load ({type(error).__name__}: {reason_of(error)})"
         raise ModelLoadError(came, "a complete diffusers pipeline", FIX) from error
 

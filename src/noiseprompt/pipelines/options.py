@@ -14,7 +14,7 @@ from noiseprompt.core.devices import DTYPES
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import NAMED, Limits, check, setting
 from noiseprompt.pipelines.table import OFFLOADS, SCHEDULES
 
@@ -101,7 +101,7 @@ class ModelOptions:
         if self.controlnet is not None and self.control_image is None:
             raise InputError("a ControlNet without a control_image", "the picture it follows")
         if self.control_image is not None and not expanded(self.control_image).is_file():
-            raise ModelLoadError(f"there is no file {self.control_image}", "a picture for the ControlNet")
+            raise ModelLoadError(no_file(expanded(self.control_image)), "a picture for the ControlNet")
 
     def record(self) -> dict[str, Any]:
         """What changes results, for run.json and fingerprints: {} for a model as it comes. No folders, no device."""

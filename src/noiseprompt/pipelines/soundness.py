@@ -116,7 +116,11 @@ def check_embeds(embeds: Any) -> None:
 
     Raises:
         NoiseError: with the first prompt.
+        ModelLoadError: the text encoder has no weights.
     """
+    if embeds.prompt_embeds.is_meta:
+        came = "a text encoder without values (on the device meta)"
+        raise ModelLoadError(came, "one with its weights", "load the pipeline by from_pretrained")
     for name, value in {"prompt_embeds": embeds.prompt_embeds, **embeds.call_kwargs}.items():
         if _finite(value):
             continue

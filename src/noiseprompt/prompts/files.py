@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from noiseprompt.core.errors import MissingDependencyError, PromptError
 from noiseprompt.core.json_files import parse_json
-from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.places import no_file, refuse_pipe
 from noiseprompt.shapes.world import TEST_PROMPTS
 
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
@@ -30,12 +31,14 @@ def read_rows(path: Path, columns: Collection[str] = ()) -> list[Any]:
         MissingDependencyError: a parquet file without pyarrow.
     """
     suffix = path.suffix.lower()
+    if os.path.lexists(path) and not path.is_file():
+        raise PromptError(no_file(path), "a file of prompts")
     if suffix not in SUFFIXES:
         look = f'splits of the embedded world look like "{TEST_PROMPTS}"'
         hint = "rename or convert the file" if path.exists() else look
         raise PromptError(f"{path} has the unknown suffix {suffix!r}", f"one of {', '.join(SUFFIXES)}", hint)
     if not path.is_file():
-        raise PromptError(f"there is no file {path}", "a file of prompts", "check the path")
+        raise PromptError(no_file(path), "a file of prompts", "check the path")
     if suffix == ".parquet":
         return _read_parquet(path, columns)
     text = decode(path)

@@ -8,14 +8,15 @@ twice is kept once, with its first kind, unless the two name different seeds.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError, PromptError
-from noiseprompt.core.places import expanded
+from noiseprompt.core.errors import InputError, PromptError, UnknownNameError
+from noiseprompt.core.places import check_local, expanded, no_file
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
@@ -138,11 +139,16 @@ def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
         came = f"column {column!r} of {source}, which has none"
         raise PromptError(came, "a csv, json or parquet file where a column is named", "leave the column out")
     if kind == "split":
-        from noiseprompt.shapes.splits import prompts_of
+        from noiseprompt.shapes.splits import SPLITS, prompts_of
 
+        if not colon and source not in SPLITS:
+            came = no_file(Path(source)) if os.path.lexists(source) else f"unknown split {source!r}"
+            files = f"a file of prompts ({', '.join(SUFFIXES)})"
+            raise UnknownNameError(came, f"one of {', '.join(SPLITS)}, or {files}")
         return prompts_of(rest if colon else source)
     if kind == "set":
         return read_set(name, rest)
+    check_local(source)
     return _from_rows(read_rows(Path(source)), Path(source), column)
 
 

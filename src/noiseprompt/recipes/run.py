@@ -19,7 +19,7 @@ from noiseprompt.cli.progress import conducted
 from noiseprompt.cli.table import COMMANDS, Command, resolve
 from noiseprompt.cli.together import refuse_several
 from noiseprompt.core.errors import ConfigError, NoisepromptError
-from noiseprompt.core.files import as_told
+from noiseprompt.core.places import as_told
 from noiseprompt.core.ranges import shown
 from noiseprompt.recipes.calls import (
     as_call,

@@ -30,6 +30,12 @@ SETTINGS = "settings.json"
 PATHS = ".judging.json"
 """The judging as it was given; settings.json tells it without paths."""
 
+_AT_THE_END = ("results.json", "results.md", "report.html", "report.md")
+"""What is written over at the end of a run."""
+
+LONGEST = 1000
+"""Letters of a picture's name; systems take fewer."""
+
 _SETTINGS = "settings"
 """The unit of the lease on both files."""
 
@@ -87,12 +93,8 @@ def _settled(
         changes += [f"method {change}" for change in differences(old_methods, methods, both)]
         refuse_changes(store, changes, old_settings, settings)
         methods = {**old_methods, **methods}
-    elif of_all(store.names(), FILE):
-        raise ConfigError(
-            f"{store} holds results without settings.json",
-            "a new folder, or one made by an evaluation",
-            "choose a new folder",
-        )
+    else:
+        _refuse_other(store)
     data = {
         "fingerprint": fingerprint(settings),
         "settings": settings,
@@ -102,6 +104,19 @@ def _settled(
         "environment": environment(),
     }
     return json.dumps(data, indent=1) + "\n"
+
+
+def _refuse_other(store: Store) -> None:
+    """Refuse a folder without settings.json that holds files of the names that an evaluation writes.
+
+    Raises:
+        ConfigError: with one of them.
+    """
+    names = store.names()
+    strange = [name for name in _AT_THE_END if name in names]
+    if strange or of_all(names, FILE):
+        came = f"{store} holds {strange[0] if strange else 'results'} without settings.json"
+        raise ConfigError(came, "a new folder, or one made by an evaluation", "choose a new folder")
 
 
 def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import numpy as np
 from noiseprompt.core.arguments import held
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
+from noiseprompt.core.places import current_folder
 from noiseprompt.core.ranges import SUMMABLE, Limits, check_value, kind_of
 from noiseprompt.core.specs import make, split_spec
 from noiseprompt.core.texts import reason_of
@@ -61,7 +63,8 @@ def _load(spec: str) -> Scorer:
     name = spec.partition(":")[0]
     with _blamed(name):
         scorer = make(SCORERS, spec)
-    if not isinstance(scorer, Scorer) or not isinstance(scorer.name, str):
+        sound = isinstance(scorer, Scorer) and isinstance(scorer.name, str)  # a name may be computed, and fail
+    if not sound:
         came = f"the scorer {name!r}{_of(_OFFERED.get(name, ''))} is {kind_of(scorer)}"
         raise InputError(came, "an object with `name`, a text, and `score`")
     check_name(scorer.name)
@@ -78,9 +81,9 @@ def _blamed(name: str) -> Iterator[None]:
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a plug-in may raise anything
-        package = _OFFERED.get(name) or SCORERS.package(name)
-        if package == "noiseprompt":
+        if SCORERS.is_own(name):
             raise
+        package = _OFFERED.get(name) or SCORERS.package(name)
         raise _failed(name, package, error) from error
 
 
@@ -98,8 +101,11 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
     """
     package = type(scorer).__module__.partition(".")[0]
     try:
-        # what a plug-in writes into its images would be saved as what was drawn
-        given = scorer.score(images if package == "noiseprompt" else np.copy(images), prompts)
+        if package == "noiseprompt":
+            given = scorer.score(images, prompts)
+        else:
+            with _our_folder():  # what a plug-in writes into its images would be saved as what was drawn
+                given = scorer.score(np.copy(images), prompts)
         scores = _numbers(given) if given is not None else np.empty(0)
     except NoisepromptError:
         raise
@@ -117,6 +123,17 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
         came = f"the scorer {scorer.name!r}{_of(package)} gave {scores[beyond][0]:g}"
         raise ScorerError(came, f"numbers from {-SUMMABLE:g} to {SUMMABLE:g}")
     return scores
+
+
+@contextmanager
+def _our_folder() -> Iterator[None]:
+    """The current folder is the same afterwards: what a run writes to has paths that begin there."""
+    before = current_folder()
+    try:
+        yield
+    finally:
+        if before is not None and current_folder() != before:
+            os.chdir(before)
 
 
 def _numbers(given: Any) -> np.ndarray:
@@ -137,6 +154,9 @@ def _numbers(given: Any) -> np.ndarray:
 
 _OFFERED: dict[str, str] = {}
 """Scorer that an installed package offers -> that package."""
+
+_DISPUTED: dict[str, str] = {}
+"""Scorer that a second installed package offers -> that one."""
 
 
 def _of(package: str) -> str:
@@ -186,6 +206,9 @@ def check_scorers(names: Sequence[str]) -> list[str]:
             _discover()
             with _blamed(word):
                 SCORERS.get(word)  # an unknown name is refused before weights are loaded
+        if word in _DISPUTED:
+            came = f"the scorer {word!r} of two packages, {_OFFERED[word]!r} and {_DISPUTED[word]!r}"
+            raise InputError(came, "one package a scorer", "remove one of them")
     return specs
 
 
@@ -226,9 +249,12 @@ def _discover() -> None:
         came = f"what the installed packages offer cannot be read ({type(error).__name__}: {reason_of(error)[:200]})"
         raise ScorerError(came, "entry points in UTF-8", "install the damaged package again") from error
     for point in found:
+        package = point.dist.name if point.dist else point.value.partition(":")[0]
         if point.name not in SCORERS:
-            SCORERS.register(point.name, point.value)
-            _OFFERED[point.name] = point.dist.name if point.dist else point.value.partition(":")[0]
+            SCORERS.register(point.name, point.value.partition("[")[0].strip())  # extras are the installer's affair
+            _OFFERED[point.name] = package
+        elif _OFFERED.get(point.name, package) != package:
+            _DISPUTED[point.name] = package
 
 
 def check_images(images: np.ndarray, prompts: Sequence[Prompt], size: int | None = None) -> None:

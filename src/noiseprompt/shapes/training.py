@@ -136,8 +136,15 @@ def load_average(folder: Path, stage: str, network: torch.nn.Module, ema_decay: 
 
 
 def save_network(network: torch.nn.Module, config: Any, card: str, out: Path) -> None:
-    """Write a network as it is shipped: model.safetensors in fp16, config.json and README.md."""
+    """Write a network as it is shipped: model.safetensors in fp16, config.json and README.md.
+
+    Raises:
+        ConfigError: there is a config.json of another kind.
+    """
     make_folder(out)
+    there = out / "config.json"
+    if there.is_file() and not read_json(there).keys() & asdict(config).keys():
+        raise ConfigError(f"{there} is of something else", "a new folder", "export to another one")
     with replacing(out / "model.safetensors") as file:
         file.write(packed({name: value.half() for name, value in network.state_dict().items()}))
     replace(out / "config.json", json.dumps(asdict(config), indent=2) + "\n")

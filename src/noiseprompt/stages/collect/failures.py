@@ -9,6 +9,7 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import (
     ConfigError,
     InputError,
+    MethodError,
     ModelLoadError,
     ModelMismatchError,
     NoiseError,
@@ -27,7 +28,7 @@ MANY = 4
 
 _SMALLER = "free memory, or load the model in a smaller dtype or with offload; then run the command again"
 _OPTIONS = (ModelMismatchError, ConfigError, UnknownNameError, ShapeError)
-_SURROUNDINGS = (ScorerError, StoreError, ModelLoadError, ImportError, OSError)
+_SURROUNDINGS = (ScorerError, MethodError, StoreError, ModelLoadError, ImportError, OSError)
 
 
 class NotEncodedError(Exception):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FILE = "pictures.json"
 _NEW = "draw into a new folder"
+_AT_THE_END = ("grid.png", "run.json")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def settle(out: Store, settings: dict[str, Any], methods: dict[str, dict[str, An
         files: that will be drawn.
 
     Raises:
-        ConfigError: both fingerprints and what differs; pictures of the same names whose settings nobody knows.
+        ConfigError: both fingerprints and what differs; files of the same names that are none of such a run.
     """
     out.edit(FILE, lambda: _settled(out, settings, methods, files))
     _settled(out, settings, methods, files)
@@ -114,7 +115,9 @@ def _settled(
     """What pictures.json is to say; None where it does."""
     path = out.file(FILE)
     if not path.is_file():
-        if strange := [name for name in out.names() if name in files]:
+        there = out.names()
+        strange = [name for name in (*files, *_AT_THE_END) if name in there]
+        if strange:
             raise ConfigError(f"{out} holds {strange[0]} without {FILE}", "pictures whose settings are known", _NEW)
         return _text(settings, methods)
     there = _read(path)

@@ -155,6 +155,9 @@ def perturb_noise(
     _check_net(npnet)
     check_noise(noise, "the source noise")
     check_noise(prompt_embeds, "the prompt embeddings", "(B, L, D)")
+    if noise.ndim != 4 or prompt_embeds.ndim != 3 or not len(noise):
+        came = f"noise of shape {tuple(noise.shape)} with prompt embeddings of shape {tuple(prompt_embeds.shape)}"
+        raise ShapeError(came, "(B, C, H, W) with (B, L, D), B from 1 on")
     if no_text:
         npnet = without_text(npnet)
     npnet.check(noise.shape[1:], embeds_shape=prompt_embeds.shape[1:])
@@ -217,6 +220,8 @@ def _padded(given: Any, npnet: NPNet) -> Any:
     tensors = [isinstance(one, torch.Tensor) and one.ndim == 2 for one in given]
     if not tensors or not all(tensors):
         raise InputError(f"prompt_embeds: a list of {len(given)}", "a tensor (B, L, D), or a list of tensors (L_i, D)")
+    if len(widths := {one.shape[1] for one in given}) > 1:
+        raise ShapeError(f"prompt_embeds of the widths {', '.join(map(str, sorted(widths)))}", "(L_i, D), of one D")
     length = npnet.config.text_length
     return torch.cat([fixed_length(one[None], length) for one in given])
 

@@ -14,6 +14,7 @@ from typing import Any
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.places import Address, place
+from noiseprompt.core.ranges import NOT_NEGATIVE, check_value
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import store_of
 from noiseprompt.core.texts import in_markdown
@@ -60,6 +61,8 @@ def report(
         InputError: no evaluation there, none summarised yet, one twice, or several and no `out`.
         ConfigError, StoreError: damaged files.
     """
+    check_value("examples", int, examples, NOT_NEGATIVE)
+    check_value("random_examples", int, random_examples, NOT_NEGATIVE)
     paths = [place(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
     if not paths or (len(paths) > 1 and out is None):
         raise InputError(f"{len(paths)} evaluations and no folder for the report", "a folder", "pass --out FOLDER")
@@ -73,12 +76,37 @@ def report(
     ]
     target = store_of(out) if out is not None else runs[0].folder
     target.make()
+    if str(target) not in map(str, paths):
+        _refuse_other(target)
     title = f"Noise prompts on {', '.join(dict.fromkeys(r.settings['settings']['pipeline']['name'] for r in runs))}"
     body = [_overview(runs)] if len(runs) > 1 else []
     body += [_section(run, i, len(runs) > 1, examples, random_examples) for i, run in enumerate(runs)]
     target.put("report.html", page(title, "\n".join(body)).encode())
     target.put("report.md", _markdown(title, runs).encode())
     return place(target.where("report.html"))
+
+
+_BEGIN = {
+    "report.html": '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+    "report.md": "# Noise prompts on ",
+}
+"""How what is written here begins, whatever it is about."""
+
+
+def _refuse_other(target: Store) -> None:
+    """Refuse to write over a page that somebody else made.
+
+    Raises:
+        InputError: with the file.
+    """
+    for name, begin in _BEGIN.items():
+        path = target.file(name)
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            found = file.read(len(begin))
+        if found not in (begin.encode(), b""):
+            raise InputError(f"{path} is there and no report", "a new folder", "choose another --out")
 
 
 def _markdown(title: str, runs: Sequence[_Run]) -> str:

@@ -17,6 +17,9 @@ from noiseprompt.npnet import NPNet, build
 from noiseprompt.npnet.transfer import start_from
 from noiseprompt.stages.train.settings import TrainConfig, network_config
 
+BEGUN = ("metrics.jsonl", "state.pt", "best/config.json", "best/model.safetensors", "last/config.json")
+"""Files of which one shows that a training made something."""
+
 
 @contextmanager
 def claimed(processes: Processes, path: Path, settings: Any, begun: Sequence[str]) -> Iterator[None]:

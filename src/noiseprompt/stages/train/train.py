@@ -33,7 +33,7 @@ from noiseprompt.stages.train.data import SOME, PairData, check_model, select_pa
 from noiseprompt.stages.train.pictures import check_pools
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
 from noiseprompt.stages.train.sizes import Rows, check_patches, check_sizes, counted, objective_of
-from noiseprompt.stages.train.start import check_batch, claimed, first_network
+from noiseprompt.stages.train.start import BEGUN, check_batch, claimed, first_network
 from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.texts import (
     FreshTexts,
@@ -57,7 +57,7 @@ def train(
     npd: Npd | Sequence[Npd],
     pipeline: Pipeline,
     config: TrainConfig,
-    out: Path,
+    out: str | Path,
     processes: Processes = ALONE,
     encoded: Callable[[int, int], None] | None = None,
 ) -> Iterator[TrainProgress]:
@@ -81,6 +81,7 @@ def train(
         NoisepromptError: nothing was learned.
     """
     check_value("npd", Npd | list[Npd], npd)
+    out = Path(out)
     npds = [npd] if isinstance(npd, Npd) else list(npd)
     init = NPNet.from_pretrained(config.init) if config.init else None
     _check_init(config, init)
@@ -93,7 +94,7 @@ def train(
         check_patches(transfer_config(init.config, config.sizes, **facts), npds)
     begun = {"init": weights_digest(init)} if init is not None else {}
     settings = {**recorded(config), **_recorded(npds, begun)}
-    with claimed(processes, out / "settings.json", settings, ("metrics.jsonl", "state.pt")):
+    with claimed(processes, out / "settings.json", settings, BEGUN):
         texts, listed = _texts(npds, pipeline, config, out / "embeds.npy", processes, encoded)
 
         def objective_on(one: Npd, chosen: Rows) -> Any:

@@ -32,7 +32,7 @@ from noiseprompt.stages.train.data import is_held_out, spread, text_shape
 from noiseprompt.stages.train.judges import Judges, load_judges
 from noiseprompt.stages.train.reward import REFERENCE, RewardData, check_gradient
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
-from noiseprompt.stages.train.start import check_batch, claimed, first_network
+from noiseprompt.stages.train.start import BEGUN, check_batch, claimed, first_network
 from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.trainer import Trainer
 
@@ -45,7 +45,7 @@ def train_reward(
     prompts: Sequence[Prompt],
     pipeline: Pipeline,
     config: TrainConfig,
-    out: Path,
+    out: str | Path,
     judges: Judges | None = None,
     processes: Processes = ALONE,
 ) -> Iterator[TrainProgress]:
@@ -70,6 +70,7 @@ def train_reward(
     check_value("prompts", list[Prompt], prompts, Limits(some=True))
     check_pipeline(pipeline)
     check_value("config", TrainConfig, config)
+    out = Path(out)
     if config.objective != "reward":
         came = f"prompts with objective {config.objective!r}"
         raise InputError(came, "objective reward", "pass --objective reward, or a data set (--npd)")
@@ -85,7 +86,7 @@ def train_reward(
     digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:12]
     parts = {PARTS: {"prompts": digest, **pipeline.parts(), **parts_of(judges.all), **begun}}
     settings = {**recorded(config), "prompts": len(prompts), "model": public_name(pipeline.name), **parts}
-    with claimed(processes, out / "settings.json", settings, (REFERENCE, "metrics.jsonl", "state.pt")):
+    with claimed(processes, out / "settings.json", settings, (REFERENCE, *BEGUN)):
         data: Any = RewardData(pipeline, prompts, judges, out)
         objective = OBJECTIVES.get(config.objective)(config, data, training, validation)
         net = first_network(config, facts, init, processes)
