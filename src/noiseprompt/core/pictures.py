@@ -34,7 +34,8 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
     """The pictures of a folder, sorted by path.
 
     Args:
-        below: those of its folders too.
+        below: those of its folders too. What a dot hides, a file or a folder, is no picture of anybody's: systems and
+            editors leave such (._a.png, .ipynb_checkpoints).
 
     Raises:
         InputError: no folder, or no picture there.
@@ -43,9 +44,15 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
         raise InputError(f"there is no folder {folder}", "a folder of pictures", "check the path")
     found = folder.rglob("*") if below else folder.iterdir()
     files = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = [path for path in files if not hidden(path.relative_to(folder))]
     if not files:
         raise InputError(f"no picture in {folder}", f"files that end in {', '.join(SUFFIXES)}", "check the path")
     return files
+
+
+def hidden(path: Path) -> bool:
+    """Whether a dot hides a path, or a folder on it."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def read_picture(path: Path) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.errors import InputError, PromptError, UnknownNameError
 from noiseprompt.core.places import expanded
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
@@ -22,6 +22,7 @@ from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_of, noun, read_rows, seed_of
 from noiseprompt.prompts.published import SETS, read_set
 from noiseprompt.shapes import world
+from noiseprompt.shapes.splits import SPLITS, prompts_of
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
 """Columns taken for the text where none is named, in this order."""
@@ -134,12 +135,14 @@ def refuse_path(prompt: str) -> None:
 
 def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
     kind, (name, colon, rest) = source_kind(source, model), source.partition(":")
+    if kind == "split" and not colon and source not in SPLITS:
+        files = f"a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, or of the embedded world {', '.join(SPLITS)}"
+        fix = "let the name of the file say what it is" if Path(source).is_file() else ""
+        raise UnknownNameError(f"prompts {source!r:.80}", files, fix)
     if column is not None and kind in ("split", "set"):
         came = f"column {column!r} of {source}, which has none"
         raise PromptError(came, "a csv, json or parquet file where a column is named", "leave the column out")
     if kind == "split":
-        from noiseprompt.shapes.splits import prompts_of
-
         return prompts_of(rest if colon else source)
     if kind == "set":
         return read_set(name, rest)
@@ -212,6 +215,9 @@ def text_column(columns: list[str], path: Path, column: str | None) -> str:
     """
     if column is None:
         known = [name for name in TEXT_COLUMNS if name in columns]
+        if not known and len(columns) == 1 and path.suffix.lower() == ".csv" and " " in columns[0]:
+            fix = f'write "prompt" above them, or name it as the column: {columns[0]!r:.80}'
+            raise PromptError(f"{path} has one column, {columns[0]!r:.80}: is that a prompt?", "a header", fix)
         if known or len(columns) == 1:
             return (known or columns)[0]
         raise PromptError(
