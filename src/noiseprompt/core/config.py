@@ -75,7 +75,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "a YAML file") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read {path}: it is not UTF-8", "a YAML file", "save it as UTF-8") from error
+        raise ConfigError(f"cannot read {path}: it is not UTF-8", "a YAML file in UTF-8") from error
     except ValueError as error:
         raise ConfigError(f"cannot read {path}: {error}", "a YAML file of settings") from error
     return parse_yaml(text, path)

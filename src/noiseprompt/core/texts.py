@@ -82,7 +82,7 @@ def _escaped(character: str) -> str:
 
 def spelt(name: str) -> str:
     """A name that is not known; of letters beyond ASCII also their numbers, for some look like others."""
-    return name if name.isascii() else f"{visible(name)} ({name!a})"
+    return visible(name) if name.isascii() or not name.isprintable() else f"{name} ({name!a})"
 
 
 def in_markdown(text: str) -> str:

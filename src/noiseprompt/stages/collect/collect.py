@@ -149,7 +149,8 @@ def find_teacher(pipeline: Pipeline, config: CollectConfig) -> Teacher:
         raise InputError(f"method {config.method!r}", "one whose targets an NPNet can learn from, such as nlg")
     method.prepare(pipeline, Sampling.of(config))
     if config.redenoise_steps is not None:
-        longest = pipeline.pipe.scheduler.config.get("num_train_timesteps")
+        config_of = getattr(getattr(pipeline.pipe, "scheduler", None), "config", {})
+        longest = config_of.get("num_train_timesteps")
         if longest and config.redenoise_steps > longest:
             raise InputError(f"redenoise_steps {config.redenoise_steps}", f"1 to {longest:,}")
     return Teacher(spec, method)
