@@ -51,7 +51,14 @@ TABLES = {
     "rows: {}\n": "rows: none (expected at least one row)",
     ROWS + "analyse: [nope]\n": "analysis 'nope'",
     ROWS + "analyse: [null]\n": "analyse: [null] (expected a list, each a text)",
-    ROWS + "minutes: long\n": "minutes: 'long' (expected a finite number)",
+    ROWS + "minutes: long\n": "minutes: 'long' (expected a number, 0 or more)",
+    ROWS + "minutes: -3\n": "minutes: -3 (expected a number, 0 or more)",
+    ROWS + "groups: [a]\n": "groups: ['a'] (expected a mapping of names)",
+    "rows: {A: {method: standard}, B: }\n": "rows: B: nothing (expected a mapping, or {} for all as it is)",
+    ROWS + "evaluate: {}\nеvaluate: {}\n": "no setting еvaluate ('\\u0435valuate')",
+    "collect: {prompts: p.txt}\nevaluate: {prompts: p.txt}\n"
+    'rows:\n  A: {method: "npnet:path={npnet}", train: {init: "{npnet:B}"}}\n'
+    '  B: {method: "npnet:path={npnet}", train: {init: "{npnet:A}"}}\n': "begins with the next: A -> B -> A",
     ROWS + "paper: {colums: [a]}\n": "paper: no setting colums",
     ROWS + "paper: {columns: 3}\n": "paper: columns: 3",
     ROWS + "paper: {columns: [a], metric: b}\n": "metric: b (expected one of a, or none)",
@@ -187,3 +194,9 @@ def test_a_network_damaged_since_its_training_is_told(tmp_path: Path, capfd: pyt
     (tmp_path / "best" / "model.safetensors").write_bytes(b"")
     with pytest.raises(NoisepromptError, match=r"best/model\.safetensors"):
         rewards.tell(tmp_path, "shapes")
+
+
+def test_a_recipe_makes_no_place_of_several_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.yaml").write_text('out: "D:\\new"\nevaluate: {prompts: p.txt}\n')
+    assert main(["run", str(tmp_path / "r.yaml")]) == 2
+    assert "a place in one line" in capfd.readouterr().err

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from noiseprompt.cli import common, main
+from noiseprompt.cli.entry import option_parser
+from noiseprompt.cli.mistakes import files_first
+from noiseprompt.cli.options import read_option
+from noiseprompt.cli.table import COMMANDS
 
 WRONG: dict[str, tuple[str, list[str]]] = {
     "two types": (
@@ -48,7 +52,26 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         ["--unet '' (expected a text that is not blank)", "--controlnet ''", "--control_image ''", "--variant ''"],
     ),
     "words for an option of words or none": ("collect --prompts p --out o --engine ray2", ["one of '', local, ray"]),
-    "a list": ("collect --prompts p --out o --seed_range 0-9", ["a list of 2: [a whole number, a whole number]"]),
+    "a list": (
+        "collect --prompts p --out o --seed_range 0-9",
+        ["a list of 2, each a whole number, such as 0,5 or [0, 5]"],
+    ),
+    "a prompt as an option": ("generate --prompt x --out o", ["no option --prompt. Expected the prompt alone"]),
+    "no prompts": ("collect --prompts p --out o --n 0", ["--n 0. Expected a whole number, 1 or more"]),
+    "a short flag with a value": ("generate x --out o -v=3", ["no option -v=3"]),
+    "a command of npd that is not there": ("npd", ["npd without a command. Expected one of info, verify"]),
+    "a seed that no generator takes": ("generate x --out o --seeds 18446744073709551616", ["from 0 to 2**63 - 1"]),
+    "a place for a shell": ("generate x --out=$HOME/o", ["nobody put a value in the place of $HOME"]),
+    "a place of two settings": ("generate x --out=runs/${now}", ["nobody put a value in the place of ${now}"]),
+    "no names of LoRAs": ("generate x --out o --lora ,", ["lora ','. Expected files or hub ids"]),
+    "a blank extractor": ("evaluate --prompts o.txt --out o --features=", ["--features ''"]),
+    "who filtered": ("evaluate --prompts o.txt --out o --filter_scorers shapes-prefrence", ["unknown scorer"]),
+    "settings of another coupling": (
+        "train --npd n --out o --objective picture --architecture tokens --nearest_noises 2",
+        ["nearest_noises with coupling 'correlation'. Expected settings of coupling nearest"],
+    ),
+    "no phases": ("shapes train --out o --phases []", ["a list of mappings of steps, lr,", "at least one"]),
+    "a falling range": ("collect --prompts p --out o --seed_range 5,1", ["the lowest first"]),
     "of one step": ("collect --prompts p --out o --invert_guidance_scale 0", ["a number from 1 to 1,000"]),
     "truth or nothing": ("train --npd n --out o --keep_text yes", ["--keep_text 'yes'"]),
     "an option first": ("--config o.yaml train", ["--config before the command"]),
@@ -125,3 +148,15 @@ def test_one_mistake_is_told_as_ever(capfd: pytest.CaptureFixture[str]) -> None:
 def test_numbers_that_begin_with_a_dash_are_values(value: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--npd=n", "--out=o", "--margin", value, "--epochs", "two"]) == 2
     assert capfd.readouterr().err.startswith("noiseprompt: error: --epochs 'two'. Expected")
+
+
+def test_what_is_written_beside_a_file_of_options_wins_wherever_the_file_stands() -> None:
+    assert files_first(["a", "--seeds=1", "--config", "c", "--config=d", "--", "--config"]) == [
+        "--config", "c", "--config=d", "a", "--seeds=1", "--", "--config",
+    ]  # fmt: skip
+    assert files_first(["a", "--config"]) == ["a", "--config"]  # without a value: refused elsewhere
+
+
+def test_a_range_is_written_as_a_list_is() -> None:
+    parser = option_parser(COMMANDS["collect"])
+    assert read_option(parser, "seed_range", "0,10") == read_option(parser, "seed_range", "[0, 10]") == (0, 10)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "an object": ("p.json", b'{"prompt": "a"}', "holds an object"),
     "a seed in words": ("p.csv", b"prompt,seed\na,one\n", "seed 'one'"),
     "half a seed": ("p.json", b'[{"prompt": "a", "seed": 1.5}]', "seed 1.5"),
-    "a truth for a seed": ("p.json", b'[{"prompt": "a", "seed": true}]', "seed True"),
+    "a truth for a seed": ("p.json", b'[{"prompt": "a", "seed": true}]', "seed true"),
     "a seed out of range": ("p.csv", b"prompt,seed\na,9223372036854775808\n", "seed '9223372036854775808'"),
     "a seed with underscores": ("p.csv", b"prompt,seed\na,1_0\n", "seed '1_0'"),
     "a seed in other digits": ("p.csv", "prompt,seed\na,\u0663\n".encode(), "seed '\u0663'"),
@@ -59,10 +61,22 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "nothing": ("p.json", b"", "is empty"),
     "blanks": ("p.txt", b"\n \n\t\n", "is empty"),
     "a mark alone": ("p.txt", b"\xef\xbb\xbf\n", "is empty"),
-    "blank entries": ("p.json", b'["", " ", null]', "entry 3 of .* is None|no prompt"),
+    "blank entries": ("p.json", b'["", " ", null]', "entry 3 of .* is null|no prompt"),
     "a torn list": ("p.json", b'["a", "b', "not JSON: line 1"),
     "a torn line": ("p.jsonl", b'"a"\n{"prompt": "b', "line 2 of .* not JSON"),
     "no parquet": ("p.parquet", b"PAR1 and more", "not a readable parquet"),
+    "a line behind a mark": ("p.txt", b"a cat\n\xef\xbb\xbfa dog\n", "line 2 of .*U\\+FEFF"),
+    "nothing that is seen": ("p.txt", "\u200b\u200b\n".encode(), "entry 1 of .*letters that are seen"),
+    "a spreadsheet": ("p.csv", b"PK\x03\x04\x14\x00\x06\x00", "a ZIP file, as spreadsheets are"),
+    "packed": ("p.txt", b"\x1f\x8b\x08\x00", "packed by gzip"),
+    "a web page": ("p.txt", b"\n<!DOCTYPE html>\n<html></html>\n", "a web page"),
+    "a pointer": ("p.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS .*git lfs pull"),
+    "a prompt for a header": (
+        "p.csv",
+        b"a red circle\na blue square\n",
+        "one column, 'a red circle': is that a prompt",
+    ),
+    "a long number": ("p.json", b'[{"prompt": "a", "seed": ' + b"9" * 5000 + b"}]", "more than 4,300 digits"),
     "NaN in a set": ("drawbench:p.json", b'[{"prompts": "a", "category": NaN}]', "NaN is no number"),
     "a list in a set": ("drawbench:p.json", b'[{"prompts": ["a"], "category": "b"}]', "entry 1 of .* holds a list"),
     "NUL in a set": ("drawbench:p.json", b'[{"prompts": "a\\u0000"}]', "entry 1 of .* holds NUL"),
@@ -99,9 +113,31 @@ def test_tables_of_other_types(tmp_path: Path) -> None:
             load_prompts(str(path))
 
 
+def test_numbers_and_columns_of_a_table_are_taken_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"prompt": ["a"], "seed": [Decimal("3.5")]}), path)
+    with pytest.raises(PromptError, match=r"entry 1 of .* the seed 3\.5\."):
+        load_prompts(path)
+    pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["prompt", "prompt"]), path)
+    with pytest.raises(PromptError, match="two columns 'prompt'"):
+        load_prompts(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("folder", "is a folder"), ("loop", "leads nowhere"), ("pipe", "a named pipe")]
+)
+def test_what_is_no_file_is_told(kind: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    {"folder": path.mkdir, "loop": lambda: path.symlink_to(path), "pipe": lambda: os.mkfifo(path)}[kind]()
+    with pytest.raises(PromptError, match=told):
+        load_prompts(path)
+
+
 FINE: dict[str, tuple[str, bytes, list[Prompt]]] = {
     "a mark": ("p.csv", b"\xef\xbb\xbfprompt,kind\na,k\n", [Prompt("a", "k")]),
     "empty lines": ("p.txt", b"\n\na\n\r\n b \n\n", [Prompt("a"), Prompt("b")]),
+    "lines as editors show them": ("p.txt", "a\u2028b\x0cc\rd\n".encode(), [Prompt("a\u2028b\x0cc"), Prompt("d")]),
+    "blanks around a header": ("p.csv", b" prompt , seed\na,3\n", [Prompt("a", seed=3)]),
     "empty lines between": ("p.jsonl", b'\n"a"\n\n{"prompt": "b"}\n\n', [Prompt("a"), Prompt("b")]),
     "null": ("p.json", b'[{"prompt": null}, {"prompt": "a", "seed": null, "kind": null}]', [Prompt("a")]),
     "a number for a category": ("p.json", b'[{"prompt": "a", "kind": 3}]', [Prompt("a", "3")]),
@@ -189,5 +225,5 @@ def test_a_text_embedding_that_is_not_finite_stops_with_its_prompt(kind: str, mo
 def test_a_parquet_file_of_no_texts_is_named(tmp_path: Path) -> None:
     raw = pa.array([b"\xff\xfe", b"fine"])
     pq.write_table(pa.table({"prompt": pa.Array.from_buffers(pa.string(), 2, raw.buffers())}), tmp_path / "p.parquet")
-    with pytest.raises(PromptError, match=r"p\.parquet is not a readable parquet file"):
+    with pytest.raises(PromptError, match=r"a text in .*p\.parquet is not UTF-8"):
         load_prompts(tmp_path / "p.parquet")

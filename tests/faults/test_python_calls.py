@@ -167,11 +167,11 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a shape larger than any memory": (lambda: initial_noise(0, (2**40, 64, 64)), "at most 67,108,864 values"),
     "a scheduler without timesteps": (
         lambda: make_scheduler(pipe().pipe, "DDIMScheduler:num_train_timesteps=0"),
-        "DDIMScheduler does not take this",
+        "DDIMScheduler:num_train_timesteps 0",
     ),
     "a spacing that only the first timesteps need": (
         lambda: make_scheduler(pipe().pipe, "EulerDiscreteScheduler:timestep_spacing=nope"),
-        "EulerDiscreteScheduler does not take this: nope",
+        "EulerDiscreteScheduler does not take timestep_spacing=nope: nope",
     ),
     "a schedule that is none": (
         lambda: make_scheduler(pipe().pipe, "DDIMScheduler:beta_schedule=nope"),
@@ -292,7 +292,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a prediction that is none": (
         lambda: make_scheduler(pipe().pipe, "DDIMScheduler:prediction_type=x"),
-        "DDIMScheduler does not take this: prediction_type given as x",
+        "DDIMScheduler does not take prediction_type=x: prediction_type given as x",
     ),
     "scorers to write": (lambda: NpdWriter(OUT, {"scorers": ["a", "a"]}, SHAPE), "each scorer once"),
     "lists of several widths": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from typing import Any
 
 import diffusers
@@ -191,8 +192,25 @@ def test_settings_after_a_colon() -> None:
     assert made.config.use_karras_sigmas is True and made.config.solver_order == 3
     with pytest.raises(InputError, match=r"option 'karras=1' of the scheduler.*use_karras_sigmas"):
         make_scheduler(sdxl(), "dpm++:karras=1")
-    with pytest.raises(InputError, match="DPMSolverMultistepScheduler does not take this"):
+    with pytest.raises(InputError, match="DPMSolverMultistepScheduler does not take algorithm_type=wrong"):
         make_scheduler(sdxl(), "dpm++:algorithm_type=wrong")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("dpm++:num_train_timesteps=0", "num_train_timesteps 0. Expected a whole number, 1 or more"),
+        ("dpm++:solver_order=9", "solver_order 9. Expected a whole number from 1 to 3"),
+        ("ddim:steps_offset=-5", "steps_offset -5. Expected a whole number, 0 or more"),
+        ("ddim:steps_offset=5000", "does not take steps_offset=5000: its timesteps leave its noise schedule"),
+        ("ddim:beta_start=0.9,beta_end=0.1", "beta_start 0.9 with beta_end 0.1"),
+        ("ddim:beta_end=2", "beta_end 2. Expected a number between 0 and 1"),
+        ("ddim:trained_betas=0.1", "trained_betas 0.1. Expected a list, each a"),
+    ],
+)
+def test_settings_that_diffusers_would_draw_something_of_are_refused(text: str, told: str) -> None:
+    with pytest.raises(InputError, match=re.escape(told)):
+        make_scheduler(sdxl(), text)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.prompts.captions import load_captioned
@@ -119,3 +120,12 @@ def test_a_name_that_no_file_has_is_refused(folder: Path) -> None:
     (folder / "list.jsonl").write_text('{"file_name": "b.png\\u0000", "text": "a cat"}\n')
     with pytest.raises(PromptError, match=r"entry 1 of .*list\.jsonl holds NUL"):
         load_captioned(folder / "list.jsonl")
+
+
+def test_what_systems_and_editors_leave_in_a_folder_is_no_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "._a.png", ".ipynb_checkpoints/a-checkpoint.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+        path.with_suffix(".txt").write_bytes(b"a cat" if name == "a.png" else b"\0\5\x16\7")
+    assert [one.name for one in load_captioned(tmp_path)] == ["a.png"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from noiseprompt.core import hub
 from noiseprompt.core.environment import environment
-from noiseprompt.core.errors import NoisepromptError
+from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import visible
@@ -42,6 +42,8 @@ def doctor(model: str | None = None) -> int:
     Args:
         model: folder of a diffusers pipeline or NPNet to look at too, "shapes", or a hub id in the hub's cache.
     """
+    if model is not None and not model.strip():
+        raise InputError(f"--model {model!r}", 'a folder, "shapes" or a hub id')
     needed = [*_packages(), *_devices()]
     found = [] if model is None else _model(model)
     parts = [("needed", needed, "MISSING"), ("extras", _extras(), "-"), ("hub", _hub(), "-")]

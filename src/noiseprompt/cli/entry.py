@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from noiseprompt.cli.annotations import settle
-from noiseprompt.cli.mistakes import joined, refuse_command, refuse_words
+from noiseprompt.cli.mistakes import files_first, joined, refuse_command, refuse_words
 from noiseprompt.cli.option_files import OptionsFile
 from noiseprompt.cli.options import add_record, option_types, register_records, spelled_words, wanted
 from noiseprompt.cli.progress import say
@@ -29,6 +29,7 @@ from noiseprompt.cli.table import _FLAGS, COMMANDS, Command, resolve
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.places import as_told
+from noiseprompt.core.ranges import COUNT
 from noiseprompt.core.texts import unwritable
 
 _RECORDS = {
@@ -36,6 +37,10 @@ _RECORDS = {
     "sharing": "noiseprompt.engines.options:Sharing",
 }
 """Parameter of a command -> the settings record that several commands share."""
+
+
+_LIMITS = {"n": COUNT}
+"""Option that is no field of a settings record -> its limits."""
 
 
 def build_parser(words: list[str]) -> Any:
@@ -94,6 +99,9 @@ def _add_options(parser: Any, command: Command) -> None:
     for name in command.flags:
         short = ["-v"] if name == "verbose" else []
         parser.add_argument(*short, f"--{name}", action="store_true", help=_FLAGS.get(name, ""))
+    for action in parser._actions:
+        if action.dest in _LIMITS:
+            action.limits = _LIMITS[action.dest]
     for cls in records(command).values():
         register_records(cls)
         add_record(parser, cls)
@@ -146,6 +154,7 @@ def _in_one_line(message: str, words: list[str]) -> str:
     bare = {name.removesuffix("...") for name in found.positional} if found else set()
     given = re.search(r'Parser key "([^"]+)":', message)
     missing = re.search(r"arguments are required: (.*)", message)
+    none = re.search(r'expected "(.*)" to be one of \{(.*)\}, but it was not provided', message)
     if given:
         name = given[1].rpartition(".")[2]
         value = re.search(r".*(?:Given|Got) value: (.*)", message, re.DOTALL)  # the last, of several types
@@ -155,6 +164,8 @@ def _in_one_line(message: str, words: list[str]) -> str:
     elif missing:
         names = [name.rpartition(".")[2] for name in missing[1].split(", ")]
         message = "required: " + ", ".join(_dashed(name, bare) for name in names)
+    elif none and (group := none[1].rpartition(".")[2]) in COMMANDS:
+        message = f"{group} without a command. Expected one of {none[2].replace(',', ', ')}"
     elif command:
         message = message.replace(f"{command}.", "")
     message = " ".join(message.split()).rstrip(".")
@@ -191,6 +202,8 @@ def run(arguments: list[str], debug: bool = False) -> int:
             if command is not None:
                 _refuse_python()
                 _refuse_mistakes(command, words)
+                names = _depth(words)
+                words = [*words[:names], *files_first(words[names:])]
                 words = spelled_words(words, option_types(option_parser(command)))
             return run_command(build_parser(words), words)
     except (NoisepromptError, argparse.ArgumentError) as error:
@@ -226,8 +239,13 @@ def _refuse_python() -> None:
         raise InputError(came, expected, "leave it out, or take -O")
 
 
+def _depth(words: list[str]) -> int:
+    """How many words name the command."""
+    return 2 if isinstance(COMMANDS[words[0]], dict) else 1
+
+
 def _refuse_mistakes(command: Command, words: list[str]) -> None:
-    names = 2 if isinstance(COMMANDS[words[0]], dict) else 1
+    names = _depth(words)
     refuse_words(option_parser(command), words[names:], command.positional, " ".join(words[:names]))
 
 

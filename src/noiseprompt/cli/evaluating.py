@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say, say_next
 from noiseprompt.cli.sharing import run_shared, typed
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.part import Part
 from noiseprompt.core.places import Address
 from noiseprompt.core.specs import split_specs
@@ -129,10 +130,15 @@ def prepared(
     from noiseprompt.methods.table import METHODS
     from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.prompts import load_prompts
-    from noiseprompt.scorers.base import load_scorers
+    from noiseprompt.scorers.base import check_scorers, load_scorers
     from noiseprompt.stages.evaluate.evaluate import evaluate as run
     from noiseprompt.stages.evaluate.plan import all_methods, check
 
+    if seed_file is not None and settings.seeds:
+        raise InputError(
+            f"seeds with a file of seeds, {seed_file}", "one of the two", "leave --seeds or --seed_file out"
+        )
+    check_scorers(settings.filter_scorers)
     every = methods.strip() == "all"
     specs = all_methods() if every else [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = common.with_options(specs, no_text=no_text)

@@ -21,6 +21,9 @@ _BARE = ("--help", "--print_config", "--debug")
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 """What the parser takes for a value although it begins with a dash."""
 _SHORT = ("-h", "-v")
+_SHORTS = re.compile("-h|-v+")
+_BARE_WORDS = {"prompt": "a text to draw", "shell": "bash or zsh"}
+"""Argument without a dash -> what it takes, where it is no name or path."""
 
 Mistake = tuple[str, str]
 """What came, and what was expected or ""."""
@@ -39,6 +42,21 @@ def joined(words: Sequence[str]) -> list[str]:
         else:
             made.append(word)
     return made
+
+
+def files_first(words: Sequence[str]) -> list[str]:
+    """Words of a command with its `--config` files before the others: what is written beside a file wins, wherever the
+    file stands, where the parser would let the last one win."""
+    rest, files = list(words), []
+    ends = rest.index("--") if "--" in rest else len(rest)
+    for at in reversed(range(ends)):
+        if rest[at].startswith("--config="):
+            files[:0] = [rest.pop(at)]
+            ends -= 1
+        elif rest[at] == "--config" and at + 1 < ends:
+            files[:0] = [rest.pop(at), rest.pop(at)]
+            ends -= 2
+    return [*files, *rest]
 
 
 def refuse_command(words: Sequence[str], commands: Mapping[str, Any]) -> None:
@@ -109,6 +127,9 @@ def _of_words(parser: Any, words: Sequence[str], bare: Sequence[str]) -> tuple[l
             mistakes += _of_bare(places[0].removesuffix("...") if places else "", value or "")
             given |= {one.removesuffix("...") for one in places[:1]}
             places = places if places and places[0].endswith("...") else places[1:]
+        elif name in [one.removesuffix("...") for one in bare]:
+            mistakes.append((f"no option --{name}", f"the {name} alone, without an option before it"))
+            given.add(name)
         elif name.startswith("-"):
             mistakes.append(
                 (f"no option {name[:60]}", "options with two dashes; a text that begins with one stands after --")
@@ -126,7 +147,7 @@ def _of_bare(name: str, word: str) -> list[Mistake]:
     if not name:
         return [(f"the word {word!r}", "options alone, which begin with --; a text of several words is one in quotes")]
     if not word:
-        return [(f"{name} ''", "a name or path")]
+        return [(f"{name} ''", _BARE_WORDS.get(name, "a name or path"))]
     return [(f"{name} {word!r}", f"a text without {bad}")] if (bad := unwritable(word)) else []
 
 
@@ -179,7 +200,7 @@ def _pairs(parser: Any, words: Sequence[str]) -> Iterator[tuple[str, str | None]
             yield "", word
         elif name and equals:
             yield name, value
-        elif not name and word[:2] not in _SHORT:
+        elif not name and not _SHORTS.fullmatch(word):
             yield word, None
         elif name in flags:
             yield name, None

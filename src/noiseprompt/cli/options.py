@@ -27,7 +27,7 @@ from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.places import Address, check_path
 from noiseprompt.core.ranges import ANY, limits_of, misfit, shown
 from noiseprompt.core.specs import split_specs
-from noiseprompt.core.texts import unwritable
+from noiseprompt.core.texts import spelt, unwritable
 
 _RENAMED = {
     "sampling_steps": "num_inference_steps (what had that name, the grid of re-denoise, is redenoise_steps)",
@@ -87,7 +87,7 @@ def read_options(
             mistakes.append(f"{where}{key} is {now} now")
         elif key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
-            named = key if isinstance(key, str) and key.strip() else shown(key)
+            named = spelt(key) if isinstance(key, str) and key.strip() else shown(key)
             mistakes.append(f"{where}no option {named}" + (f" (did you mean {close[0]}?)" if close else ""))
         elif value is not None or type(None) in typing.get_args(known[key]):
             try:
@@ -111,7 +111,9 @@ def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> An
     if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
         raise InputError("[]", "at least one")
     if expected := misfit(annotation, typed, limits):
-        raise InputError(_shown(value), expected)
+        raise InputError(
+            _shown(value), f"{wanted(annotation)}, at least one" if dataclasses.is_dataclass(each) else expected
+        )
     return typed
 
 
@@ -155,7 +157,7 @@ def wanted(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(map(str, inner))
     if origin is tuple and Ellipsis not in inner:
-        return f"a list of {len(inner)}: [{', '.join(map(wanted, inner))}]"
+        return f"a list of {len(inner)}, each {wanted(inner[0])}, such as 0,5 or [0, 5]"
     if origin is dict:
         return f"a mapping of names, each to {wanted(inner[1])}"
     return _LISTS.get(element(annotation), _WORDS.get(annotation, "another value"))  # type: ignore[arg-type]
@@ -179,6 +181,8 @@ def spelled(annotation: Any, value: Any) -> Any:
         return _list(value)
     if isinstance(value, bool) or (isinstance(value, str) and value.strip() == "null"):
         return value
+    if _is_pair(annotation) and isinstance(value, str) and "," in value and "[" not in value:
+        return [_number(int, part.strip()) for part in value.split(",")]
     if kind is str and isinstance(value, str):
         return split_specs(value)
     if kind == Address | Path and isinstance(value, str | Path):
@@ -194,6 +198,11 @@ def _kinds(annotation: Any) -> set[Any]:
     """The types of a value, less that of null."""
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     return {*(typing.get_args(annotation) if is_union else (annotation,))} - {type(None)}
+
+
+def _is_pair(annotation: Any) -> bool:
+    """Whether a value is so many whole numbers and no more."""
+    return typing.get_origin(annotation) is tuple and set(typing.get_args(annotation)) == {int}
 
 
 def _number(annotation: Any, word: str) -> int | float:

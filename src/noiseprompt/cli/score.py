@@ -21,7 +21,7 @@ from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.tables import table
 from noiseprompt.core.texts import in_csv, in_markdown, visible
 from noiseprompt.core.types import Prompt
-from noiseprompt.prompts.files import csv_rows, decode
+from noiseprompt.prompts.files import csv_rows, decode, lines_of
 from noiseprompt.shapes.world import SCORERS
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
@@ -113,7 +113,7 @@ def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:
     text = _read(prompts)
     if prompts.suffix.lower() == ".csv":
         return _by_name(files, _rows(text, prompts), images, prompts)
-    lines = [line.strip() for line in text.splitlines()]
+    lines = lines_of(text, blank=True)
     while lines and not lines[-1]:
         lines.pop()
     if "" in lines:
@@ -132,7 +132,7 @@ def _read(path: Path) -> str:
 
 def _rows(text: str, path: Path) -> dict[str, str]:
     """File name -> prompt."""
-    columns = next(csv.reader(io.StringIO(text, newline="")), [])
+    columns = [title.strip() for title in next(csv.reader(io.StringIO(text, newline="")), [])]
     wanted = next((name for name in TEXT_COLUMNS if name in columns), None)
     if "file" not in columns or wanted is None:
         raise PromptError(f"{path} has the columns {', '.join(columns)}", "file and prompt", "name the columns so")

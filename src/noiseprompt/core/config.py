@@ -75,7 +75,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "a YAML file") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read {path}: it is not UTF-8", "a YAML file") from error
+        raise ConfigError(f"cannot read {path}: it is not UTF-8", "a YAML file in UTF-8") from error
     except ValueError as error:
         raise ConfigError(f"cannot read {path}: {error}", "a YAML file of settings") from error
     return parse_yaml(text, path)
@@ -118,7 +118,10 @@ def parse_value(text: str, name: Path | str) -> Any:
     return data
 
 
-_SAID = {"but found another document": "more than one document"}
+_SAID = {
+    "but found another document": "more than one document",
+    "found character '\\t' that cannot start any token": "a tab where blanks stand before a key",
+}
 """What PyYAML says -> in words that stand alone."""
 
 _DIGITS = "-+0123456789"

@@ -88,6 +88,9 @@ def parse_json(text: str | bytes, *, nan: bool = False, infinite: bool = False) 
         raise ValueError(what) from error
     except RecursionError as error:
         raise ValueError(f"it is deeper than {DEEPEST} levels") from error
+    except ValueError as error:
+        long = "set_int_max_str_digits" in str(error)  # Python's word to programmers
+        raise ValueError("it holds a whole number of more than 4,300 digits") if long else error from error
     if "\\ud" in text.lower():
         try:
             json.dumps(data, ensure_ascii=False).encode()

@@ -28,9 +28,6 @@ FITS = ("crop", "stretch", "exact")
 """How a picture is brought to a size: scaled until it covers it and cut around its middle; scaled, whatever becomes of
 its proportions; or refused unless it has that size."""
 
-_OF_A_MAC = "._"
-"""Begins the name of what a Mac leaves beside a file on other disks and in archives."""
-
 PIXELS = 2**26
 """Of a picture, 8,192 x 8,192: a fifth of a gigabyte in memory."""
 
@@ -39,7 +36,8 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
     """The pictures of a folder, sorted by path.
 
     Args:
-        below: those of its folders too.
+        below: those of its folders too. What a dot hides, a file or a folder, is no picture of anybody's: systems and
+            editors leave such (._a.png, .ipynb_checkpoints).
 
     Raises:
         InputError: no folder, an address, no picture there, or the name of one with a link that leads nowhere or a pipe
@@ -49,13 +47,18 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", "a folder of pictures", "check the path")
     found = folder.rglob("*") if below else folder.iterdir()
-    named = [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith(_OF_A_MAC)]
+    named = [path for path in found if path.suffix.lower() in SUFFIXES and not hidden(path.relative_to(folder))]
     files = sorted(path for path in named if path.is_file())
     if lost := sorted(path for path in named if not (path.is_file() or path.is_dir())):
         raise InputError(no_file(lost[0]), "a picture", "take it out of the folder, or put the picture there")
     if not files:
         raise InputError(f"no picture in {folder}", f"files that end in {', '.join(SUFFIXES)}", "check the path")
     return files
+
+
+def hidden(path: Path) -> bool:
+    """Whether a dot hides a path, or a folder on it."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def read_picture(path: AnyFile) -> np.ndarray:

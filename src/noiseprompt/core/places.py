@@ -22,6 +22,8 @@ ON_OBJECTS = (
     "object storage (s3://) is for collect --out, evaluate --out, generate --out, report, train --npd, npd info, npd "
     "verify and npd export alone"
 )
+_VARIABLE = re.compile(r"^\$[A-Za-z_]\w*|\$\{[^}]*\}?")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Address(str):
@@ -162,8 +164,8 @@ def refuse_home(place: str | Path) -> None:
 
     Raises:
         InputError: it is an address.
-        StoreError: "~" begins it, for the shell did not put a home there (--out=~/x); it is blank, or so long that no
-            disk has it.
+        StoreError: "~" or a variable begins it, for no shell put a place there (--out=~/x, a recipe's `out`); it is
+            blank, holds the end of a line or the like, or is so long that no disk has it.
     """
     text = str(place)
     check_local(text)
@@ -173,6 +175,12 @@ def refuse_home(place: str | Path) -> None:
     if text.startswith("~"):
         came = f"cannot write to {text}: no shell put a home in the place of ~"
         raise StoreError(came, "a place written out", f"or ./{text} for one of that name")
+    if found := _VARIABLE.search(text):
+        came = f"cannot write to {text}: nobody put a value in the place of {found[0]}"
+        raise StoreError(came, "a place written out")
+    if _CONTROLS.search(text):
+        fix = "where it has backslashes, write it without quotes, or in single ones"
+        raise StoreError(f"cannot write to {text!r:.200}", "a place in one line", fix)
 
 
 def refuse_special(path: Path) -> None:

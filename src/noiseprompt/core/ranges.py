@@ -217,7 +217,7 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
         head = f"a list{several or (' of at least one' if limits.some else number)}"
         return f"{head}, each {_wanted(inner[0], None, limits)}{', the lowest first' * limits.rising}"
     if origin in (dict, Mapping):
-        return f"a mapping of names, each to {_wanted(inner[1], None, limits)}"
+        return "a mapping of names" + ("" if inner[1] is Any else f", each to {_wanted(inner[1], None, limits)}")
     if kind is float:
         endless = isinstance(value, float) and not abs(value) <= _LARGEST
         return limits.told("a finite number" if endless or limits == ANY else "a number")

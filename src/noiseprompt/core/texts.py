@@ -25,14 +25,16 @@ def unwritable(text: str) -> str:
     return "halves of characters (lone surrogates)" if not text.isascii() and _HALVES.search(text) else ""
 
 
-def check_text(text: str, what: str) -> None:
+def check_text(text: str, what: str, fix: str = "save it again as UTF-8") -> None:
     """Refuse a prompt, or a category, that cannot be written; whatever else it holds stays as it is.
 
     Args:
         what: for the message, as in "entry 3 of prompts.json".
+        fix: what to do where it cannot be written.
 
     Raises:
-        PromptError: it is no text, holds NUL or half a character, or is longer than `LONGEST`.
+        PromptError: it is no text, holds NUL or half a character, nothing but what nobody sees (U+200B), or is longer
+            than `LONGEST`.
     """
     if isinstance(text, str) and len(text) > LONGEST:
         came = f"{what} has {len(text):,} characters (it begins {text[:40]!r})"
@@ -40,7 +42,9 @@ def check_text(text: str, what: str) -> None:
     bad = unwritable(text) if isinstance(text, str) else ""
     if bad or not isinstance(text, str):
         came = f"{what} holds {bad}" if bad else f"{what} is {text!r:.60}"
-        raise PromptError(came, "a text of whole characters, without NUL", "save it again as UTF-8" if bad else "")
+        raise PromptError(came, "a text of whole characters, without NUL", fix if bad else "")
+    if text.strip() and not text.isascii() and all(unicodedata.category(letter)[0] in "CZ" for letter in text):
+        raise PromptError(f"{what} is {text!a:.60}", "letters that are seen")
 
 
 def check_texts(texts: object) -> None:
@@ -74,6 +78,11 @@ def _shows(character: str) -> bool:
 def _escaped(character: str) -> str:
     """As Python writes it; joiners inside emoji and scripts are no commands and stay."""
     return character if character in "\u200c\u200d" else character.encode("unicode_escape").decode()
+
+
+def spelt(name: str) -> str:
+    """A name that is not known; of letters beyond ASCII also their numbers, for some look like others."""
+    return visible(name) if name.isascii() or not name.isprintable() else f"{name} ({name!a})"
 
 
 def in_markdown(text: str) -> str:

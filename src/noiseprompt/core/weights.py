@@ -244,7 +244,9 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
         ) from error
     except Exception as error:  # torch raises many kinds for a damaged file
         expected = "a .safetensors or torch checkpoint of tensors only"
-        raise ModelLoadError(f"cannot read {path}: {_reason(error)}", expected, _AGAIN) from error
+        inside = isinstance(error, LookupError | ValueError | TypeError | EOFError)  # the pickle reader's own
+        reason = "it is damaged, or no checkpoint" if inside else _reason(error)
+        raise ModelLoadError(f"cannot read {path}: {reason}", expected, _AGAIN) from error
 
 
 def _check_archive(path: Path, own: bool) -> None:

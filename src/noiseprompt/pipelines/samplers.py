@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranges import ANY, COUNT, NOT_NEGATIVE, Limits, check_value
 from noiseprompt.core.specs import spec_options, split_spec
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import FAMILIES
@@ -18,6 +18,11 @@ from noiseprompt.pipelines.levels import is_flow
 from noiseprompt.pipelines.table import SCHEDULERS, SCHEDULES
 
 _NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
+_LIMITS = {
+    **dict.fromkeys(("num_train_timesteps", "solver_order"), COUNT),
+    **dict.fromkeys(("beta_start", "beta_end"), Limits(above=0, below=1)),
+    "steps_offset": NOT_NEGATIVE,
+}
 _FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 
 
@@ -34,8 +39,9 @@ def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
     known = dict.fromkeys(parameters, Any)  # some of diffusers' annotations are wrong
     given = spec_options(SCHEDULERS.noun, text, known)
     for key, value in given.items():
-        if (kind := _kind(parameters[key].default)) is not None:
-            check_value(f"{name}:{key}", kind, value)
+        kind = list[float] if key == "trained_betas" else _kind(parameters[key].default)
+        if kind is not None:
+            check_value(f"{name}:{key}", kind, value, _limits(cls, key))
     return cls, given
 
 
@@ -44,6 +50,13 @@ def _kind(default: Any) -> Any:
     if isinstance(default, bool | str):
         return type(default)
     return float if isinstance(default, float) else int if isinstance(default, int) else None
+
+
+def _limits(cls: Any, key: str) -> Limits:
+    """Of a setting of diffusers, whose schedulers draw something of what is beyond."""
+    if key == "solver_order" and cls.__name__.startswith(("DPMSolver", "DEIS")):
+        return Limits(least=1, most=3)  # of a higher one they take the third
+    return _LIMITS.get(key, ANY)
 
 
 def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:
@@ -63,11 +76,19 @@ def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:
     kept = _flow_settings(pipe, cls, hands_sigmas) if is_flow(pipe.scheduler) else _noise_settings(pipe, cls)
     try:
         made = cls.from_config(pipe.scheduler.config, **{**kept, **settings})
+        low, high = made.config.get("beta_start", 0), made.config.get("beta_end", 1)
+        if {"beta_start", "beta_end"} & {*settings} and low > high:
+            raise InputError(
+                f"beta_start {low:g} with beta_end {high:g}", "noise that grows: the first below the second"
+            )
         if settings and not is_flow(made):
             _try(copy.deepcopy(made))
         return made
+    except InputError:
+        raise
     except Exception as error:  # of numbers out of range schedulers raise whatever their arithmetic does
-        came = f"{cls.__name__} does not take this: {reason_of(error)}"
+        reason = "its timesteps leave its noise schedule" if isinstance(error, IndexError) else reason_of(error)
+        came = f"{cls.__name__} does not take {text.partition(':')[2].strip() or 'this'}: {reason}"
         raise InputError(came, "settings that fit together") from error
 
 

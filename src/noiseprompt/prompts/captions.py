@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import InputError, PromptError
-from noiseprompt.core.pictures import find_pictures
+from noiseprompt.core.pictures import find_pictures, hidden
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import category_of, decode, read_rows
 from noiseprompt.prompts.load import TEXT_COLUMNS, text_column
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+TABLES = (".jsonl", ".json", ".csv", ".parquet")
 FILE_COLUMNS = ("file_name", "path", "image")
 
 
@@ -96,12 +97,13 @@ def _from_folder(folder: Path, column: str | None) -> list[Captioned]:
 
 def _from_texts(folder: Path, pictures: Iterable[Path]) -> list[Captioned]:
     """Pictures that have a text beside them; a text without a picture is refused."""
-    found, texts = [], {path for path in folder.rglob("*.txt") if path.is_file()}
+    texts = {path for path in folder.rglob("*.txt") if path.is_file() and not hidden(path.relative_to(folder))}
+    found = []
     for path in pictures:
         beside = path.with_suffix(".txt")
         if beside in texts:
             text = " ".join(decode(beside).split())
-            check_text(str(beside), f"the name {str(beside)!r:.80}")
+            check_text(str(beside), f"the name {str(beside)!r:.80}", "give the file a name in UTF-8")
             check_text(text, str(beside))
             if not text:
                 raise InputError(f"{beside} is empty", "the caption of the picture beside it")
@@ -114,9 +116,11 @@ def _from_texts(folder: Path, pictures: Iterable[Path]) -> list[Captioned]:
 
 
 def _from_table(path: Path, column: str | None) -> list[Captioned]:
-    if path.suffix.lower() == ".txt":
+    if path.suffix.lower() not in TABLES:
         expected = "a folder of pictures with captions, or a .jsonl, .json, .csv or .parquet file of paths and captions"
-        raise PromptError(f"{path} is no source of pictures", expected)
+        absent = not path.exists()
+        came = f"{path} is no source of pictures{': it is not there' * absent}"
+        raise PromptError(came, expected, "check the path" * absent)
     wanted = (*FILE_COLUMNS, *TEXT_COLUMNS, *([column.lower()] if column else []), "kind", "category")
     rows = read_rows(path, columns=wanted)
     columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))

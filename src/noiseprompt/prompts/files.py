@@ -14,6 +14,8 @@ from typing import Any
 from noiseprompt.core.errors import MissingDependencyError, PromptError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import no_file, refuse_pipe
+from noiseprompt.core.ranges import shown
+from noiseprompt.core.texts import reason_of
 from noiseprompt.shapes.world import TEST_PROMPTS
 
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
@@ -45,7 +47,7 @@ def read_rows(path: Path, columns: Collection[str] = ()) -> list[Any]:
     if not text.strip():
         raise PromptError(f"{path} is empty", "at least one prompt")
     if suffix == ".txt":
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return lines_of(text)
     return {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}[suffix](text, path)
 
 
@@ -53,20 +55,56 @@ def decode(path: Path) -> str:
     """The text of a file in UTF-8, without the mark at its beginning.
 
     Raises:
-        PromptError: it cannot be read, or is in another encoding.
+        PromptError: it cannot be read, is of another kind by its first bytes, in another encoding, or several files
+            that were joined with their marks.
     """
     try:
         refuse_pipe(path)
         data = path.read_bytes()
     except OSError as error:
         raise PromptError(f"cannot read {path}: {error.strerror or error}", "a file of prompts") from error
+    _refuse_other_kind(path, data[:512])
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte = data[error.start]
         raise PromptError(
             f"{path} is not UTF-8: byte 0x{byte:02x} at offset {error.start}", "a UTF-8 file", "save it again as UTF-8"
         ) from error
+    if joint := re.search("[\r\n]\ufeff", text):
+        line = len(lines_of(text[: joint.start()], blank=True)) + 1
+        came = f"line {line} of {path} begins with the mark that begins a file (U+FEFF)"
+        raise PromptError(came, "one file, and no several behind each other", "take the mark out")
+    return text
+
+
+def lines_of(text: str, *, blank: bool = False) -> list[str]:
+    """The lines of a text, without blanks around them: those that an editor shows, so that a form feed or U+2028 is a
+    part of its line.
+
+    Args:
+        blank: keep those that are blank.
+    """
+    lines = [line.strip() for line in re.split(r"\r\n|\r|\n", text)]
+    return lines if blank else [line for line in lines if line]
+
+
+_OTHER_KINDS = {
+    b"pk\x03\x04": ("a ZIP file, as spreadsheets are", "export it as text"),
+    b"\x1f\x8b": ("packed by gzip", "unpack it"),
+    b"par1": ("a parquet file", "let its name end in .parquet"),
+    b"version https://git-lfs.": ("the pointer that Git LFS leaves for a file", "run `git lfs pull`"),
+    b"<!doctype html": ("a web page", "download the file itself"),
+    b"<html": ("a web page", "download the file itself"),
+}
+"""How files of other kinds begin, in lower case -> what they are, and what to do."""
+
+
+def _refuse_other_kind(path: Path, start: bytes) -> None:
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for begins, (kind, fix) in _OTHER_KINDS.items():
+        if start.startswith(begins):
+            raise PromptError(f"{path} is {kind}, by its first bytes", "a file of prompts", fix)
 
 
 def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -80,7 +118,7 @@ def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        titles = [title.strip() for title in reader.fieldnames or ()]
+        titles = reader.fieldnames = [title.strip() for title in reader.fieldnames or ()]
         twice = next((title for title in titles if titles.count(title) > 1), None)
         if twice is not None:
             raise PromptError(f"{path} has two columns {twice!r}", "a header with each column once")
@@ -134,10 +172,15 @@ def _read_parquet(path: Path, columns: Collection[str]) -> list[dict[str, Any]]:
         ) from error
     try:
         present = pq.read_schema(path).names
+        if twice := next((name for name in present if present.count(name) > 1), None):
+            raise PromptError(f"{path} has two columns {twice!r}", "each column once")
         wanted = [name for name in present if name.strip().lower() in columns] if columns else present
         return pq.read_table(path, columns=wanted).to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last from texts that are none
-        raise PromptError(f"{path} is not a readable parquet file: {error}", "a parquet file") from error
+    except UnicodeDecodeError as error:
+        came = f"a text in {path} is not UTF-8 (it begins {error.object[:20]!r})"
+        raise PromptError(came, "columns of UTF-8", "write it again from the texts") from error
+    except (pa.ArrowException, OSError) as error:
+        raise PromptError(f"{path} is not a readable parquet file: {reason_of(error)}", "a parquet file") from error
 
 
 _DIGITS = re.compile(r"\s*[0-9]+\s*")
@@ -159,8 +202,11 @@ def seed_of(value: Any, where: str) -> int | None:
         seed = int(value) if not isinstance(value, str) or _DIGITS.fullmatch(value) else -1
     except (TypeError, ValueError, OverflowError):  # the last from infinity
         seed = -1
-    if isinstance(value, bool) or not 0 <= seed < 2**63 or (isinstance(value, float) and value != seed):
-        raise PromptError(f"{where} has the seed {value!r}", "a whole number from 0 to 2**63 - 1")
+    if isinstance(value, bool) or not 0 <= seed < 2**63 or not (isinstance(value, str) or value == seed):
+        known = isinstance(value, str | int | float | list | dict)  # a table may hold decimals and dates
+        raise PromptError(
+            f"{where} has the seed {shown(value) if known else value}", "a whole number from 0 to 2**63 - 1"
+        )
     return seed
 
 
@@ -182,4 +228,4 @@ def category_of(value: Any, where: str) -> str:
 
 def noun(value: Any) -> str:
     """A JSON value in a word."""
-    return {dict: "an object", list: "a list", str: "a text"}.get(type(value), f"{value!r}")
+    return {dict: "an object", list: "a list", str: "a text"}.get(type(value)) or shown(value)

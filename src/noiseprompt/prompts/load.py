@@ -23,6 +23,7 @@ from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_of, noun, read_rows, seed_of
 from noiseprompt.prompts.published import SETS, read_set
 from noiseprompt.shapes import world
+from noiseprompt.shapes.splits import SPLITS, prompts_of
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
 """Columns taken for the text where none is named, in this order."""
@@ -135,16 +136,15 @@ def refuse_path(prompt: str) -> None:
 
 def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
     kind, (name, colon, rest) = source_kind(source, model), source.partition(":")
+    if kind == "split" and not colon and source not in SPLITS:
+        files = f"a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, or of the embedded world {', '.join(SPLITS)}"
+        fix = "let the name of the file say what it is" if Path(source).is_file() else ""
+        came = no_file(Path(source)) if os.path.lexists(source) and not fix else f"prompts {source!r:.80}"
+        raise UnknownNameError(came, files, fix)
     if column is not None and kind in ("split", "set"):
         came = f"column {column!r} of {source}, which has none"
         raise PromptError(came, "a csv, json or parquet file where a column is named", "leave the column out")
     if kind == "split":
-        from noiseprompt.shapes.splits import SPLITS, prompts_of
-
-        if not colon and source not in SPLITS:
-            came = no_file(Path(source)) if os.path.lexists(source) else f"unknown split {source!r}"
-            files = f"a file of prompts ({', '.join(SUFFIXES)})"
-            raise UnknownNameError(came, f"one of {', '.join(SPLITS)}, or {files}")
         return prompts_of(rest if colon else source)
     if kind == "set":
         return read_set(name, rest)
@@ -218,6 +218,9 @@ def text_column(columns: list[str], path: Path, column: str | None) -> str:
     """
     if column is None:
         known = [name for name in TEXT_COLUMNS if name in columns]
+        if not known and len(columns) == 1 and path.suffix.lower() == ".csv" and " " in columns[0]:
+            fix = f'write "prompt" above them, or name it as the column: {columns[0]!r:.80}'
+            raise PromptError(f"{path} has one column, {columns[0]!r:.80}: is that a prompt?", "a header", fix)
         if known or len(columns) == 1:
             return (known or columns)[0]
         raise PromptError(

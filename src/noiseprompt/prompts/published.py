@@ -23,7 +23,7 @@ from noiseprompt.core import hub
 from noiseprompt.core.errors import HubError, PromptError
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
-from noiseprompt.prompts.files import SUFFIXES, category_of, decode, noun, read_rows, seed_of
+from noiseprompt.prompts.files import SUFFIXES, category_of, decode, lines_of, noun, read_rows, seed_of
 
 DRAWBENCH = ("Colors", "Conflicting", "Counting", "DALL-E", "Descriptions", "Gary Marcus et al.", "Misspellings",
              "Positional", "Rare Words", "Reddit", "Text")  # fmt: skip
@@ -170,7 +170,7 @@ def _plain_lines(file: Path) -> list[tuple[str, int | None]] | None:
     """
     if file.suffix.lower() not in (".txt", ".csv"):
         return None
-    lines = [line.strip() for line in decode(file).splitlines() if line.strip()]
+    lines = lines_of(decode(file))
     triples = [re.fullmatch(r"\d+, (.*), ?(\d+)", line) for line in lines]
     if lines and all(triples):
         return [(m[1].strip(), seed_of(m[2], f"a line of {file}")) for m in triples if m and m[1].strip()]

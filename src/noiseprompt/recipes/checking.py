@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.cli.options import refuse
-from noiseprompt.core.ranges import misfit, shown
+from noiseprompt.core.ranges import ANY, NOT_NEGATIVE, misfit, shown
+from noiseprompt.core.texts import spelt
 from noiseprompt.recipes.calls import known_options, method_mistakes, read_stage, text_mistakes
 from noiseprompt.recipes.paper import paper_mistakes
 
@@ -53,12 +54,12 @@ def _mistakes(layer: Any, known: set[str], where: str = "") -> list[str]:
         return []
     if not isinstance(layer, Mapping):
         return [f"{where}{shown(layer)} (expected a mapping of settings)"]
-    unknown = [f"{key} (expected some of {', '.join(sorted(known))})" for key in layer if key not in known]
+    unknown = [f"{spelt(key)} (expected some of {', '.join(sorted(known))})" for key in layer if key not in known]
     found = [f"{where}no setting {text}" for text in unknown]
     for key, value in layer.items():
         if key not in known or value is None:
             continue
-        if expected := misfit(_KINDS.get(key, Any), value):
+        if expected := misfit(_KINDS.get(key, Any), value, NOT_NEGATIVE if key == "minutes" else ANY):
             found.append(f"{where}{key}: {shown(value)} (expected {expected})")
         else:
             found += _inside(key, value, known, where)
@@ -82,6 +83,9 @@ def _inside(key: str, value: Any, known: set[str], where: str) -> list[str]:
         return []
     if key == "rows" and not value:
         return [f"{where}rows: none (expected at least one row)"]
+    bare = [name for name, layer in value.items() if layer is None] if key == "rows" else []
+    if bare:
+        return [f"{where}rows: {name}: nothing (expected a mapping, or {{}} for all as it is)" for name in bare]
     return [text for name, layer in value.items() for text in _mistakes(layer, layers[key], f"{where}{key}: {name}: ")]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict
 from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.errors import StoreError
+from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.json_lines import read_lines
 from noiseprompt.npd import Npd, PairFilter
@@ -41,6 +42,9 @@ def gather(plan: Plan) -> Path:
     for cell, made_cell in zip(plan.cells, cells, strict=True):
         made_cell["against"] = _against(plan, cell)
     metrics = list(dict.fromkeys(metric for cell in cells for metric in cell["metrics"]))
+    if plan.show and not {*plan.show} & {*metrics}:
+        told = f"none of the metrics to show ({', '.join(plan.show)}) was measured: {', '.join(metrics)} are shown"
+        warnings.warn(told, NoisepromptWarning, stacklevel=2)
     environment = read_settings(plan.cells[0].evaluation)["environment"] if plan.cells else {}
     made: Made = {
         "recipe": plan.name,

@@ -221,6 +221,7 @@ class _Maker:
 
     def __init__(self, plan: Plan, flat: dict[str, Any], defaults: dict[str, Any]) -> None:
         self.plan, self.flat, self.defaults = plan, flat, defaults
+        self.under: list[str] = []  # rows whose network begins with the one that is looked at
 
     def add(self, group: str, row: str) -> None:
         plan = self.plan
@@ -271,7 +272,12 @@ class _Maker:
             return npd, self._stage("train", settings, **links)
         if not found[1] or found[1] == row:
             raise ConfigError(f"train: init: {init} of row {row!r}", 'another row\'s network: "{npnet:ROW}"')
+        self.under.append(row)
+        if found[1] in self.under:
+            ring = " -> ".join([*self.under[self.under.index(found[1]) :], found[1]])
+            raise ConfigError(f"train: init: each network begins with the next: {ring}", "one that begins from nothing")
         base = self._net(group, found[1])[1]
+        self.under.pop()
         settings = merge(settings, {"train": {"init": str(base / "best")}})
         return npd, self._stage("train", settings, **links, base=base)
 
@@ -303,12 +309,12 @@ def _as_written(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recipes_in(folder: Path) -> list[Path]:
-    """The YAML files of a folder, tables before figures, by number.
+    """The YAML files of a folder, tables before figures, by number; not those that a dot hides, which editors leave.
 
     Raises:
         ConfigError: none there.
     """
-    found = sorted(folder.glob("*.yaml"), key=_order)
+    found = sorted((path for path in folder.glob("*.yaml") if not path.name.startswith(".")), key=_order)
     if not found:
         raise ConfigError(f"no recipe in {folder}", "a folder of .yaml files")
     return found

@@ -21,6 +21,7 @@ from noiseprompt.cli.together import refuse_several
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.places import as_told
 from noiseprompt.core.ranges import shown
+from noiseprompt.core.texts import spelt
 from noiseprompt.recipes.calls import (
     as_call,
     by_reward,
@@ -126,7 +127,7 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
     """
     known = {*STAGES, "out", "model", "about"}
     mistakes = [
-        f"no setting {key.strip() or shown(key)} (expected some of {', '.join(sorted(known))})"
+        f"no setting {spelt(key) if key.strip() else shown(key)} (expected some of {', '.join(sorted(known))})"
         for key in data
         if key not in known
     ]

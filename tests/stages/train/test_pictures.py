@@ -221,6 +221,14 @@ def test_pictures_of_another_autoencoder_are_refused(tmp_path: Path) -> None:
         next(train(npd, pipeline, PICTURES, tmp_path / "run"))  # type: ignore[arg-type]
 
 
+def test_squares_larger_than_the_latents(pictures: Npd, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"low_pass 1000 of latents of side \d+"):
+        next(train(pictures, FakePipeline(), replace(PICTURES, low_pass=1000), tmp_path / "run"))  # type: ignore[arg-type]
+
+
+TOKENS = {"objective": "picture", "architecture": "tokens"}
+
+
 @pytest.mark.parametrize(
     ("changed", "match"),
     [
@@ -228,6 +236,8 @@ def test_pictures_of_another_autoencoder_are_refused(tmp_path: Path) -> None:
         ({"coupling": "any"}, "coupling with objective 'noise'"),
         ({"objective": "images"}, "noise, picture"),
         ({"objective": "picture", "architecture": "tokens", "coupling": "best"}, "correlation, any, nearest"),
+        ({**TOKENS, "coupling": "any", "low_pass": 4}, "low_pass with coupling 'any'"),
+        ({**TOKENS, "nearest_noises": 8}, "nearest_noises with coupling 'correlation'"),
         ({"best_share": 0.5}, "no scorers"),
         ({"filter_scorers": ("judge",), "best_share": 0.5, "margin": 0.1}, r"margin 0\.1 and best_share 0\.5"),
         ({"filter_scorers": ("judge",), "best_share": 0.0}, "best_share"),

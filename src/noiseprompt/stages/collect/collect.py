@@ -141,11 +141,16 @@ def find_teacher(pipeline: Pipeline, config: CollectConfig) -> Teacher:
     """The method that makes the targets, ready to work.
 
     Raises:
-        InputError: as `method_of`, or a method that teaches nothing or does not fit.
+        InputError: as `method_of`, a method that teaches nothing or does not fit, or a grid finer than the model's.
     """
     spec = method_of(config)
     method = spec.build()
     if spec.swap or spec.shuffle or not method.teaches:
         raise InputError(f"method {config.method!r}", "one whose targets an NPNet can learn from, such as nlg")
     method.prepare(pipeline, Sampling.of(config))
+    if config.redenoise_steps is not None:
+        config_of = getattr(getattr(pipeline.pipe, "scheduler", None), "config", {})
+        longest = config_of.get("num_train_timesteps")
+        if longest and config.redenoise_steps > longest:
+            raise InputError(f"redenoise_steps {config.redenoise_steps}", f"1 to {longest:,}")
     return Teacher(spec, method)

@@ -11,7 +11,7 @@ from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
-from noiseprompt.core.ranges import COUNT, GUIDANCE, SEED, SEED_RANGE, Limits, check_value, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, NAMED, SEED, SEED_RANGE, Limits, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import EvalResult, Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
@@ -70,7 +70,7 @@ class EvaluateConfig:
     batch_size: int = setting(16, COUNT)
     save_images: int | str = setting("auto", Limits(least=0, words=("auto", "all", "none")))
     filter_scorers: tuple[str, ...] = ()
-    features: str | None = None
+    features: str | None = setting(None, NAMED)
     reference: str = ""
 
     def __post_init__(self) -> None:

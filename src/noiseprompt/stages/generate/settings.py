@@ -57,11 +57,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     seeds: list[int] = []
     for part in str(text).split(","):
-        match = re.fullmatch(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", part)
+        match = re.fullmatch(r"\s*([0-9]{1,40})\s*(?:-\s*([0-9]{1,40})\s*)?", part)
         if not match:
             raise InputError(f"seeds {text!r:.80}", 'numbers and ranges such as "0-7" or "1,5,9"')
         low = int(match[1])
         high = int(match[2]) if match[2] else low
+        if max(low, high) >= 2**63:
+            raise InputError(f"seeds {text!r:.80}", "numbers from 0 to 2**63 - 1")
         if high < low or high - low + len(seeds) >= MAX_SEEDS:
             raise InputError(f"seeds {text!r:.80}", f"ranges from low to high, at most {MAX_SEEDS} seeds")
         seeds.extend(range(low, high + 1))

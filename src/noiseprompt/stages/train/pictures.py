@@ -44,7 +44,8 @@ class PictureObjective(Regression):
     stands for its prompt.
 
     Raises:
-        InputError: too few pictures of a prompt for the coupling, or pictures without power.
+        InputError: too few pictures of a prompt for the coupling, squares larger than the latents, or pictures without
+            power.
     """
 
     whole = "the pictures"
@@ -56,6 +57,8 @@ class PictureObjective(Regression):
         self.training = training
         self.pools = pools(data.prompts, np.concatenate([training, validation]))
         check_pools(config.coupling, [len(self.pools[prompt]) for prompt in np.unique(data.prompts[training])])
+        if config.coupling == "correlation" and config.low_pass > (side := min(data.npd.latent_shape[1:])):
+            raise InputError(f"low_pass {config.low_pass} of latents of side {side}", f"1 to {side}")
         self.noises = config.nearest_noises if config.coupling == "nearest" else 1
         some = spread(training, SOME)
         pictures = self._latents(some)

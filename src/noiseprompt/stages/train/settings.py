@@ -153,6 +153,9 @@ _OF_OBJECTIVES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Objective -> settings that no other has."""
 
+_OF_COUPLINGS = {"correlation": ("coupling_sharpness", "low_pass"), "nearest": ("nearest_noises",)}
+"""Coupling -> settings that no other has."""
+
 _OF_DATA_SETS = ("filter_scorers", "margin", "combine", "max_pairs", "best_share", "least_score", "keep_text")
 """Settings that a training without a data set does not have."""
 
@@ -167,6 +170,12 @@ def _check_objective(config: TrainConfig) -> None:
     if config.objective == "picture" and config.architecture != "tokens" and not config.init:
         came = f"objective picture with architecture {config.architecture!r}"
         raise ConfigError(came, 'architecture "tokens"', "pass --architecture tokens")
+    for coupling, names in _OF_COUPLINGS.items() if config.objective == "picture" else ():
+        given = _given(config, names) if coupling != config.coupling else []
+        if given:
+            raise ConfigError(
+                f"{', '.join(given)} with coupling {config.coupling!r}", f"settings of coupling {coupling}"
+            )
     for objective, names in _OF_OBJECTIVES.items():
         given = _given(config, names) if objective != config.objective else []
         if given:
