@@ -79,7 +79,7 @@ def test_a_recipe_of_pictures_runs_to_a_network(model: str, tmp_path: Path) -> N
     assert config["predicts"] == "picture" and config["gain"] == 1.0
 
 
-@pytest.mark.parametrize("name", ["shapes-pictures", "sdxl-pictures"])
+@pytest.mark.parametrize("name", ["shapes-pictures", "shapes-own-pictures", "sdxl-pictures"])
 def test_the_recipes_of_pictures_are_read(name: str, tmp_path: Path) -> None:
     path = RECIPES / f"{name}.yaml"
     calls = dict(story_calls(path, read_recipe(path), tmp_path))
