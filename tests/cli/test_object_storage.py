@@ -139,6 +139,26 @@ def test_actors_of_ray_make_the_same_pairs_there(bucket_apart: Bucket, tmp_path:
     np.testing.assert_allclose(there.targets(every).astype(float), here.targets(every).astype(float), atol=2e-3)
 
 
+def test_a_store_that_refuses_meanwhile_is_one_line_and_the_same_command_goes_on(bucket: Bucket, capfd: Any) -> None:
+    words = [*EVALUATE, f"--out={bucket.folder}", "--n=2", "--batch_size=1", "--num_inference_steps=1", "--device=cpu"]
+    puts = []
+
+    def forbids(method: str, path: str) -> bool:
+        puts.extend([path] * (method == "PUT" and path.endswith(".png")))
+        return len(puts) > 1
+
+    bucket.server.forbids = forbids
+    assert main(words) == 2
+    said = capfd.readouterr()
+    [told] = [line for line in said.err.splitlines() if "error" in line.lower() or "Traceback" in line]
+    assert told.startswith("noiseprompt: error: no rights on s3://") and "AccessDenied" in told and said.out == ""
+    bucket.server.forbids = lambda method, path: False
+    assert len(read_results(bucket.folder)) == 1
+    assert main(words) == 0
+    assert len(read_results(bucket.folder)) == 2 and f"report: {bucket.folder}/report.html" in capfd.readouterr().out
+    assert b"data:image/png" in bucket.read("report.html")
+
+
 def evaluated(*words: str) -> None:
     """In a process of its own: a cluster of Ray has the environment, credentials among it, of whoever starts it."""
     few = ["--n=4", "--batch_size=2", "--num_inference_steps=1", "--device=cpu"]

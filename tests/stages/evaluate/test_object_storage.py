@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,15 @@ class Slow(FakePipeline):
         return super().sample(embeds, latents, **kwargs)
 
 
-def run(out: str | Path, pause: float = 0.0, part: Part = WHOLE, config: Any = MEASURED) -> list[Any]:
+def begin(out: str | Path, pause: float = 0.0, part: Part = WHOLE, config: Any = MEASURED) -> Iterator[Any]:
     specs = [MethodSpec.parse(name) for name in METHODS]
     judges: Any = [FakeChecker(), FakeScorer()]
     pipeline: Any = Slow(pause)
-    return list(module.evaluate(pipeline, PROMPTS, judges, specs, config, out, part=part))
+    return module.evaluate(pipeline, PROMPTS, judges, specs, config, out, part=part)
+
+
+def run(*given: Any, **how: Any) -> list[Any]:
+    return list(begin(*given, **how))
 
 
 def joined(files: dict[str, bytes]) -> dict[str, Any]:
@@ -138,6 +143,20 @@ def test_parts_are_summed_up_by_the_last(bucket_apart: Bucket, undisturbed: dict
     check(bucket_apart, undisturbed)
 
 
+def test_a_part_that_ends_while_another_draws_its_last_batch_is_seen(bucket: Bucket) -> None:
+    run(bucket.folder, config=CONFIG)
+    others = {name: data for name, data in bucket.files().items() if "-2.jsonl" in name or "-4.jsonl" in name}
+    for name in (*bucket.files(), *bucket.files(hidden=True)):
+        bucket.remove(name)
+    last = begin(bucket.folder, part=Part(1, 2), config=CONFIG)
+    for _ in range(5):  # of eight: in the middle of its second batch
+        next(last)
+    for name, data in others.items():
+        bucket.write(name, data)
+    assert len(others) == 4 and not summed_up(bucket.folder)
+    assert len(list(last)) == 3 and summed_up(bucket.folder)
+
+
 def test_the_batch_of_a_process_that_was_killed_is_taken_over(
     bucket_apart: Bucket, undisturbed: dict[str, Any]
 ) -> None:
@@ -210,10 +229,7 @@ def test_a_store_that_refuses_meanwhile_ends_it_and_the_same_command_continues(
 def test_a_bucket_that_vanishes_ends_it_and_the_same_command_begins_anew(
     bucket: Bucket, undisturbed: dict[str, Any]
 ) -> None:
-    steps = module.evaluate(
-        FakePipeline(), PROMPTS, [FakeChecker(), FakeScorer()], [MethodSpec.parse(m) for m in METHODS], MEASURED,
-        bucket.folder,
-    )  # type: ignore[arg-type]  # fmt: skip
+    steps = begin(bucket.folder)
     next(steps)
     for name in (*bucket.files(), *bucket.files(hidden=True)):
         bucket.remove(name)

@@ -187,6 +187,7 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec], part:
                 done = sum(book.count(number, label) for number in own for label in counted())
                 total = sum(len(batches[number]) for number in own) * len(counted())
                 yield EvalProgress(spec.label, tuple(results), done, total, seconds)
+        book.refresh()  # of parts that end at the same moment one sees that all are there
         complete = not any(book.missing(number, counted()) for number in range(len(batches)))
     if complete:
         sum_up(run.out, _sum_up)
