@@ -31,7 +31,7 @@ PIXELS = 2**26
 
 
 def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
-    """The pictures of a folder, sorted by path.
+    """The pictures of a folder, sorted by path; hidden files, as macOS leaves beside each on other disks, are none.
 
     Args:
         below: those of its folders too.
@@ -42,7 +42,8 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", "a folder of pictures", "check the path")
     found = folder.rglob("*") if below else folder.iterdir()
-    files = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
+    named = (path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    files = sorted(path for path in named if path.is_file())
     if not files:
         raise InputError(f"no picture in {folder}", f"files that end in {', '.join(SUFFIXES)}", "check the path")
     return files
@@ -67,6 +68,17 @@ def is_whole_png(path: Path) -> bool:
     except OSError:  # shorter than that, among others
         return False
     return begin == b"\x89PNG\r\n\x1a\n" and end[4:8] == b"IEND"
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Width and height that the start of a PNG tells.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(24)
+    return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
 
 
 def open_picture(path: Path) -> Image:

@@ -19,9 +19,10 @@ from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, StoreError
 from noiseprompt.core.files import differences, public_name, refuse_changes, replace
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.kinds import PICTURES, refuse_other
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.parts import PARTS, as_recorded
-from noiseprompt.core.pictures import is_whole_png
+from noiseprompt.core.pictures import is_whole_png, png_size
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.results.names import slug
@@ -67,6 +68,21 @@ class Unit:
         return [name for name, is_file in there.items() if not is_file]
 
 
+def check_sizes(out: Path, files: Sequence[str]) -> None:
+    """Refuse a picture of another size than the first: something else took its place.
+
+    Raises:
+        StoreError: with both.
+    """
+    there = [name for name in files if (out / name).is_file() and is_whole_png(out / name)]
+    sizes = {name: png_size(out / name) for name in there}
+    other = next((name for name in there if sizes[name] != sizes[there[0]]), None)
+    if other is not None:
+        (width, height), (w, h) = sizes[other], sizes[there[0]]
+        came = f"{out / other} has {width} x {height} pixels, {there[0]} {w} x {h}"
+        raise StoreError(came, "pictures of one size, as they were drawn", "delete the one that is not as it was drawn")
+
+
 def units(jobs: Sequence[Job], specs: Sequence[MethodSpec], batch_size: int, part: Part = WHOLE) -> list[Unit]:
     """What there is to draw, in order; of a part, its share."""
     batches = [tuple(jobs[start : start + batch_size]) for start in range(0, len(jobs), batch_size)]
@@ -101,9 +117,11 @@ def settle(out: Path, settings: dict[str, Any], methods: dict[str, dict[str, Any
         files: that will be drawn.
 
     Raises:
+        InputError: the folder holds another kind of work.
         ConfigError: both fingerprints and what differs; pictures of the same names whose settings nobody knows.
     """
     path = out / FILE
+    refuse_other(out, PICTURES)
     if not path.is_file():
         strange = [name for name in files if (out / name).exists()]
         if strange:

@@ -29,7 +29,7 @@ from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.stages.generate import noises
-from noiseprompt.stages.generate.folder import FILE, Unit, run_settings, settle, units
+from noiseprompt.stages.generate.folder import FILE, Unit, check_sizes, run_settings, settle, units
 from noiseprompt.stages.generate.grid import grid
 from noiseprompt.stages.generate.settings import GenerateConfig, check, plan
 
@@ -104,6 +104,7 @@ def generate(
     with withdrawn([out / FILE, out / noises.FILE], [out / name for name in files]):
         described = {label: method.describe() for label, method in methods.items()}
         settle(out, run_settings(pipeline, prompts, config), described, files)
+        check_sizes(out, files)
         mend(out / noises.FILE)
         for unit in part.take(every):
             if missing := unit.missing(out):
