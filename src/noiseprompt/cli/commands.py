@@ -6,11 +6,12 @@ own record, `loading` in `ModelOptions`, flags such as `verbose` in `table.py`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.cli import common
-from noiseprompt.cli.progress import Bar, say_next
+from noiseprompt.cli.progress import Bar, say, say_next
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.places import Address, check_folder
 from noiseprompt.core.ranges import check_value
@@ -168,7 +169,11 @@ def report(folders: list[str], out: Path | None = None) -> None:
     from noiseprompt.stages.evaluate.evaluate import summarize_run
     from noiseprompt.stages.report.report import report as write_report
 
+    elsewhere = out is not None or len(folders) > 1
     for folder in folders:
+        if elsewhere and Path(folder).is_dir() and not os.access(folder, os.W_OK):
+            say(f"{folder} may not be written: its figures are taken as they are")
+            continue
         summarize_run(folder)
     target = out if out is not None or len(folders) == 1 else Path("report")
     print(f"report: {write_report(folders, target)}")

@@ -86,6 +86,10 @@ def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = P
     on = Path(runs).name.removesuffix("-smoke")
     files = recipes_in(Path(recipes))
     path = Path(recipes) / "on" / f"{on}.yaml"
+    known = sorted(each.stem for each in path.parent.glob("*.yaml"))
+    if known and on not in known:
+        expected = f"a folder that bears the name of one of {', '.join(known)}"
+        raise InputError(f"runs in a folder {on!r} ({runs})", expected, "name it as in runs/tables/shapes")
     defaults = read_recipe(path)
     for file in files:
         check_table(read_recipe(file), defaults, file, path)

@@ -38,6 +38,15 @@ def iter_results(folder: Path) -> Iterator[EvalResult]:
     Raises:
         StoreError: a damaged line before the last, or one that tells of the same method, prompt and seed as another.
     """
+    return (result for _, _, result in iter_numbered(folder))
+
+
+def iter_numbered(folder: Path) -> Iterator[tuple[Path, int, EvalResult]]:
+    """As `iter_results`, each with its file and the number of its line.
+
+    Raises:
+        StoreError: as `iter_results`.
+    """
     seen: dict[tuple[str, str, int], tuple[Path, int]] = {}
     for path in of_all(Path(folder) / FILE):
         for number, result in read_lines(path, EvalResult, NEW):
@@ -49,7 +58,7 @@ def iter_results(folder: Path) -> Iterator[EvalResult]:
                 where = "" if other == path else f" of {other.name}"
                 raise damaged(path, number, f"it tells of the same image as line {line}{where}", NEW)
             seen[key] = (path, number)
-            yield result
+            yield path, number, result
 
 
 def _wrong(result: EvalResult) -> str:

@@ -8,19 +8,22 @@ Features are kept on disk, so that a run that was killed here, or a summary made
 from __future__ import annotations
 
 import hashlib
+import warnings
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from noiseprompt.core.config import fingerprint
+from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.files import make_folder, public_name, replacing
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.specs import split_spec
+from noiseprompt.core.weights import some
 from noiseprompt.results.folder import iter_counted, picture_path
-from noiseprompt.results.lines import Key
+from noiseprompt.results.lines import NEW, Key
 from noiseprompt.results.names import public_spec, slug
 from noiseprompt.results.summary import Reference, SetFigures, Sets
 from noiseprompt.shapes.world import is_sentence, reference_scenes
@@ -87,12 +90,31 @@ def measure(out: Path, extractor: str, reference: str = "", *, world: bool = Fal
         paths = [picture_path(out, files[key]) for key in keys]
         of = _of_files(network, [(label, *key, path.stat().st_size) for key, path in zip(keys, paths, strict=True)])
         path = out / "features" / f"{slug(label)}.npz"
-        found = _cached(path, network, of, map(read_picture, paths), len(keys))
+        found = _cached(path, network, of, _of_one_size(paths), len(keys))
         enough = min(len(target), len(found)) > NEIGHBOURS
         near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
         figures[label] = SetFigures(len(keys), fid(found, target) if enough else None, *near)
         diversity[label] = _spread(keys, found)
     return Sets(Reference(public_spec(extractor), words, len(target)), figures, diversity)
+
+
+def _of_one_size(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """Pictures of a method, as they were drawn.
+
+    Raises:
+        StoreError: two of them differ in size.
+    """
+    first: np.ndarray | None = None
+    for path in paths:
+        picture = read_picture(path)
+        first = picture if first is None else first
+        if picture.shape != first.shape:
+            sizes = [
+                f"{name} has {shape[1]} x {shape[0]}"
+                for name, shape in ((paths[0], first.shape), (path.name, picture.shape))
+            ]
+            raise StoreError(f"{' pixels, '.join(sizes)}", "pictures of one size, as they were drawn", NEW)
+        yield picture
 
 
 def _spread(keys: Sequence[Key], features: np.ndarray) -> dict[str, float]:
@@ -108,10 +130,16 @@ def _saved(out: Path) -> tuple[dict[str, dict[Key, str]], list[str]]:
     """Method -> (prompt id, seed) -> file of the image; and the texts of the prompts, in order."""
     images: dict[str, dict[Key, str]] = {}
     texts: dict[str, None] = {}
+    gone: list[str] = []
     for r in iter_counted(out):
         texts[r.text] = None
         if r.image and picture_path(out, r.image).is_file():
             images.setdefault(r.method, {})[r.prompt_id, r.seed] = r.image
+        elif r.image:
+            gone.append(r.image)
+    if gone:
+        told = f"{some('pictures gone', gone, 1)} from {out / 'images'}"
+        warnings.warn(f"{told}: distances and diversity are without them", NoisepromptWarning, stacklevel=2)
     return images, list(texts)
 
 

@@ -28,7 +28,7 @@ import torch
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.config import to_dict
-from noiseprompt.core.errors import NoiseError, NoisepromptError
+from noiseprompt.core.errors import NoiseError, NoisepromptError, StoreError
 from noiseprompt.core.files import replace, withdrawn
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.pictures import find_pictures
@@ -204,6 +204,9 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec], part:
                 total = sum(len(batches[number]) for number in own) * len(counted())
                 yield EvalProgress(spec.label, tuple(results), done, total, seconds)
         complete = not any(book.missing(number, counted()) for number in range(len(batches)))
+    if not (run.out / "settings.json").is_file():
+        came = f"{run.out} was emptied or moved while it was evaluated: its settings.json is gone"
+        raise StoreError(came, "a folder at rest", "run the same command into a new folder")
     if complete:
         sum_up(run.out, summarize_run)
 

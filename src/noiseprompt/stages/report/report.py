@@ -5,6 +5,7 @@ results.json + results.jsonl + diagnostics.jsonl + settings.json + images/ â”€â”
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.texts import in_markdown
 from noiseprompt.noise import figures as diagnostics
@@ -68,6 +69,8 @@ def report(
         _Run(path, name.removeprefix("run (").removesuffix(")"), read_settings(path), read_summary(path))
         for path, name in zip(paths, names.values(), strict=True)
     ]
+    for run in runs:
+        _check_methods(run)
     target = Path(out) if out is not None else paths[0]
     make_folder(target)
     title = f"Noise prompts on {', '.join(dict.fromkeys(r.settings['settings']['pipeline']['name'] for r in runs))}"
@@ -76,6 +79,24 @@ def report(
     replace(target / "report.html", page(title, "\n".join(body)))
     replace(target / "report.md", _markdown(title, runs))
     return target / "report.html"
+
+
+def _check_methods(run: _Run) -> None:
+    """Refuse figures of another evaluation; tell of methods that have no image yet: the page is without them.
+
+    Raises:
+        StoreError: figures of methods that settings.json does not name.
+    """
+    told = run.settings
+    strange = [label for label in run.summary.methods if label not in told["methods"]]
+    if strange:
+        came = f"{run.folder / 'results.json'} has figures of {strange[0]!r:.80}, which settings.json does not name"
+        raise StoreError(came, "the figures of this evaluation", f"run `noiseprompt report {run.folder}`")
+    missing = [label for label in told["methods"] if label not in {*run.summary.methods, *told["refused"]}]
+    if missing:
+        names = ", ".join(f"{label!r:.80}" for label in missing)
+        came = f"{run.folder} holds no image of {names}, which its settings.json names: left out"
+        warnings.warn(f"{came}. The same evaluate command draws them", NoisepromptWarning, stacklevel=3)
 
 
 def _markdown(title: str, runs: Sequence[_Run]) -> str:
