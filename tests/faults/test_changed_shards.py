@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
@@ -82,3 +84,72 @@ def test_a_missing_shard_is_told(tmp_path: Path) -> None:
     (tmp_path / "shard-000001.arrow").unlink()
     with pytest.warns(NoisepromptWarning, match=r"lacks shard-000001\.arrow"):
         assert info(tmp_path)["pairs"] == 4
+
+
+def rewritten(folder: Path, change: Callable[[pa.Table], pa.Table], number: int = 1) -> None:
+    """A shard as another program leaves it: rows and metadata, but what `change` does."""
+    path = folder / f"shard-{number:06d}.arrow"
+    table = pa.ipc.open_file(pa.py_buffer(path.read_bytes())).read_all()
+    table = change(table)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def with_column(name: str, values: Callable[[pa.Table], pa.Array]) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        at, column = table.schema.get_field_index(name), values(table)
+        return table.set_column(at, table.schema.field(at).with_type(column.type), column)
+
+    return change
+
+
+TOLD: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
+    "no metadata": (lambda t: t.replace_schema_metadata(None), "no shard of noiseprompt, or another program wrote it"),
+    "other type": (
+        with_column("target", lambda t: pa.array([[0.0]] * len(t))),
+        "has list<.*> in the column target. Expected fixed_size_binary",
+    ),
+    "no column": (lambda t: t.drop_columns(["kind"]), "has no kind among its columns"),
+    "one more": (lambda t: t.append_column("note", pa.array([""] * len(t))), "has also note among its columns"),
+    "order": (lambda t: t.select(t.column_names[::-1]), "has its columns in the order rejected"),
+    "no prompt": (with_column("prompt", lambda t: pa.array([None] * len(t), pa.string())), "has rows without prompt"),
+    "twice": (lambda t: pa.concat_tables([t, t.slice(0, 1)]).combine_chunks(), "is twice in shard-000001.arrow"),
+}
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_what_another_program_wrote_is_told(kind: str, tmp_path: Path) -> None:
+    change, says = TOLD[kind]
+    rewritten(write(tmp_path), change)
+    with pytest.raises(StoreError, match=says) as told:
+        Npd(tmp_path)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("at", [2, 200])
+def test_a_bit_at_the_start_of_a_file_is_seen(at: int, tmp_path: Path) -> None:
+    path = write(tmp_path) / "shard-000000.arrow"
+    assert verify(tmp_path) == []
+    data = bytearray(path.read_bytes())
+    data[at] ^= 8
+    path.write_bytes(data)
+    assert verify(tmp_path) == [
+        "shard-000000.arrow: its start does not match its end: bytes were changed after writing"
+    ]
+
+
+def test_a_shard_with_more_zeros_is_named_as_it_is(tmp_path: Path) -> None:
+    (write(tmp_path) / "shard-000001.arrow").rename(tmp_path / "shard-00000001.arrow")
+    with pytest.raises(StoreError, match=r"holds shard-00000001\.arrow. Expected shards named as shard-000001\.arrow"):
+        Npd(tmp_path)
+
+
+def test_a_shard_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Failed to open local file")
+
+    write(tmp_path)
+    monkeypatch.setattr(pa, "memory_map", refuse)
+    with pytest.raises(StoreError, match=r"may not be read\. Expected the right to read it") as told:
+        Npd(tmp_path)
+    assert "delete" not in str(told.value)

@@ -16,8 +16,8 @@ from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, NoisepromptWarning, StoreError
 from noiseprompt.core.stores import store_of
 from noiseprompt.npd import Npd, NpdWriter
-from noiseprompt.npd.claim import FILE as CLAIM
 from noiseprompt.npd.claim import read_claim
+from noiseprompt.npd.format import CLAIM_FILE as CLAIM
 from noiseprompt.npd.state import state
 from noiseprompt.npd.verify import verify
 from noiseprompt.results.folder import iter_counted
@@ -38,7 +38,7 @@ LINES: dict[str, tuple[dict[str, Any], str]] = {
     "another method": ({"method": "theirs"}, "tells of the method 'theirs', of which"),
     "no method": ({"method": ""}, "tells of the method ''"),
     "another scorer": ({"scores": {"theirs": 1.0}}, "tells of scores of theirs"),
-    "a scorer less": ({"scores": {}}, "tells of scores of nobody"),
+    "a scorer less": ({"scores": {}}, "tells no score of "),
     "calls below zero": ({"denoiser_calls": -4}, "line 2 of .* calls and seconds of -4"),
     "calls of any size": ({"denoiser_calls": 1e308}, "line 2 of .* calls and seconds of"),
     "seconds below zero": ({"noise_seconds": -5}, "line 2 of .* calls and seconds"),

@@ -18,6 +18,7 @@ from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.adapters import parse_lora
 from noiseprompt.pipelines.complete import RELICS
+from noiseprompt.pipelines.soundness import check_together
 from tests import tiny
 
 State = dict[str, torch.Tensor]
@@ -116,15 +117,34 @@ def test_a_part_whose_config_does_not_fit_is_named(part: str, model: Path) -> No
 
 
 def test_parts_that_do_not_belong_together_are_told_in_a_line(model: Path) -> None:
-    shutil.rmtree(model / "unet")
-    tiny.unet(cross_attention_dim=48).save_pretrained(model / "unet")
     pipeline = Pipeline.load(model)
+    pipeline.pipe.register_modules(unet=tiny.unet(cross_attention_dim=48))
     noise, embeds = batch_noise([1], pipeline.latent_shape()), pipeline.encode(["a cat"])
     with pytest.raises(NoisepromptError, match=r"StableDiffusionPipeline fails while it draws \(RuntimeError"):
         pipeline.sample(embeds, noise, num_inference_steps=1)
 
 
-@pytest.mark.parametrize("most", ["x", -1, 0])
+def test_a_unet_for_text_of_another_width_is_told_when_it_is_loaded(model: Path) -> None:
+    shutil.rmtree(model / "unet")
+    tiny.unet(cross_attention_dim=48).save_pretrained(model / "unet")
+    with pytest.raises(ModelLoadError, match=r"unet of .* reads text of width 48\. Expected 32"):
+        Pipeline.load(model)
+
+
+def test_a_tokenizer_of_other_words_is_told() -> None:
+    pipe = tiny.stable_diffusion()
+    words = len(pipe.tokenizer)
+    pipe.text_encoder.config.vocab_size = words - 1
+    with pytest.raises(ModelLoadError, match=f"tokenizer of m has {words} words, text_encoder {words - 1}"):
+        check_together("m", pipe)
+    pipe.text_encoder.config.vocab_size = 2 * words
+    with pytest.warns(NoisepromptWarning, match="it may be another model's"):
+        check_together("m", pipe)
+    pipe.text_encoder.config.vocab_size = words + 1
+    check_together("m", pipe)
+
+
+@pytest.mark.parametrize("most", ["x", -1, 0, 10**30])
 def test_a_tokenizer_that_reads_no_tokens_is_refused(most: object, model: Path) -> None:
     path = model / "tokenizer" / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": most}))

@@ -79,3 +79,20 @@ def test_no_data_set(tmp_path):
     for read in (Npd, info, verify):
         with pytest.raises(StoreError, match="Collect one first"):
             read(tmp_path / "nothing")
+
+
+def test_a_collection_that_has_no_shard_yet_is_told_as_begun(tmp_path):
+    (tmp_path / ".claim.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"no shard yet of the collection that began there.*Wait for who"):
+        Npd(tmp_path)
+
+
+def test_a_shard_that_is_cut_short_under_a_reader_is_told(tmp_path):
+    write(tmp_path)
+    npd = Npd(tmp_path)
+    npd.targets([0])
+    path = tmp_path / "shard-000000.arrow"
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size - 8)
+    with pytest.raises(StoreError, match="was cut short while it was read"):
+        npd.targets([0])

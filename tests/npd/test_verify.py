@@ -37,7 +37,7 @@ def test_verify_names_every_wrong_row(tmp_path):
     problems = "\n".join(verify(tmp_path))
     for expected in ("noise of its seed", "target is not finite", "does not belong", "is in", "score is missing"):
         assert expected in problems
-    with pytest.raises(StoreError, match=r"pair .* is in shard-000000\.arrow and in shard-000000\.arrow"):
+    with pytest.raises(StoreError, match=r"pair .* is twice in shard-000000\.arrow"):
         Npd(tmp_path)
     rows[2]["id"] = own
     (tmp_path / "shard-000000.arrow").write_bytes(npd_format.shard_bytes(rows, shard.batch.schema, shard.settings))

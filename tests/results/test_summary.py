@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import InputError, StoreError
-from noiseprompt.core.types import EvalResult
+from noiseprompt.core.types import EvalResult, Prompt
 from noiseprompt.results.summary import Reference, SetFigures, Sets, Summary, read_summary
 from noiseprompt.stages.evaluate.evaluate import summarize_run
 
@@ -70,18 +71,21 @@ def _folder(out: Path, monkeypatch: pytest.MonkeyPatch) -> Summary:
     judging = {"filter_scorers": ["other"], "features": "f", "reference": "r"}
     methods = {"standard": {}, "redenoise:swap": {"scorer": "taste"}}
     told = {"methods": methods, "refused": {"gone": "It could not."}, "environment": {}}
-    data = {"fingerprint": "0", "settings": settings, "judging": judging, **told}
+    data = {"fingerprint": fingerprint(settings), "settings": settings, "judging": judging, **told}
     (out / "settings.json").write_text(json.dumps(data))
     scores = {"standard": (0.25, 0.5), "gone": (0.0, 0.0), "redenoise:swap": (0.5, 0.75)}
     spent = {"standard": (20.0, 0.0, 0.5), "gone": (1.0, 1.0, 1.0), "redenoise:swap": (23.0, 0.25, 0.5)}
     lines = [
-        EvalResult(label, f"p{i}", f"text {i}", ("k", "")[i], 7, {"taste": score}, *spent[label])
+        EvalResult(label, Prompt(f"text {i}").id, f"text {i}", ("k", "")[i], 7, {"taste": score}, *spent[label])
         for label, both in scores.items()
         for i, score in enumerate(both)
     ]
     (out / "results.jsonl").write_text("".join(json.dumps(dataclasses.asdict(line)) + "\n" for line in lines))
     figures = {"standard": SetFigures(2, 4.0, 0.5, 0.25), "redenoise:swap": SetFigures(2, None, None, None)}
-    spread = {"standard": {"p0": 2.0, "p1": 2.0}, "redenoise:swap": {"p0": 1.5, "p1": 1.5}}
+    spread = {
+        label: {Prompt(f"text {i}").id: mean for i in range(2)}
+        for label, mean in (("standard", 2.0), ("redenoise:swap", 1.5))
+    }
     sets = Sets(Reference("f", "the pictures in r", 5), figures, spread)
     monkeypatch.setattr("noiseprompt.stages.evaluate.evaluate.measure", lambda *_, **__: sets)
     return summarize_run(out)

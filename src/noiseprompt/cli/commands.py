@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from noiseprompt.cli import common
 from noiseprompt.cli.progress import Bar, say, say_next
 from noiseprompt.core.errors import InputError, ModelLoadError
-from noiseprompt.core.places import Address, check_folder
+from noiseprompt.core.places import Address, check_folder, is_address
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.stores import store_of
@@ -174,8 +174,9 @@ def report(folders: list[str], out: Address | Path | None = None) -> None:
     from noiseprompt.stages.evaluate.evaluate import summarize_run
     from noiseprompt.stages.report.report import report as write_report
 
+    elsewhere = out is not None or len(folders) > 1
     for folder in folders:
-        if out is not None and (Path(folder) / "results.json").is_file() and not os.access(folder, os.W_OK):
+        if elsewhere and not is_address(folder) and Path(folder).is_dir() and not os.access(folder, os.W_OK):
             say(f"{folder} may not be written: its figures are taken as they are")
         else:
             summarize_run(folder)

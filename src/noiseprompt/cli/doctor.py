@@ -13,7 +13,7 @@ from noiseprompt.core import hub
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import LFS_NOTE, expanded
 from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
@@ -29,7 +29,6 @@ EXTRAS = {
 """Extra of this package -> what it adds. Those of contributors (dev, docs) are not named."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)(?:;\s*(.*))?")
-_POINTER = b"version https://git-lfs"
 _WEIGHTS = (".safetensors", ".bin", ".msgpack")
 
 Line = tuple[str, str, bool]
@@ -187,7 +186,7 @@ def _component(folder: Path, kind: str) -> str:
         return f"{folder} has no configuration (.json)"
     for path in files:
         with path.open("rb") as file:
-            if not path.stat().st_size or file.read(len(_POINTER)) == _POINTER:
+            if not path.stat().st_size or file.read(len(LFS_NOTE)) == LFS_NOTE:
                 return f"{path} holds no weights, only a note where they are: run `git lfs pull`, or download it again"
     if any(word in kind for word in ("Scheduler", "Tokenizer", "Processor", "Extractor")):
         return ""

@@ -5,11 +5,16 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from noiseprompt.cli.progress import say, say_next
 from noiseprompt.core.cards import read_card
 from noiseprompt.core.errors import InputError, ModelLoadError
+from noiseprompt.core.kinds import NETWORK, refuse_other
 from noiseprompt.core.places import expanded, no_file
+
+if TYPE_CHECKING:
+    from noiseprompt.npnet.card import Facts
 
 
 def import_npnet(source: str, out: Path, revision: str | None = None, license: str = "") -> None:
@@ -26,7 +31,11 @@ def import_npnet(source: str, out: Path, revision: str | None = None, license: s
     from noiseprompt.npnet import NPNet, import_published, share
 
     out, path = Path(out), expanded(source)
+    if len(license.splitlines()) > 1:
+        raise InputError(f"license {license!r:.60}", "one line, as the hub writes it, such as apache-2.0")
     local = path.exists() or not hub.is_id(share.split_source(source)[0])
+    if local and revision is not None:
+        raise InputError(f"revision {revision!r} of the file {source}", "a hub id where a revision is named")
     if local and path.is_dir():
         raise InputError(f"{source} is a folder", "the file of a published checkpoint", "a saved one needs no import")
     found = share.Found(path) if local else share.look_up(source, revision)
@@ -35,6 +44,7 @@ def import_npnet(source: str, out: Path, revision: str | None = None, license: s
         raise ModelLoadError(no_file(found.path), "a published checkpoint, or OWNER/NAME of the hub")
     facts = share.read_facts(found.path) if saved else share.facts_of(found)
     facts = replace(facts, license=license or facts.license)
+    _check_out(out, facts)
     if saved:
         NPNet.from_pretrained(found.path).save_pretrained(out, facts)
     else:
@@ -43,6 +53,21 @@ def import_npnet(source: str, out: Path, revision: str | None = None, license: s
     print(f"licence {facts.license or 'none stated: ask its authors before you share it'}\nNPNet in {out}")
     methods = shlex.quote(f"standard,npnet:path={out}")
     say_next(f'noiseprompt generate "a prompt" --model MODEL --methods {methods} --out pictures')
+
+
+def _check_out(out: Path, facts: Facts) -> None:
+    """Refuse a folder with another network or a training in it; the same import is made again.
+
+    Raises:
+        InputError: with what is there.
+    """
+    from noiseprompt.npnet import share
+
+    refuse_other(out, NETWORK)
+    if (out / "config.json").exists():
+        same = (out / "README.md").is_file() and facts.sha256 and share.read_facts(out).sha256 == facts.sha256
+        if not same:
+            raise InputError(f"{out} holds a network already", "a new folder", "choose another, or delete it first")
 
 
 def npnet_push(

@@ -102,6 +102,10 @@ def refuse_other(out: Path, prompts: Path) -> None:
         raise InputError(f"--out {out} is there and holds no scores", "a new file", "choose another name")
 
 
+GRID, PICTURES = "grid.png", "pictures.json"
+"""What `generate` writes beside its pictures: all of them side by side, and by what its folder is known."""
+
+
 def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:
     """Each picture with its prompt, pictures in the order of their names.
 
@@ -109,7 +113,7 @@ def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:
         InputError: no pictures, or pictures and prompts that do not match one to one; with the first that differ.
         PromptError: a file of prompts that cannot be read.
     """
-    files = find_pictures(images)
+    files = [path for path in find_pictures(images) if path.name != GRID or not (images / PICTURES).is_file()]
     text = _read(prompts)
     if prompts.suffix.lower() == ".csv":
         return _by_name(files, _rows(text, prompts), images, prompts)

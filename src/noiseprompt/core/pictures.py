@@ -82,6 +82,17 @@ def is_whole_png(path: AnyFile) -> bool:
     return begin == b"\x89PNG\r\n\x1a\n" and end[4:8] == b"IEND"
 
 
+def png_size(path: AnyFile) -> tuple[int, int]:
+    """Width and height that the start of a PNG tells.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(24)
+    return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+
+
 def open_picture(path: AnyFile) -> Image:
     """An RGB picture of a file; its size is looked at before anything is decoded.
 

@@ -9,7 +9,7 @@ import re
 import stat
 from pathlib import Path
 
-from noiseprompt.core.errors import InputError, StoreError
+from noiseprompt.core.errors import InputError, ModelLoadError, StoreError
 from noiseprompt.core.fetched import AnyFile
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -253,3 +253,24 @@ def _obstacle(place: Path) -> str:
     if not place.is_dir():
         return f"{place} is no folder"
     return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} may not be written"
+
+
+LFS_NOTE = b"version https://git-lfs"
+"""How the file begins that git leaves in place of a large one."""
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse a note of Git LFS, or a page of the web, that lies where weights should.
+
+    Raises:
+        ModelLoadError: with the remedy.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(LFS_NOTE)).lstrip()
+    if start == LFS_NOTE:
+        came = f"{path} holds no weights, only the note of Git LFS where they are"
+        raise ModelLoadError(came, "the weights themselves", "run `git lfs pull`, or download it again")
+    if start.lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        came = f"{path} holds no weights, but a page of the web"
+        raise ModelLoadError(came, "the weights themselves", "download it again; the page says what hinders it")

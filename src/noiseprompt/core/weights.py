@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from noiseprompt.core.errors import ModelLoadError
-from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.places import refuse_pipe, refuse_pointer
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,7 @@ SHA256 = "noiseprompt.sha256"
 """Key of a safetensors header: SHA-256 over names, types, shapes and bytes of the tensors, in the order of names."""
 
 _AGAIN = "copy or download it again"
+_TENSORS = "a .safetensors or torch checkpoint of tensors only"
 
 
 def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -48,6 +49,7 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         refuse_pipe(path)
         with path.open("rb") as start:
             length = int.from_bytes(start.read(8), "little")
+        refuse_pointer(path)
         if length > HEADER_BYTES:
             came = f"cannot read {path}: it claims a header of {length:,} bytes"
             raise ModelLoadError(came, f"at most {HEADER_BYTES:,}", _AGAIN)
@@ -223,11 +225,13 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
     import torch
     from safetensors.torch import load_file
 
+    again = "copy it again, or delete it: the same command begins anew" if own else _AGAIN
     try:
         if path.suffix == ".safetensors":
             read_header(path)
             return load_file(path)
         refuse_pipe(path)
+        refuse_pointer(path)
         _check_archive(path, own)
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(path, state, own)
@@ -236,17 +240,20 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
         raise
     except pickle.UnpicklingError as error:
         if any(words in str(error) for words in ("Unsupported operand", "invalid load key")):  # a byte no pickle has
-            raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", "tensors", _AGAIN) from error
+            raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", "tensors", again) from error
         raise ModelLoadError(
             f"cannot read {path}: it holds more than tensors, and loading it would execute what it says",
             "a state dict: names and tensors",
             "where it comes from a source you trust, save `module.state_dict()` as safetensors and name that file",
         ) from error
-    except Exception as error:  # torch raises many kinds for a damaged file
-        expected = "a .safetensors or torch checkpoint of tensors only"
-        inside = isinstance(error, LookupError | ValueError | TypeError | EOFError)  # the pickle reader's own
-        reason = "it is damaged, or no checkpoint" if inside else _reason(error)
-        raise ModelLoadError(f"cannot read {path}: {reason}", expected, _AGAIN) from error
+    except Exception as error:  # torch raises many kinds for a damaged file, in words for who calls it
+        if isinstance(error, OSError) and error.filename is not None:
+            raise ModelLoadError(f"cannot read {path}: {_reason(error)}", _TENSORS, again) from error
+        kind = next((kind for kind in ("TorchScript", "legacy .tar") if kind in str(error)), "")
+        if kind:
+            came, fix = f"{path} is an archive in torch's {kind} format", "save its state dict as safetensors"
+            raise ModelLoadError(came, _TENSORS, f"where it comes from a source you trust, {fix}") from error
+        raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", _TENSORS, again) from error
 
 
 def _check_archive(path: Path, own: bool) -> None:

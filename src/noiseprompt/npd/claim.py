@@ -13,10 +13,8 @@ from typing import Any
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.store import Store
+from noiseprompt.npd.format import CLAIM_FILE
 from noiseprompt.npd.home import Home
-
-FILE = ".claim.json"
-"""What those who write agreed on: settings, a digest of the planned pairs, how many pairs and shards that is."""
 
 MOST_PAIRS = 10**9
 """Of a plan: more do not fit a folder."""
@@ -87,7 +85,7 @@ class Claim:
             self._home.adopt(first.settings)
         said = {"settings": self._home.settings, "plan": plan, "pairs": pairs, "shards": shards}
         if said != read_claim(self._home.store):
-            self._home.store.put(FILE, f"{json.dumps(said, indent=1)}\n".encode())
+            self._home.store.put(CLAIM_FILE, f"{json.dumps(said, indent=1)}\n".encode())
 
     def _enter(self) -> None:
         self._held.append(self.leases.fresh(f"{PRESENT}{secrets.token_hex(4)}"))
@@ -169,7 +167,7 @@ class Claim:
 
 def read_claim(store: Store) -> dict[str, Any]:
     """What was agreed on last; {} where nothing was, or the file is damaged."""
-    said = store.read_json(FILE)
+    said = store.read_json(CLAIM_FILE)
     kinds = {"settings": dict, "plan": str, "pairs": int, "shards": int}
     sound = all(isinstance(said.get(key), kind) for key, kind in kinds.items())
     return said if sound and 0 <= said["shards"] <= said["pairs"] <= MOST_PAIRS else {}

@@ -47,6 +47,7 @@ from noiseprompt.core.ranged import Ranged
 from noiseprompt.core.ranges import ANY, COUNT, SHARE, Limits, check_value
 from noiseprompt.core.store import Store
 from noiseprompt.core.types import check_shape
+from noiseprompt.npd.columns import difference
 
 SCHEMA_VERSION = 1
 PICTURES = "pictures"
@@ -69,6 +70,9 @@ _KNOWN = (
 )
 """Settings that readers go by: name, kind, limits."""
 
+CLAIM_FILE = ".claim.json"
+"""What those who write agreed on: settings, a digest of the planned pairs, how many pairs and shards that is."""
+
 _NAME = re.compile(r"shard-(\d{6,})\.arrow")
 _PREFIX = "noiseprompt."
 _OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
@@ -86,12 +90,29 @@ class Shard:
         batch: the columns of the module's docstring, or those of them without noise (`light_shard`).
         settings: of the run that wrote it.
         checksum: that was written with it, 64 hexadecimal digits.
+        mapped: its file and how many bytes that had, where they are read from the disk as they are asked for.
     """
 
     where: str
     batch: pa.RecordBatch
     settings: dict[str, Any]
     checksum: str
+    mapped: tuple[Path, int] | None = None
+
+    def check_length(self) -> None:
+        """Refuse a file that was cut short since it was opened: to read beyond its end kills a process.
+
+        Raises:
+            StoreError: it was. One that is gone is read to its end as it was.
+        """
+        if self.mapped is None:
+            return
+        try:
+            short = self.mapped[0].stat().st_size < self.mapped[1]
+        except OSError:
+            short = False
+        if short:
+            raise StoreError(f"{self.where} was cut short while it was read", "a data set at rest", _RESTORE)
 
     @property
     def name(self) -> str:
@@ -152,9 +173,14 @@ def shard_numbers(store: Store) -> list[int]:
     """The numbers of the shards in a folder, ascending.
 
     Raises:
-        StoreError: more than `MOST_MISSING` of them are missing: a shard was renamed.
+        StoreError: a shard was renamed: more zeros before its number, or more than `MOST_MISSING` numbers are missing.
     """
-    numbers = sorted(int(match[1]) for name in store.names() if (match := _NAME.fullmatch(name)))
+    named = {name: int(match[1]) for name in store.names() if (match := _NAME.fullmatch(name))}
+    other = next((name for name, number in sorted(named.items()) if name != shard_name(number)), None)
+    if other is not None:
+        came = f"{store} holds {other}"
+        raise StoreError(came, f"shards named as {shard_name(named[other])}", "give it the name that it had")
+    numbers = sorted(named.values())
     if numbers and numbers[-1] > len(numbers) + MOST_MISSING:
         came = f"{store} holds {shard_name(numbers[-1])} and {len(numbers) - 1} other shards"
         raise StoreError(came, "numbers without gaps", "take the shard away, or give it its own number again")
@@ -168,6 +194,9 @@ def present_shards(store: Store) -> list[int]:
         StoreError: there is none.
     """
     numbers = shard_numbers(store)
+    if not numbers and CLAIM_FILE in store.names():
+        fix = "wait for who collects, or run the same collect command"
+        raise StoreError(f"{store} holds no shard yet of the collection that began there", "at least one", fix)
     if not numbers:
         expected = "shards named shard-000000.arrow and so on"
         raise StoreError(f"{store} holds no noise prompt data set", expected, "collect one first")
@@ -264,9 +293,12 @@ def read_shard(file: Path | bytes | Ranged, where: str = "") -> Shard:
     """
     path = where or str(file)
     try:
-        with _opened(file) as source, pa.ipc.open_file(source, options=_chosen(file, source)) as reader:
+        with opened(file) as source, pa.ipc.open_file(source, options=_chosen(file, source)) as reader:
             metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
             version = metadata.get(_PREFIX + "version")
+            if version is None:
+                came = f"{path} is no shard of noiseprompt, or another program wrote it anew: it tells no version"
+                raise StoreError(came, "a shard as it was written", _RESTORE)
             if version != str(SCHEMA_VERSION):
                 raise StoreError(
                     f"{path} has NPD version {version}", f"version {SCHEMA_VERSION}", "use the release that wrote it"
@@ -291,8 +323,15 @@ def read_shard(file: Path | bytes | Ranged, where: str = "") -> Shard:
         if isinstance(file, Ranged):
             expected = pa.schema([field for field in expected if field.name not in NOISES])
         if not batch.schema.equals(expected, check_metadata=False):
-            raise StoreError(f"{path} has columns {batch.schema.names}", f"{expected.names}", _RESTORE)
-        return Shard(path, batch, settings, metadata[_PREFIX + "checksum"])
+            came, wanted = difference(batch.schema, expected)
+            raise StoreError(f"{path} has {came}", wanted, _RESTORE)
+        empty = [each.name for each in expected if not each.nullable and batch.column(each.name).null_count]
+        if empty:
+            raise StoreError(f"{path} has rows without {' and '.join(empty)}", "a value in each row", _RESTORE)
+        mapped = (file, file.stat().st_size) if isinstance(file, Path) else None
+        return Shard(path, batch, settings, metadata[_PREFIX + "checksum"], mapped)
+    except PermissionError as error:
+        raise StoreError(f"{path} may not be read", "the right to read it", "ask its owner") from error
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise _unread(path, error) from error
 
@@ -313,7 +352,8 @@ def _chosen(file: Path | bytes | Ranged, source: pa.NativeFile) -> pa.ipc.IpcRea
     return pa.ipc.IpcReadOptions(included_fields=[i for i, name in enumerate(names) if name not in NOISES])
 
 
-def _opened(file: Path | bytes | Ranged) -> pa.NativeFile:
+def opened(file: Path | bytes | Ranged) -> pa.NativeFile:
+    """To read, memory-mapped from a disk."""
     if isinstance(file, bytes):
         return pa.BufferReader(file)
     if isinstance(file, Ranged):

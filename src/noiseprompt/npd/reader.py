@@ -81,8 +81,10 @@ class Npd:
             if first != index:
                 places = np.searchsorted(self._starts, [first, index], side="right") - 1
                 one, other = (self.shards[shard].name for shard in places)
-                came = f"pair {key} is in {one} and in {other} of {self.folder}"
-                raise StoreError(came, "each pair once", "see `noiseprompt npd verify`, and take the copied shard away")
+                there = f"twice in {one}" if one == other else f"in {one} and in {other}"
+                fix = "restore that shard" if one == other else "take the copied shard away"
+                came = f"pair {key} is {there} of {self.folder}"
+                raise StoreError(came, "each pair once", f"see `noiseprompt npd verify`, and {fix}")
 
     def _check_rejected(self) -> None:
         """Compare the checksums of shards without a usable pair: nobody else would read them."""
@@ -242,6 +244,8 @@ class Npd:
     def _places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shard of each pair and its row there; a shard is checked once: its checksum, and which targets are finite."""
         shards = np.searchsorted(self._starts, rows, side="right") - 1
+        for shard in np.unique(shards).tolist():
+            self.shards[shard].check_length()
         fresh = np.unique(shards[~self._whole[shards]]).tolist()
         self._fetch(fresh)
         for shard in fresh:

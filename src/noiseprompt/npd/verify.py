@@ -7,16 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import Prompt
-from noiseprompt.npd.format import Shard, checksum, digest, holds_pictures, present_shards, stored_shard
+from noiseprompt.npd.format import (
+    Shard,
+    checksum,
+    digest,
+    holds_pictures,
+    opened,
+    present_shards,
+    read_shard,
+    shard_name,
+)
 from noiseprompt.npd.halves import finite_rows
 from noiseprompt.npd.sample import is_scored
 from noiseprompt.npd.state import gaps
+
+_MARK = b"ARROW1\0\0"
+"""How an Arrow file begins."""
 
 Digests = dict[tuple[int, tuple[int, ...]], str]
 """(seed, latent shape) -> digest of that noise: pairs share seeds, and to draw a noise costs most of all."""
@@ -44,15 +57,34 @@ def verify(folder: str | Path) -> list[str]:
     settings: dict[str, Any] | None = None
     for number in numbers:
         try:
-            shard = stored_shard(store, number)
+            name = shard_name(number)
+            file = store.source(name)
+            shard, start = read_shard(file, store.where(name)), _start_problem(file)
         except StoreError as error:
             problems.append(str(error))
             continue
         if settings is not None and shard.settings != settings:
             problems.append(f"{shard.name} was made with other settings ({fingerprint(shard.settings)})")
         settings = settings or shard.settings
+        problems += [f"{shard.name}: {start}"] * bool(start)
         problems += [f"{shard.name}: {problem}" for problem in _shard_problems(shard, seen, digests)]
     return problems
+
+
+def _start_problem(file: Path | bytes) -> str:
+    """What is wrong with the start of a shard that `read_shard` takes, or "".
+
+    It says again which columns there are, for programs that read a file from its start; its end alone is read here.
+    """
+    with opened(file) as source, pa.ipc.open_file(source) as reader:
+        schema = reader.schema
+    with opened(file) as source:
+        try:
+            mark = source.read(len(_MARK))
+            same = mark == _MARK and pa.ipc.open_stream(source).schema.equals(schema, check_metadata=True)
+        except (pa.ArrowException, OSError, ValueError):
+            same = False
+    return "" if same else "its start does not match its end: bytes were changed after writing"
 
 
 def _shard_problems(shard: Shard, seen: dict[str, str], digests: Digests) -> list[str]:

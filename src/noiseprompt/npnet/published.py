@@ -27,7 +27,7 @@ from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ConfigError, ModelLoadError
 from noiseprompt.core.places import no_file
 from noiseprompt.core.ranges import shown
-from noiseprompt.core.weights import check_finite, differences, read_checkpoint, shapes_of
+from noiseprompt.core.weights import SHA256, check_finite, differences, read_checkpoint, read_metadata, shapes_of
 from noiseprompt.npnet.base import NPNet
 from noiseprompt.npnet.card import Facts
 from noiseprompt.npnet.config import NPNetConfig
@@ -211,6 +211,9 @@ _UNUSED = ("unet_svd.bn.",)
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelLoadError(no_file(path), "a published .pth or .safetensors file", "download it first")
+    if path.suffix == ".safetensors" and SHA256 in read_metadata(path):
+        came = f"{path} is the file of weights in the folder of a saved network"
+        raise ModelLoadError(came, "that folder, with config.json in it", f"name {path.parent}")
     data = read_checkpoint(path)
     if not isinstance(data, Mapping):
         raise ModelLoadError(f"{path} holds a {type(data).__name__}", f"a mapping with {_EXPECTED}", _FIX)

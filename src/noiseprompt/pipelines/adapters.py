@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from noiseprompt.core.files import public_name
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.texts import reason_of
-from noiseprompt.core.weights import read_state
-from noiseprompt.pipelines.complete import complete
+from noiseprompt.core.weights import read_state, some
+from noiseprompt.pipelines.complete import AGAIN, complete
 from noiseprompt.pipelines.loading import weights_in
 from noiseprompt.pipelines.soundness import check_finite
 
@@ -93,9 +93,8 @@ def parse_lora(text: str) -> tuple[str, float]:
         raise InputError(
             f"LoRA file {source}", "a .safetensors file: other formats may execute code when they are read"
         )
-    if not path.exists() and (
-        (path.suffix == ".safetensors" and source.count("/") < 2) or source.startswith((".", "/", "~"))
-    ):
+    slashes = 2 if path.suffix == ".safetensors" else 1
+    if not path.exists() and (source.count("/") < slashes or source.startswith((".", "/", "~"))):
         raise ModelLoadError(no_file(path), "a LoRA file (.safetensors), its folder or a hub id")
     return source, weight
 
@@ -130,11 +129,14 @@ def load_loras(pipe: Any, texts: Sequence[str]) -> None:
         raise MissingDependencyError("LoRA weights need the package peft", "", 'pip install "noiseprompt[lora]"')
     if not hasattr(pipe, "load_lora_weights"):
         raise ModelMismatchError(f"LoRA weights for a {type(pipe).__name__}", "a pipeline that takes LoRA weights")
-    names, weights = [], []
+    names, weights, places = [], [], set[tuple[str, str | None]]()
     for index, (source, weight) in enumerate(map(parse_lora, texts)):
         repo, file = _lora_place(source)
+        if (repo, file) in places:
+            raise InputError(f"the LoRA {source} twice", "each once", "give it one weight, NAME:weight")
+        places.add((repo, file))
         if file and (path := Path(repo) / file).is_file():
-            read_state(path)  # whole, and finite
+            _check_pairs(path, read_state(path))  # whole, and finite
         try:
             pipe.load_lora_weights(repo, weight_name=file, adapter_name=f"lora{index}", use_safetensors=True)
         except Exception as error:
@@ -148,11 +150,36 @@ def load_loras(pipe: Any, texts: Sequence[str]) -> None:
     pipe.set_adapters(names, adapter_weights=weights)
 
 
+def _check_pairs(path: Path, state: Mapping[str, Any]) -> None:
+    """Refuse a LoRA that lacks one of the two matrices of a layer.
+
+    Raises:
+        ModelLoadError: with some of the names.
+    """
+    sides = (("lora_A", "lora_B"), ("lora_down", "lora_up"), ("lora.down", "lora.up"))
+    others = {a: b for pair in sides for a, b in (pair, pair[::-1])}
+    lacking = sorted(
+        other
+        for name in state
+        for side, partner in others.items()
+        if f"{side}." in name and (other := name.replace(f"{side}.", f"{partner}.")) not in state
+    )
+    if lacking:
+        raise ModelLoadError(f"{path} lacks {some('of its matrices', lacking)}", "two for each layer", AGAIN)
+
+
 def _lora_place(source: str) -> tuple[str, str | None]:
     """(folder or hub id, file name or None): "owner/name/sub/file.safetensors" names a file of a repository."""
     path = expanded(source)
     if path.is_file():
         return str(path.parent), path.name
+    if path.is_dir():
+        found = sorted(file.name for file in path.glob("*.safetensors") if not file.name.startswith("."))
+        usual = [name for name in found if name == "pytorch_lora_weights.safetensors"] or found
+        if len(usual) != 1:
+            came = f"{source} holds {some('.safetensors files', found) or 'no .safetensors file'}"
+            raise ModelLoadError(came, "one LoRA", "name the file itself")
+        return str(path), usual[0]
     if path.suffix == ".safetensors":
         owner, name, rest = source.split("/", 2)
         return f"{owner}/{name}", rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ import torch
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import read_header, some
 
@@ -33,9 +35,13 @@ def check_config(path: Path) -> None:
         ModelLoadError: not a bounded JSON object, or more layers than there can be.
     """
     if path.is_file():
-        wrong = _too_many(read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True))
+        config = read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True)
+        wrong = _too_many(config)
         if wrong:
             raise ModelLoadError(f"{path} asks for {wrong}", f"{MOST_LAYERS:,} at most", AGAIN)
+        scale = config.get("scaling_factor", 1.0)
+        if path.parent.name == "vae" and not (isinstance(scale, int | float) and math.isfinite(scale) and scale > 0):
+            raise ModelLoadError(f"{path} has scaling_factor {shown(scale)}", "a number above 0", AGAIN)
 
 
 def _too_many(config: Mapping[str, Any]) -> str:
@@ -85,21 +91,59 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
     def from_pretrained(cls: Any, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
         source = _source(args, options)
         check_config(Path(str(source)) / "config.json")
+        _check_weights(Path(str(source)), options.get("variant"), _what(source, model))
         try:
             part, info = load(cls, *args, output_loading_info=True, **options)
         except Exception as error:
             _refuse_pickle(_pickled(source), error)
             raise _told(error, source, cls, model) from error
-        name = Path(str(source)).name
         missing = sorted(info.get("missing_keys", ()))
         if missing:
-            came = f"{name} of {model} lacks {some('of its tensors', missing, 3)}"
+            came = f"{_what(source, model)} lacks {some('of its tensors', missing, 3)}"
             raise ModelLoadError(came, f"all weights of a {cls.__name__}", AGAIN)
         if getattr(part, "hf_quantizer", None) is None:  # what is quantised has names and numbers of its own
-            _refuse_others(part, info, source, f"{name} of {model}")
+            _refuse_others(part, info, source, _what(source, model))
         return (part, info) if output_loading_info else part
 
     return from_pretrained
+
+
+WEIGHTS = (".safetensors", ".bin")
+"""Files of weights that diffusers and transformers read."""
+
+_NAMED = (
+    "model.",
+    "model-",
+    "diffusion_pytorch_model.",
+    "diffusion_pytorch_model-",
+    "pytorch_model.",
+    "pytorch_model-",
+)
+
+
+def _check_weights(folder: Path, variant: str | None, what: str) -> None:
+    """Refuse the folder of a part without weights, which the libraries would tell by the last name that they try.
+
+    Args:
+        variant: that was asked for.
+
+    Raises:
+        ModelLoadError: with what lies there instead.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    files = sorted(path for kind in WEIGHTS for path in folder.glob(f"*{kind}") if path.name.startswith(_NAMED))
+    whole = [path for path in files if path.is_file()]
+    plain = [path for path in whole if variant or path.name.count(".") == 1]
+    if plain:
+        return
+    variants = sorted({path.name.split(".")[1] for path in whole})
+    if variants:
+        came = f"{what} has weights of the variant {' and '.join(variants)} alone ({whole[0]})"
+        raise ModelLoadError(came, "weights without a variant", f"ask for it: --variant {variants[0]}")
+    others = sorted(path.name for path in folder.iterdir() if path.suffix != ".json" and path.name != "README.md")
+    beside = f": beside config.json lies {', '.join(map(repr, others[:3]))}" if others else ""
+    raise ModelLoadError(f"{what} has no weights{beside}", f"{_NAMED[2]}safetensors or {_NAMED[0]}safetensors", AGAIN)
 
 
 def _other(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
@@ -110,6 +154,12 @@ def _other(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
             raise _told(error, _source(args, options), cls, model) from error
 
     return from_pretrained
+
+
+def _what(source: Any, model: str | Path) -> str:
+    """A part, for a message; one that is no part of more, such as a ControlNet, is the model itself."""
+    part = Path(str(source))
+    return str(model) if part == Path(str(model)) else f"{part.name} of {model}"
 
 
 def _source(args: Any, options: Any) -> Any:
@@ -149,15 +199,19 @@ def _files(source: Any, pattern: str) -> list[Path]:
 def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Exception:
     """The error with the part's name, of a part on this machine; that of a damaged file where there is one."""
     folder = Path(str(source))
-    if isinstance(error, ModelLoadError) or is_out_of_memory(error) or not folder.is_dir():
+    if isinstance(error, ModelLoadError) or not folder.is_dir():
         return error
+    if is_out_of_memory(error):
+        came = f"{_what(source, model)} asks for more memory than there is to have"
+        fix = f"compare its configuration with the published one ({AGAIN}), or take a machine with more memory"
+        return ModelLoadError(came, f"a {cls.__name__} that fits", fix)
     for file in _files(folder, "*.safetensors"):
         read_header(file)  # says why it cannot be read
     reason = reason_of(error)
     if "ignore_mismatched_sizes" in reason:
         told, _, _ = reason.partition(" If you want")  # advice for callers of the library
         reason = told if told != reason else "its weights have other shapes than its config.json says"
-    came = f"{folder.name} of {model} does not load ({type(error).__name__}: {reason[:300]})"
+    came = f"{_what(source, model)} does not load ({type(error).__name__}: {reason[:300]})"
     return ModelLoadError(came, f"the files of a {cls.__name__}, its config among them", AGAIN)
 
 

@@ -18,7 +18,14 @@ from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.complete import AGAIN, complete
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
-from noiseprompt.pipelines.soundness import check_components, check_configs, check_finite, check_folders
+from noiseprompt.pipelines.soundness import (
+    check_components,
+    check_configs,
+    check_finite,
+    check_folders,
+    check_parts,
+    check_together,
+)
 from noiseprompt.pipelines.table import OFFLOADS
 from noiseprompt.shapes import world
 
@@ -74,8 +81,9 @@ def load_diffusers(
         check_configs(folder)
     try:
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
-        check_class(str(config.get("_class_name")))  # before gigabytes are read
         check_components(model, config)
+        check_class(str(config["_class_name"]))  # before gigabytes are read
+        check_parts(model, config)
         if isinstance(folder, Path):
             check_folders(model, folder, config, f"{FIX}; {AGAIN}")
         extra = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
@@ -85,6 +93,7 @@ def load_diffusers(
                 folder, **weights_in(dtype), revision=revision, variant=variant, **extra
             )
         check_finite(model, pipe.components)
+        check_together(model, pipe)
         return pipe
     except ModelLoadError:
         raise

@@ -24,6 +24,10 @@ class TextWarning(NoisepromptWarning):
     """A prompt that is not read to its end."""
 
 
+MOST_TOKENS = 10**9
+"""From there on a tokenizer's length means none, which a pipeline that asks the tokenizer alone cannot pad to."""
+
+
 def limits(pipe: Any, family: Family) -> Limits:
     """Each tokenizer of a diffusers pipeline and the number of tokens, special ones included, that is read of it.
 
@@ -36,9 +40,14 @@ def limits(pipe: Any, family: Family) -> Limits:
     for name, most in family.token_limits.items():
         tokenizer = getattr(pipe, name, None)
         own = getattr(tokenizer, "model_max_length", UNLIMITED)
-        if not isinstance(own, int | float) or own < 1:
+        sound = isinstance(own, int | float) and own >= 1
+        if not sound or (tokenizer is not None and most >= UNLIMITED and own >= MOST_TOKENS):
             came = f"the {name} of a {type(pipe).__name__} has model_max_length {shown(own)}"
-            raise ModelLoadError(came, "a number of tokens above 0", "mend its tokenizer_config.json, or copy it again")
+            raise ModelLoadError(
+                came,
+                "the number of tokens that its text encoder reads",
+                "mend its tokenizer_config.json, or copy it again",
+            )
         limit = int(min(own, most))
         if tokenizer is not None and limit < UNLIMITED:
             found.append((tokenizer, limit))

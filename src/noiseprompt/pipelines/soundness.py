@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import torch
 
 from noiseprompt.core.devices import is_out_of_memory
-from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError
+from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.complete import AGAIN, check_config
@@ -43,10 +45,13 @@ def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
     """
     import diffusers
 
-    for name, value in index.items():  # diffusers takes both for granted
+    if not isinstance(index.get("_class_name", ""), str) or not index.get("_class_name"):
+        came = f"the model_index.json of {model} gives _class_name as {shown(index.get('_class_name'))}"
+        raise ModelLoadError(came, "the name of a pipeline of diffusers", "download it again")
+    for name, value in index.items():  # diffusers takes it for granted
         pair = isinstance(value, list | tuple) and not name.startswith("_")
         broken = pair and (len(value) != 2 or not all(part is None or isinstance(part, str) for part in value))
-        if broken or (name == "_class_name" and not isinstance(value, str)):
+        if broken:
             came = f"the model_index.json of {model} gives {name} as {shown(value)}"
             raise ModelLoadError(came, "a library and a class for each part", "download it again")
     strange = [
@@ -59,6 +64,38 @@ def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
         came = f"{model} takes {', '.join(strange)}"
         fix = "a model that brings its own code is not loaded: load it yourself and pass it to noiseprompt.Pipeline"
         raise ModelLoadError(came, "parts of diffusers and transformers alone", fix)
+
+
+def check_parts(model: str | Path, index: Mapping[str, Any]) -> None:
+    """Refuse a model_index.json without a part that its pipeline needs, which would fail when a prompt is encoded or a
+    picture drawn.
+
+    Args:
+        model: for the message.
+        index: as of `check_components`.
+
+    Raises:
+        ModelLoadError: with those that are missing.
+    """
+    import diffusers
+
+    kind = getattr(diffusers, str(index.get("_class_name")), None)
+    if kind is None:
+        return
+    takes = inspect.signature(kind.__init__).parameters
+    there = {name for name, value in index.items() if isinstance(value, list | tuple) and all(value)}
+    optional = set(getattr(kind, "_optional_components", ()))
+    needed = {name for name, one in takes.items() if one.default is one.empty and one.kind == one.POSITIONAL_OR_KEYWORD}
+    missing = needed - optional - there - {"self"}
+    for number in ("", "_2", "_3"):  # a text encoder and its tokenizer come together
+        pair = {f"text_encoder{number}", f"tokenizer{number}"} & set(takes)
+        missing |= pair - there if pair & there else set()
+    if "text_encoder_2" in takes and "text_encoder_3" not in takes:  # SDXL and FLUX always encode with it
+        missing |= {"text_encoder_2", "tokenizer_2"} & set(takes) - there
+    if missing:
+        came = f"the model_index.json of {model} names no {' and no '.join(sorted(missing))}"
+        expected = f"every part of a {index['_class_name']}"
+        raise ModelLoadError(came, expected, f"take the index of the same model ({AGAIN})")
 
 
 def check_folders(model: str | Path, folder: Path, index: Mapping[str, Any], fix: str = AGAIN) -> None:
@@ -76,6 +113,42 @@ def check_folders(model: str | Path, folder: Path, index: Mapping[str, Any], fix
     if missing:
         came = f"{model} has no folder {' and no folder '.join(missing)}, which its model_index.json names"
         raise ModelLoadError(came, "a folder for each part", fix)
+
+
+FEWEST_WORDS = 0.9
+"""Share of the words of a text encoder that its tokenizer has at least: some round their number up."""
+
+
+def check_together(model: str | Path, pipe: Any) -> None:
+    """Refuse a U-Net that reads text of another width than the text encoders give, and a tokenizer with more words than
+    its text encoder; tell of one with far fewer.
+
+    Args:
+        model: for the message.
+        pipe: of diffusers, loaded.
+
+    Raises:
+        ModelLoadError: with both.
+    """
+    fix = f"take all parts of one model ({AGAIN})"
+    encoders = [getattr(pipe, f"text_encoder{number}", None) for number in ("", "_2")]
+    unet, xl = getattr(pipe, "unet", None), type(pipe).__name__.startswith("StableDiffusionXL")
+    if unet is not None and (xl or type(pipe).__name__.startswith("StableDiffusionPipeline")):
+        wide = sum(encoder.config.hidden_size for encoder in encoders if encoder is not None)
+        reads = unet.config.cross_attention_dim
+        if isinstance(reads, int) and unet.config.encoder_hid_dim_type is None and reads != wide:
+            raise ModelLoadError(f"unet of {model} reads text of width {reads}", f"{wide}, of its text encoders", fix)
+    for number, encoder in zip(("", "_2"), encoders, strict=True):
+        tokenizer, words = getattr(pipe, f"tokenizer{number}", None), getattr(encoder, "config", None)
+        known = getattr(words, "vocab_size", None)
+        if tokenizer is None or not isinstance(known, int):
+            continue
+        came = f"tokenizer{number} of {model} has {len(tokenizer)} words, text_encoder{number} {known}"
+        if len(tokenizer) > known:
+            raise ModelLoadError(came, "as many", fix)
+        if len(tokenizer) < FEWEST_WORDS * known:
+            told = f"{came}: it may be another model's, and prompts mean something else then"
+            warnings.warn(told, NoisepromptWarning, stacklevel=3)
 
 
 def check_finite(model: str | Path, parts: Mapping[str, Any]) -> None:

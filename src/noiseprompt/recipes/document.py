@@ -19,7 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.tables import table
@@ -86,10 +86,10 @@ def tables(out: Path, runs: Path = Path("runs/tables/shapes"), recipes: Path = P
     on = Path(runs).name.removesuffix("-smoke")
     files = recipes_in(Path(recipes))
     path = Path(recipes) / "on" / f"{on}.yaml"
-    if not path.is_file():
-        names = sorted(one.stem for one in path.parent.glob("*.yaml"))
-        wanted = f"the folder of the runs of one model, named as one of {', '.join(names) or '(none)'}"
-        raise ConfigError(f"{runs}, where there is no {path}", wanted, "as in runs/tables/shapes")
+    known = sorted(each.stem for each in path.parent.glob("*.yaml"))
+    if known and on not in known:
+        expected = f"a folder that bears the name of one of {', '.join(known)}"
+        raise InputError(f"runs in a folder {on!r} ({runs})", expected, "name it as in runs/tables/shapes")
     defaults = read_recipe(path)
     for file in files:
         check_table(read_recipe(file), defaults, file, path)

@@ -17,12 +17,13 @@ from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import differences, public_name, refuse_changes
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import of_all
+from noiseprompt.core.kinds import EVALUATION, refuse_other
 from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.ranges import check_value, shown
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import Folder, store_of
-from noiseprompt.core.types import EvalResult
-from noiseprompt.results.lines import FILE, NEW, iter_results
+from noiseprompt.core.types import EvalResult, Prompt
+from noiseprompt.results.lines import FILE, NEW, iter_numbered
 from noiseprompt.results.names import public_spec
 
 SETTINGS = "settings.json"
@@ -59,6 +60,7 @@ def settle(
         refused: label -> why a method of this run is left out from the start.
 
     Raises:
+        InputError: the folder holds another kind of work.
         ConfigError: both fingerprints and what differs.
     """
 
@@ -68,6 +70,7 @@ def settle(
         return text
 
     store = store_of(out)
+    refuse_other(store, EVALUATION)
     with store.leases().wait(_SETTINGS):
         for name in (SETTINGS, PATHS):
             store.clear_left(f"{name}.")
@@ -237,14 +240,37 @@ def iter_told(folder: Folder) -> Iterator[EvalResult]:
         InputError: no evaluation there.
         StoreError: as `iter_results`, or an image that cannot be of this evaluation.
     """
-    data = read_settings(folder)
+    data = _read_settings(folder)
+    if fingerprint(data["settings"]) != data["fingerprint"]:
+        came = f"the settings in {store_of(folder).where(SETTINGS)} were changed after writing"
+        raise StoreError(came, "those of its run", f"restore the file, or {NEW}")
     methods, scorers = {*data["methods"], *data["refused"]}, data["settings"].get("scorers")
-    for result in iter_results(folder):
-        wrong = f"the method {result.method!r:.80}" * (result.method not in methods)
-        if scorers is not None and sorted(result.scores) != sorted(map(str, scorers)):
-            wrong = wrong or f"scores of {', '.join(result.scores) or 'nobody'}"
+    for path, number, result in iter_numbered(folder):
+        known = set(result.scores if scorers is None else map(str, scorers))
+        surplus, lacking = sorted(set(result.scores) - known), sorted(known - set(result.scores))
+        wrong = f"the method {result.method!r:.80}" if result.method not in methods else ""
+        wrong = wrong or (f"scores of {', '.join(surplus)}" if surplus else "")
         if wrong:
-            store = store_of(folder)
-            came = f"{store.where(FILE)} tells of {wrong}, of which {store.where(SETTINGS)} knows nothing"
+            settings = store_of(folder).where(SETTINGS)
+            came = f"line {number} of {path} tells of {wrong}, of which {settings} knows nothing"
             raise StoreError(came, "the lines of this evaluation alone", NEW)
+        if lacking:
+            came = f"line {number} of {path} tells no score of {', '.join(lacking)}"
+            raise StoreError(came, "the scores that settings.json names", NEW)
+        _check_told(path, number, result)
         yield result
+
+
+def _check_told(path: AnyFile, number: int, result: EvalResult) -> None:
+    """Refuse an image that is told with another text or picture than its own.
+
+    Raises:
+        StoreError: as above.
+    """
+    if result.prompt_id != Prompt(result.text).id:
+        came = f"line {number} of {path} tells of prompt {result.prompt_id} with the text {result.text!r:.60}"
+        raise StoreError(came, "the text that it was drawn for", NEW)
+    own = f"{result.prompt_id}-{result.seed}.png"
+    if result.image and result.image.rpartition("/")[2] != own:
+        came = f"line {number} of {path} names the picture {result.image!r}"
+        raise StoreError(came, f"a file {own}, as it was written", NEW)

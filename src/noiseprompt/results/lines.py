@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.json_lines import damaged, files_of_all, read_lines
 from noiseprompt.core.ranges import SUMMABLE
 from noiseprompt.core.stores import Folder
@@ -30,6 +31,15 @@ def iter_results(folder: Folder) -> Iterator[EvalResult]:
     Raises:
         StoreError: a damaged line before the last, or one that tells of the same method, prompt and seed as another.
     """
+    return (result for _, _, result in iter_numbered(folder))
+
+
+def iter_numbered(folder: Folder) -> Iterator[tuple[AnyFile, int, EvalResult]]:
+    """As `iter_results`, each with its file and the number of its line.
+
+    Raises:
+        StoreError: as `iter_results`.
+    """
     seen: dict[tuple[str, str, int], tuple[str, int]] = {}
     for file in files_of_all(folder, FILE):
         for number, result in read_lines(file, EvalResult, NEW):
@@ -41,7 +51,7 @@ def iter_results(folder: Folder) -> Iterator[EvalResult]:
                 where = "" if other == file.name else f" of {other}"
                 raise damaged(file, number, f"it tells of the same image as line {line}{where}", NEW)
             seen[key] = (file.name, number)
-            yield result
+            yield file, number, result
 
 
 def _wrong(result: EvalResult) -> str:

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from noiseprompt.core.config import fingerprint
+from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import public_name
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
 from noiseprompt.core.specs import split_spec
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import Folder, store_of
+from noiseprompt.core.weights import some
 from noiseprompt.results.folder import iter_counted
-from noiseprompt.results.lines import Key
+from noiseprompt.results.lines import NEW, Key
 from noiseprompt.results.names import public_spec, slug
 from noiseprompt.results.pictures import Pictures
 from noiseprompt.results.summary import Reference, SetFigures, Sets
@@ -93,12 +96,29 @@ def measure(out: Folder, extractor: str, reference: str = "", *, world: bool = F
         keys = sorted(files)
         of = _of_files(network, [(label, *key, files[key][1]) for key in keys])
         shown = store.each(lambda name: read_picture(pictures.file(name)), [files[key][0] for key in keys])
-        found = _cached(kept, f"{slug(label)}.npz", network, of, shown, len(keys))
+        of_one_size = _of_one_size([files[key][0] for key in keys], shown)
+        found = _cached(kept, f"{slug(label)}.npz", network, of, of_one_size, len(keys))
         enough = min(len(target), len(found)) > NEIGHBOURS
         near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
         figures[label] = SetFigures(len(keys), fid(found, target) if enough else None, *near)
         diversity[label] = _spread(keys, found)
     return Sets(Reference(public_spec(extractor), words, len(target)), figures, diversity)
+
+
+def _of_one_size(names: Sequence[str], pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Pictures of a method, as they were drawn.
+
+    Raises:
+        StoreError: two of them differ in size.
+    """
+    first: np.ndarray | None = None
+    for name, picture in zip(names, pictures, strict=True):
+        first = picture if first is None else first
+        if picture.shape != first.shape:
+            told = ((names[0], first.shape), (name, picture.shape))
+            sizes = [f"{each} has {shape[1]} x {shape[0]}" for each, shape in told]
+            raise StoreError(f"{' pixels, '.join(sizes)}", "pictures of one size, as they were drawn", NEW)
+        yield picture
 
 
 def _spread(keys: Sequence[Key], features: np.ndarray) -> dict[str, float]:
@@ -114,11 +134,17 @@ def _saved(store: Store, pictures: Pictures) -> tuple[dict[str, dict[Key, tuple[
     """Method -> (prompt id, seed) -> the image and its bytes; and the texts of the prompts, in order."""
     images: dict[str, dict[Key, tuple[str, int]]] = {}
     texts: dict[str, None] = {}
+    gone: list[str] = []
     for r in iter_counted(store):
         texts[r.text] = None
         size = pictures.size(r.image) if r.image else None
         if size is not None:
             images.setdefault(r.method, {})[r.prompt_id, r.seed] = (r.image, size)
+        elif r.image:
+            gone.append(r.image)
+    if gone:
+        told = f"{some('pictures gone', gone, 1)} from {store.where('images')}"
+        warnings.warn(f"{told}: distances and diversity are without them", NoisepromptWarning, stacklevel=2)
     return images, list(texts)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,8 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
     try:
         if not hasattr(cls, "forward"):  # a tokenizer
             return cls.from_pretrained(source, **options)
-        model, info = cls.from_pretrained(source, output_loading_info=True, **options)
+        with _quiet():
+            model, info = cls.from_pretrained(source, output_loading_info=True, **options)
         check_keys(f"{cls.__name__} in {source}", info["missing_keys"], (), info["mismatched_keys"])
         return model.eval().requires_grad_(False)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
@@ -97,6 +100,19 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
             "a folder in transformers' layout, or access to the hub",
             f'fetch it elsewhere and name it: "{scorer}:{option}=FOLDER"',
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """While it lasts, transformers prints no table of what is missing: `check_keys` says it in a line."""
+    from transformers.utils import logging as logs
+
+    before = logs.get_verbosity()
+    logs.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logs.set_verbosity(before)
 
 
 def load_tokenizer(scorer: str, cls: Any, source: str, rows: int, spare: int = 0) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import NoiseError
 from noiseprompt.core.types import EvalResult
 from noiseprompt.methods.base import NoiseMethod
@@ -136,6 +137,7 @@ def test_the_world_by_its_folder_is_measured_as_the_world(tmp_path: Path, monkey
         del told.get("judging", told)["world"]
         if "settings" in told:
             told["settings"]["pipeline"]["name"] = "shapes"
+            told["fingerprint"] = fingerprint(told["settings"])
         (tmp_path / name).write_text(json.dumps(told))
     summarize_run(tmp_path)
     assert asked[1:] == [("shapes-features", True)]

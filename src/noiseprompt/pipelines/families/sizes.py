@@ -8,6 +8,9 @@ from typing import Any
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.ranges import shown
 
+LARGEST = 16_384
+"""Latents along a side that a configuration may ask for."""
+
 
 def scale_factor(pipe: Any) -> int:
     """Pixels a latent along each side: the pipeline's own `vae_scale_factor`."""
@@ -46,7 +49,10 @@ def transformer_size(pipe: Any) -> tuple[int, int]:
 
 def _pixels(pipe: Any, size: int | Sequence[int]) -> tuple[int, int]:
     both = [size, size] if isinstance(size, int) else size
-    if not isinstance(both, Sequence) or [type(edge) for edge in both] != [int, int]:
+    plain = isinstance(both, Sequence) and [type(edge) for edge in both] == [int, int]
+    if not plain or not all(0 < edge <= LARGEST for edge in both):
         came = f"the configuration of a {type(pipe).__name__}: sample_size {shown(size)}"
-        raise ModelLoadError(came, "one or two whole numbers", "load another copy, or set height and width")
+        raise ModelLoadError(
+            came, f"one or two whole numbers from 1 to {LARGEST:,}", "load another copy, or set height and width"
+        )
     return both[0] * scale_factor(pipe), both[1] * scale_factor(pipe)

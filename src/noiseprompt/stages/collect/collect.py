@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.kinds import DATA_SET, refuse_other
 from noiseprompt.core.part import WHOLE, Part
+from noiseprompt.core.places import is_address
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.noise.guard import Guard
@@ -65,7 +67,7 @@ def collect(
         NoisepromptError: a scorer or file fails, memory is full, four pairs in a row fail and so does one that was made
             before, or none is usable.
         InputError: no prompts, settings out of range, no guidance gap between the two steps, or a method
-            that does not fit.
+            that does not fit, or `out` holds another kind of work.
         ConfigError: `out` was made with other settings, no scorers where pairs are scored, or some where none is.
         StoreLockedError: another process collects other pairs into `out`.
         StoreError: the disk is full or a shard is damaged.
@@ -75,6 +77,8 @@ def collect(
     check_value("config", CollectConfig, config)
     check_judges(scorers, config)
     check_value("out", str | Path, out)
+    if not is_address(out):
+        refuse_other(Path(out), DATA_SET)
     items = plan(prompts, config)
     teacher = find_teacher(pipeline, config)
     settings = run_settings(pipeline, scorers, config, teacher)

@@ -27,7 +27,7 @@ import torch
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.config import to_dict
-from noiseprompt.core.errors import NoiseError, NoisepromptError
+from noiseprompt.core.errors import NoiseError, NoisepromptError, StoreError
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.pictures import find_pictures
 from noiseprompt.core.ranges import check_value
@@ -189,6 +189,9 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec], part:
                 yield EvalProgress(spec.label, tuple(results), done, total, seconds)
         book.refresh()  # of parts that end at the same moment one sees that all are there
         complete = not any(book.missing(number, counted()) for number in range(len(batches)))
+    if "settings.json" not in run.out.names():
+        came = f"{run.out} was emptied or moved while it was evaluated: its settings.json is gone"
+        raise StoreError(came, "a folder at rest", "run the same command into a new folder")
     if complete:
         sum_up(run.out, _sum_up)
 

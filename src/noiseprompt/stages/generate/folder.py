@@ -19,9 +19,10 @@ from noiseprompt.core.errors import ConfigError, StoreError
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import differences, public_name, refuse_changes
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.kinds import PICTURES, refuse_other
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.parts import PARTS, as_recorded
-from noiseprompt.core.pictures import is_whole_png
+from noiseprompt.core.pictures import is_whole_png, png_size
 from noiseprompt.core.store import Store
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
@@ -69,6 +70,21 @@ class Unit:
         return [name for name in self.files if name not in there]
 
 
+def check_sizes(out: Store, files: Sequence[str]) -> None:
+    """Refuse a picture of another size than the first: something else took its place. In object storage nobody looks.
+
+    Raises:
+        StoreError: with both.
+    """
+    there = [name for name in files if out.torn and out.stamp(name) is not None and is_whole_png(out.file(name))]
+    sizes = {name: png_size(out.file(name)) for name in there}
+    other = next((name for name in there if sizes[name] != sizes[there[0]]), None)
+    if other is not None:
+        (width, height), (w, h) = sizes[other], sizes[there[0]]
+        came = f"{out.where(other)} has {width} x {height} pixels, {there[0]} {w} x {h}"
+        raise StoreError(came, "pictures of one size, as they were drawn", "delete the one that is not as it was drawn")
+
+
 def units(jobs: Sequence[Job], specs: Sequence[MethodSpec], batch_size: int, part: Part = WHOLE) -> list[Unit]:
     """What there is to draw, in order; of a part, its share."""
     batches = [tuple(jobs[start : start + batch_size]) for start in range(0, len(jobs), batch_size)]
@@ -103,8 +119,10 @@ def settle(out: Store, settings: dict[str, Any], methods: dict[str, dict[str, An
         files: that will be drawn.
 
     Raises:
+        InputError: the folder holds another kind of work.
         ConfigError: both fingerprints and what differs; files of the same names that are none of such a run.
     """
+    refuse_other(out, PICTURES)
     out.edit(FILE, lambda: _settled(out, settings, methods, files))
     _settled(out, settings, methods, files)
 

@@ -31,7 +31,7 @@ from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.stages.generate import noises
-from noiseprompt.stages.generate.folder import FILE, Unit, run_settings, settle, units
+from noiseprompt.stages.generate.folder import FILE, Unit, check_sizes, run_settings, settle, units
 from noiseprompt.stages.generate.grid import grid
 from noiseprompt.stages.generate.settings import GenerateConfig, check, plan
 
@@ -107,6 +107,7 @@ def generate(
     with store.withdrawn(files) as written:
         described = {label: method.describe() for label, method in methods.items()}
         settle(store, run_settings(pipeline, prompts, config), described, files)
+        check_sizes(store, files)
         written += [FILE, noises.FILE]
         mend(store.file(noises.FILE))
         for unit in part.take(every):

@@ -5,6 +5,7 @@ results.json + results.jsonl + diagnostics.jsonl + settings.json + images/ â”€â”
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
 from noiseprompt.core.places import Address, place
 from noiseprompt.core.ranges import NOT_NEGATIVE, check_value
 from noiseprompt.core.store import Store
@@ -74,6 +75,8 @@ def report(
         _Run(store, name.removeprefix("run (").removesuffix(")"), read_settings(store), read_summary(store))
         for store, name in zip(map(store_of, paths), names.values(), strict=True)
     ]
+    for run in runs:
+        _check_methods(run)
     target = store_of(out) if out is not None else runs[0].folder
     target.make()
     if str(target) not in map(str, paths):
@@ -107,6 +110,26 @@ def _refuse_other(target: Store) -> None:
             found = file.read(len(begin))
         if found not in (begin.encode(), b""):
             raise InputError(f"{path} is there and no report", "a new folder", "choose another --out")
+
+
+def _check_methods(run: _Run) -> None:
+    """Refuse figures of another evaluation; tell of methods that have no image yet: the page is without them.
+
+    Raises:
+        StoreError: figures of methods that settings.json does not name.
+    """
+    told = run.settings
+    strange = [label for label in run.summary.methods if label not in told["methods"]]
+    if strange:
+        came = (
+            f"{run.folder.where('results.json')} has figures of {strange[0]!r:.80}, which settings.json does not name"
+        )
+        raise StoreError(came, "the figures of this evaluation", f"run `noiseprompt report {run.folder}`")
+    missing = [label for label in told["methods"] if label not in {*run.summary.methods, *told["refused"]}]
+    if missing:
+        names = ", ".join(f"{label!r:.80}" for label in missing)
+        came = f"{run.folder} holds no image of {names}, which its settings.json names: left out"
+        warnings.warn(f"{came}. The same evaluate command draws them", NoisepromptWarning, stacklevel=3)
 
 
 def _markdown(title: str, runs: Sequence[_Run]) -> str:

@@ -9,8 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.ranges import SUMMABLE
+from noiseprompt.core.weights import differences, read_header, shapes_of
+from noiseprompt.npnet.disk import WEIGHTS_FILE
 
 
 def check_state(state: Mapping[str, Any], steps: int, settings: str) -> None:
@@ -33,6 +38,24 @@ def check_state(state: Mapping[str, Any], steps: int, settings: str) -> None:
         raise ValueError(f"its best is {given['best']!r:.40}")
     if settings and given.get("settings", settings) != settings:
         raise ValueError("it was written with other settings than those in settings.json")
+
+
+def check_best(out: Path, net: torch.nn.Module) -> None:
+    """Refuse a training that has ended and whose best network was taken away since, or exchanged for another.
+
+    Args:
+        net: the network that is trained.
+
+    Raises:
+        StoreError: it is gone, or has tensors of other names or shapes.
+        ModelLoadError: its file cannot be read.
+    """
+    best, again = out / "best", f"restore it, or delete {out / 'state.pt'} and train again"
+    if not (best / WEIGHTS_FILE).is_file():
+        raise StoreError(f"{best} holds no {WEIGHTS_FILE}, and the training in {out} has ended", "its network", again)
+    shapes = {name: shape for name, (_, shape) in read_header(best / WEIGHTS_FILE).items()}
+    if problems := differences(shapes, shapes_of(net.state_dict())):
+        raise StoreError(f"{best} holds another network: {problems}", "the one that was trained here", again)
 
 
 def settings_digest(out: Path) -> str:

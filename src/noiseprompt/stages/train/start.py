@@ -12,6 +12,7 @@ import torch
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import claim
+from noiseprompt.core.kinds import TRAINING, refuse_other
 from noiseprompt.core.ranks import Processes
 from noiseprompt.npnet import NPNet, build
 from noiseprompt.npnet.transfer import start_from
@@ -26,8 +27,11 @@ def claimed(processes: Processes, path: Path, settings: Any, begun: Sequence[str
     """As `core.files.claim`, by the main process; the others go on once it holds the folder, with the same settings.
 
     Raises:
+        InputError: the folder holds another kind of work.
         ConfigError: as `claim`, or this process was started with other settings than the main one.
     """
+    if processes.main:
+        refuse_other(path.parent, TRAINING)
     with claim(path, settings, begun) if processes.main else nullcontext():
         there, here = processes.once(lambda: fingerprint(settings)), fingerprint(settings)
         if there != here:

@@ -35,7 +35,7 @@ from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.core.weights import read_checkpoint
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npnet import NPNet, build
-from noiseprompt.stages.train.checkpoint import check_state, settings_digest
+from noiseprompt.stages.train.checkpoint import check_best, check_state, settings_digest
 from noiseprompt.stages.train.feed import ahead
 from noiseprompt.stages.train.objective import Batch, Objective, Validated
 from noiseprompt.stages.train.order import batches_an_epoch, batches_of
@@ -106,6 +106,9 @@ class Trainer:
         """Whether there is a checkpoint to go on from."""
         path = self.out / "state.pt"
         if not path.exists():
+            if (self.out / "last").is_dir():
+                told = f"{path} is not there: {self.out} begins at step 0, and its networks are written over"
+                warnings.warn(told, NoisepromptWarning, stacklevel=2)
             return False
         state = read_checkpoint(path, own=True)
         try:
@@ -116,7 +119,8 @@ class Trainer:
             self.step, self.best = state["step"], state["best"]
             self.power, self.stale = state.get("power", 0.0), state.get("stale", 0)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            came = f"{path} is no state of this training: {' '.join(str(error).split())[:200]}"
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+            came = f"{path} is no state of this training: {reason}"
             raise ModelLoadError(came, "what the same command wrote", "delete it to train from the start") from error
         return True
 
@@ -158,9 +162,12 @@ class Trainer:
 
         Raises:
             NoisepromptError: no validation gave a finite figure.
+            StoreError: the best network is gone, or is another training's.
         """
         if not math.isfinite(self.best):
             raise NoisepromptError(f"the training in {self.out} learned nothing", "a network that improved", _CALMER)
+        if self.processes.main:
+            check_best(self.out, self.net)
         if self.best <= self.objective.least and self.processes.main:
             told = f"the NPNet in {self.out / 'best'} {self.objective.told(self.best)}"
             came = f"{told}: it is no better than {self.objective.nothing}"
