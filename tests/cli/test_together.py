@@ -36,7 +36,7 @@ def test_a_mistake_in_the_words_is_told_by_one(
     ("said", "match"),
     [
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 without RANK, LOCAL_RANK"),
-        ({**SECOND, "RANK": "2"}, "rank=2"),  # by itself: whoever is main sees nothing wrong
+        ({**SECOND, "RANK": "2"}, "RANK=2"),  # by itself: whoever is main sees nothing wrong
         ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, "asked of `accelerate launch`, which starts one"),
     ],
 )

@@ -14,9 +14,11 @@ import pytest
 from noiseprompt.cli.score import match
 from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptWarning, StoreError
 from noiseprompt.core.pictures import write_picture
+from noiseprompt.core.stores import store_of
 from noiseprompt.npd import Npd
 from noiseprompt.recipes.document import tables
 from noiseprompt.results import sets
+from noiseprompt.results.pictures import Pictures
 from noiseprompt.stages.evaluate.evaluate import summarize_run
 from noiseprompt.stages.generate.folder import check_sizes
 from noiseprompt.stages.report.report import report
@@ -70,17 +72,17 @@ def test_pictures_that_are_gone_are_told(evaluation: Path) -> None:
     gone = next((evaluation / "images" / "standard").glob("*.png"))
     gone.unlink()
     with pytest.warns(NoisepromptWarning, match=rf"1 pictures gone \(standard/{gone.name}\) from .*images"):
-        sets._saved(evaluation)
+        sets._saved(store_of(evaluation), Pictures(evaluation))
 
 
 def test_pictures_of_two_sizes_are_named(tmp_path: Path) -> None:
     for name, edge in (("a.png", 8), ("b.png", 8), ("c.png", 9)):
         write_picture(tmp_path / name, np.zeros((edge, edge, 3), np.uint8))
-    with pytest.raises(StoreError, match=r"a\.png has 8 x 8 pixels, c\.png has 9 x 9"):
-        list(sets._of_one_size([tmp_path / name for name in ("a.png", "b.png", "c.png")]))
+    with pytest.raises(StoreError, match="a has 8 x 8 pixels, c has 9 x 9"):
+        list(sets._of_one_size("abc", [np.zeros((edge, edge, 3), np.uint8) for edge in (8, 8, 9)]))
     with pytest.raises(StoreError, match=r"c\.png has 9 x 9 pixels, a\.png 8 x 8"):
-        check_sizes(tmp_path, ["a.png", "gone.png", "b.png", "c.png"])
-    check_sizes(tmp_path, ["a.png", "b.png"])
+        check_sizes(store_of(tmp_path), ["a.png", "gone.png", "b.png", "c.png"])
+    check_sizes(store_of(tmp_path), ["a.png", "b.png"])
 
 
 def test_a_report_says_which_methods_it_is_without(evaluation: Path) -> None:

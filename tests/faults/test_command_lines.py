@@ -81,7 +81,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "a prompt that is a file": ("generate o.yaml --out o", ["the prompt 'o.yaml' is a file"]),
     "a set without its file": ("generate drawbench: --out o", ["drawbench: without a source"]),
     "a home that no shell put there": ("generate x --out=~/o", ["no shell put a home in the place of ~"]),
-    "an address": ("generate x --out=s3://bucket/o", ["a path on a file system"]),
+    "an address": ("generate x --out=gs://bucket/o", ["gs://bucket/o"]),
     "a document of another suffix": ("tables o.yaml runs", ["a name that ends in .md"]),
     "a data set in a table": ("npd export n x.csv", ["a name that ends in .parquet"]),
     "a model without scorers": (

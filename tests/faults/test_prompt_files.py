@@ -124,7 +124,7 @@ def test_numbers_and_columns_of_a_table_are_taken_as_they_are(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [("folder", "is a folder"), ("loop", "leads nowhere"), ("pipe", "a named pipe")]
+    ("kind", "told"), [("folder", "is a folder"), ("loop", "symbolic links"), ("pipe", "a named pipe")]
 )
 def test_what_is_no_file_is_told(kind: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "p.txt"

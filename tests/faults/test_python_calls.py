@@ -42,6 +42,7 @@ from noiseprompt.stages.generate.generate import generate
 from noiseprompt.stages.generate.settings import GenerateConfig
 from noiseprompt.stages.train.settings import TrainConfig
 from noiseprompt.stages.train.train import train
+from tests import tiny
 from tests.evaluation_fakes import FakePipeline, FakeScorer
 from tests.pipelines.tiny_pair import tiny_pipeline
 
@@ -378,7 +379,7 @@ def test_embeddings_of_another_pipeline_are_told() -> None:
 
 def test_a_pipeline_without_values_is_told() -> None:
     with pytest.raises(NoisepromptError, match="without values"):
-        Pipeline(tiny_pipeline("stable_diffusion").pipe.to("meta")).encode(["a cat"])
+        Pipeline(tiny.stable_diffusion().to("meta")).encode(["a cat"])
 
 
 def test_a_network_loads_whatever_device_is_the_default(tmp_path: Path) -> None:

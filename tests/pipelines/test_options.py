@@ -227,8 +227,10 @@ def test_loras_are_one_text_or_several(lora: Any) -> None:
 
 
 def test_no_lora_stays_null_in_what_names_the_folders_of_recipes() -> None:
-    for empty in (None, "", ()):
+    for empty in (None, ()):
         assert to_dict(ModelOptions(lora=empty))["lora"] is None and ModelOptions(lora=empty).loras == ()
+    with pytest.raises(InputError, match="Leave it out for none"):
+        ModelOptions(lora="")
 
 
 def test_options_are_given_whole_and_changed_by_name(folder: Path) -> None:

@@ -219,7 +219,8 @@ def no_file(path: Path) -> str:
         return f"{path} is a link that leads nowhere" if path.is_symlink() else f"there is no file {path}"
     except OSError as error:
         return f"cannot read {path}: {error.strerror or error}"
-    return f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'} and no file"
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe"}
+    return f"{path} is {kinds.get(stat.S_IFMT(mode), 'a device or a socket')} and no file"
 
 
 def refuse_pipe(path: AnyFile) -> None:

@@ -25,11 +25,9 @@ Schema metadata: `noiseprompt.version`, `.settings` (JSON), `.fingerprint` (of t
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +45,7 @@ from noiseprompt.core.ranged import Ranged
 from noiseprompt.core.ranges import ANY, COUNT, SHARE, Limits, check_value
 from noiseprompt.core.store import Store
 from noiseprompt.core.types import check_shape
-from noiseprompt.npd.columns import difference
+from noiseprompt.npd.wrong import RESTORE, difference, unread
 
 SCHEMA_VERSION = 1
 PICTURES = "pictures"
@@ -75,10 +73,6 @@ CLAIM_FILE = ".claim.json"
 
 _NAME = re.compile(r"shard-(\d{6,})\.arrow")
 _PREFIX = "noiseprompt."
-_OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
-"""What a system says that tells nothing of what is in a file."""
-
-_RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ class Shard:
         except OSError:
             short = False
         if short:
-            raise StoreError(f"{self.where} was cut short while it was read", "a data set at rest", _RESTORE)
+            raise StoreError(f"{self.where} was cut short while it was read", "a data set at rest", RESTORE)
 
     @property
     def name(self) -> str:
@@ -138,10 +132,10 @@ class Shard:
         try:
             rows = self.batch.to_pylist()
         except (ValueError, OSError) as error:
-            raise StoreError(f"the rows of {self.where} cannot be read: {error}", "whole rows", _RESTORE) from error
+            raise StoreError(f"the rows of {self.where} cannot be read: {error}", "whole rows", RESTORE) from error
         if checksum(rows) != self.checksum:
             came = f"the checksum of {self.where} does not match: bytes were changed after writing"
-            raise StoreError(came, "its rows as they were written", f"see `noiseprompt npd verify`; {_RESTORE}")
+            raise StoreError(came, "its rows as they were written", f"see `noiseprompt npd verify`; {RESTORE}")
         return rows
 
     def noises(self, column: str, shape: Sequence[int]) -> np.ndarray | None:
@@ -298,23 +292,23 @@ def read_shard(file: Path | bytes | Ranged, where: str = "") -> Shard:
             version = metadata.get(_PREFIX + "version")
             if version is None:
                 came = f"{path} is no shard of noiseprompt, or another program wrote it anew: it tells no version"
-                raise StoreError(came, "a shard as it was written", _RESTORE)
+                raise StoreError(came, "a shard as it was written", RESTORE)
             if version != str(SCHEMA_VERSION):
                 raise StoreError(
                     f"{path} has NPD version {version}", f"version {SCHEMA_VERSION}", "use the release that wrote it"
                 )
             if reader.num_record_batches != 1:
-                raise StoreError(f"{path} holds {reader.num_record_batches} record batches", "one", _RESTORE)
+                raise StoreError(f"{path} holds {reader.num_record_batches} record batches", "one", RESTORE)
             batch = reader.get_batch(0)
             batch.validate(full=True)
         lacking = [key for key in ("settings", "fingerprint", "checksum") if _PREFIX + key not in metadata]
         if lacking:
-            raise StoreError(f"{path} does not tell its {lacking[0]}", "a shard as it was written", _RESTORE)
+            raise StoreError(f"{path} does not tell its {lacking[0]}", "a shard as it was written", RESTORE)
         settings = parse_json(metadata[_PREFIX + "settings"])
         if not isinstance(settings, dict):
-            raise StoreError(f"the settings in {path} are {settings!r:.40}", "an object", _RESTORE)
+            raise StoreError(f"the settings in {path} are {settings!r:.40}", "an object", RESTORE)
         if fingerprint(settings) != metadata[_PREFIX + "fingerprint"]:
-            raise StoreError(f"the settings in {path} were changed after writing", "those of its run", _RESTORE)
+            raise StoreError(f"the settings in {path} were changed after writing", "those of its run", RESTORE)
         check_shape("latent_shape", settings["latent_shape"])
         for name, kind, limits in _KNOWN:
             if name in settings:
@@ -324,24 +318,16 @@ def read_shard(file: Path | bytes | Ranged, where: str = "") -> Shard:
             expected = pa.schema([field for field in expected if field.name not in NOISES])
         if not batch.schema.equals(expected, check_metadata=False):
             came, wanted = difference(batch.schema, expected)
-            raise StoreError(f"{path} has {came}", wanted, _RESTORE)
+            raise StoreError(f"{path} has {came}", wanted, RESTORE)
         empty = [each.name for each in expected if not each.nullable and batch.column(each.name).null_count]
         if empty:
-            raise StoreError(f"{path} has rows without {' and '.join(empty)}", "a value in each row", _RESTORE)
+            raise StoreError(f"{path} has rows without {' and '.join(empty)}", "a value in each row", RESTORE)
         mapped = (file, file.stat().st_size) if isinstance(file, Path) else None
         return Shard(path, batch, settings, metadata[_PREFIX + "checksum"], mapped)
     except PermissionError as error:
         raise StoreError(f"{path} may not be read", "the right to read it", "ask its owner") from error
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise _unread(path, error) from error
-
-
-def _unread(path: str, error: Exception) -> StoreError:
-    number = error.errno if isinstance(error, OSError) else None
-    if number in _OUT_OF_REACH:
-        came = f"cannot read {path}: {os.strerror(number)}"
-        return StoreError(came, "a file that this process may read", "it may be whole: leave it where it is")
-    return StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", _RESTORE)
+        raise unread(path, error) from error
 
 
 def _chosen(file: Path | bytes | Ranged, source: pa.NativeFile) -> pa.ipc.IpcReadOptions:

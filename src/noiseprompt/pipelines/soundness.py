@@ -132,9 +132,9 @@ def check_together(model: str | Path, pipe: Any) -> None:
     """
     fix = f"take all parts of one model ({AGAIN})"
     encoders = [getattr(pipe, f"text_encoder{number}", None) for number in ("", "_2")]
-    unet, xl = getattr(pipe, "unet", None), type(pipe).__name__.startswith("StableDiffusionXL")
-    if unet is not None and (xl or type(pipe).__name__.startswith("StableDiffusionPipeline")):
-        wide = sum(encoder.config.hidden_size for encoder in encoders if encoder is not None)
+    unet, reading = getattr(pipe, "unet", None), [encoder for encoder in encoders if encoder is not None]
+    if unet is not None and reading and all(type(encoder).__name__.startswith("CLIPText") for encoder in reading):
+        wide = sum(encoder.config.hidden_size for encoder in reading)
         reads = unet.config.cross_attention_dim
         if isinstance(reads, int) and unet.config.encoder_hid_dim_type is None and reads != wide:
             raise ModelLoadError(f"unet of {model} reads text of width {reads}", f"{wide}, of its text encoders", fix)

@@ -1,8 +1,18 @@
-"""What is wrong with the columns of a shard, in words."""
+"""What is wrong with a shard, in words."""
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pyarrow as pa
+
+from noiseprompt.core.errors import StoreError
+
+RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
+
+_OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+"""What a system says that tells nothing of what is in a file."""
 
 
 def difference(came: pa.Schema, expected: pa.Schema) -> tuple[str, str]:
@@ -17,3 +27,12 @@ def difference(came: pa.Schema, expected: pa.Schema) -> tuple[str, str]:
     if other is not None:
         return f"{names[other.name]} in the column {other.name}", f"{other.type}"
     return f"its columns in the order {', '.join(came.names)}, or empty ones allowed", f"{', '.join(expected.names)}"
+
+
+def unread(path: str, error: Exception) -> StoreError:
+    """The refusal of a shard that cannot be read: damaged, or out of reach and maybe whole."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _OUT_OF_REACH:
+        came = f"cannot read {path}: {os.strerror(number)}"
+        return StoreError(came, "a file that this process may read", "it may be whole: leave it where it is")
+    return StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", RESTORE)
