@@ -11,7 +11,7 @@ from noiseprompt.core.errors import StoreError
 
 RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
 
-_OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+_OUT_OF_REACH = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 """What a system says that tells nothing of what is in a file."""
 
 
