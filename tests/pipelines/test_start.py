@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.core.errors import ConfigError, InputError, ShapeError
+from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError, ShapeError
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.samplers import make_scheduler
 from noiseprompt.pipelines.table import SCHEDULERS
@@ -193,9 +193,52 @@ def test_flow(scheduler: str) -> None:
 def test_flow_that_begins_at_pure_noise_is_refused(build: Any) -> None:
     pipeline = Pipeline(build())
     with pytest.raises(
-        InputError, match=r"begin at pure noise \(flow matching at sigma 1\).*Use an NPNet that predicts"
+        InputError, match=r'begin at pure noise \(flow matching at sigma 1\).*[Cc]hoose scheduler "flow-euler-below"'
     ):
         pipeline.start_level(4, 64, 64)
+
+
+@pytest.mark.parametrize("build", [tiny_flow.stable_diffusion_3, tiny_flow.flux, tiny_flow.z_image, tiny_sana.sana])
+@pytest.mark.parametrize("first", [0.95, 0.9])
+def test_flow_from_below_pure_noise_has_room(build: Any, first: float) -> None:
+    pipe = build()
+    text = "flow-euler-below" if first == 0.95 else f"flow-euler-below:first_sigma={first}"
+    pipe.scheduler = make_scheduler(pipe, text)
+    pipeline = Pipeline(pipe)
+    level = pipeline.start_level(4, 64, 64)
+    assert (level.noise, level.signal) == pytest.approx((first, 1 - first), abs=1e-6)
+    assert [round(float(s), 6) for s in scaled(pipe, first)] == [round(float(s), 6) for s in pipe.scheduler.sigmas]
+
+
+def scaled(pipe: Any, first: float) -> Any:
+    """The sigmas of diffusers' own class for three steps, times `first`; the pipeline's scheduler is set for them."""
+    plain = diffusers.FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    mu = {"mu": 1.15} if plain.config.use_dynamic_shifting else {}
+    plain.set_timesteps(3, **mu)
+    pipe.scheduler.set_timesteps(3, **mu)
+    assert torch.equal(pipe.scheduler.timesteps, plain.timesteps * first)
+    return plain.sigmas * first
+
+
+def test_a_call_from_below_is_diffusers_own_with_these_sigmas() -> None:
+    """A picture is carried from there, and drawn as the plain pipeline draws it."""
+    pipe = tiny_flow.stable_diffusion_3(shift=1.0)
+    plain = copy.deepcopy(pipe.scheduler)
+    pipe.scheduler = make_scheduler(pipe, "flow-euler-below:first_sigma=0.9")
+    pipeline = Pipeline(pipe)
+    level, (x, h) = pipeline.start_level(4), two((16, 8, 8))
+    latents = level.noise * x + level.signal * h
+    mine = pipeline.sample(pipeline.encode(["a cat"]), latents, num_inference_steps=4, guidance_scale=3.0)
+    plain.set_timesteps(4)
+    pipe.scheduler, sigmas = plain, [0.9 * float(s) for s in plain.sigmas[:-1]]
+    theirs = pipe("a cat", latents=latents, sigmas=sigmas, guidance_scale=3.0, output_type="np").images
+    assert np.abs(mine / 255 - theirs).max() < 0.01 and theirs.std() > 0.01
+
+
+@pytest.mark.parametrize("first", ["0", "1", "1.5", "nan", "x"])
+def test_a_first_sigma_out_of_range_is_refused(first: str) -> None:
+    with pytest.raises(NoisepromptError, match="first_sigma"):
+        make_scheduler(tiny_flow.stable_diffusion_3(), f"flow-euler-below:first_sigma={first}")
 
 
 def test_steps_and_sizes_out_of_range() -> None:

@@ -22,6 +22,7 @@ _LIMITS = {
     **dict.fromkeys(("num_train_timesteps", "solver_order"), COUNT),
     **dict.fromkeys(("beta_start", "beta_end"), Limits(above=0, below=1)),
     "steps_offset": NOT_NEGATIVE,
+    "first_sigma": Limits(above=0, below=1),
 }
 _FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 

@@ -104,7 +104,6 @@ def no_room(scheduler: Any, num_inference_steps: int) -> InputError:
     name, flow = type(scheduler).__name__, is_flow(scheduler)
     why = "flow matching at sigma 1" if flow else "zero terminal SNR"
     came = f"{num_inference_steps} steps of {name} begin at pure noise ({why}), which has no room for a picture"
-    fix = "use an NPNet that predicts noise, or re-denoise"
-    if not flow:
-        fix = f'choose scheduler "ddim:timestep_spacing=leading", which begins below, or {fix}'
+    below = "flow-euler-below" if flow else "ddim:timestep_spacing=leading"
+    fix = f'choose scheduler "{below}", which begins below, or use an NPNet that predicts noise, or re-denoise'
     return InputError(came, "a sampler whose first level is below pure noise", fix)

@@ -28,9 +28,10 @@ SCHEDULERS = Registry(
             "UniPCMultistepScheduler": ("unipc",),
         }.items()
         for name in (target, *names)
-    },
+    }
+    | {"flow-euler-below": "noiseprompt.pipelines.flow_below:FlowMatchEulerBelowOne"},
 )
-"""diffusers' class names and short forms."""
+"""diffusers' class names and short forms, and one of ours."""
 
 SCHEDULES = {"ays": 10}
 """Published timestep schedules -> their number of steps."""
