@@ -268,18 +268,25 @@ def test_a_full_disk_behind_standard_output() -> None:
 # ---------------------------------------------------------------------------------------------------------- the memory
 
 
+def told_of(error: BaseException, acting: Any, capfd: pytest.CaptureFixture[str]) -> str:
+    """The line of a command that fails with this."""
+
+    def command() -> None:
+        raise error
+
+    acting(command)
+    assert main(["npd", "info", "x"]) == 2
+    return one_line(capfd)
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried\nto allocate 20 GiB")]
 )
 def test_a_full_memory_is_one_line_of_every_command(
     error: Exception, acting: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def command() -> None:
-        raise error
-
-    acting(command)
-    assert main(["npd", "info", "x"]) == 2
-    assert f"the memory is full ({type(error).__name__}" in (told := one_line(capfd)) and "--batch_size" in told
+    told = told_of(error, acting, capfd)
+    assert f"the memory is full ({type(error).__name__}" in told and "--batch_size" in told
 
 
 @pytest.mark.parametrize(
@@ -288,12 +295,8 @@ def test_a_full_memory_is_one_line_of_every_command(
 def test_a_system_that_starts_nothing_more_is_told(
     error: Exception, acting: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def command() -> None:
-        raise error
-
-    acting(command)
-    assert main(["npd", "info", "x"]) == 2
-    assert "starts no further thread or process" in (told := one_line(capfd)) and "ulimit -u" in told
+    told = told_of(error, acting, capfd)
+    assert "starts no further thread or process" in told and "ulimit -u" in told
 
 
 def test_ctrl_c_before_anything_listens_is_one_line(
