@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,20 +14,7 @@ from noiseprompt.pipelines.options import ModelOptions
 from noiseprompt.scorers.table import SCORERS
 from noiseprompt.shapes import features, preference
 from noiseprompt.shapes import model as networks
-from tests import tiny
 from tests.evaluation_fakes import FakeScorer
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Stable Diffusion, to copy."""
-    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
-
-
-@pytest.fixture
-def model(sound: Path, tmp_path: Path) -> Path:
-    """A copy of it, to break."""
-    return Path(shutil.copytree(sound, tmp_path / "model"))
 
 
 def drawn(embeds: Any, latents: torch.Tensor, **_: Any) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,16 @@ from tests import tiny
 
 NOTE = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1036288\n"
 UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
+
+
+@pytest.fixture
+def model(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "model"))
 
 
 def edit(path: Path, **changes: object) -> None:
