@@ -19,6 +19,7 @@ from noiseprompt.core.errors import ConfigError, InputError, NoiseError, PromptE
 from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.prompts import load_prompts
+from noiseprompt.prompts.load import refuse_path
 from tests.pipelines.tiny_pair import tiny_pipeline
 
 HALF = "a \ud800 cat"
@@ -79,6 +80,16 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "a long number": ("p.json", b'[{"prompt": "a", "seed": ' + b"9" * 5000 + b"}]", "more than 4,300 digits"),
     "NaN in a set": ("drawbench:p.json", b'[{"prompts": "a", "category": NaN}]', "NaN is no number"),
     "a list in a set": ("drawbench:p.json", b'[{"prompts": ["a"], "category": "b"}]', "entry 1 of .* holds a list"),
+    "rich text": ("p.txt", rb"{\rtf1\ansi a cat}", "a rich text file"),
+    "JSON by the name of a text": ("p.txt", b'["a cat",\n "a dog"]\n', "holds JSON.*end in .json"),
+    "lines of JSON by the name of a text": ("p.txt", b'{"prompt": "a"}\n{"prompt": "b"}\n', "end in .jsonl"),
+    "a table by the name of a text": ("p.txt", b"prompt,seed\na cat,3\n", "header of a table, 'prompt,seed'"),
+    "a table with tabs by the name of a text": ("p.txt", b"id\tcaption\n1\ta cat\n", "with commas in place of tabs"),
+    "a row cut off": ("p.csv", b"prompt,kind,seed\na cat,x,3\na do", "line 3 of .* fewer cells"),
+    "a formula that fails": ("p.csv", b"prompt\na cat\n#REF!\n", "entry 2 of .* where a formula fails"),
+    "nothing in words": ("p.csv", b"prompt,kind\nNaN,x\na cat,x\n", "entry 1 of .* writes for an empty cell"),
+    "nothing in words in a set": ("drawbench:p.csv", b"Prompts,Category\nnan,Colors\n", "entry 1 of .*'nan'"),
+    "seeds by another name": ("p.csv", b"prompt,seeds\na cat,3\n", "a column 'seeds'.*'seed'"),
     "NUL in a set": ("drawbench:p.json", b'[{"prompts": "a\\u0000"}]', "entry 1 of .* holds NUL"),
 }
 
@@ -96,6 +107,28 @@ def test_a_file_of_prompts_is_refused(
     assert main(["generate", source, "--out=o"]) == 2
     error = capfd.readouterr().err
     assert error.count("\n") == 1 and error.startswith("noiseprompt: error: ") and not Path("o").exists()
+
+
+def test_what_looks_like_another_kind_and_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    texts = ["[film still] a cat", "prompt, in a book", "{a cat}, masterpiece", "none of them", "a cat; a dog"]
+    path.write_text("\n".join(texts))
+    assert [prompt.text for prompt in load_prompts(path).prompts] == texts
+
+
+def test_columns_in_capitals_are_those_columns(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("Prompt,SEED, Category,\na cat,3,Pets\n")
+    assert load_prompts(path).prompts == load_prompts(path, column="Prompt").prompts == (Prompt("a cat", "Pets", 3),)
+
+
+@pytest.mark.parametrize("text", ["./prompts/", "~/p.txt.bak", "../a/b", "/data/prompts", "prompts/test/"])
+def test_a_path_that_is_not_there_is_no_prompt(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PromptError, match="there is no"):
+        refuse_path(text)
+    for prompt in ("/imagine a cat", "a cat / a dog", "24/7", "and/or", "..."):
+        refuse_path(prompt)
 
 
 def test_tables_of_other_types(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from noiseprompt.core.tables import table
 from noiseprompt.core.texts import in_csv, in_markdown, visible
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import csv_rows, decode, lines_of
+from noiseprompt.prompts.looks import refuse_table
 from noiseprompt.shapes.world import SCORERS
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
@@ -118,6 +119,7 @@ def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:
     if prompts.suffix.lower() == ".csv":
         return _by_name(files, _rows(text, prompts), images, prompts)
     lines = lines_of(text, blank=True)
+    refuse_table(prompts, text, [line for line in lines if line])
     while lines and not lines[-1]:
         lines.pop()
     if "" in lines:

@@ -20,7 +20,8 @@ from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.pictures import find_pictures, hidden
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
-from noiseprompt.prompts.files import category_of, decode, read_rows
+from noiseprompt.prompts.files import category_of, decode, known_names, read_rows
+from noiseprompt.prompts.looks import refuse_no_text
 from noiseprompt.prompts.load import TEXT_COLUMNS, text_column
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -122,7 +123,7 @@ def _from_table(path: Path, column: str | None) -> list[Captioned]:
         came = f"{path} is no source of pictures{': it is not there' * absent}"
         raise PromptError(came, expected, "check the path" * absent)
     wanted = (*FILE_COLUMNS, *TEXT_COLUMNS, *([column.lower()] if column else []), "kind", "category")
-    rows = read_rows(path, columns=wanted)
+    rows = known_names(read_rows(path, columns=wanted), wanted, path, but=column)
     columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
     file_column = next((name for name in FILE_COLUMNS if name in columns), None)
     if file_column is None:
@@ -142,6 +143,7 @@ def _captioned(row: Any, file_column: str, column: str, path: Path, number: int)
     where = f"entry {number} of {path}"
     check_text(name, where)
     check_text(text, where)
+    refuse_no_text(text, where)
     kind = category_of(
         next((cells[key] for key in ("kind", "category") if cells.get(key) not in (None, "")), ""), where
     )

@@ -7,7 +7,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import no_file, refuse_pipe
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
+from noiseprompt.prompts.looks import refuse_other_kind, refuse_table
 from noiseprompt.shapes.world import TEST_PROMPTS
 
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
@@ -47,7 +48,9 @@ def read_rows(path: Path, columns: Collection[str] = ()) -> list[Any]:
     if not text.strip():
         raise PromptError(f"{path} is empty", "at least one prompt")
     if suffix == ".txt":
-        return lines_of(text)
+        lines = lines_of(text)
+        refuse_table(path, text, lines)
+        return lines
     return {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}[suffix](text, path)
 
 
@@ -63,7 +66,7 @@ def decode(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise PromptError(f"cannot read {path}: {error.strerror or error}", "a file of prompts") from error
-    _refuse_other_kind(path, data[:512])
+    refuse_other_kind(path, data[:512])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -89,24 +92,6 @@ def lines_of(text: str, *, blank: bool = False) -> list[str]:
     return lines if blank else [line for line in lines if line]
 
 
-_OTHER_KINDS = {
-    b"pk\x03\x04": ("a ZIP file, as spreadsheets are", "export it as text"),
-    b"\x1f\x8b": ("packed by gzip", "unpack it"),
-    b"par1": ("a parquet file", "let its name end in .parquet"),
-    b"version https://git-lfs.": ("the pointer that Git LFS leaves for a file", "run `git lfs pull`"),
-    b"<!doctype html": ("a web page", "download the file itself"),
-    b"<html": ("a web page", "download the file itself"),
-}
-"""How files of other kinds begin, in lower case -> what they are, and what to do."""
-
-
-def _refuse_other_kind(path: Path, start: bytes) -> None:
-    start = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for begins, (kind, fix) in _OTHER_KINDS.items():
-        if start.startswith(begins):
-            raise PromptError(f"{path} is {kind}, by its first bytes", "a file of prompts", fix)
-
-
 def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number of its last line, and cells by column, of every row below the header.
 
@@ -114,7 +99,7 @@ def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         path: for messages.
 
     Raises:
-        PromptError: malformed, a column twice, or a row with more cells than the header.
+        PromptError: malformed, a column twice, or a row with more cells than the header or none below a title.
     """
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
@@ -130,6 +115,9 @@ def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if None in row:
                 came = f"line {reader.line_num} of {path} has more cells than the header"
                 raise PromptError(came, f"{len(titles)}", "put quotes around a text with commas")
+            if any(cell is None for title, cell in row.items() if title):
+                came = f"line {reader.line_num} of {path} has fewer cells than the header"
+                raise PromptError(came, f"{len(titles)}", "the file may be torn; an empty cell has its comma too")
             yield reader.line_num, dict(row)
     except csv.Error as error:
         came = f"{path} is not a readable CSV file: {error}"
@@ -181,6 +169,30 @@ def _read_parquet(path: Path, columns: Collection[str]) -> list[dict[str, Any]]:
         raise PromptError(came, "columns of UTF-8", "write it again from the texts") from error
     except (pa.ArrowException, OSError) as error:
         raise PromptError(f"{path} is not a readable parquet file: {reason_of(error)}", "a parquet file") from error
+
+
+def known_names(rows: Sequence[Any], known: Collection[str], path: Path, but: str | None = None) -> list[Any]:
+    """The rows with known columns under their own names: "Prompt" is "prompt", as spreadsheets write it.
+
+    Args:
+        known: names in lower case.
+        path: for messages.
+        but: a column that is asked for by its name, and keeps it.
+
+    Raises:
+        PromptError: a column of seeds that is called otherwise, and would have no effect.
+    """
+    columns = {name: None for row in rows if isinstance(row, dict) for name in row}
+    if "seed" in known and "seeds" in {name.lower(): None for name in columns} and "seed" not in columns:
+        raise PromptError(f"{path} has a column 'seeds'", "'seed', one whole number in each row")
+    new: dict[str, str] = {}
+    for name in columns:
+        plain = name.strip().lower()
+        if plain in known and plain not in columns and name != but and plain not in new.values():
+            new[name] = plain
+    if not new:
+        return list(rows)
+    return [{new.get(key, key): cell for key, cell in row.items()} if isinstance(row, dict) else row for row in rows]
 
 
 _DIGITS = re.compile(r"\s*[0-9]+\s*")

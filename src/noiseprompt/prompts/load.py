@@ -1,14 +1,15 @@
 """Prompts from a file, from a published set of prompts, or from a split of the embedded world.
 
 Files, by suffix: `.txt` (one prompt a line), `.csv`, `.json` (a list of texts or of objects), `.jsonl`, `.parquet`.
-Tables may hold the columns `seed` (the noise's seed) and `kind` or `category` (for tables by kind). A text that occurs
-twice is kept once, with its first kind, unless the two name different seeds.
+Tables may hold the columns `seed` (the noise's seed) and `kind` or `category` (for tables by kind), in capitals too. A
+text that occurs twice is kept once, with its first kind, unless the two name different seeds.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +21,16 @@ from noiseprompt.core.places import check_local, expanded, no_file
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
-from noiseprompt.prompts.files import SUFFIXES, category_of, noun, read_rows, seed_of
+from noiseprompt.prompts.files import SUFFIXES, category_of, known_names, noun, read_rows, seed_of
+from noiseprompt.prompts.looks import refuse_no_text
 from noiseprompt.prompts.published import SETS, read_set
 from noiseprompt.shapes import world
 from noiseprompt.shapes.splits import SPLITS, prompts_of
 
 TEXT_COLUMNS = ("prompt", "text", "caption")
 """Columns taken for the text where none is named, in this order."""
+
+_COLUMNS = (*TEXT_COLUMNS, "seed", "kind", "category")
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,12 @@ def source_kind(source: str, model: str = "") -> Literal["split", "set", "file",
     return "split" if bare and world.is_world(model) else ""
 
 
+_PATH = re.compile(r"(\.{1,2}|~)/\S*|/\S+/\S*|\S+/")
+"""What is a path by its looks, whether or not something is there."""
+
+
 def refuse_path(prompt: str) -> None:
-    """Refuse a text to draw that is a path of something that is there, but of no file of prompts.
+    """Refuse a text to draw that is a path of something that is there, but of no file of prompts, or that looks like one.
 
     A bare word may be a prompt although a folder of that name is there.
 
@@ -127,6 +135,8 @@ def refuse_path(prompt: str) -> None:
     if source_kind(text) or len(text) > 500 or "\n" in text:
         return
     path, before = Path(text), Path(text.rpartition(":")[0] or text)
+    if _PATH.fullmatch(text) and not os.path.lexists(path):
+        raise PromptError(f"the prompt {text!r}: {no_file(path)}", "a text to draw, or a file that is there")
     if path.is_file() or (("/" in text or text in (".", "..")) and path.is_dir()):
         wanted = f"a text to draw, or a file of prompts ({', '.join(SUFFIXES)})"
         raise PromptError(f"the prompt {text!r} is {'a file' if path.is_file() else 'a folder'}", wanted)
@@ -191,6 +201,7 @@ def _unique(found: Iterable[Prompt], limit: int | None) -> tuple[list[Prompt], i
 
 
 def _from_rows(rows: list[Any], path: Path, column: str | None) -> list[Prompt]:
+    rows = known_names(rows, _COLUMNS, path, but=column)
     columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
     if not columns:
         if column is not None and rows:
@@ -250,6 +261,7 @@ def _prompt(row: Any, column: str, where: str) -> Prompt | None:
     if not isinstance(text, str):
         raise PromptError(f"{where} holds {noun(text)} in {column!r}", "a text")
     check_text(text, where)
+    refuse_no_text(text, where)
     kind = category_of(next((row[name] for name in ("kind", "category") if row.get(name) not in (None, "")), ""), where)
     check_text(kind, where)
     return Prompt(text.strip(), kind, seed_of(row.get("seed"), where)) if text.strip() else None

@@ -24,6 +24,7 @@ from noiseprompt.core.errors import HubError, PromptError
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_of, decode, lines_of, noun, read_rows, seed_of
+from noiseprompt.prompts.looks import refuse_no_text
 
 DRAWBENCH = ("Colors", "Conflicting", "Counting", "DALL-E", "Descriptions", "Gary Marcus et al.", "Misspellings",
              "Positional", "Rare Words", "Reddit", "Text")  # fmt: skip
@@ -157,6 +158,7 @@ def _cells(known: PromptSet, row: Any, where: str) -> tuple[str, str, int | None
     words = [(text or "").strip(), category_of(kind, where)]
     for word in words:
         check_text(word, where)
+    refuse_no_text(words[0], where)
     return words[0], words[1], seed_of(cells.get("seed"), where)
 
 

@@ -1,0 +1,88 @@
+"""Files of prompts that are of another kind than their name says, and cells that are no texts, by their looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from noiseprompt.core.errors import PromptError
+from noiseprompt.core.json_files import parse_json
+
+_OTHER_KINDS = {
+    b"pk\x03\x04": ("a ZIP file, as spreadsheets are", "export it as text"),
+    b"\x1f\x8b": ("packed by gzip", "unpack it"),
+    b"par1": ("a parquet file", "let its name end in .parquet"),
+    b"version https://git-lfs.": ("the pointer that Git LFS leaves for a file", "run `git lfs pull`"),
+    b"<!doctype html": ("a web page", "download the file itself"),
+    b"<html": ("a web page", "download the file itself"),
+    b"<?xml": ("an XML file", "export it as text"),
+    b"{\\rtf": ("a rich text file", "save it as plain text"),
+    b"%pdf-": ("a PDF file", "export it as text"),
+    b"sqlite format 3": ("a database", "export it as text"),
+}
+"""How files of other kinds begin, in lower case -> what they are, and what to do."""
+
+_NOTHING = ("nan", "<na>", "null", "none")
+_FAULTS = ("#n/a", "#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#spill!", "#calc!")
+"""What spreadsheets show in a cell whose formula fails, in lower case."""
+
+_COLUMNS = ("prompt", "prompts", "text", "caption", "seed", "kind", "category", "id", "index", "file", "file_name")
+"""What stands above the columns of a table of prompts."""
+
+
+def refuse_other_kind(path: Path, start: bytes) -> None:
+    """Refuse a file of another kind.
+
+    Args:
+        start: its first bytes.
+
+    Raises:
+        PromptError: with the kind.
+    """
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for begins, (kind, fix) in _OTHER_KINDS.items():
+        if start.startswith(begins):
+            raise PromptError(f"{path} is {kind}, by its first bytes", "a file of prompts", fix)
+
+
+def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
+    """Refuse JSON, or a table with a header, in a file whose every line would be a prompt.
+
+    Args:
+        text: of the file.
+        lines: of it, none blank.
+
+    Raises:
+        PromptError: with what it is, and how to name it.
+    """
+    for whole, suffix in ((text, ".json"), (lines[0] if lines else "", ".jsonl")):
+        if whole.lstrip()[:1] in ("[", "{") and _is_json(whole):
+            raise PromptError(f"{path} holds JSON", "one prompt a line", f"let its name end in {suffix}")
+    for mark, suffix in ((",", ".csv"), ("\t", ".csv, with commas in place of tabs"), (";", ".csv, with commas")):
+        cells = [cell.strip().strip('"').lower() for cell in lines[0].split(mark)] if lines else []
+        if len(cells) > 1 and set(cells) & {*_COLUMNS[:4]} and set(cells) <= {*_COLUMNS, ""}:
+            came = f"{path} begins with the header of a table, {lines[0]!r:.80}"
+            raise PromptError(came, "one prompt a line", f"let its name end in {suffix}")
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is a list or an object of JSON."""
+    try:
+        return isinstance(parse_json(text), list | dict)
+    except ValueError:
+        return False
+
+
+def refuse_no_text(text: str, where: str) -> None:
+    """Refuse a cell of a table that says there is nothing, or that a formula failed.
+
+    Args:
+        where: for the message, as in "entry 3 of prompts.csv".
+
+    Raises:
+        PromptError: with the cell.
+    """
+    word = text.strip().lower()
+    if word in _FAULTS or word in _NOTHING:
+        what = "shows where a formula fails" if word in _FAULTS else "writes for an empty cell"
+        raise PromptError(f"{where} is {text.strip()!r}, what a table {what}", "a text", "mend or delete that row")
