@@ -49,6 +49,7 @@ ROWS = "rows: {A: {method: standard}}\n"
 TABLES = {
     "rows: {A: {only: [nowhere]}}\n": "only: nowhere of row 'A'. Expected some of shapes",
     "rows: {}\n": "rows: none (expected at least one row)",
+    "rows:\n": "rows: nothing (expected at least one row)",
     ROWS + "analyse: [nope]\n": "analysis 'nope'",
     ROWS + "analyse: [null]\n": "analyse: [null] (expected a list, each a text)",
     ROWS + "minutes: long\n": "minutes: 'long' (expected a number, 0 or more)",

@@ -120,7 +120,7 @@ def parse_value(text: str, name: Path | str) -> Any:
 
 _SAID = {
     "but found another document": "more than one document",
-    "found character '\\t' that cannot start any token": "a tab where blanks stand before a key",
+    "found character '\\t' that cannot start any token": "a tab where blanks belong",
 }
 """What PyYAML says -> in words that stand alone."""
 
@@ -194,6 +194,10 @@ def _loader() -> Any:
                 came = f"{word[:40]!r} is no whole number of at most 4,300 digits"
                 raise ConstructorError(None, None, came, node.start_mark) from None
 
+        def construct_other(self, node: Any) -> None:
+            came = f"the tag !!{node.tag.rpartition(':')[2]}, where values are plain texts, numbers, lists and mappings"
+            raise ConstructorError(None, None, came, node.start_mark)
+
         def compose_mapping_node(self, anchor: Any) -> Any:
             node = super().compose_mapping_node(anchor)
             seen: set[str] = set()
@@ -213,4 +217,6 @@ def _loader() -> Any:
     for kind, (pattern, first) in _CORE.items():
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(pattern), list(first))
     Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_whole)
+    for kind in ("binary", "set", "omap", "pairs", "timestamp"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.construct_other)
     return Loader

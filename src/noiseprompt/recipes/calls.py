@@ -15,7 +15,8 @@ from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
 from noiseprompt.scorers.base import check_scorers
-from noiseprompt.stages.collect.settings import OF_PROMPTS
+from noiseprompt.shapes import world
+from noiseprompt.stages.collect.settings import DRAWN, OF_PROMPTS
 from noiseprompt.stages.evaluate.plan import check_labels
 
 _OWN_NET = re.compile(r"\{npnet\}")
@@ -55,10 +56,10 @@ def method_mistakes(methods: str | None, where: str, compared: bool = False) -> 
     """
 
     def parse() -> None:
-        plain = (_OWN_NET if compared else _NET).sub("npnet", methods or "")
-        labels = [MethodSpec.parse(text).label for text in split_specs(plain, METHODS)]
-        if found := re.search(r"\{[^},]*\}?", plain):
-            raise InputError(found[0], "{npnet}" if compared else "{npnet} or {npnet:ROW}")
+        known = _OWN_NET if compared else _NET
+        labels = [MethodSpec.parse(text).label for text in split_specs(known.sub("npnet", methods or ""), METHODS)]
+        if strange := [text for text in re.findall(r"\$?\{+[^{},]*\}*", methods or "") if not known.fullmatch(text)]:
+            raise InputError(strange[0], "{npnet}" if compared else "{npnet} or {npnet:ROW}")
         if compared:
             check_labels(labels)
 
@@ -100,11 +101,12 @@ def needed_mistakes(stage: str, given: Mapping[str, Any], where: str = "") -> li
     return [f"{where}{stage}: {name} is missing" for name in missing] + mistakes
 
 
-def filter_mistake(collect: Mapping[str, Any], train: Mapping[str, Any]) -> str:
+def filter_mistake(collect: Mapping[str, Any], train: Mapping[str, Any], model: str = "") -> str:
     """That a training filters pairs by scores that the collection before it does not make, or "".
 
     Args:
         collect, train: options of the two, as given.
+        model: that collects, "" where nothing is collected: the embedded world has a scorer that need not be named.
     """
     share, scorers, made = collect.get("scored_share"), train.get("filter_scorers"), collect.get("scorers")
     if not scorers:
@@ -112,6 +114,8 @@ def filter_mistake(collect: Mapping[str, Any], train: Mapping[str, Any]) -> str:
     if share is not None and share < 1:
         return f"train: filter_scorers with collect: scored_share {shown(share)} (expected 1, every pair scored)"
     names = [name.partition(":")[0] for name in (split_specs(made) if isinstance(made, str) else made or ())]
+    if made is None and world.is_world(model) and collect.get("pictures") in (None, "", DRAWN):
+        names = [world.PREFERENCE]
     lacking = [name for name in scorers if names and name not in names]
     return f"train: filter_scorers {', '.join(lacking)} (expected some of collect: {', '.join(names)})" * bool(lacking)
 

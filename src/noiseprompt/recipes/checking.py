@@ -57,9 +57,11 @@ def _mistakes(layer: Any, known: set[str], where: str = "") -> list[str]:
     unknown = [f"{spelt(key)} (expected some of {', '.join(sorted(known))})" for key in layer if key not in known]
     found = [f"{where}no setting {text}" for text in unknown]
     for key, value in layer.items():
-        if key not in known or value is None:
+        if key not in known or (value is None and key != "rows"):
             continue
-        if expected := misfit(_KINDS.get(key, Any), value, NOT_NEGATIVE if key == "minutes" else ANY):
+        if value is None:
+            found.append(f"{where}rows: nothing (expected at least one row)")
+        elif expected := misfit(_KINDS.get(key, Any), value, NOT_NEGATIVE if key == "minutes" else ANY):
             found.append(f"{where}{key}: {shown(value)} (expected {expected})")
         else:
             found += _inside(key, value, known, where)

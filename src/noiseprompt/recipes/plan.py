@@ -172,7 +172,7 @@ def make_plan(recipe: Path, on: str = world.NAME, *, smoke: bool = False, out: P
     if not path.is_file() and not names:
         came = f"{recipe} has rows, and there is no {path}, which says what all tables share on that model"
         raise ConfigError(came, f"such a file in {known}", "copy recipes/tables/on")
-    if not path.is_file():
+    if on not in names:
         raise ConfigError(f"--on {on}", f"one of {', '.join(names) or '(none)'}", f"files of {known}")
     defaults = read_recipe(path)
     check_table(data, defaults, recipe, path)
@@ -263,7 +263,7 @@ class _Maker:
         settings = self._settings(self._layers(group, row))
         training = settings.get("train") or {}
         npd = None if by_reward(training) else self._stage("collect", settings)
-        if npd and (mistake := filter_mistake(settings.get("collect") or {}, training)):
+        if npd and (mistake := filter_mistake(settings.get("collect") or {}, training, self._model("collect", settings))):
             raise ConfigError(f"{self.plan.name}: row {row!r}: {mistake}")
         links = {} if npd is None else {"npd": npd}
         init = str(training.get("init") or "")
@@ -281,10 +281,16 @@ class _Maker:
         settings = merge(settings, {"train": {"init": str(base / "best")}})
         return npd, self._stage("train", settings, **links, base=base)
 
+    def _model(self, name: str, settings: dict[str, Any]) -> str:
+        """Of a stage."""
+        own = (settings.get(name) or {}).get("model")
+        return str(settings.get("model", world.NAME) if own is None else own)
+
     def _stage(self, name: str, settings: dict[str, Any], **upstream: Path) -> Path:
         """The folder of a stage, named by what decides its result; folders it builds on count by their names."""
         options = {k: v for k, v in (settings.get(name) or {}).items() if v is not None}
-        model = str(options.pop("model", settings.get("model", world.NAME)))
+        options.pop("model", None)
+        model = self._model(name, settings)
         call = stage_call(name, options, model, self.plan.name)
         deciding = {k: v for k, v in call.items() if k != "sharing"}  # who makes it decides nothing
         plain = {k: _as_written(v, options) if dataclasses.is_dataclass(v) else v for k, v in deciding.items()}

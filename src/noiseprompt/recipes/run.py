@@ -140,10 +140,14 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
         if name in data:
             stages[name], wrong = read_stage(name, data[name])
             mistakes += wrong or needed_mistakes(name, stages[name])
-    mistakes += [text for text in [filter_mistake(stages.get("collect", {}), stages.get("train", {}))] if text]
+    model = str(data.get("model", world.NAME))
+    collects = model if "collect" in data else ""
+    mistakes += filter(None, [filter_mistake(stages.get("collect", {}), stages.get("train", {}), collects)])
+    folder = Path(out or str(data.get("out") or Path("runs") / recipe.stem))
+    best = folder / "npnet" / "best"
+    if "{npnet}" in str(stages.get("evaluate", {}).get("methods")) and "train" not in data and not best.is_dir():
+        mistakes.append(f"evaluate: methods: {{npnet}} without train (expected such a stage, or a network in {best})")
     refuse(recipe, mistakes)
-    model = data.get("model", world.NAME)
-    folder = Path(out or data.get("out") or Path("runs") / recipe.stem)
     return [(name, _in_folders(name, as_call(name, given, model), folder)) for name, given in stages.items()]
 
 
