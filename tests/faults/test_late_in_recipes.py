@@ -16,8 +16,14 @@ STORIES = {
     "no baseline": (f"{EVALUATE}redenoise\n", "'standard' among them"),
     "a method twice": (f"{EVALUATE}'standard,redenoise,redenoise'\n", "different methods"),
     "a misspelled network": (f"{EVALUATE}'standard,npnet:path={{npent}}'\n", "{npent}. Expected {npnet}"),
-    "a network as a shell has it": (f"{COLLECT}train: {{}}\n{EVALUATE}'standard,npnet:path=${{npnet}}'\n", "${npnet}. Ex"),
-    "a network in two braces": (f"{COLLECT}train: {{}}\n{EVALUATE}'standard,npnet:path={{{{npnet}}}}'\n", "{{npnet}}. Ex"),
+    "a network as a shell has it": (
+        f"{COLLECT}train: {{}}\n{EVALUATE}'standard,npnet:path=${{npnet}}'\n",
+        "${npnet}. Ex",
+    ),
+    "a network in two braces": (
+        f"{COLLECT}train: {{}}\n{EVALUATE}'standard,npnet:path={{{{npnet}}}}'\n",
+        "{{npnet}}. Ex",
+    ),
     "a network that nobody trains": (f"{EVALUATE}'standard,npnet:path={{npnet}}'\n", "{npnet} without train"),
     "scores that nobody makes by default": (
         f"{COLLECT}train:\n  filter_scorers: [shapes-checker]\n",

@@ -114,8 +114,8 @@ def generate(
             interrupted one.
         model: folder or hub id of a diffusers pipeline, or "shapes".
         methods: names with options, e.g. "standard,redenoise:denoise_guidance_scale=7,npnet:path=FOLDER,strength=1.5".
-        seeds: of every prompt, e.g. "0-7" or "1,5,9"; unless given the one that a file of prompts names in its column
-            `seed`, and 0-3 for a prompt without.
+        seeds: of every prompt, e.g. "0-7" or "1,5,9", each drawn once; unless given the one that a file of prompts
+            names in its column `seed`, and 0-3 for a prompt without.
         strength: of every method that does not name its own: 0 is the source noise, 1 what the method makes.
         no_text: leave out the text term of every NPNet (table 6), as for one of another family.
         part: "I/N", I from 1 to N: this process draws that part of the batches, others draw the rest into the same

@@ -22,6 +22,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import register_type
 
 from noiseprompt.cli.annotations import element, settle
+from noiseprompt.cli.code import refuse_code
 from noiseprompt.core.config import parse_value, parse_yaml, plain_number
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.places import Address, check_path
@@ -42,8 +43,6 @@ _WORDS = {
     Path: "a path",
     Address: "s3://BUCKET/FOLDER",
 }
-_NAMES_CODE = ("class_path", "init_args", "dict_kwargs")
-"""Keys by which jsonargparse finds a class and calls it."""
 _LISTS = {
     str: 'names such as "a,b:x=1" or [a, b]',
     int: 'whole numbers such as "0-7" or [1, 5]',
@@ -107,6 +106,8 @@ def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> An
     if Path in kinds and isinstance(value, str):
         for part in [value] if each is None else value.split(","):
             check_path(part.strip(), Address in kinds)
+    if typing.get_origin(annotation) is dict and isinstance(value, Mapping):
+        _check_entries(value, typing.get_args(annotation)[1])
     typed = _typed(parser, key, annotation, value)
     if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
         raise InputError("[]", "at least one")
@@ -115,6 +116,18 @@ def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> An
             _shown(value), f"{wanted(annotation)}, at least one" if dataclasses.is_dataclass(each) else expected
         )
     return typed
+
+
+def _check_entries(value: Mapping[Any, Any], kind: Any) -> None:
+    """Name the first entry of a mapping that does not fit: shown whole, it would be lost in it.
+
+    Raises:
+        InputError: with its key.
+    """
+    refuse_code(value)
+    for name, one in value.items():
+        if not isinstance(name, str) or misfit(kind, one):
+            raise InputError(f"{name}: {_shown(one)}", wanted(kind))
 
 
 def read_option(parser: Any, key: str, word: str) -> Any:
@@ -252,20 +265,6 @@ def _spelled_word(option: str, annotation: Any, word: str) -> str:
     except InputError as error:
         raise InputError(f"{option} {error.came}", error.expected, error.fix) from error
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def refuse_code(value: Any) -> None:
-    """Refuse plain data that names code to import, at any depth.
-
-    Raises:
-        InputError: there is a key of `_NAMES_CODE` in it.
-    """
-    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    found = [key for key in _NAMES_CODE if isinstance(value, Mapping) and key in value]
-    if found:
-        raise InputError(f"{found[0]} in an option", "plain values: options never import or run anything")
-    for part in inside:
-        refuse_code(part)
 
 
 def _is_structure(annotation: Any) -> bool:

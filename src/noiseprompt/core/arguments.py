@@ -9,36 +9,51 @@ import typing
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import misfit, shown
+from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.ranges import misfit, plain, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def held(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse arguments that their annotations do not take, as `check_value` does one by one.
+    """Refuse arguments that their annotations do not take, as `check_value` does one by one; numbers and rows of NumPy
+    become Python's own where those fit.
 
     An annotation that names what is imported for type checkers alone is not asked: the function itself checks that.
 
     Raises:
         ConfigError: all that do not fit.
+        InputError: an argument that there is not, or one that is missing.
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         kinds = _kinds(function)
-        given = signature.bind(*args, **kwargs).arguments
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            names = [name for name in signature.parameters if name != "self"]
+            raise InputError(f"{_named(function)}: {error}", f"the arguments {', '.join(names)}") from error
+        given = bound.arguments
+        for name, kind in kinds.items():
+            if name in given and misfit(kind, given[name]) and not misfit(kind, plain(given[name])):
+                given[name] = plain(given[name])
         wrong = {name: misfit(kinds[name], value) for name, value in given.items() if name in kinds}
         wrong = {name: expected for name, expected in wrong.items() if expected}
         if wrong:
             came = ", ".join(f"{name} {shown(given[name])}" for name in wrong)
             several = len(wrong) > 1
             raise ConfigError(came, ", ".join(f"{name}: {text}" if several else text for name, text in wrong.items()))
-        return function(*args, **kwargs)
+        return function(*bound.args, **bound.kwargs)
 
     return checked
+
+
+def _named(function: Callable[..., Any]) -> str:
+    """As it is called: a constructor by its class."""
+    return f"{function.__qualname__.removesuffix('.__init__')}()"
 
 
 @functools.cache

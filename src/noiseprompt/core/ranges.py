@@ -81,6 +81,8 @@ GUIDANCE = Limits(least=-1000, most=1000)
 """Of a guidance scale: models are used from 0 to some 30, and below 0 to draw what a prompt is not."""
 OF_ONE_STEP = Limits(least=1, most=1000)
 """Of the guidance scale of one step down or up: what pipelines of diffusers are called with below 1 they take as 1."""
+PIXELS = Limits(least=1, most=16_384)
+"""Of an edge of a picture: models draw some 4,096, and what is wider than this is never finished."""
 TRIES = Limits(least=1, most=10_000)
 """Of what a method does for one picture, again and again: more would never end."""
 SUMMABLE = 1e30
@@ -101,7 +103,8 @@ def limits_of(cls: Any) -> dict[str, Limits]:
 
 
 def check(record: Any, written: str = "{} {}") -> None:
-    """Hold the fields of a dataclass that its constructor takes to their annotations and limits.
+    """Hold the fields of a dataclass that its constructor takes to their annotations and limits; numbers of NumPy
+    become Python's own.
 
     Args:
         written: how a field and its value are shown.
@@ -110,6 +113,9 @@ def check(record: Any, written: str = "{} {}") -> None:
         ConfigError: those that do not fit, all of them at once.
     """
     hints, limits = _hints(type(record)), limits_of(type(record))
+    for name in hints:
+        if (value := plain(getattr(record, name))) is not getattr(record, name):
+            object.__setattr__(record, name, value)
     wrong = {name: misfit(hints[name], getattr(record, name), limits[name]) for name in hints}
     wrong = {name: expected for name, expected in wrong.items() if expected}
     if wrong:
@@ -131,6 +137,15 @@ def check_value(name: str, annotation: Any, value: Any, limits: Limits = ANY) ->
 def misfit(annotation: Any, value: Any, limits: Limits = ANY) -> str:
     """What was expected instead of a value, "" where it fits. True is no number, and 2.0 no whole one."""
     return "" if _fits(annotation, value, limits) else _wanted(annotation, value, limits)
+
+
+def plain(value: Any) -> Any:
+    """Numbers, texts and rows of NumPy, alone or in a list, as Python's own; anything else is itself."""
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", 2) < 2 and value.dtype.kind in "biufUO":
+        return value.tolist()
+    if type(value) in (list, tuple) and any(type(one).__module__ == "numpy" for one in value):
+        return type(value)(map(plain, value))
+    return value
 
 
 def kind_of(value: Any) -> str:

@@ -9,7 +9,18 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from noiseprompt.core.errors import ConfigError, InputError, PromptError
-from noiseprompt.core.ranges import COUNT, GUIDANCE, NOT_NEGATIVE, POSITIVE, check, check_value, kind_of, setting, shown
+from noiseprompt.core.ranges import (
+    COUNT,
+    GUIDANCE,
+    NOT_NEGATIVE,
+    PIXELS,
+    POSITIVE,
+    check,
+    check_value,
+    kind_of,
+    setting,
+    shown,
+)
 from noiseprompt.core.texts import check_text
 
 if TYPE_CHECKING:
@@ -70,8 +81,8 @@ class Sampling:
 
     guidance_scale: float | None = setting(None, GUIDANCE)
     num_inference_steps: int | None = setting(None, COUNT)
-    height: int | None = setting(None, COUNT)
-    width: int | None = setting(None, COUNT)
+    height: int | None = setting(None, PIXELS)
+    width: int | None = setting(None, PIXELS)
 
     def __post_init__(self) -> None:
         check(self)

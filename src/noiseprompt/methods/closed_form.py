@@ -10,7 +10,7 @@ import torch
 from noiseprompt.core.ranges import COUNT, GUIDANCE, setting
 from noiseprompt.core.types import Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
-from noiseprompt.methods.gap import guidance_gap, levels_of, require_guidance
+from noiseprompt.methods.gap import check_grid, guidance_gap, levels_of, require_guidance
 from noiseprompt.noise.moves import closed_form
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class ClosedForm(NoiseMethod):
             InputError: with the reason.
         """
         require_guidance(pipeline)
+        check_grid(pipeline, "closed_form:steps", self.steps)
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
         """As the theorem says; for flow x'_T = x_T + (s_{T-k} - s_T) (g_l - g_w) (v_c - v_0).

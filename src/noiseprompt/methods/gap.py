@@ -22,6 +22,21 @@ LOW, HIGH = 2.0, 3.0
 """Two guidance scales one apart, both above 1, so that both calls of the pipeline ask the denoiser the same."""
 
 
+def check_grid(pipeline: Any, option: str, steps: int | None) -> None:
+    """Refuse a grid of more steps than the model has timesteps.
+
+    Args:
+        option: for the message, as in "redenoise:steps".
+
+    Raises:
+        InputError: with the option.
+    """
+    config = getattr(getattr(pipeline.pipe, "scheduler", None), "config", {})
+    longest = config.get("num_train_timesteps")
+    if steps is not None and longest and steps > longest:
+        raise InputError(f"{option}={steps}", f"1 to {longest:,}")
+
+
 def guidance_gap(pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, num_inference_steps: int) -> torch.Tensor:
     """eps_c - eps_0 at level T of an N-step grid (for flow v_c - v_0), whatever the pipeline and its prediction type.
 

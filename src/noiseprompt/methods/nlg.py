@@ -10,7 +10,7 @@ import torch
 from noiseprompt.core.ranges import COUNT, POSITIVE, TRIES, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
-from noiseprompt.methods.gap import guidance_gap, require_guidance
+from noiseprompt.methods.gap import check_grid, guidance_gap, require_guidance
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -50,6 +50,7 @@ class Nlg(NoiseMethod):
             InputError: with the reason.
         """
         require_guidance(pipeline)
+        check_grid(pipeline, "nlg:num_inference_steps", self.num_inference_steps)
         self.sampling = sampling
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from noiseprompt.core.ranges import COUNT, OF_ONE_STEP, TRIES, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
-from noiseprompt.methods.gap import at_two_scales
+from noiseprompt.methods.gap import at_two_scales, check_grid
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -40,11 +40,12 @@ class Redenoise(NoiseMethod):
         check_options(self)
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
-        """Refuse two guidance scales without a gap between them, or a pipeline without guidance.
+        """Refuse two guidance scales without a gap between them, a pipeline without guidance, or a grid that it lacks.
 
         Raises:
             InputError: with the reason.
         """
+        check_grid(pipeline, "redenoise:steps", self.steps)
         how = self.how(pipeline.family)
         pipeline.family.check_gap(pipeline.pipe, how.denoise_guidance_scale, how.invert_guidance_scale)
 

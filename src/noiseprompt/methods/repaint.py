@@ -12,7 +12,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import COUNT, GUIDANCE, TRIES, setting
 from noiseprompt.core.types import Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
-from noiseprompt.methods.gap import levels_of
+from noiseprompt.methods.gap import check_grid, levels_of
 from noiseprompt.noise.fresh import fresh_noise
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Repaint(NoiseMethod):
         Raises:
             InputError: level T holds nothing of the picture.
         """
+        check_grid(pipeline, "repaint:steps", self.steps)
         self._weights(pipeline, pipeline.levels(self._down(pipeline).steps)[2:])
 
     def _down(self, pipeline: Pipeline) -> Any:

@@ -13,6 +13,7 @@ import torch
 from diffusers.modular_pipelines import ModularPipelineBlocks, PipelineState
 from diffusers.modular_pipelines.modular_pipeline_utils import ComponentSpec, InputParam, OutputParam
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import check_value
 from noiseprompt.methods.base import STRENGTH
@@ -34,11 +35,10 @@ class NoiseBlock(ModularPipelineBlocks):
         ConfigError: a strength that is no number or out of its range, or another option that is not true or false.
     """
 
+    @held
     def __init__(self, strength: float = 1.0, renormalize: bool = False, no_text: bool = False) -> None:
         super().__init__()
         check_value("strength", float, strength, STRENGTH)
-        check_value("renormalize", bool, renormalize)
-        check_value("no_text", bool, no_text)
         self.strength, self.renormalize, self.no_text = strength, renormalize, no_text
 
     @property
@@ -112,11 +112,13 @@ def _rows(prompt_embeds: Any, state: PipelineState) -> Any:
     return list(prompt_embeds) if "prompt_embeds_mask" in state.values else prompt_embeds
 
 
-def with_noise(blocks: Any, **options: Any) -> Any:
-    """`blocks` with a `NoiseBlock(**options)` inserted before "denoise".
+@held
+def with_noise(blocks: Any, strength: float = 1.0, renormalize: bool = False, no_text: bool = False) -> Any:
+    """`blocks` with a `NoiseBlock` inserted before "denoise".
 
     Args:
         blocks: of a text-to-image pipeline of Modular Diffusers, e.g. StableDiffusionXLAutoBlocks(); changed in place.
+        strength, renormalize, no_text: of the block.
 
     Raises:
         InputError: no blocks, none of that name among them, or a `NoiseBlock` already.
@@ -127,7 +129,7 @@ def with_noise(blocks: Any, **options: Any) -> Any:
         raise InputError(came, f"blocks of Modular Diffusers with one named {BEFORE!r}")
     if any(isinstance(block, NoiseBlock) for block in blocks.sub_blocks.values()):
         raise InputError("blocks that have a NoiseBlock already", "blocks without one", "leave the second out")
-    blocks.sub_blocks.insert("noise", NoiseBlock(**options), names.index(BEFORE))
+    blocks.sub_blocks.insert("noise", NoiseBlock(strength, renormalize, no_text), names.index(BEFORE))
     return blocks
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.core.errors import InputError, NoiseError, ShapeError
 from noiseprompt.core.json_lines import damaged, files_of_all, read_lines
 from noiseprompt.core.ranges import kind_of
 from noiseprompt.core.stores import Folder
@@ -53,7 +53,7 @@ def measure(latents: torch.Tensor, source: torch.Tensor) -> dict[str, list[float
         "perturbation": moved.tolist(),
         "std": noise.std(axis=axes).tolist(),
         "neighbour": ((across + down) / 2 / power).tolist(),
-        "spectrum": noise_spectrum(noise).tolist(),
+        "spectrum": _bands(noise).tolist(),
     }
 
 
@@ -63,6 +63,7 @@ def noise_spectrum(noise: np.ndarray) -> np.ndarray:
     Raises:
         ShapeError: another shape.
         InputError: no array of numbers; of a tensor that is on a device or asks for gradients pass a copy.
+        NoiseError: values that are not finite.
     """
     try:
         noise = np.asarray(noise)
@@ -72,6 +73,13 @@ def noise_spectrum(noise: np.ndarray) -> np.ndarray:
         raise InputError(f"noise of {noise.dtype}", "an array (B, C, H, W) of numbers")
     if noise.ndim != 4 or not noise.size:
         raise ShapeError(f"noise of shape {noise.shape}", "(B, C, H, W), B from 1 on")
+    if not np.isfinite(noise).all():
+        raise NoiseError(f"{np.sum(~np.isfinite(noise)):,} of {noise.size:,} values are not finite", "finite noise")
+    return _bands(noise)
+
+
+def _bands(noise: np.ndarray) -> np.ndarray:
+    """(8,): as `noise_spectrum`, NaN of what is not finite."""
     height, width = noise.shape[-2:]
     power = (np.abs(np.fft.fft2(noise)) ** 2).mean(axis=(0, 1)) / (height * width)
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])

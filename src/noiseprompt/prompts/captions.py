@@ -21,8 +21,8 @@ from noiseprompt.core.pictures import find_pictures, hidden
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import category_of, decode, known_names, read_rows
-from noiseprompt.prompts.looks import refuse_no_text
 from noiseprompt.prompts.load import TEXT_COLUMNS, text_column
+from noiseprompt.prompts.looks import refuse_no_text
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 TABLES = (".jsonl", ".json", ".csv", ".parquet")

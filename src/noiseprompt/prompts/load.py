@@ -124,7 +124,7 @@ _PATH = re.compile(r"(\.{1,2}|~)/\S*|/\S+/\S*|\S+/")
 
 
 def refuse_path(prompt: str) -> None:
-    """Refuse a text to draw that is a path of something that is there, but of no file of prompts, or that looks like one.
+    """Refuse a text to draw that is a path of something that is there, but of no file of prompts, or looks like one.
 
     A bare word may be a prompt although a folder of that name is there.
 

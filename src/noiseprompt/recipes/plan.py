@@ -263,7 +263,9 @@ class _Maker:
         settings = self._settings(self._layers(group, row))
         training = settings.get("train") or {}
         npd = None if by_reward(training) else self._stage("collect", settings)
-        if npd and (mistake := filter_mistake(settings.get("collect") or {}, training, self._model("collect", settings))):
+        if npd and (
+            mistake := filter_mistake(settings.get("collect") or {}, training, self._model("collect", settings))
+        ):
             raise ConfigError(f"{self.plan.name}: row {row!r}: {mistake}")
         links = {} if npd is None else {"npd": npd}
         init = str(training.get("init") or "")

@@ -11,6 +11,20 @@ from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes.captions import CaptionNoise
 
 
+def check_shares(where: str = "", **shares: float) -> None:
+    """Refuse shares of captions that are more than all of them together.
+
+    Args:
+        where: for the message, as in " of phase 2".
+
+    Raises:
+        ConfigError: with the shares.
+    """
+    if sum(shares.values()) > 1 + 1e-9:
+        came = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise ConfigError(f"{came}{where}", "shares of captions that are at most 1 together")
+
+
 @dataclass(frozen=True)
 class Phase:
     """A number of steps with a warm-up and a half cosine of their own.
@@ -43,6 +57,7 @@ class Phase:
 
     def __post_init__(self) -> None:
         check(self)
+        check_shares(unrelated=self.unrelated, altered=self.altered)
 
     def rate(self, step: int) -> float:
         """Learning rate at a step of this phase."""
@@ -120,6 +135,9 @@ class WorldConfig:
             phases = tuple(from_dict(Phase, p) if isinstance(p, dict) else p for p in self.phases)
             object.__setattr__(self, "phases", phases)
         check(self)
+        for number, phase in enumerate(self.phases, 1):
+            shares = {"unrelated": phase.unrelated, "altered": phase.altered}
+            check_shares(f" of phase {number}", empty=self.empty, **shares)
 
 
 @dataclass(frozen=True)

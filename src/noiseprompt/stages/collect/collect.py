@@ -18,6 +18,7 @@ from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.places import is_address
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Prompt, Sampling, check_pipeline
+from noiseprompt.methods.gap import check_grid
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npd.sharing import SharedWriter
@@ -149,12 +150,8 @@ def find_teacher(pipeline: Pipeline, config: CollectConfig) -> Teacher:
     """
     spec = method_of(config)
     method = spec.build()
-    if spec.swap or spec.shuffle or not method.teaches:
+    if spec.swap or spec.shuffle or not spec.strength or not method.teaches:
         raise InputError(f"method {config.method!r}", "one whose targets an NPNet can learn from, such as nlg")
+    check_grid(pipeline, "redenoise_steps", config.redenoise_steps)
     method.prepare(pipeline, Sampling.of(config))
-    if config.redenoise_steps is not None:
-        config_of = getattr(getattr(pipeline.pipe, "scheduler", None), "config", {})
-        longest = config_of.get("num_train_timesteps")
-        if longest and config.redenoise_steps > longest:
-            raise InputError(f"redenoise_steps {config.redenoise_steps}", f"1 to {longest:,}")
     return Teacher(spec, method)

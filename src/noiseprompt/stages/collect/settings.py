@@ -13,7 +13,7 @@ from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import FITS
-from noiseprompt.core.ranges import COUNT, GUIDANCE, OF_ONE_STEP, SEED, SEED_RANGE, Limits, check, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, OF_ONE_STEP, PIXELS, SEED, SEED_RANGE, Limits, check, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS
@@ -92,8 +92,8 @@ class CollectConfig:
     batch_size: int = setting(32, COUNT)
     shard_size: int = setting(64, COUNT)
     store_source: bool = False
-    height: int | None = setting(None, COUNT)
-    width: int | None = setting(None, COUNT)
+    height: int | None = setting(None, PIXELS)
+    width: int | None = setting(None, PIXELS)
     pictures: str = ""
     fit: str = setting("crop", Limits(words=FITS))
 

@@ -11,7 +11,7 @@ from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
-from noiseprompt.core.ranges import COUNT, GUIDANCE, NAMED, SEED, SEED_RANGE, Limits, check_value, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, NAMED, PIXELS, SEED, SEED_RANGE, Limits, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import EvalResult, Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
@@ -35,10 +35,10 @@ class EvaluateConfig:
     """How images are drawn and judged.
 
     Args:
-        seeds: the seeds of every prompt; if empty, `num_seeds` a prompt: from the prompt's own seed upwards if it names
-            one, else assigned from `seed` and the prompt within `seed_range` (both ends included). The default range is
-            the one training seeds come from, as in the paper: the prompts differ, and table 14 finds no effect of the
-            range.
+        seeds: the seeds of every prompt, each drawn once; if empty, `num_seeds` a prompt: from the prompt's own seed
+            upwards if it names one, else assigned from `seed` and the prompt within `seed_range` (both ends included).
+            The default range is the one training seeds come from, as in the paper: the prompts differ, and table 14
+            finds no effect of the range.
         num_seeds: of a prompt; two or more let the diversity between the images of one prompt be measured.
         seed: of the run; also seeds the bootstrap.
         seed_range: of the seeds that are assigned.
@@ -65,8 +65,8 @@ class EvaluateConfig:
     seed_range: tuple[int, int] = setting(PAPER_SEEDS, SEED_RANGE)
     guidance_scale: float | None = setting(None, GUIDANCE)
     num_inference_steps: int | None = setting(None, COUNT)
-    height: int | None = setting(None, COUNT)
-    width: int | None = setting(None, COUNT)
+    height: int | None = setting(None, PIXELS)
+    width: int | None = setting(None, PIXELS)
     batch_size: int = setting(16, COUNT)
     save_images: int | str = setting("auto", Limits(least=0, words=("auto", "all", "none")))
     filter_scorers: tuple[str, ...] = ()
@@ -75,6 +75,9 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.seeds and self.num_seeds not in (1, len(self.seeds)):
+            came = f"{len(self.seeds)} seeds with num_seeds {self.num_seeds}"
+            raise ConfigError(came, "one of the two", "leave num_seeds out where seeds are given")
 
 
 CONTROLLED = ("redenoise", "npnet")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import COUNT, GUIDANCE, check_value, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, PIXELS, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
@@ -41,8 +41,8 @@ class GenerateConfig:
 
     guidance_scale: float | None = setting(None, GUIDANCE)
     num_inference_steps: int | None = setting(None, COUNT)
-    height: int | None = setting(None, COUNT)
-    width: int | None = setting(None, COUNT)
+    height: int | None = setting(None, PIXELS)
+    width: int | None = setting(None, PIXELS)
     batch_size: int = setting(16, COUNT)
 
     def __post_init__(self) -> None:

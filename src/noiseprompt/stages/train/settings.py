@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import COUNT, DECAY, GUIDANCE, NOT_NEGATIVE, POSITIVE, Limits, check, setting
+from noiseprompt.core.ranges import COUNT, DECAY, GUIDANCE, NOT_NEGATIVE, PIXELS, POSITIVE, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.npd import PairFilter
 from noiseprompt.npd.filter import BEST_SHARE
@@ -119,8 +119,8 @@ class TrainConfig:
     chain_steps: int = setting(6, COUNT)
     num_inference_steps: int | None = setting(None, COUNT)
     guidance_scale: float | None = setting(None, GUIDANCE)
-    height: int | None = setting(None, COUNT)
-    width: int | None = setting(None, COUNT)
+    height: int | None = setting(None, PIXELS)
+    width: int | None = setting(None, PIXELS)
     checkpoint_seconds: float = setting(60.0, NOT_NEGATIVE)
     keep_text: bool | None = None
 
