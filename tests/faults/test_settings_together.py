@@ -36,6 +36,11 @@ TOGETHER: dict[str, tuple[Callable[[], Any], str]] = {
         "empty 0.2, unrelated 0.5, altered 0.4 of phase 1",
     ),
     "seeds and their number": (lambda: EvaluateConfig(seeds=(0, 1), num_seeds=3), "2 seeds with num_seeds 3"),
+    "seeds and their range": (lambda: EvaluateConfig(seeds=(0,), seed_range=(5, 9)), "seeds with seed_range 5-9"),
+    "scores that nothing combines": (lambda: TrainConfig(combine="any"), "combine any and no scorers"),
+    "a size of the data": (lambda: TrainConfig(sizes={"latent_shape": [4, 8, 8]}), "sizes: latent_shape.*follows from"),
+    "half a size": (lambda: TrainConfig(sizes={"width": 16.5}), r"sizes: width 16\.5.*a whole number from 1"),
+    "a size that there is not": (lambda: TrainConfig(sizes={"widht": 16}), "sizes: widht.*some of .*width"),
     "an edge beyond all models": (lambda: CollectConfig(height=100_000), "from 1 to 16,384"),
 }
 
@@ -93,6 +98,8 @@ def test_the_entry_of_a_mapping_that_is_wrong_is_named() -> None:
     sizes = {"width": 16, "depth": 1, "swin_depths": [2, 2, 6, 2], "family": "flux"}
     _, mistakes = read_options(option_parser(command), {"sizes": sizes})
     assert mistakes[0].startswith('sizes: family: "flux" (expected ')
+    _, mistakes = read_options(option_parser(command), {"sizes": "{width: 16, architecture: paper}"})
+    assert mistakes[0].startswith('sizes: architecture: "paper" (expected ')
 
 
 @pytest.mark.parametrize(

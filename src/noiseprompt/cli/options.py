@@ -106,8 +106,8 @@ def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> An
     if Path in kinds and isinstance(value, str):
         for part in [value] if each is None else value.split(","):
             check_path(part.strip(), Address in kinds)
-    if typing.get_origin(annotation) is dict and isinstance(value, Mapping):
-        _check_entries(value, typing.get_args(annotation)[1])
+    if typing.get_origin(annotation) is dict and isinstance(entries := _structure(annotation, value), Mapping):
+        _check_entries(entries, typing.get_args(annotation)[1])
     typed = _typed(parser, key, annotation, value)
     if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
         raise InputError("[]", "at least one")

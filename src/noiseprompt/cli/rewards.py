@@ -43,13 +43,18 @@ def data_sets(config: TrainConfig, npd: Sequence[Address | Path] | None, *of_pro
     return npd
 
 
+def _network(config: TrainConfig) -> str:
+    """For a sentence: one that is tuned keeps its architecture."""
+    return f"network that begins with {config.init}" if config.init else f"{config.architecture} network"
+
+
 def train_on(data: Sequence[Npd], pipeline: Pipeline, config: TrainConfig, out: Path, processes: Processes) -> None:
     """Train on data sets, with what validations found as it goes."""
     from noiseprompt.stages.train.train import train
 
     whole = "the pictures" if config.objective == "picture" else "the perturbation"
     rows, folders = sum(len(one) for one in data), " and ".join(str(one.folder) for one in data)
-    plan = f"{config.architecture} network on {rows:,} rows of {folders}, into {out}"
+    plan = f"{_network(config)} on {rows:,} rows of {folders}, into {out}"
     with Bar("encode", "prompt") as text, Bar("train", "step", plan) as bar:
         for progress in train(data, pipeline, config, out, processes, text.show):
             text.close()
@@ -94,7 +99,7 @@ def train(
 ) -> None:
     """Train by reward, with what validations found as it goes."""
     warn_cut(pipeline.text_limits, [prompt.text for prompt in listed])
-    plan = f"{config.architecture} network by reward on {len(listed):,} prompts, into {out}"
+    plan = f"{_network(config)} by reward on {len(listed):,} prompts, into {out}"
     with Bar("train", "step", plan) as bar:
         for progress in train_reward(listed, pipeline, config, out, judges, processes):
             bar.show(progress.step, progress.steps, loss=f"{progress.loss:.3f}", gain=f"{progress.best:+.3f}")

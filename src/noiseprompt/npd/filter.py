@@ -44,6 +44,8 @@ class PairFilter:
             raise ConfigError(f"a filter with {' and '.join(given)}", "one of the three rules")
         if given and not self.scorers and not self.margin < 0:
             raise ConfigError(f"a filter with {given[0]} and no scorers", "names of scorers", "pass filter_scorers")
+        if self.combine != "all" and not self.scorers:
+            raise ConfigError(f"combine {self.combine} and no scorers", "names of scorers", "pass filter_scorers")
 
     def mask(self, scores: dict[str, np.ndarray], usable: np.ndarray, prompts: np.ndarray | None = None) -> np.ndarray:
         """(N,) bool: which pairs pass.

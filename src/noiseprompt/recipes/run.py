@@ -10,6 +10,7 @@ A recipe with `rows` makes one table of the paper instead (`recipes/plan.py` say
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,24 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
     collects = model if "collect" in data else ""
     mistakes += filter(None, [filter_mistake(stages.get("collect", {}), stages.get("train", {}), collects)])
     folder = Path(out or str(data.get("out") or Path("runs") / recipe.stem))
-    best = folder / "npnet" / "best"
-    if "{npnet}" in str(stages.get("evaluate", {}).get("methods")) and "train" not in data and not best.is_dir():
-        mistakes.append(f"evaluate: methods: {{npnet}} without train (expected such a stage, or a network in {best})")
+    mistakes += _network_mistakes(stages, folder / "npnet" / "best")
     refuse(recipe, mistakes)
     return [(name, _in_folders(name, as_call(name, given, model), folder)) for name, given in stages.items()]
+
+
+def _network_mistakes(stages: Mapping[str, Mapping[str, Any]], best: Path) -> list[str]:
+    """What is wrong with the names of the network in a recipe.
+
+    Args:
+        stages: their options, as given.
+        best: where the recipe's training puts its network.
+    """
+    mistakes, init = [], str(stages.get("train", {}).get("init") or "")
+    if "{" in init:
+        mistakes.append(f"train: init: {init} (expected a folder or hub id: a training begins from another's network)")
+    if "{npnet}" in str(stages.get("evaluate", {}).get("methods")) and "train" not in stages and not best.is_dir():
+        mistakes.append(f"evaluate: methods: {{npnet}} without train (expected such a stage, or a network in {best})")
+    return mistakes
 
 
 def _in_folders(stage: str, call: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -78,6 +78,9 @@ class EvaluateConfig:
         if self.seeds and self.num_seeds not in (1, len(self.seeds)):
             came = f"{len(self.seeds)} seeds with num_seeds {self.num_seeds}"
             raise ConfigError(came, "one of the two", "leave num_seeds out where seeds are given")
+        if self.seeds and self.seed_range != EvaluateConfig.seed_range:
+            low, high = self.seed_range
+            raise ConfigError(f"seeds with seed_range {low}-{high}", "one of the two", "leave seed_range out")
 
 
 CONTROLLED = ("redenoise", "npnet")

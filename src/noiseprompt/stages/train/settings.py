@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import COUNT, DECAY, GUIDANCE, NOT_NEGATIVE, PIXELS, POSITIVE, Limits, check, setting
+from noiseprompt.core.ranges import (
+    COUNT,
+    DECAY,
+    GUIDANCE,
+    NOT_NEGATIVE,
+    PIXELS,
+    POSITIVE,
+    Limits,
+    check,
+    limits_of,
+    misfit,
+    setting,
+    shown,
+)
 from noiseprompt.core.schedules import warm_cosine
+from noiseprompt.core.texts import spelt
 from noiseprompt.npd import PairFilter
 from noiseprompt.npd.filter import BEST_SHARE
 from noiseprompt.npnet.config import ARCHITECTURES, NPNetConfig
@@ -134,6 +148,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        _check_sizes(self.sizes)
         _check_objective(self)
         _ = self.pair_filter  # refuses rules that contradict each other
 
@@ -158,6 +173,27 @@ _OF_COUPLINGS = {"correlation": ("coupling_sharpness", "low_pass"), "nearest": (
 
 _OF_DATA_SETS = ("filter_scorers", "margin", "combine", "max_pairs", "best_share", "least_score", "keep_text")
 """Settings that a training without a data set does not have."""
+
+
+_OF_DATA = ("architecture", "family", "denoiser", "predicts", "latent_shape", "text_length", "text_width")
+"""Fields of a network that follow from the data set, the model and the other settings."""
+
+
+def _check_sizes(sizes: Mapping[str, Any]) -> None:
+    """Refuse sizes that no network has, and what is no size: a recipe tells of it before it collects.
+
+    Raises:
+        ConfigError: with the first of them.
+    """
+    hints, limits = get_type_hints(NPNetConfig), limits_of(NPNetConfig)
+    known = [name for name in hints if name in limits and name not in _OF_DATA]
+    for name, value in sizes.items():
+        if name in _OF_DATA:
+            raise ConfigError(f"sizes: {name}", "sizes alone: this follows from the data set, the model and settings")
+        if name not in known:
+            raise ConfigError(f"sizes: {spelt(name)}", f"some of {', '.join(known)}")
+        if expected := misfit(hints[name], value, limits[name]):
+            raise ConfigError(f"sizes: {name} {shown(value)}", expected)
 
 
 def _check_objective(config: TrainConfig) -> None:
