@@ -89,6 +89,12 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "a formula that fails": ("p.csv", b"prompt\na cat\n#REF!\n", "entry 2 of .* where a formula fails"),
     "nothing in words": ("p.csv", b"prompt,kind\nNaN,x\na cat,x\n", "entry 1 of .* writes for an empty cell"),
     "nothing in words in a set": ("drawbench:p.csv", b"Prompts,Category\nnan,Colors\n", "entry 1 of .*'nan'"),
+    "a conflict of Git": ("p.txt", b"<<<<<<< HEAD\na cat\n=======\na dog\n>>>>>>> x\n", "a conflict of Git"),
+    "a lost letter": ("p.txt", "a caf\ufffd\n".encode(), r"entry 1 of .* U\+FFFD, which stands for a letter"),
+    "a lost letter in a table": ("p.json", b'[{"prompt": "a caf\\ufffd"}]', r"entry 1 of .* U\+FFFD"),
+    "rows in quotes": ("p.csv", b'"prompt,seed"\n"a cat,3"\n', "in quotes as a whole"),
+    "a header above a text": ("p.txt", b"prompt\na cat\n", "looks like a header"),
+    "a table of Markdown": ("p.txt", b"| prompt | seed |\n|---|---|\n| a cat | 3 |\n", "looks like a header"),
     "seeds by another name": ("p.csv", b"prompt,seeds\na cat,3\n", "a column 'seeds'.*'seed'"),
     "NUL in a set": ("drawbench:p.json", b'[{"prompts": "a\\u0000"}]', "entry 1 of .* holds NUL"),
 }
@@ -118,7 +124,7 @@ def test_what_looks_like_another_kind_and_is_none(tmp_path: Path) -> None:
 
 def test_columns_in_capitals_are_those_columns(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
-    path.write_text("Prompt,SEED, Category,\na cat,3,Pets\n")
+    path.write_text("Prompt,SEED, Category,,\na cat,3,Pets,,\n")
     assert load_prompts(path).prompts == load_prompts(path, column="Prompt").prompts == (Prompt("a cat", "Pets", 3),)
 
 

@@ -8,22 +8,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from noiseprompt import winning_noise
+from noiseprompt import initial_noise, mix_noise, winning_noise
 from noiseprompt.cli import common, main
 from noiseprompt.cli.entry import option_parser
 from noiseprompt.cli.options import read_options
 from noiseprompt.cli.table import COMMANDS
 from noiseprompt.core.config import parse_yaml, to_dict
-from noiseprompt.core.errors import ConfigError, InputError, NoiseError
+from noiseprompt.core.errors import ConfigError, InputError, NoiseError, NoisepromptError, ShapeError
+from noiseprompt.core.pictures import png
+from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.modular import NoiseBlock, with_noise
 from noiseprompt.noise.figures import noise_spectrum
+from noiseprompt.pipelines.samplers import parse_scheduler
 from noiseprompt.prompts import load_prompts
 from noiseprompt.shapes.settings import Phase, WorldConfig
 from noiseprompt.stages.collect.collect import find_teacher
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
+from noiseprompt.stages.generate.grid import grid
 from noiseprompt.stages.train.settings import TrainConfig
 from tests.pipelines.tiny_pair import tiny_pipeline
 
@@ -86,6 +91,50 @@ def test_a_method_of_no_strength_teaches_nothing() -> None:
     with pytest.raises(InputError, match=r"strength=0.*an NPNet can learn from"):
         find_teacher(tiny_pipeline("stable_diffusion"), CollectConfig(method="redenoise:strength=0"))
     assert MethodSpec.parse("redenoise:strength=0.5").strength == 0.5
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "told"),
+    [
+        ("ddpm:variance_type=huge", "variance_type 'huge'. Expected one of fixed_small"),
+        ("euler:sigma_min=5,sigma_max=1", "sigma_min 5 with sigma_max 1"),
+        ("dpm++:dynamic_thresholding_ratio=5", "dynamic_thresholding_ratio 5"),
+        ("lcm:original_inference_steps=0", "original_inference_steps 0"),
+        ("ddim:num_train_timesteps=10000000000", "from 1 to 1,000,000"),
+    ],
+)
+def test_settings_of_a_scheduler_that_it_would_take_in_silence(scheduler: str, told: str) -> None:
+    with pytest.raises(NoisepromptError, match=told):
+        parse_scheduler(scheduler)
+
+
+def test_numbers_of_numpy_reach_functions_and_prompts() -> None:
+    noise = torch.randn(1, 1, 2, 2)
+    assert torch.equal(mix_noise(noise, -noise, np.float32(0)), noise)  # type: ignore[arg-type]
+    assert type(Prompt("a", seed=np.int64(3)).seed) is int  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"mix_noise\(\): missing a required argument: 'amount'"):
+        mix_noise(noise, noise)  # type: ignore[call-arg]
+    with pytest.raises(InputError, match=r"initial_noise\(\): .*Expected the arguments seed, shape"):
+        initial_noise(sead=0, shape=(1,))  # type: ignore[call-arg]
+
+
+def test_a_step_down_of_another_shape_is_refused() -> None:
+    pipeline = tiny_pipeline("stable_diffusion")
+    latents = torch.randn(1, *pipeline.latent_shape())
+    with pytest.raises(ShapeError, match="one shape for both"):
+        pipeline.redenoise(pipeline.encode(["a"]), latents, lower=latents[:, :, :4])
+
+
+def test_subjects_are_words() -> None:
+    with pytest.raises(InputError, match=r"initno:tokens=cat\+\. Expected words"):
+        MethodSpec.parse("initno:tokens=cat+")
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 4096), (4096, 8)])
+def test_strips_have_a_place_in_the_grid(height: int, width: int, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(np.zeros((height, width, 3), np.uint8)))
+    made = grid(tmp_path, {("a cat", 0): ["a.png"]}, ["standard"])
+    assert 50 < made.height <= 8 * 160 + 100
 
 
 def test_a_spectrum_is_of_finite_noise() -> None:

@@ -269,7 +269,7 @@ def _surroundings_told() -> Iterator[None]:
         came = (
             f"the memory is full ({type(error).__name__}{': ' * bool(str(error))}{' '.join(str(error).split())[:100]})"
         )
-        fix = "lower --batch_size, or --height and --width, and run the same command again"
+        fix = "lower --batch_size, --height and --width, or the sizes of a network, and run the same command again"
         raise NoisepromptError(came, "less at a time", fix) from error
 
 

@@ -31,11 +31,7 @@ def held(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         kinds = _kinds(function)
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            names = [name for name in signature.parameters if name != "self"]
-            raise InputError(f"{_named(function)}: {error}", f"the arguments {', '.join(names)}") from error
+        bound = _bound(function, signature, args, kwargs)
         given = bound.arguments
         for name, kind in kinds.items():
             if name in given and misfit(kind, given[name]) and not misfit(kind, plain(given[name])):
@@ -49,6 +45,32 @@ def held(function: Callable[P, R]) -> Callable[P, R]:
         return function(*bound.args, **bound.kwargs)
 
     return checked
+
+
+def called(function: Callable[P, R]) -> Callable[P, R]:
+    """Tell of an argument that there is not, or that is missing; what they hold the function checks itself.
+
+    Raises:
+        InputError: with the arguments that there are.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        _bound(function, signature, args, kwargs)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _bound(
+    function: Callable[..., Any], signature: inspect.Signature, args: Any, kwargs: Any
+) -> inspect.BoundArguments:
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        names = [name for name in signature.parameters if name != "self"]
+        raise InputError(f"{_named(function)}: {error}", f"the arguments {', '.join(names)}") from error
 
 
 def _named(function: Callable[..., Any]) -> str:

@@ -125,12 +125,12 @@ def check(record: Any, written: str = "{} {}") -> None:
 
 
 def check_value(name: str, annotation: Any, value: Any, limits: Limits = ANY) -> None:
-    """Hold one argument to its annotation and limits.
+    """Hold one argument to its annotation and limits; numbers of NumPy are numbers.
 
     Raises:
         ConfigError: it does not fit.
     """
-    if expected := misfit(annotation, value, limits):
+    if expected := misfit(annotation, plain(value), limits):
         raise ConfigError(f"{name} {shown(value)}", expected)
 
 

@@ -18,6 +18,7 @@ from noiseprompt.core.ranges import (
     check,
     check_value,
     kind_of,
+    plain,
     setting,
     shown,
 )
@@ -58,6 +59,8 @@ class Prompt:
         check_text(self.kind, "the category of a prompt")
         if not self.text.strip():
             raise PromptError("an empty prompt", "a text to draw")
+        if (seed := plain(self.seed)) is not self.seed:
+            object.__setattr__(self, "seed", seed)
         if self.seed is not None and type(self.seed) is not int:
             check_value("the seed of a prompt", int, self.seed)
 

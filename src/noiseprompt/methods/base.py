@@ -257,4 +257,5 @@ def renormalized(latents: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
 def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return repr(int(value)) if isinstance(value, float) and value == int(value) else str(value)
+    whole = isinstance(value, float) and abs(value) < 1e15 and value == int(value)
+    return repr(int(value)) if whole else str(value)

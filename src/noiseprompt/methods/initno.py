@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import NOT_NEGATIVE, POSITIVE, TRIES, Limits, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.attention import attention_losses, recorded_attention
@@ -63,6 +64,8 @@ class InitNO(NoiseMethod):
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.tokens.strip() and not all(token.strip() for token in self.tokens.split("+")):
+            raise InputError(f"initno:tokens={self.tokens}", 'words joined by "+", such as cat+dog')
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
         """Refuse what has no U-Net with cross-attention.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from noiseprompt.core.arguments import called
 from noiseprompt.core.errors import InputError, NoiseError, ShapeError
 from noiseprompt.core.json_lines import damaged, files_of_all, read_lines
 from noiseprompt.core.ranges import kind_of
@@ -57,6 +58,7 @@ def measure(latents: torch.Tensor, source: torch.Tensor) -> dict[str, list[float
     }
 
 
+@called
 def noise_spectrum(noise: np.ndarray) -> np.ndarray:
     """(B, C, H, W) -> (8,) mean power of the coefficients in each band of radial frequency; 1 for white noise.
 

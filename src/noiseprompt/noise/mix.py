@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from noiseprompt.core.arguments import called
 from noiseprompt.core.errors import ShapeError
 from noiseprompt.core.ranges import SHARE, check_value
 from noiseprompt.noise.seeds import check_noise
 
 
+@called
 def mix_noise(first: torch.Tensor, second: torch.Tensor, amount: float) -> torch.Tensor:
     """Row by row the point at `amount` of the way from one noise to another, on the sphere.
 
@@ -33,6 +35,7 @@ def mix_noise(first: torch.Tensor, second: torch.Tensor, amount: float) -> torch
     check_noise(second, "the second noise")
     if first.shape != second.shape or not first.ndim:
         raise ShapeError(f"noises of {tuple(first.shape)} and {tuple(second.shape)}", "two of one shape (B, ...)")
+    amount = float(amount)
     if amount in (0, 1):
         return first if amount == 0 else second.to(first)
     exact = torch.promote_types(first.dtype, torch.float32)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
+from noiseprompt.core.arguments import called
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, NoiseError
 from noiseprompt.core.ranges import check_value
@@ -33,6 +34,7 @@ def check_seed(seed: int) -> None:
         raise InputError(f"seed {seed!r:.60}", "an integer from 0 to 2**63 - 1")
 
 
+@called
 def initial_noise(
     seed: int, shape: Sequence[int], *, dtype: torch.dtype | None = None, device: str = "cpu"
 ) -> torch.Tensor:

@@ -121,6 +121,31 @@ def _refuse_foreign(loaded: Loaded, embeds: TextEmbeds, error: Exception) -> Non
         raise ShapeError(came, "those that this pipeline gives", "encode the prompts with it") from error
 
 
+def check_drawing(latents: torch.Tensor, generator: Any, after_first_step: Any) -> None:
+    """Refuse what is no generator, or generators of another number than latents, and a flag that is none.
+
+    Raises:
+        ConfigError, InputError: with the one.
+    """
+    check_value("generator", torch.Generator | list[torch.Generator] | None, generator)
+    if isinstance(generator, list) and len(generator) != len(latents):
+        raise InputError(f"{len(generator)} generators for {len(latents)} latents", "one for each, or one for all")
+    check_value("after_first_step", bool, after_first_step)
+
+
+def check_lower(latents: torch.Tensor, lower: torch.Tensor | None) -> None:
+    """Refuse latents, or what is known of the step down from them, that are no tensors or of two shapes.
+
+    Raises:
+        InputError, ShapeError: with the one.
+    """
+    check_tensor(latents, "latents", "(B, C, H, W)")
+    if lower is not None:
+        check_tensor(lower, "lower", "(B, C, H, W)")
+        if lower.shape != latents.shape:
+            raise ShapeError(f"lower {tuple(lower.shape)} of latents {tuple(latents.shape)}", "one shape for both")
+
+
 def images(
     loaded: Loaded,
     scheduler: Any,

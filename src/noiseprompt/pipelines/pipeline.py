@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseprompt.core.arguments import held
+from noiseprompt.core.arguments import called, held
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import COUNT, check_value, shown
 from noiseprompt.core.texts import check_texts
-from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape, check_tensor
+from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import autoencoder, calls
 from noiseprompt.pipelines.assembly import load
@@ -179,6 +179,7 @@ class Pipeline:
         return start_level(self._loaded, self.schedule, how.num_inference_steps, size, lambda: self.empty)
 
     @torch.no_grad()
+    @called
     def encode(self, texts: Sequence[str]) -> TextEmbeds:
         """Encode prompts and as many empty ones.
 
@@ -225,6 +226,7 @@ class Pipeline:
         return self.family.grid == "ddim" and is_plain_ddim(self.pipe.scheduler)
 
     @torch.no_grad()
+    @called
     def sample(
         self,
         embeds: TextEmbeds,
@@ -256,10 +258,7 @@ class Pipeline:
             NoiseError: latents or pictures that are not finite.
         """
         check_noise(latents, "the latents to sample from")
-        check_value("generator", torch.Generator | list[torch.Generator] | None, generator)
-        if isinstance(generator, list) and len(generator) != len(latents):
-            raise InputError(f"{len(generator)} generators for {len(latents)} latents", "one for each, or one for all")
-        check_value("after_first_step", bool, after_first_step)
+        calls.check_drawing(latents, generator, after_first_step)
         how = Sampling(guidance_scale, num_inference_steps, height, width).resolve(self.family)
         own = self.pipe.scheduler
         if after_first_step and not self.can_share_first_step:
@@ -317,6 +316,7 @@ class Pipeline:
             return predicted
         return math.sqrt(levels.alpha_from) * predicted + math.sqrt(1 - levels.alpha_from) * latents.float()
 
+    @called
     def redenoise(
         self,
         embeds: TextEmbeds,
@@ -342,7 +342,7 @@ class Pipeline:
         how = how.resolve(self.family)
         down, up, grid = how.denoise_guidance_scale, how.invert_guidance_scale, {"num_inference_steps": how.steps}
         self.family.check_gap(self.pipe, down, up)
-        check_tensor(latents if lower is None else lower, "latents", "(B, C, H, W)")
+        calls.check_lower(latents, lower)
         if lower is None:
             exact = latents.to(torch.promote_types(latents.dtype, torch.float32))
             lower = self.denoise_step(embeds, exact, guidance_scale=down, **grid)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import ANY, COUNT, NOT_NEGATIVE, Limits, check_value
+from noiseprompt.core.ranges import ANY, COUNT, NOT_NEGATIVE, POSITIVE, Limits, check_value
 from noiseprompt.core.specs import spec_options, split_spec
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import FAMILIES
@@ -19,7 +19,11 @@ from noiseprompt.pipelines.table import SCHEDULERS, SCHEDULES
 
 _NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
 _LIMITS = {
-    **dict.fromkeys(("num_train_timesteps", "solver_order"), COUNT),
+    **dict.fromkeys(("solver_order", "original_inference_steps"), COUNT),
+    "num_train_timesteps": Limits(least=1, most=1_000_000),
+    "dynamic_thresholding_ratio": Limits(above=0, most=1),
+    "sample_max_value": POSITIVE,
+    "variance_type": Limits(words=("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")),
     **dict.fromkeys(("beta_start", "beta_end"), Limits(above=0, below=1)),
     "steps_offset": NOT_NEGATIVE,
     "first_sigma": Limits(above=0, below=1),
@@ -43,6 +47,9 @@ def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
         kind = list[float] if key == "trained_betas" else _kind(parameters[key].default)
         if kind is not None:
             check_value(f"{name}:{key}", kind, value, _limits(cls, key))
+    low, high = given.get("sigma_min"), given.get("sigma_max")
+    if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+        raise InputError(f"{name}:sigma_min {low:g} with sigma_max {high:g}", "the first below the second")
     return cls, given
 
 

@@ -16,7 +16,7 @@ from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import no_file, refuse_pipe
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
-from noiseprompt.prompts.looks import refuse_other_kind, refuse_table
+from noiseprompt.prompts.looks import TITLES, refuse_conflict, refuse_other_kind, refuse_table
 from noiseprompt.shapes.world import TEST_PROMPTS
 
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
@@ -74,6 +74,7 @@ def decode(path: Path) -> str:
         raise PromptError(
             f"{path} is not UTF-8: byte 0x{byte:02x} at offset {error.start}", "a UTF-8 file", "save it again as UTF-8"
         ) from error
+    refuse_conflict(path, text)
     if joint := re.search("[\r\n]\ufeff", text):
         line = len(lines_of(text[: joint.start()], blank=True)) + 1
         came = f"line {line} of {path} begins with the mark that begins a file (U+FEFF)"
@@ -104,9 +105,12 @@ def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         titles = reader.fieldnames = [title.strip() for title in reader.fieldnames or ()]
-        twice = next((title for title in titles if titles.count(title) > 1), None)
+        twice = next((title for title in titles if title and titles.count(title) > 1), None)
         if twice is not None:
             raise PromptError(f"{path} has two columns {twice!r}", "a header with each column once")
+        if len(titles) == 1 and "," in titles[0] and any(cell in TITLES for cell in titles[0].lower().split(",")):
+            came = f"{path} has one column {titles[0]!r:.80}: each of its rows is in quotes as a whole"
+            raise PromptError(came, "commas between the cells", "take the quotes around the rows out")
         mark = next((mark for mark in ";\t|" if len(titles) == 1 and mark in titles[0]), None)
         if mark is not None:
             came = f"{path} has one column {titles[0]!r:.80}: its cells are separated by {mark!r}"

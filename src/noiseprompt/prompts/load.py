@@ -22,7 +22,7 @@ from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_of, known_names, noun, read_rows, seed_of
-from noiseprompt.prompts.looks import refuse_no_text
+from noiseprompt.prompts.looks import refuse_damaged, refuse_no_text
 from noiseprompt.prompts.published import SETS, read_set
 from noiseprompt.shapes import world
 from noiseprompt.shapes.splits import SPLITS, prompts_of
@@ -250,6 +250,7 @@ def _prompt(row: Any, column: str, where: str) -> Prompt | None:
     """The prompt of one entry, None where its text is blank."""
     if isinstance(row, str):
         check_text(row, where)
+        refuse_damaged(row, where)
         return Prompt(row.strip()) if row.strip() else None
     if not isinstance(row, dict):
         raise PromptError(f"{where} is {noun(row)}", "a text or an object")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ _NOTHING = ("nan", "<na>", "null", "none")
 _FAULTS = ("#n/a", "#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#spill!", "#calc!")
 """What spreadsheets show in a cell whose formula fails, in lower case."""
 
-_COLUMNS = ("prompt", "prompts", "text", "caption", "seed", "kind", "category", "id", "index", "file", "file_name")
+TITLES = ("prompt", "prompts", "text", "caption", "seed", "kind", "category", "id", "index", "file", "file_name")
 """What stands above the columns of a table of prompts."""
 
 
@@ -45,6 +46,21 @@ def refuse_other_kind(path: Path, start: bytes) -> None:
             raise PromptError(f"{path} is {kind}, by its first bytes", "a file of prompts", fix)
 
 
+_CONFLICT = re.compile(r"^<{7} .*^={7}$.*^>{7} ", re.MULTILINE | re.DOTALL)
+_RULE = re.compile(r"\|?[\s:|-]*-{3}[\s:|-]*\|?")
+"""What stands below the header of a table in Markdown."""
+
+
+def refuse_conflict(path: Path, text: str) -> None:
+    """Refuse a text that Git could not merge.
+
+    Raises:
+        PromptError: it holds the marks of it.
+    """
+    if _CONFLICT.search(text.replace("\r\n", "\n")):
+        raise PromptError(f"{path} holds a conflict of Git (<<<<<<<)", "one of the two sides", "resolve it")
+
+
 def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
     """Refuse JSON, or a table with a header, in a file whose every line would be a prompt.
 
@@ -58,9 +74,13 @@ def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
     for whole, suffix in ((text, ".json"), (lines[0] if lines else "", ".jsonl")):
         if whole.lstrip()[:1] in ("[", "{") and _is_json(whole):
             raise PromptError(f"{path} holds JSON", "one prompt a line", f"let its name end in {suffix}")
+    title = lines[0].strip('"').lower() if lines else ""
+    if len(lines) > 1 and (title.rstrip(":") in ("prompt", "prompts") or ("|" in title and _RULE.fullmatch(lines[1]))):
+        came = f"{path} begins with {lines[0]!r:.80}, which looks like a header"
+        raise PromptError(came, "one prompt a line, and no header", "take it out")
     for mark, suffix in ((",", ".csv"), ("\t", ".csv, with commas in place of tabs"), (";", ".csv, with commas")):
         cells = [cell.strip().strip('"').lower() for cell in lines[0].split(mark)] if lines else []
-        if len(cells) > 1 and set(cells) & {*_COLUMNS[:4]} and set(cells) <= {*_COLUMNS, ""}:
+        if len(cells) > 1 and set(cells) & {*TITLES[:4]} and set(cells) <= {*TITLES, ""}:
             came = f"{path} begins with the header of a table, {lines[0]!r:.80}"
             raise PromptError(came, "one prompt a line", f"let its name end in {suffix}")
 
@@ -73,8 +93,22 @@ def _is_json(text: str) -> bool:
         return False
 
 
+def refuse_damaged(text: str, where: str) -> None:
+    """Refuse a text in which letters are lost.
+
+    Args:
+        where: for the message, as in "entry 3 of prompts.csv".
+
+    Raises:
+        PromptError: it holds what stands for a letter that could not be read.
+    """
+    if "\ufffd" in text:
+        came = f"{where} holds U+FFFD, which stands for a letter that was lost: {text.strip()!a:.60}"
+        raise PromptError(came, "the text as it was", "write it again in UTF-8 from its source")
+
+
 def refuse_no_text(text: str, where: str) -> None:
-    """Refuse a cell of a table that says there is nothing, or that a formula failed.
+    """Refuse a cell of a table that says there is nothing, that a formula failed, or that a letter was lost.
 
     Args:
         where: for the message, as in "entry 3 of prompts.csv".
@@ -82,6 +116,7 @@ def refuse_no_text(text: str, where: str) -> None:
     Raises:
         PromptError: with the cell.
     """
+    refuse_damaged(text, where)
     word = text.strip().lower()
     if word in _FAULTS or word in _NOTHING:
         what = "shows where a formula fails" if word in _FAULTS else "writes for an empty cell"

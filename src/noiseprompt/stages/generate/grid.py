@@ -29,7 +29,7 @@ def grid(
 
     store, rows = store_of(folder), list(files.items())[:MOST_ROWS]
     first = read_picture(store.file(rows[0][1][0]))
-    height = round(cell * first.shape[0] / first.shape[1])
+    height = min(max(round(cell * first.shape[0] / first.shape[1]), 1), 8 * cell)  # of a strip a part is squeezed
     caption, header, gap = 22, 26, 6
     blocks, deep = -(-len(rows) // per_block), min(len(rows), per_block)
     wide = len(labels) * (cell + gap) + 3 * gap
