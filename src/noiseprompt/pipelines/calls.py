@@ -172,7 +172,9 @@ def check_text(pipe: Any, long_prompts: str) -> None:
 def _check_parts(pipe: Any, of_text: bool) -> None:
     """Refuse a pipeline of which a part that is needed was set to None; those of text are needed to encode alone."""
     family = class_family(type(pipe))
-    free = {*getattr(pipe, "_optional_components", ()), *(family.may_lack if family else ())}
+    may = family.may_lack if family else ()
+    together = all(getattr(pipe, name, None) is None for name in may)
+    free = {*getattr(pipe, "_optional_components", ()), *(may if together else ())}
     lacking = [name for name, part in getattr(pipe, "components", {}).items() if part is None and name not in free]
     lacking = [name for name in lacking if name.startswith(("text_encoder", "tokenizer")) == of_text]
     if lacking:
