@@ -15,6 +15,7 @@ from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
 from noiseprompt.core.ranges import GUIDANCE, Limits, check_value, kind_of
 from noiseprompt.core.types import check_tensor
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
+from noiseprompt.pipelines.families import class_family
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import Levels, ddim_levels, dpm_solver_levels, is_flow
@@ -195,7 +196,10 @@ def check_text(pipe: Any, long_prompts: str) -> None:
 
 def _check_parts(pipe: Any, of_text: bool) -> None:
     """Refuse a pipeline of which a part that is needed was set to None; those of text are needed to encode alone."""
-    free = set(getattr(pipe, "_optional_components", ()))
+    family = class_family(type(pipe))
+    may = family.may_lack if family else ()
+    together = all(getattr(pipe, name, None) is None for name in may)
+    free = {*getattr(pipe, "_optional_components", ()), *(may if together else ())}
     lacking = [name for name, part in getattr(pipe, "components", {}).items() if part is None and name not in free]
     lacking = [name for name in lacking if name.startswith(("text_encoder", "tokenizer")) == of_text]
     if lacking:

@@ -25,6 +25,7 @@ from noiseprompt.pipelines.soundness import (
     check_folders,
     check_parts,
     check_together,
+    left_out,
 )
 from noiseprompt.pipelines.table import OFFLOADS
 from noiseprompt.shapes import world
@@ -86,7 +87,8 @@ def load_diffusers(
         check_parts(model, config)
         if isinstance(folder, Path):
             check_folders(model, folder, config, f"{FIX}; {AGAIN}")
-        extra = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
+        extra: dict[str, Any] = {**left_out(config)}
+        extra |= {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
         renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
         with known_as(renamed), complete(model):
             pipe = DiffusionPipeline.from_pretrained(

@@ -17,6 +17,7 @@ from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.complete import AGAIN, check_config
+from noiseprompt.pipelines.families import FAMILIES
 
 LIBRARIES = ("diffusers", "transformers")
 MOST_EMPTY = 0.25
@@ -66,6 +67,17 @@ def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
         raise ModelLoadError(came, "parts of diffusers and transformers alone", fix)
 
 
+def left_out(index: Mapping[str, Any]) -> dict[str, None]:
+    """Parts that a model was saved without, as its family allows; diffusers wants them named as None.
+
+    Args:
+        index: as of `check_components`.
+    """
+    family = next((family for family in FAMILIES if index.get("_class_name") in family.pipeline_classes), None)
+    lacking = [name for name in (family.may_lack if family else ()) if index.get(name) == [None, None]]
+    return dict.fromkeys(lacking)
+
+
 def check_parts(model: str | Path, index: Mapping[str, Any]) -> None:
     """Refuse a model_index.json without a part that its pipeline needs, which would fail when a prompt is encoded or a
     picture drawn.
@@ -86,7 +98,7 @@ def check_parts(model: str | Path, index: Mapping[str, Any]) -> None:
     there = {name for name, value in index.items() if isinstance(value, list | tuple) and all(value)}
     optional = set(getattr(kind, "_optional_components", ()))
     needed = {name for name, one in takes.items() if one.default is one.empty and one.kind == one.POSITIONAL_OR_KEYWORD}
-    missing = needed - optional - there - {"self"}
+    missing = needed - optional - there - {"self", *left_out(index)}
     for number in ("", "_2", "_3"):  # a text encoder and its tokenizer come together
         pair = {f"text_encoder{number}", f"tokenizer{number}"} & set(takes)
         missing |= pair - there if pair & there else set()

@@ -63,9 +63,9 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def _evaluate(folder: Path, config: EvaluateConfig, methods=METHODS) -> None:
+def _evaluate(folder: Path, config: EvaluateConfig, methods=METHODS, scorers=(FakeChecker, FakeScorer)) -> None:
     specs = [MethodSpec.parse(m) for m in methods]
-    list(evaluate(FakePipeline(), PROMPTS, [FakeChecker(), FakeScorer()], specs, config, folder))  # type: ignore[arg-type]
+    list(evaluate(FakePipeline(), PROMPTS, [scorer() for scorer in scorers], specs, config, folder))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +312,38 @@ def test_several_runs_on_one_page(folder: Path, tmp_path: Path) -> None:
         assert f"{mean:.3f}" in markdown and f"{mean:.3f}" in words
     assert markdown.count("### Settings and versions") == 2
     assert EVIL not in markdown
+
+
+def _scores(folder: Path, method: str) -> dict[tuple[str, int], float]:
+    return {(r.prompt_id, r.seed): r.scores["brightness"] for r in read_results(folder) if r.method == method}
+
+
+def test_runs_are_compared_with_the_standard_of_the_first(tmp_path: Path) -> None:
+    """Of the pairs that both have: the other run drew fewer prompts' seeds, and one seed more."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    _evaluate(one, EvaluateConfig(num_seeds=1, seed=3), METHODS[:1], (FakeScorer,))
+    _evaluate(two, EvaluateConfig(num_seeds=2, seed=3, guidance_scale=5.0), METHODS[:2], (FakeScorer,))
+    report([one, two], tmp_path / "both")
+    markdown = (tmp_path / "both" / "report.md").read_text(encoding="utf-8")
+    table = markdown.partition("## Against standard of one")[2].partition("\n\n## ")[0].splitlines()
+    rows = {tuple(c.strip() for c in line.split("|")[1:3]): line.split("|")[3:-1] for line in table if line[:1] == "|"}
+    base = _scores(one, "standard")
+    for method in METHODS[:2]:
+        own = _scores(two, method)
+        assert set(base) < set(own)
+        differences = [own[key] - value for key, value in base.items()]
+        n, mean, gain, _, won = (cell.strip() for cell in rows["two", method])
+        assert (n, mean) == (str(len(base)), f"{np.mean([own[key] for key in base]):.3f}")
+        assert gain.startswith(f"{np.mean(differences):+.3f} [")
+        counts = [sum(d > 0 for d in differences), sum(d < 0 for d in differences), sum(d == 0 for d in differences)]
+        assert won == " / ".join(map(str, counts))
+    assert rows["one", "standard"][2:] == ["  "] * 3
+
+
+def test_runs_without_a_common_image_are_not_compared(folder: Path, tmp_path: Path) -> None:
+    _evaluate(tmp_path / "other", EvaluateConfig(seed=77), METHODS[:2])
+    report([folder, tmp_path / "other"], tmp_path / "both")
+    assert "Against standard" not in (tmp_path / "both" / "report.md").read_text(encoding="utf-8")
 
 
 def test_paths_of_methods_are_shortened_and_told_in_the_settings(folder: Path, tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ class Family:
         token_limits: attribute of the pipeline that holds a tokenizer -> number of tokens, special ones included, that
             is read of it; what the tokenizer itself says (`model_max_length`) where that is less. Tokenizers that are
             not named have no part in the token embeddings.
+        may_lack: parts that may be None, all together, although their class does not call them optional.
         float32_latents: the pipeline wants float32 latents whatever the precision of its denoiser.
         grid: of re-denoise with epsilon and v-prediction: "ddim", or "dpm-solver" for the DPM-Solver++ grid, whose
             first step is first-order and so the same move between other levels. Flow pipelines use their own grid.
@@ -149,6 +150,7 @@ class Family:
     fixed_kwargs: Mapping[str, Any] = field(default_factory=dict)
     more_kwargs: Callable[[Any], dict[str, Any]] = nothing_more
     token_limits: Mapping[str, int] = field(default_factory=lambda: {"tokenizer": UNLIMITED, "tokenizer_2": UNLIMITED})
+    may_lack: tuple[str, ...] = ()
     float32_latents: bool = False
     grid: Literal["ddim", "dpm-solver"] = "ddim"
     hands_sigmas: bool = False

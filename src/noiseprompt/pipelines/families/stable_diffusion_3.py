@@ -37,6 +37,7 @@ FAMILY = Family(
     multiple=patches,
     default_size=transformer_size,
     token_limits={"tokenizer": UNLIMITED, "tokenizer_2": UNLIMITED, "tokenizer_3": 256},
+    may_lack=("text_encoder_3", "tokenizer_3"),
     traps=(
         "flow: the grid of re-denoise is the pipeline's own, shift included",
         "without its T5 encoder (text_encoder_3 None) a prompt reads zeros there: an NPNet trained with it is no use",

@@ -25,6 +25,8 @@ from noiseprompt.results.folder import iter_counted, read_settings
 from noiseprompt.results.names import display_names
 from noiseprompt.results.summary import BASELINE, Summary, read_summary
 from noiseprompt.stages.report import charts
+from noiseprompt.stages.report.across import HEAD as ACROSS_HEAD
+from noiseprompt.stages.report.across import Across, across
 from noiseprompt.stages.report.page import page, table
 from noiseprompt.stages.report.pictures import Album, galleries
 
@@ -82,10 +84,11 @@ def report(
     if str(target) not in map(str, paths):
         _refuse_other(target)
     title = f"Noise prompts on {', '.join(dict.fromkeys(r.settings['settings']['pipeline']['name'] for r in runs))}"
-    body = [_overview(runs)] if len(runs) > 1 else []
+    side = across([(run.name, run.folder, run.summary) for run in runs])
+    body = [_overview(runs), _across_section(side)] if len(runs) > 1 else []
     body += [_section(run, i, len(runs) > 1, examples, random_examples) for i, run in enumerate(runs)]
     target.put("report.html", page(title, "\n".join(body)).encode())
-    target.put("report.md", _markdown(title, runs).encode())
+    target.put("report.md", _markdown(title, runs, side).encode())
     return place(target.where("report.html"))
 
 
@@ -132,8 +135,10 @@ def _check_methods(run: _Run) -> None:
         warnings.warn(f"{came}. The same evaluate command draws them", NoisepromptWarning, stacklevel=3)
 
 
-def _markdown(title: str, runs: Sequence[_Run]) -> str:
+def _markdown(title: str, runs: Sequence[_Run], side: Across | None) -> str:
     parts = [f"# {in_markdown(title)}"]
+    if side is not None:
+        parts += [f"## {in_markdown(side.title)}", words.text_table(ACROSS_HEAD, side.rows), in_markdown(side.note)]
     for run in runs:
         parts += [f"## {in_markdown(f'{run.name}: {run.title}')}", words.markdown(run.summary).rstrip()]
         rows = "\n".join(f"- {in_markdown(f'{name}: {value}')}" for name, value in _flat_settings(run.settings))
@@ -158,6 +163,13 @@ def _overview(runs: Sequence[_Run]) -> str:
     )
     head = ("run", "method", "metric", "n", "mean", "gain over standard [95 %]", "p (Holm)")
     return f"<h2>Runs</h2><ul>{links}</ul>{table(head, rows)}"
+
+
+def _across_section(side: Across | None) -> str:
+    """The runs against the first one's standard; nothing where they share no image."""
+    if side is None:
+        return ""
+    return f'<h3>{escape(side.title)}</h3>{table(ACROSS_HEAD, side.rows)}<p class="note">{escape(side.note)}</p>'
 
 
 def _section(run: _Run, index: int, several: bool, examples: int, random_examples: int) -> str:
