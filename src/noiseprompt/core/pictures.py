@@ -71,12 +71,18 @@ def read_picture(path: AnyFile) -> np.ndarray:
 
 
 def is_whole_png(path: AnyFile) -> bool:
-    """Whether a file begins and ends as a PNG does; what lies between is not looked at."""
+    """Whether a file begins and ends as a PNG does; what lies between is not looked at.
+
+    Raises:
+        InputError: no right to read it.
+    """
     try:
         with path.open("rb") as file:
             begin = file.read(8)
             file.seek(-12, 2)
             end = file.read(12)
+    except PermissionError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", "the right to read it", "ask its owner") from error
     except OSError:  # shorter than that, among others
         return False
     return begin == b"\x89PNG\r\n\x1a\n" and end[4:8] == b"IEND"
@@ -120,7 +126,8 @@ def open_picture(path: AnyFile) -> Image:
         came = f"{path} is too large a picture: {str(error).partition(',')[0]}"
         raise InputError(came, f"at most {PIXELS:,} pixels", "make it smaller") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        why = " ".join(str(error).split())[:200] or type(error).__name__
+        told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        why = " ".join(told.split())[:200] or type(error).__name__
         raise InputError(f"{path} is not a readable picture: {why}", "PNG, JPEG, WebP or BMP") from error
 
 
