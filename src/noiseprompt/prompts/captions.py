@@ -18,6 +18,8 @@ from typing import Any
 
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.pictures import find_pictures, hidden
+from noiseprompt.core.places import check_local, expanded
+from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import category_of, decode, read_rows
@@ -57,7 +59,8 @@ def load_captioned(source: str | Path, *, column: str | None = None, limit: int 
     """
     if limit is not None and limit < 1:
         raise PromptError(f"limit {limit}", "a number of captions above 0")
-    source = Path(source)
+    check_local(source)
+    source = expanded(source)
     found = _from_folder(source, column) if source.is_dir() else _from_table(source, column)
     if not found:
         raise InputError(f"{source} names no picture", "a row for each picture")
@@ -125,8 +128,11 @@ def _from_table(path: Path, column: str | None) -> list[Captioned]:
     rows = read_rows(path, columns=wanted)
     columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
     file_column = next((name for name in FILE_COLUMNS if name in columns), None)
+    if not columns:
+        came = f"{path} has no columns: it begins with {shown(rows[0]) if rows else 'nothing'}"
+        raise PromptError(came, f"objects with {FILE_COLUMNS[0]} and {TEXT_COLUMNS[1]}")
     if file_column is None:
-        came = f"{path} has the columns {', '.join(columns) or '(none)'}"
+        came = f"{path} has the columns {', '.join(columns)}"
         raise PromptError(came, f"one of {', '.join(FILE_COLUMNS)} for the picture's path", "name it file_name")
     text = text_column([name for name in columns if name != file_column], path, column)
     return [_captioned(row, file_column, text, path, number) for number, row in enumerate(rows, 1)]
