@@ -144,3 +144,21 @@ def _pictures(folder: Path) -> Path:
 
     write_picture(folder / "a.png", np.zeros((8, 8, 3), np.uint8))
     return folder
+
+
+def test_pictures_that_are_not_read_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    from noiseprompt.core.errors import NoisepromptWarning
+    from noiseprompt.core.pictures import find_pictures
+
+    (_pictures(tmp_path) / "b.HEIC").write_bytes(b"x")
+    with pytest.warns(NoisepromptWarning, match=r"not read \(b\.HEIC\): 1 left out"):
+        assert [path.name for path in find_pictures(tmp_path)] == ["a.png"]
+
+
+def test_a_caption_that_is_given_twice_is_told(tmp_path: Path) -> None:
+    row = '{"file_name": "a.png", "text": "a cat"}\n'
+    (_pictures(tmp_path) / "metadata.jsonl").write_text(row + row)
+    with pytest.raises(InputError, match=r"gives a\.png the caption 'a cat' twice"):
+        load_captioned(tmp_path)
+    (tmp_path / "metadata.jsonl").write_text(row + row.replace("cat", "dog"))
+    assert len(load_captioned(tmp_path)) == 2

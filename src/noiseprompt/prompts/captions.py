@@ -11,7 +11,8 @@ The caption's column is the first of `TEXT_COLUMNS` that is there, unless named;
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,18 @@ def load_captioned(source: str | Path, *, column: str | None = None, limit: int 
     found = _from_folder(source, column) if source.is_dir() else _from_table(source, column)
     if not found:
         raise InputError(f"{source} names no picture", "a row for each picture")
+    _refuse_twice(source, found)
     _refuse_absent(source, found)
     return found if limit is None else _first(found, limit)
+
+
+def _refuse_twice(source: Path, found: Sequence[Captioned]) -> None:
+    """Refuse a row that is there twice; several captions of one picture are as many."""
+    rows = Counter((one.path, one.prompt.text) for one in found)
+    twice = next((one for one in found if rows[one.path, one.prompt.text] > 1), None)
+    if twice is not None:
+        came = f"{source} gives {twice.name} the caption {twice.prompt.text!r:.60} twice"
+        raise InputError(came, "each row once", "leave one of them out")
 
 
 def _refuse_absent(source: Path, found: Iterable[Captioned]) -> None:
