@@ -125,9 +125,11 @@ WRONG: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_numbers_that_no_training_has_are_refused(name: str, value: Any) -> None:
-    check_state(STATE, 8, "ab")
+    net = torch.nn.Linear(1, 1)
+    state = {**STATE, "net": net.state_dict()}
+    check_state(state, net, 8, "ab")
     with pytest.raises(ValueError, match="other settings" if name == "settings" else name):
-        check_state(STATE | {name: value}, 8, "ab")
+        check_state(state | {name: value}, net, 8, "ab")
 
 
 def test_other_parts_are_other_settings(tmp_path: Path) -> None:

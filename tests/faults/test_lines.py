@@ -62,7 +62,7 @@ def test_a_torn_last_line_is_passed_over_and_cut_off_before_others_follow(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"x", b"x" * 200_000, b"a\n", b"a\nb", b"a\n" + b"b" * 200_000, b"\n", b"a\n\nb"]
+    "text", [b"", b"{", b"{" * 200_000, b"a\n", b"a\n{b", b"a\n{" + b"b" * 200_000, b"\n", b"a\n\n{"]
 )
 def test_mending_leaves_the_whole_lines(tmp_path, text) -> None:
     (tmp_path / "a").write_bytes(text)

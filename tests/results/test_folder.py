@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
 from noiseprompt.results.lines import read_results
 from noiseprompt.stages.report.report import report
@@ -89,6 +90,7 @@ def test_the_same_model_in_another_place_continues_and_no_path_is_published(tmp_
 def test_a_folder_that_names_the_models_path_continues(whole: Path, tmp_path: Path, recorded: str) -> None:
     old = json.loads((whole / "settings.json").read_text())
     old["settings"]["pipeline"]["name"] = recorded
+    old["fingerprint"] = fingerprint(old["settings"])
     (tmp_path / "settings.json").write_text(json.dumps(old))
     (tmp_path / "results.jsonl").write_bytes((whole / "results.jsonl").read_bytes())
     pipeline = FakePipeline()

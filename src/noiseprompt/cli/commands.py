@@ -174,6 +174,8 @@ def report(folders: list[str], out: Address | Path | None = None) -> None:
     from noiseprompt.stages.evaluate.evaluate import summarize_run
     from noiseprompt.stages.report.report import report as write_report
 
+    if out is not None and not is_address(out):
+        check_folder(out)
     elsewhere = out is not None or len(folders) > 1
     for folder in folders:
         if elsewhere and not is_address(folder) and Path(folder).is_dir() and not os.access(folder, os.W_OK):

@@ -11,7 +11,7 @@ from noiseprompt.cli.progress import say, say_next
 from noiseprompt.core.cards import read_card
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.kinds import NETWORK, refuse_other
-from noiseprompt.core.places import expanded, no_file
+from noiseprompt.core.places import check_folder, expanded, no_file
 
 if TYPE_CHECKING:
     from noiseprompt.npnet.card import Facts
@@ -31,6 +31,7 @@ def import_npnet(source: str, out: Path, revision: str | None = None, license: s
     from noiseprompt.npnet import NPNet, import_published, share
 
     out, path = Path(out), expanded(source)
+    check_folder(out)
     if len(license.splitlines()) > 1:
         raise InputError(f"license {license!r:.60}", "one line, as the hub writes it, such as apache-2.0")
     local = path.exists() or not hub.is_id(share.split_source(source)[0])
@@ -103,7 +104,7 @@ def npnet_push(
     facts = share.read_facts(Path(folder))
     facts = replace(facts, license=license or facts.license, dataset=dataset or facts.dataset)
     if evaluation is not None:
-        found = measured(Path(evaluation), method.describe()["weights"], repo, prompts)
+        found = measured(expanded(evaluation), method.describe()["weights"], repo, prompts)
         facts = replace(facts, figures=found.text, results=found.results)
     if card is None and not facts.license:
         say("no licence is stated: nobody may use what has none; state one with --license")
@@ -120,7 +121,10 @@ def own_card(path: Path | None) -> str:
     """
     if path is None:
         return ""
-    text = read_card(Path(path))
+    path = expanded(path)
+    if not path.is_file():
+        raise InputError(f"--card: {no_file(path)}", "a card in Markdown", "check the path")
+    text = read_card(path)
     if not text.strip():
         raise InputError(f"--card {path}: nothing there", "a card in Markdown")
     return text

@@ -9,7 +9,7 @@ from pathlib import Path
 from noiseprompt.cli.networks import own_card
 from noiseprompt.cli.progress import say_next
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.places import check_local
+from noiseprompt.core.places import check_folder, check_local
 from noiseprompt.core.texts import visible
 
 
@@ -87,7 +87,7 @@ def npd_pull(folder: Path, repo: str, revision: str | None = None) -> None:
     from noiseprompt.core import hub
     from noiseprompt.npd.share import pull
 
-    check_local(folder)
+    check_folder(folder)
     if not hub.is_id(repo) and hub.is_id(str(folder)):
         raise InputError(f"npd pull {folder} {repo}", "the folder first, then the repository", "turn them around")
     pairs = pull(Path(folder), repo, revision=revision)

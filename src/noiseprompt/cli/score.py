@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from noiseprompt.cli.progress import Bar, say
-from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.errors import InputError, PromptError, ShapeError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
-from noiseprompt.core.places import check_file
+from noiseprompt.core.places import check_file, expanded, is_address, no_file
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.tables import table
 from noiseprompt.core.texts import in_csv, in_markdown, visible
@@ -59,7 +59,7 @@ def score(
         check_file(out)
         refuse_other(out, Path(prompts))
     check_value("--batch_size", int, batch_size, COUNT)
-    share, every = parse_part(part), match(Path(images), Path(prompts))
+    share, every = parse_part(part), match(*(Path(p) if is_address(p) else expanded(p) for p in (images, prompts)))
     pairs = share.take(every)
     if not share.whole and out is None:
         raise InputError(f"--part {share} without --out", "--out FILE, another for each part")
@@ -74,7 +74,11 @@ def score(
         for pictures in batches((read_picture(file) for file, _ in pairs), batch_size):
             rows = slice(done, done + len(pictures))
             texts = [prompt for _, prompt in pairs[rows]]
-            scores[rows] = np.stack([judge(scorer, pictures, texts) for scorer in judges], 1)
+            try:
+                scores[rows] = np.stack([judge(scorer, pictures, texts) for scorer in judges], 1)
+            except ShapeError as error:  # pictures of one batch have one size
+                fix = "bring the pictures to that size, or leave this scorer out"
+                raise InputError(f"{pairs[rows][0][0]}: {error.came}", error.expected, fix) from error
             done = rows.stop
             bar.show(done, len(pairs))
     summary = [summarise(name, scores[:, i]) for i, name in enumerate(names)]
@@ -131,6 +135,8 @@ def match(images: Path, prompts: Path) -> list[tuple[Path, Prompt]]:
 
 
 def _read(path: Path) -> str:
+    if not path.is_file():
+        raise PromptError(no_file(path), "a .txt or .csv file of prompts", "check the path")
     if path.suffix.lower() not in (".txt", ".csv"):
         raise PromptError(f"{path} has the suffix {path.suffix!r}", ".txt or .csv", "convert the file")
     return decode(path)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.json_files import read_bytes
 from noiseprompt.core.parts import without
+from noiseprompt.core.places import check_local, expanded
 
 T = TypeVar("T")
 
@@ -68,8 +69,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from a file.
 
     Raises:
+        InputError: an address.
         ConfigError: the file is missing, not YAML, not a mapping, or names a key twice.
     """
+    check_local(path)
+    path = expanded(path)
     try:
         text = read_bytes(path, YAML_BYTES).decode()
     except OSError as error:

@@ -21,7 +21,7 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.places import check_local, expanded, refuse_special
+from noiseprompt.core.places import expanded, refuse_home, refuse_special
 
 _LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Files that `replacing` was killed over."""
@@ -46,9 +46,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     when the block fails. Several may write to one path: the last to end wins.
 
     Raises:
-        StoreError: the disk is full or does not take the file, or what is there is no file but a device or a pipe;
-            what was there before is untouched.
+        StoreError: the disk is full or does not take the file, what is there is no file but a device or a pipe, or the
+            name cannot be meant so (`places.refuse_home`); what was there before is untouched.
     """
+    refuse_home(path)
     refuse_special(path)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -129,9 +130,9 @@ def make_folder(folder: Path) -> None:
 
     Raises:
         InputError: it is an address.
-        StoreError: it cannot be made.
+        StoreError: it cannot be made, or not be meant so (`places.refuse_home`).
     """
-    check_local(folder)
+    refuse_home(folder)
     try:
         disk.make(folder)
     except OSError as error:

@@ -79,6 +79,8 @@ def parse_json(text: str | bytes, *, nan: bool = False, infinite: bool = False) 
 
     try:
         text = text.decode() if isinstance(text, bytes) else text
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a mark (U+FEFF), as some editors put one there")
         data = json.loads(text, object_pairs_hook=_object, parse_constant=constant, parse_float=_finite)
         _check_depth(data)
     except UnicodeDecodeError as error:

@@ -40,7 +40,7 @@ def read_lines(path: AnyFile, kind: type[T], fix: str) -> Iterator[tuple[int, T]
             if line.strip():
                 yield number, _read(kind, line)
         except ValueError as error:
-            if line.endswith(b"\n"):  # a whole line
+            if line.endswith(b"\n") or not _torn(line):
                 raise damaged(path, number, str(error), fix) from error
 
 
@@ -109,6 +109,12 @@ def _lines(path: AnyFile, fix: str, begin: int = 0, number: int = 0) -> Iterator
         raise StoreError(f"cannot read {path}: {error.strerror or error}", "a file of JSON lines", fix) from error
 
 
+def _torn(line: bytes) -> bool:
+    """Whether a last line without an end may be what is left of one that was written here: an object's beginning, or
+    the zeros that a crash of the machine leaves. Anything else was put there, and nobody cuts it off."""
+    return line.lstrip(b" \t\0")[:1] in (b"{", b"")
+
+
 def _read(kind: Any, line: bytes) -> Any:
     data: Any = parse_json(line)
     if not isinstance(data, dict):
@@ -141,6 +147,11 @@ def mend(path: AnyFile) -> None:
                     place = start + found + 1
                     break
                 place = start
+            file.seek(place)
+            ours = _torn(file.read(64))
+        if place < end and not ours:
+            came = f"the last line of {path} is no JSON object, nor the beginning of one"
+            raise StoreError(came, "one JSON object a line, as it was written", "restore the file")
         if place < end:
             disk.cut(path, place)
     except OSError as error:

@@ -16,6 +16,7 @@ from typing import Any
 from noiseprompt.core import machine
 from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.holders import Holder, read_holder, runs_here
+from noiseprompt.core.waiting import Waiting
 
 REFRESH = 15.0
 """Seconds after which a holder writes its lease again."""
@@ -105,7 +106,9 @@ class AnyLeases(ABC):
         Raises:
             StoreError: the folder cannot be written.
         """
+        waiting = Waiting(self.where, self.patience, lambda: {u: h for u, h in self.holders().items() if u == unit})
         while (lease := self.take(unit)) is None:
+            waiting.on()
             time.sleep(0.05)
         return lease
 

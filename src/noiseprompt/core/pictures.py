@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import InputError, NoisepromptWarning
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import replacing
 from noiseprompt.core.places import check_local, no_file, refuse_pipe
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """Of pictures."""
+
+_UNREAD = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2")
+"""Of pictures that are left out."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """That are read, whatever a file is called: readers of others start programs."""
@@ -46,11 +49,15 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
     check_local(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", "a folder of pictures", "check the path")
-    found = folder.rglob("*") if below else folder.iterdir()
-    named = [path for path in found if path.suffix.lower() in SUFFIXES and not hidden(path.relative_to(folder))]
+    there = [*(folder.rglob("*") if below else folder.iterdir())]
+    named = [path for path in there if path.suffix.lower() in SUFFIXES and not hidden(path.relative_to(folder))]
     files = sorted(path for path in named if path.is_file())
     if lost := sorted(path for path in named if not (path.is_file() or path.is_dir())):
         raise InputError(no_file(lost[0]), "a picture", "take it out of the folder, or put the picture there")
+    others = [path.name for path in there if path.suffix.lower() in _UNREAD and not hidden(path.relative_to(folder))]
+    if files and others:
+        told = f"{folder} holds pictures that are not read ({', '.join(sorted(others)[:3])}): {len(others)} left out"
+        warnings.warn(f"{told}. Convert them to PNG or JPEG", NoisepromptWarning, stacklevel=2)
     if not files:
         raise InputError(f"no picture in {folder}", f"files that end in {', '.join(SUFFIXES)}", "check the path")
     return files
@@ -71,12 +78,18 @@ def read_picture(path: AnyFile) -> np.ndarray:
 
 
 def is_whole_png(path: AnyFile) -> bool:
-    """Whether a file begins and ends as a PNG does; what lies between is not looked at."""
+    """Whether a file begins and ends as a PNG does; what lies between is not looked at.
+
+    Raises:
+        InputError: no right to read it.
+    """
     try:
         with path.open("rb") as file:
             begin = file.read(8)
             file.seek(-12, 2)
             end = file.read(12)
+    except PermissionError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", "the right to read it", "ask its owner") from error
     except OSError:  # shorter than that, among others
         return False
     return begin == b"\x89PNG\r\n\x1a\n" and end[4:8] == b"IEND"
@@ -120,7 +133,8 @@ def open_picture(path: AnyFile) -> Image:
         came = f"{path} is too large a picture: {str(error).partition(',')[0]}"
         raise InputError(came, f"at most {PIXELS:,} pixels", "make it smaller") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        why = " ".join(str(error).split())[:200] or type(error).__name__
+        told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        why = " ".join(told.split())[:200] or type(error).__name__
         raise InputError(f"{path} is not a readable picture: {why}", "PNG, JPEG, WebP or BMP") from error
 
 

@@ -22,7 +22,9 @@ ON_OBJECTS = (
     "object storage (s3://) is for collect --out, evaluate --out, generate --out, report, train --npd, npd info, npd "
     "verify and npd export alone"
 )
-_VARIABLE = re.compile(r"^\$[A-Za-z_]\w*|\$\{[^}]*\}?")
+_VARIABLE = re.compile(r"(?<![^/])\$[A-Za-z_]\w*|\$\{[^}]*\}?|\$\([^)]*\)|^%[A-Za-z_]\w*%")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_WHOLE = "or its whole path, which begins with /, where that is its name"
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -164,8 +166,9 @@ def refuse_home(place: str | Path) -> None:
 
     Raises:
         InputError: it is an address.
-        StoreError: "~" or a variable begins it, for no shell put a place there (--out=~/x, a recipe's `out`); it is
-            blank, holds the end of a line or the like, or is so long that no disk has it.
+        StoreError: "~" or a variable begins it, for no shell put a place there (--out=~/x, a recipe's `out`); it is in
+            quotes, on a drive of Windows where there are none, blank, holds the end of a line or the like, or is so
+            long that no disk has it.
     """
     text = str(place)
     check_local(text)
@@ -174,10 +177,16 @@ def refuse_home(place: str | Path) -> None:
         raise StoreError(f"cannot write to {text!r}", "a name")
     if text.startswith("~"):
         came = f"cannot write to {text}: no shell put a home in the place of ~"
-        raise StoreError(came, "a place written out", f"or ./{text} for one of that name")
+        raise StoreError(came, "a place written out", _WHOLE)
     if found := _VARIABLE.search(text):
         came = f"cannot write to {text}: nobody put a value in the place of {found[0]}"
         raise StoreError(came, "a place written out")
+    if text[0] in "\"'" and len(text) > 1 and text[-1] == text[0]:
+        came = f"cannot write to {text}: it is in quotes, as where a script or a file quotes twice"
+        raise StoreError(came, "a place without them", _WHOLE)
+    if os.name == "posix" and _DRIVE.match(text):
+        came = f"cannot write to {text}: a place on a drive of Windows, which this system has not"
+        raise StoreError(came, "a path with / alone", _WHOLE)
     if _CONTROLS.search(text):
         fix = "where it has backslashes, write it without quotes, or in single ones"
         raise StoreError(f"cannot write to {text!r:.200}", "a place in one line", fix)

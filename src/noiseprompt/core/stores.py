@@ -10,7 +10,7 @@ from pathlib import Path
 from noiseprompt.core.files import append, clear_left, make_folder, remove, replacing
 from noiseprompt.core.json_files import read_bytes
 from noiseprompt.core.leases import Leases
-from noiseprompt.core.places import Address, check_folder, place
+from noiseprompt.core.places import Address, check_folder, expanded, is_address, place
 from noiseprompt.core.store import Stamp, Store
 
 Folder = str | Path | Store
@@ -33,6 +33,11 @@ def store_of(folder: Folder) -> Store:
 
         return S3Store(found)
     return DiskStore(found)
+
+
+def store_to_read(folder: Folder) -> Store:
+    """As `store_of`, of what is there already: "~" stands for a home, which a place to write to has to spell out."""
+    return store_of(folder if isinstance(folder, Store) or is_address(folder) else expanded(folder))
 
 
 class DiskStore(Store):

@@ -232,6 +232,7 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
             return load_file(path)
         refuse_pipe(path)
         refuse_pointer(path)
+        _refuse_zeros(path, again)
         _check_archive(path, own)
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(path, state, own)
@@ -254,6 +255,14 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
             came, fix = f"{path} is an archive in torch's {kind} format", "save its state dict as safetensors"
             raise ModelLoadError(came, _TENSORS, f"where it comes from a source you trust, {fix}") from error
         raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", _TENSORS, again) from error
+
+
+def _refuse_zeros(path: Path, again: str) -> None:
+    """Refuse a file that begins with zeros, as a crash of the machine leaves one: torch takes it for an old archive."""
+    with path.open("rb") as file:
+        begin = file.read(64)
+    if begin and not begin.strip(b"\0"):
+        raise ModelLoadError(f"cannot read {path}: it is damaged (it begins with zeros)", _TENSORS, again)
 
 
 def _check_archive(path: Path, own: bool) -> None:
@@ -327,5 +336,7 @@ def some(label: str, names: Sequence[str], most: int = 4) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.files import replacing
-from noiseprompt.core.places import check_local
+from noiseprompt.core.files import make_folder, replacing
+from noiseprompt.core.places import check_file
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.reader import Npd
 
@@ -28,13 +28,14 @@ def export(folder: str | Path, file: str | Path, pair_filter: PairFilter | None 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    check_local(file)
+    check_file(file)
     npd, file = Npd(folder), Path(file)
     chosen = np.ones(len(npd), bool) if pair_filter is None else np.isin(np.arange(len(npd)), npd.select(pair_filter))
     start = 0
     first = npd.whole_shard(0).batch.schema
     first = first.with_metadata({k: v for k, v in first.metadata.items() if k != b"noiseprompt.checksum"})
     options = {"compression": "none", "use_dictionary": False}  # noise does not compress
+    make_folder(file.parent)
     with replacing(file) as sink, pq.ParquetWriter(sink, first, **options) as writer:
         for shard in map(npd.whole_shard, range(len(npd.shards))):
             shard.rows()  # refuses one that was changed after writing

@@ -17,15 +17,14 @@ import pyarrow as pa
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
-from noiseprompt.core.places import expanded, is_address
 from noiseprompt.core.ranges import Limits, check_value, shown
 from noiseprompt.core.store import Store
-from noiseprompt.core.stores import store_of
+from noiseprompt.core.stores import store_to_read
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import Shard, digest, holds_pictures, light_shard, present_shards, read_shard
 from noiseprompt.npd.halves import finite_rows
-from noiseprompt.npd.state import State, gaps, state_of
+from noiseprompt.npd.state import State, gaps, state_of, warn_claim
 
 
 class Npd:
@@ -48,7 +47,7 @@ class Npd:
 
     def __init__(self, folder: str | Path) -> None:
         check_value("folder", str | Path, folder)
-        self.store = store_of(folder if is_address(folder) else expanded(folder))
+        self.store = store_to_read(folder)
         self.folder = self.store.folder
         numbers = present_shards(self.store)
         _warn_missing(self.store, numbers)
@@ -59,6 +58,7 @@ class Npd:
                 raise StoreError(
                     f"{shard.where} was made with other settings than {self.shards[0].name}", "one run a folder"
                 )
+        warn_claim(self.store, self.settings)
         self.latent_shape: tuple[int, ...] = tuple(self.settings["latent_shape"])
         self._starts = np.cumsum([0, *(shard.batch.num_rows for shard in self.shards)])
         self._targets = [shard.noises("target", self.latent_shape) for shard in self.shards]
@@ -308,4 +308,5 @@ def _warn_missing(store: Store, numbers: list[int]) -> None:
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         told = f"{store} lacks {', '.join(missing[:3])}{more}: its pairs are left out"
-        warnings.warn(f"{told}. The same collect command makes them again", NoisepromptWarning, stacklevel=3)
+        again = "The same collect command makes them again; a shard that was renamed needs its number back"
+        warnings.warn(f"{told}. {again}", NoisepromptWarning, stacklevel=3)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from noiseprompt.core.errors import NoisepromptWarning
 from noiseprompt.core.store import Store
-from noiseprompt.core.stores import store_of
+from noiseprompt.core.stores import store_to_read
 from noiseprompt.npd.claim import PRESENT, read_claim
-from noiseprompt.npd.format import shard_name, shard_numbers
+from noiseprompt.npd.format import CLAIM_FILE, shard_name, shard_numbers
 
 UNIT = "shard-{:06d}"
 """The unit of the lease on a shard."""
@@ -44,8 +48,27 @@ class State:
 
 
 def state(folder: str | Path) -> State:
-    """As it is now; leases of processes that are known to have ended do not count."""
-    return state_of(store_of(folder))
+    """As it is now; leases of processes that are known to have ended do not count. A damaged plan is told."""
+    store = store_to_read(folder)
+    warn_claim(store)
+    return state_of(store)
+
+
+def warn_claim(store: Store, settings: Mapping[str, Any] | None = None) -> None:
+    """Tell that what was planned is damaged, or of another data set: what is missing then stays unknown.
+
+    Args:
+        settings: of the shards.
+    """
+    if CLAIM_FILE not in store.names():
+        return
+    said = read_claim(store)
+    wrong = "" if said else "cannot be read, or is damaged"
+    if said and settings is not None and said["settings"].keys() != settings.keys():
+        wrong = "is of another data set"
+    if wrong:
+        told = f"{store.where(CLAIM_FILE)} {wrong}: how many shards were planned is not known"
+        warnings.warn(f"{told}. The same collect command writes it again", NoisepromptWarning, stacklevel=3)
 
 
 def state_of(store: Store) -> State:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import InputError, StoreError
-from noiseprompt.core.stores import store_of
+from noiseprompt.core.stores import store_to_read
 from noiseprompt.core.types import Prompt
 from noiseprompt.npd.format import (
     Shard,
@@ -49,7 +49,7 @@ def verify(folder: str | Path) -> list[str]:
     Raises:
         StoreError: no data set there.
     """
-    store = store_of(folder)
+    store = store_to_read(folder)
     numbers = present_shards(store)
     problems = [f"{name} is missing{maker}" for name, maker in gaps(store, numbers).items()]
     seen: dict[str, str] = {}

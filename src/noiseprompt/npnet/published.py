@@ -31,6 +31,7 @@ from noiseprompt.core.weights import SHA256, check_finite, differences, read_che
 from noiseprompt.npnet.base import NPNet
 from noiseprompt.npnet.card import Facts
 from noiseprompt.npnet.config import NPNetConfig
+from noiseprompt.npnet.disk import CONFIG_FILE
 from noiseprompt.npnet.paper import TextModulation, build_swin, run_swin
 from noiseprompt.npnet.svd import SingularBranch
 from noiseprompt.npnet.swin import from_timm
@@ -214,6 +215,9 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors" and SHA256 in read_metadata(path):
         came = f"{path} is the file of weights in the folder of a saved network"
         raise ModelLoadError(came, "that folder, with config.json in it", f"name {path.parent}")
+    if path.name == CONFIG_FILE:
+        came = f"{path} is the configuration of a model or a saved network"
+        raise ModelLoadError(came, "the folder it lies in", f"name {path.parent}")
     data = read_checkpoint(path)
     if not isinstance(data, Mapping):
         raise ModelLoadError(f"{path} holds a {type(data).__name__}", f"a mapping with {_EXPECTED}", _FIX)

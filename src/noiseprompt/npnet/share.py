@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from noiseprompt.core import hub
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.digests import file_sha256
 from noiseprompt.core.errors import HubError, ModelLoadError
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.weights import read_header
 from noiseprompt.npnet import disk
 from noiseprompt.npnet.card import Facts, model_card, read_facts
@@ -51,7 +52,9 @@ def find(source: str | Path, revision: str | None = None) -> Path:
         ModelLoadError: nothing there, or the hub has it not or cannot be reached.
     """
     path = expanded(source)
-    if path.exists():
+    if os.path.lexists(path):
+        if not path.exists():
+            raise ModelLoadError(no_file(path), disk.LAYOUT, "restore what the link leads to, or name that folder")
         return path
     name, file = split_source(str(source))
     try:

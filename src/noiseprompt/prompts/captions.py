@@ -11,13 +11,16 @@ The caption's column is the first of `TEXT_COLUMNS` that is there, unless named;
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import InputError, PromptError
 from noiseprompt.core.pictures import find_pictures, hidden
+from noiseprompt.core.places import check_local, expanded
+from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import category_of, decode, known_names, read_rows
@@ -58,12 +61,23 @@ def load_captioned(source: str | Path, *, column: str | None = None, limit: int 
     """
     if limit is not None and limit < 1:
         raise PromptError(f"limit {limit}", "a number of captions above 0")
-    source = Path(source)
+    check_local(source)
+    source = expanded(source)
     found = _from_folder(source, column) if source.is_dir() else _from_table(source, column)
     if not found:
         raise InputError(f"{source} names no picture", "a row for each picture")
+    _refuse_twice(source, found)
     _refuse_absent(source, found)
     return found if limit is None else _first(found, limit)
+
+
+def _refuse_twice(source: Path, found: Sequence[Captioned]) -> None:
+    """Refuse a row that is there twice; several captions of one picture are as many."""
+    rows = Counter((one.path, one.prompt.text) for one in found)
+    twice = next((one for one in found if rows[one.path, one.prompt.text] > 1), None)
+    if twice is not None:
+        came = f"{source} gives {twice.name} the caption {twice.prompt.text!r:.60} twice"
+        raise InputError(came, "each row once", "leave one of them out")
 
 
 def _refuse_absent(source: Path, found: Iterable[Captioned]) -> None:
@@ -126,8 +140,11 @@ def _from_table(path: Path, column: str | None) -> list[Captioned]:
     rows = known_names(read_rows(path, columns=wanted), wanted, path, but=column)
     columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
     file_column = next((name for name in FILE_COLUMNS if name in columns), None)
+    if not columns:
+        came = f"{path} has no columns: it begins with {shown(rows[0]) if rows else 'nothing'}"
+        raise PromptError(came, f"objects with {FILE_COLUMNS[0]} and {TEXT_COLUMNS[1]}")
     if file_column is None:
-        came = f"{path} has the columns {', '.join(columns) or '(none)'}"
+        came = f"{path} has the columns {', '.join(columns)}"
         raise PromptError(came, f"one of {', '.join(FILE_COLUMNS)} for the picture's path", "name it file_name")
     text = text_column([name for name in columns if name != file_column], path, column)
     return [_captioned(row, file_column, text, path, number) for number, row in enumerate(rows, 1)]

@@ -151,6 +151,9 @@ def _read_jsonl(text: str, path: Path) -> list[Any]:
             except ValueError as error:
                 came = f"line {number} of {path} is not JSON: {error}"
                 raise PromptError(came, "one text or object a line") from error
+            if isinstance(rows[-1], list):
+                fix = "name a file that is one list .json"
+                raise PromptError(f"line {number} of {path} is a list", "one text or object a line", fix)
     return rows
 
 

@@ -81,7 +81,7 @@ def load_prompts(
     expanded(source)  # refuses a name that no disk has
     found = _find(str(source), column, model)
     if seeds is not None:
-        found = _with_seeds(found, read_seeds(Path(seeds)), seeds, limit)
+        found = _with_seeds(found, read_seeds(expanded(seeds)), seeds, limit)
     kept, duplicates = _unique(found, limit)
     if not kept:
         raise PromptError(f"{source} holds no prompt", "at least one non-empty text")
@@ -159,7 +159,7 @@ def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
     if kind == "set":
         return read_set(name, rest)
     check_local(source)
-    return _from_rows(read_rows(Path(source)), Path(source), column)
+    return _from_rows(read_rows(expanded(source)), Path(source), column)
 
 
 def read_seeds(path: Path) -> list[int]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from noiseprompt.core import hub
 from noiseprompt.core.errors import HubError, PromptError
+from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_of, decode, lines_of, noun, read_rows, seed_of
@@ -85,7 +86,7 @@ def read_set(name: str, source: str) -> list[Prompt]:
         PromptError: nothing there, no column of the set's, a damaged file, or a hub that cannot be reached.
     """
     known = SETS[name]
-    path = Path(source)
+    path = expanded(source)
     if not source.strip():
         hint = f', or "{name}:{known.hub}" of the hub' if known.hub else ""
         raise PromptError(f"{name}: without a source", f'"{name}:FILE" or "{name}:FOLDER"{hint}')

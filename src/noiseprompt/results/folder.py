@@ -6,7 +6,7 @@ What people publish holds no path of the machine; .judging.json, hidden, keeps t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from noiseprompt.core.errors import ConfigError, InputError, StoreError
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import differences, public_name, refuse_changes
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.json_lines import of_all
+from noiseprompt.core.json_lines import damaged, of_all
 from noiseprompt.core.kinds import EVALUATION, refuse_other
 from noiseprompt.core.parts import as_recorded
 from noiseprompt.core.ranges import check_value, shown
@@ -24,7 +24,8 @@ from noiseprompt.core.store import Store
 from noiseprompt.core.stores import Folder, store_of
 from noiseprompt.core.types import EvalResult, Prompt
 from noiseprompt.results.lines import FILE, NEW, iter_numbered
-from noiseprompt.results.names import public_spec
+from noiseprompt.results.names import public_spec, slug
+from noiseprompt.shapes.world import CHECKER
 
 SETTINGS = "settings.json"
 
@@ -95,6 +96,7 @@ def _settled(
         both = [label for label in methods if label in old_methods]
         changes += [f"method {change}" for change in differences(old_methods, methods, both)]
         refuse_changes(store, changes, old_settings, settings)
+        _refuse_edited(store)
         methods = {**old_methods, **methods}
     else:
         _refuse_other(store)
@@ -175,12 +177,18 @@ def read_judging(out: Folder) -> dict[str, Any]:
         InputError, ConfigError: as `read_settings`.
     """
     path = store_of(out).file(PATHS)
-    if not path.is_file():
+    if PATHS not in store_of(out).names():
         return _read_settings(out)["judging"]  # of an earlier release, or copied without hidden files
-    found = read_json(path, fix="run the evaluation again")
+    again = "run the evaluation again"
+    found, told = read_json(path, fix=again), read_settings(out)["judging"]
     for name, kind in _JUDGING.items():
         if name in found:
             check_value(f"{name} in {path}", kind, found[name])
+    public = _public(found)
+    for name in sorted(public.keys() & told.keys()):
+        if public[name] != told[name]:
+            came = f"{path} tells of {name} {shown(public[name])}, and {SETTINGS} of {shown(told[name])}"
+            raise ConfigError(came, "the same in both", again)
     return found
 
 
@@ -213,6 +221,21 @@ def _read_settings(out: Folder) -> dict[str, Any]:
             check_value(f"{name} in {path}", kind, settings["config"][name])
     for label, told in data["methods"].items():
         _hold(path, f"method {label!r:.60}", dict, told)
+    for label, reason in data["refused"].items():
+        _hold(path, f"why {label!r:.60} was left out", str, reason)
+    return data
+
+
+def _refuse_edited(folder: Folder) -> dict[str, Any]:
+    """What settings.json tells, where its settings are those that it was written with.
+
+    Raises:
+        StoreError: they are not.
+    """
+    data = _read_settings(folder)
+    if fingerprint(data["settings"]) != data["fingerprint"]:
+        came = f"the settings in {store_of(folder).where(SETTINGS)} were changed after writing"
+        raise StoreError(came, "those of its run", f"restore the file, or {NEW}")
     return data
 
 
@@ -240,10 +263,7 @@ def iter_told(folder: Folder) -> Iterator[EvalResult]:
         InputError: no evaluation there.
         StoreError: as `iter_results`, or an image that cannot be of this evaluation.
     """
-    data = _read_settings(folder)
-    if fingerprint(data["settings"]) != data["fingerprint"]:
-        came = f"the settings in {store_of(folder).where(SETTINGS)} were changed after writing"
-        raise StoreError(came, "those of its run", f"restore the file, or {NEW}")
+    data = _refuse_edited(folder)
     methods, scorers = {*data["methods"], *data["refused"]}, data["settings"].get("scorers")
     for path, number, result in iter_numbered(folder):
         known = set(result.scores if scorers is None else map(str, scorers))
@@ -257,12 +277,12 @@ def iter_told(folder: Folder) -> Iterator[EvalResult]:
         if lacking:
             came = f"line {number} of {path} tells no score of {', '.join(lacking)}"
             raise StoreError(came, "the scores that settings.json names", NEW)
-        _check_told(path, number, result)
+        _check_told(path, number, result, methods)
         yield result
 
 
-def _check_told(path: AnyFile, number: int, result: EvalResult) -> None:
-    """Refuse an image that is told with another text or picture than its own.
+def _check_told(path: AnyFile, number: int, result: EvalResult, methods: Collection[str]) -> None:
+    """Refuse an image that is told with another text or picture than its own, or a score that its scorer never gives.
 
     Raises:
         StoreError: as above.
@@ -271,6 +291,10 @@ def _check_told(path: AnyFile, number: int, result: EvalResult) -> None:
         came = f"line {number} of {path} tells of prompt {result.prompt_id} with the text {result.text!r:.60}"
         raise StoreError(came, "the text that it was drawn for", NEW)
     own = f"{result.prompt_id}-{result.seed}.png"
-    if result.image and result.image.rpartition("/")[2] != own:
+    home, _, name = result.image.rpartition("/")
+    of_others = home != slug(result.method) and home in map(slug, methods)
+    if result.image and (name != own or of_others):
         came = f"line {number} of {path} names the picture {result.image!r}"
-        raise StoreError(came, f"a file {own}, as it was written", NEW)
+        raise StoreError(came, f"a file {own} of {result.method!r:.60}, as it was written", NEW)
+    if not 0 <= (checked := result.scores.get(CHECKER, 0)) <= 1:
+        raise damaged(path, number, f"a score of {CHECKER} of {checked:g}, which gives 0 to 1", NEW)

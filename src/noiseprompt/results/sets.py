@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.errors import NoisepromptWarning, StoreError
+from noiseprompt.core.errors import NoisepromptWarning, ShapeError, StoreError
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import public_name
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
+from noiseprompt.core.places import expanded, is_address
 from noiseprompt.core.specs import split_spec
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import Folder, store_of
@@ -97,7 +98,8 @@ def measure(out: Folder, extractor: str, reference: str = "", *, world: bool = F
         of = _of_files(network, [(label, *key, files[key][1]) for key in keys])
         shown = store.each(lambda name: read_picture(pictures.file(name)), [files[key][0] for key in keys])
         of_one_size = _of_one_size([files[key][0] for key in keys], shown)
-        found = _cached(kept, f"{slug(label)}.npz", network, of, of_one_size, len(keys))
+        first = f"{store.where('images')}/{files[keys[0]][0]}"
+        found = _cached(kept, f"{slug(label)}.npz", network, of, of_one_size, len(keys), first)
         enough = min(len(target), len(found)) > NEIGHBOURS
         near = precision_recall(found, target, NEIGHBOURS) if enough else (None, None)
         figures[label] = SetFigures(len(keys), fid(found, target) if enough else None, *near)
@@ -154,13 +156,30 @@ def _of_files(network: _Extractor, keys: Sequence[Any]) -> dict[str, Any]:
 
 
 def _cached(
-    kept: Store, name: str, network: _Extractor, of: dict[str, Any], images: Iterable[np.ndarray], count: int
+    kept: Store,
+    name: str,
+    network: _Extractor,
+    of: dict[str, Any],
+    images: Iterable[np.ndarray],
+    count: int,
+    first: str = "",
 ) -> np.ndarray:
-    """Features from a file where it holds those `of` the same `count` images, else computed and written there."""
+    """Features from a file where it holds those `of` the same `count` images, else computed and written there.
+
+    Args:
+        first: where the first of the images lies.
+
+    Raises:
+        StoreError: images of a size that the network does not take.
+    """
     mark, file = fingerprint(of), kept.file(name)
     found = _kept(file, mark, count) if file.is_file() else None
     if found is None:
-        found = network(images)
+        try:
+            found = network(images)
+        except ShapeError as error:
+            came = f"{first} and those beside it are {error.came}"
+            raise StoreError(came, error.expected, "other pictures, or another extractor of features") from error
         kept.put(name, _file(mark, found))
     return found
 
@@ -196,10 +215,11 @@ def _sha256(features: np.ndarray) -> str:
 def _reference(kept: Store, network: _Extractor, folder: str, texts: Sequence[str]) -> tuple[np.ndarray, str]:
     """Features of the reference pictures and what they are; none where there is neither a folder nor a world."""
     if folder:
-        files = find_pictures(Path(folder), below=True)
-        keys = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
+        home = Path(folder) if is_address(folder) else expanded(folder)
+        files = find_pictures(home, below=True)
+        keys = [(str(p.relative_to(home)), p.stat().st_size) for p in files]
         of = _of_files(network, keys)
-        found = _cached(kept, "of-reference.npz", network, of, map(read_picture, files), len(files))
+        found = _cached(kept, "of-reference.npz", network, of, map(read_picture, files), len(files), str(files[0]))
         return found, f"the pictures in {public_name(folder)}"
     if not texts or not all(map(is_sentence, texts)):
         return np.zeros((0, 1), np.float32), ""

@@ -12,6 +12,7 @@ import torch
 
 from noiseprompt.core import hub
 from noiseprompt.core.errors import HubError, ModelLoadError
+from noiseprompt.core.places import expanded
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files with weights."""
@@ -24,7 +25,7 @@ def find_file(scorer: str, path: str | None, repo: str, filename: str, revision:
         ModelLoadError: not there, or the hub cannot be reached; says how to name a local file.
     """
     if path is not None:
-        return _local(scorer, Path(path), filename)
+        return _local(scorer, expanded(path), filename)
     try:
         return hub.fetch_file(repo, filename, revision=revision)
     except HubError as error:

@@ -30,6 +30,7 @@ from noiseprompt.shapes.training import (
     CONFIG_FILE,
     KIND_SHARES,
     average_of,
+    begun,
     curve,
     load_average,
     loop,
@@ -165,7 +166,7 @@ def train_features(folder: Path, config: FeatureConfig) -> Iterator[dict]:
         StoreLockedError: another process trains there.
         DivergedError: a loss is not finite.
     """
-    with claim(folder / CONFIG_FILE, config):
+    with claim(folder / CONFIG_FILE, config, begun("features")):
         yield from _train(folder, config)
 
 

@@ -30,6 +30,7 @@ from noiseprompt.shapes.training import (
     CONFIG_FILE,
     KIND_SHARES,
     average_of,
+    begun,
     curve,
     load_average,
     loop,
@@ -195,7 +196,7 @@ def train_preference(folder: Path, config: PreferenceConfig) -> Iterator[dict]:
         StoreLockedError: another process trains there.
         DivergedError: a loss is not finite.
     """
-    with claim(folder / CONFIG_FILE, config):
+    with claim(folder / CONFIG_FILE, config, begun("preference")):
         yield from _train(folder, config)
 
 

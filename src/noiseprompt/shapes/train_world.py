@@ -19,7 +19,16 @@ from noiseprompt.shapes import model, scenes
 from noiseprompt.shapes.card import write_card
 from noiseprompt.shapes.phases import Layout, locate, loss_weights
 from noiseprompt.shapes.settings import WorldConfig
-from noiseprompt.shapes.training import CONFIG_FILE, KIND_SHARES, average_of, load_average, loop, optimize, to_tensor
+from noiseprompt.shapes.training import (
+    CONFIG_FILE,
+    KIND_SHARES,
+    average_of,
+    begun,
+    load_average,
+    loop,
+    optimize,
+    to_tensor,
+)
 from noiseprompt.shapes.world import NAME
 
 
@@ -192,7 +201,7 @@ def train_world(folder: Path, config: WorldConfig) -> Iterator[dict]:
         StoreLockedError: another process trains there.
         DivergedError: a loss is not finite.
     """
-    with claim(folder / CONFIG_FILE, config):
+    with claim(folder / CONFIG_FILE, config, (*begun("vae", "unet"), "latents.npy")):
         if not (folder / "latents.npy").exists():
             yield from train_vae(folder, config)
         yield from train_unet(folder, config)

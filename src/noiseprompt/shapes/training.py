@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -40,6 +41,11 @@ def to_tensor(images: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) * 2 - 1
 
 
+def begun(*stages: str) -> tuple[str, ...]:
+    """Files of a run folder of which one shows that a training with these stages made something."""
+    return ("metrics.jsonl", *(f"{stage}.pt" for stage in stages))
+
+
 def read_config(folder: Path, kind: type[Config]) -> Config:
     """The settings a run folder was made with.
 
@@ -58,10 +64,14 @@ def loop(
     """Run `step_fn(step)` to `steps`, with a checkpoint of `state` (objects with state_dict) every `every` seconds."""
     path = folder / f"{stage}.pt"
     mend(folder / "metrics.jsonl")
+    read_metrics(folder)
     start = 0
-    if path.exists():
+    if os.path.lexists(path):
         saved = _read_stage(path, set(state))
         start = saved.pop("step")
+        if not 0 <= start <= steps:
+            came = f"{path} is of step {start:,}"
+            raise ModelLoadError(came, f"0 to {steps:,}", "restore it, or delete it to train from the start")
         for name, part in saved.items():
             state[name].load_state_dict(part)
     clock = saved_at = time.monotonic()

@@ -19,6 +19,7 @@ from noiseprompt.methods.table import METHODS as REGISTRY
 from noiseprompt.noise import figures
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.results.lines import read_results
+from noiseprompt.results.names import slug
 from noiseprompt.shapes import weights_folder
 from noiseprompt.stages.evaluate.evaluate import summarize_run
 from noiseprompt.stages.report.report import report
@@ -113,7 +114,10 @@ def test_a_label_with_an_option_of_before_is_summed_up_and_reported(tmp_path: Pa
     label = "redenoise:num_inference_steps=4"
     list(run(tmp_path, methods=["standard", "redenoise:steps=4"]))
     for path in [*tmp_path.glob("*.json"), *tmp_path.glob("*.jsonl")]:
-        path.write_text(path.read_text().replace("redenoise:steps=4", label))
+        told = path.read_text().replace("redenoise:steps=4", label)
+        path.write_text(told.replace(slug("redenoise:steps=4"), slug(label)))
+    if (tmp_path / "images").is_dir():
+        (tmp_path / "images" / slug("redenoise:steps=4")).rename(tmp_path / "images" / slug(label))
     assert list(summarize_run(tmp_path).methods) == ["standard", label]
     assert label in report(tmp_path).read_text()
     pipeline = FakePipeline()

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from noiseprompt.core.errors import NoisepromptError, StoreError
 from noiseprompt.core.types import ScoredPair
+from noiseprompt.core.waiting import Waiting
 from noiseprompt.npd.sharing import SharedWriter
+from noiseprompt.npd.state import UNIT
 from noiseprompt.stages.collect.failures import MANY, Held
 from noiseprompt.stages.collect.pairs import Item, pair_id
 from noiseprompt.stages.collect.scoring import Maker, Scoring
@@ -89,6 +91,7 @@ class Work:
         self._size = config.batch_size
         self._items = {pair_id(item): item for item in items}
         self._begun = self._committed = time.perf_counter()
+        self._waiting = _waiting(writer)
 
     def batches(self, should_stop: Callable[[], bool] | None) -> Iterator[None]:
         """Make batch after batch; yields after each.
@@ -98,6 +101,8 @@ class Work:
         """
         while True:
             ids = self._writer.take()
+            if ids:
+                self._waiting.over()
             if not ids and self.end():
                 yield
             elif not ids and self.held.pairs:
@@ -107,6 +112,7 @@ class Work:
                 self.whole = True
                 return
             elif not ids:  # others make what is left; what they leave is made here
+                self._waiting.on()
                 time.sleep(WAIT_SECONDS)
                 if should_stop is not None and should_stop():
                     return
@@ -172,6 +178,14 @@ class Work:
         """Whether one of the latest pairs can be made again."""
         made = [self._items[one] for one in [*self._writer.home.homes] if one in self._items]
         return any(not self._maker.make([item])[0].rejected for item in reversed(made[-MANY:]))
+
+
+def _waiting(writer: SharedWriter) -> Waiting:
+    """For the shards that others make."""
+    leases, shard = writer.home.store.leases(), UNIT.format(0)[:-6]
+    return Waiting(
+        leases.where, leases.patience, lambda: {u: h for u, h in leases.holders().items() if u.startswith(shard)}
+    )
 
 
 def _check_usable(writer: SharedWriter) -> None:

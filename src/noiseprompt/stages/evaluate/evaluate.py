@@ -30,15 +30,17 @@ from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import NoiseError, NoisepromptError, StoreError
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.pictures import find_pictures
+from noiseprompt.core.places import expanded
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.store import Store
-from noiseprompt.core.stores import store_of
+from noiseprompt.core.stores import store_of, store_to_read
 from noiseprompt.core.types import EvalResult, Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
 from noiseprompt.results.books import book_of
+from noiseprompt.results.counts import check_counts, refuse_none
 from noiseprompt.results.folder import PATHS, SETTINGS, iter_told, note_refused, read_judging, read_settings, settle
 from noiseprompt.results.pictures import save_pictures
 from noiseprompt.results.sets import measure
@@ -135,7 +137,7 @@ def evaluate(
 
         load_features(extractor)  # a wrong name or missing weights are told before anything is drawn, as is
         if config.reference:
-            find_pictures(Path(config.reference), below=True)  # a folder without pictures
+            find_pictures(expanded(config.reference), below=True)  # a folder without pictures
     with store.withdrawn(("results*.jsonl", "diagnostics*.jsonl")) as written:
         judging = {name: to_dict(config)[name] for name in JUDGING}
         judging["features"] = extractor
@@ -205,7 +207,7 @@ def summarize_run(out: str | Path) -> Summary:
         StoreError: a damaged line.
     """
     check_value("out", str | Path, out)
-    return _sum_up(store_of(out))
+    return _sum_up(store_to_read(out))
 
 
 def _sum_up(store: Store) -> Summary:
@@ -213,6 +215,7 @@ def _sum_up(store: Store) -> Summary:
     config: dict[str, Any] = data["settings"]["config"]
     judging: dict[str, Any] = read_judging(store)
     name = judging.get("features", "")
+    refuse_none(store)
     world = judging.get("world") or is_world(data["settings"]["pipeline"]["name"])  # as earlier versions told it
     summary = summarize(
         iter_told(store),
@@ -222,6 +225,7 @@ def _sum_up(store: Store) -> Summary:
         steered={label: told["scorer"] for label, told in data["methods"].items() if "scorer" in told},
         seed=config["seed"],
     )
+    check_counts(store, data["settings"], summary)
     store.put("results.json", f"{json.dumps(summary_dict(summary), indent=1)}\n".encode())
     store.put("results.md", markdown(summary).encode())
     return summary

@@ -11,6 +11,7 @@ from noiseprompt.core.json_lines import of_all
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import Folder, store_of
+from noiseprompt.core.waiting import Waiting
 from noiseprompt.results.book import Book
 from noiseprompt.results.folder import SETTINGS
 from noiseprompt.results.lines import FILE
@@ -37,7 +38,8 @@ def free_batches(
         batches: numbers of those wanted.
         missing: number of a batch -> labels of the methods it lacks.
     """
-    left = list(batches)
+    left, leases = list(batches), book.store.leases()
+    waiting = Waiting(leases.where, leases.patience, leases.holders)
     while left:
         held = []
         for index in left:
@@ -45,11 +47,13 @@ def free_batches(
             if lease is None:
                 held.append(index)
                 continue
+            waiting.over()
             with lease:
                 if missing(index):  # known for certain now
                     yield index, lease
         held = [index for index in held if missing(index)]
         if held and len(held) == len(left):
+            waiting.on()
             time.sleep(PAUSE)
             book.refresh()
         left = held

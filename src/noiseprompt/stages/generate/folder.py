@@ -144,6 +144,8 @@ def _settled(
     changes = differences(old, settings)
     changes += [f"method {change}" for change in differences(before, methods, [m for m in methods if m in before])]
     refuse_changes(out, changes, old, settings)
+    if there.get("fingerprint") != fingerprint(old):
+        raise ConfigError(f"the settings in {path} were changed after writing", "those of its pictures", _NEW)
     return _text(old, {**before, **methods}) if set(methods) - set(before) else None
 
 

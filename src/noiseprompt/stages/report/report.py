@@ -14,7 +14,7 @@ from typing import Any
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
-from noiseprompt.core.places import Address, place
+from noiseprompt.core.places import Address, check_folder, expanded, is_address, place
 from noiseprompt.core.ranges import NOT_NEGATIVE, check_value
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import store_of
@@ -22,6 +22,7 @@ from noiseprompt.core.texts import in_markdown
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.results import words
 from noiseprompt.results.folder import iter_counted, read_settings
+from noiseprompt.results.lines import FILE
 from noiseprompt.results.names import display_names
 from noiseprompt.results.summary import BASELINE, Summary, read_summary
 from noiseprompt.stages.report import charts
@@ -66,7 +67,8 @@ def report(
     """
     check_value("examples", int, examples, NOT_NEGATIVE)
     check_value("random_examples", int, random_examples, NOT_NEGATIVE)
-    paths = [place(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
+    given = [folders] if isinstance(folders, str | Path) else folders
+    paths = [place(f if is_address(f) else expanded(f)) for f in given]
     if not paths or (len(paths) > 1 and out is None):
         raise InputError(f"{len(paths)} evaluations and no folder for the report", "a folder", "pass --out FOLDER")
     whole = [path if isinstance(path, Address) else path.resolve() for path in paths]
@@ -79,7 +81,10 @@ def report(
     ]
     for run in runs:
         _check_methods(run)
+        _check_noise(run)
     target = store_of(out) if out is not None else runs[0].folder
+    if out is not None and not is_address(out):
+        check_folder(out)
     target.make()
     if str(target) not in map(str, paths):
         _refuse_other(target)
@@ -100,11 +105,14 @@ _BEGIN = {
 
 
 def _refuse_other(target: Store) -> None:
-    """Refuse to write over a page that somebody else made.
+    """Refuse to write over a page that somebody else made, or over that of another evaluation.
 
     Raises:
         InputError: with the file.
     """
+    if target.file(FILE).is_file():
+        came = f"{target} holds another evaluation ({FILE}), with a page of its own"
+        raise InputError(came, "a new folder", "choose another --out")
     for name, begin in _BEGIN.items():
         path = target.file(name)
         if not path.is_file():
@@ -133,6 +141,23 @@ def _check_methods(run: _Run) -> None:
         names = ", ".join(f"{label!r:.80}" for label in missing)
         came = f"{run.folder} holds no image of {names}, which its settings.json names: left out"
         warnings.warn(f"{came}. The same evaluate command draws them", NoisepromptWarning, stacklevel=3)
+
+
+def _check_noise(run: _Run) -> None:
+    """Refuse noise figures of another evaluation; tell of methods without any.
+
+    Raises:
+        StoreError: figures of a method that settings.json does not name.
+    """
+    figures, name = diagnostics.read(run.folder), run.folder.where(diagnostics.FILE)
+    strange = [label for label in figures if label not in {*run.settings["methods"], *run.settings["refused"]}]
+    if strange:
+        came = f"{name} tells of the method {strange[0]!r:.80}, which settings.json does not name"
+        raise StoreError(came, "the lines of this evaluation alone", "delete those lines")
+    missing = [label for label in run.summary.methods if label not in figures]
+    if missing:
+        names = ", ".join(f"{label!r:.80}" for label in missing)
+        warnings.warn(f"{name} tells nothing of {names}: the page is without", NoisepromptWarning, stacklevel=3)
 
 
 def _markdown(title: str, runs: Sequence[_Run], side: Across | None) -> str:

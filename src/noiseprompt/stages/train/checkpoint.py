@@ -13,15 +13,17 @@ import torch
 
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.ranges import SUMMABLE
+from noiseprompt.core.json_lines import damaged, read_lines
+from noiseprompt.core.ranges import SUMMABLE, shown
 from noiseprompt.core.weights import differences, read_header, shapes_of
 from noiseprompt.npnet.disk import WEIGHTS_FILE
 
 
-def check_state(state: Mapping[str, Any], steps: int, settings: str) -> None:
+def check_state(state: Any, net: torch.nn.Module, steps: int, settings: str) -> None:
     """Refuse numbers that no training has, and the state of another one.
 
     Args:
+        net: the network that is trained.
         steps: of the whole training.
         settings: `settings_digest` of the folder; states of before it was recorded pass.
 
@@ -29,6 +31,8 @@ def check_state(state: Mapping[str, Any], steps: int, settings: str) -> None:
         KeyError: a number is missing.
         ValueError: with the first that is none.
     """
+    if not isinstance(state, Mapping) or not isinstance(state.get("net", {}), Mapping):
+        raise ValueError("it holds no names with their tensors and numbers")
     limits = {"step": (int, 0, steps), "stale": (int, 0, steps), "power": (float, 0, SUMMABLE)}
     given = {"stale": 0, "power": 0.0, **state}
     for name, (kind, least, most) in limits.items():
@@ -38,6 +42,21 @@ def check_state(state: Mapping[str, Any], steps: int, settings: str) -> None:
         raise ValueError(f"its best is {given['best']!r:.40}")
     if settings and given.get("settings", settings) != settings:
         raise ValueError("it was written with other settings than those in settings.json")
+    if problems := differences(shapes_of(given["net"]), shapes_of(net.state_dict())):
+        raise ValueError(f"it is of another network: {problems}")
+
+
+def check_metrics(path: Path, steps: int) -> None:
+    """Refuse lines that no training told.
+
+    Raises:
+        StoreError: with the first of them.
+    """
+    fix = "delete that line: it tells of the training alone"
+    for number, line in read_lines(path, dict, fix):
+        step = line.get("step")
+        if type(step) is not int or not 0 < step <= steps:
+            raise damaged(path, number, f"its step is {shown(step)}", fix)
 
 
 def check_best(out: Path, net: torch.nn.Module) -> None:

@@ -178,8 +178,11 @@ def read_embeds(path: Path, count: int, shape: Any) -> np.ndarray:
             came = f"{path} is damaged: its checksum does not match"
             raise ConfigError(came, "embeddings as they were written", again)
         embeds = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ConfigError:  # is a ValueError too
+        raise
     except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
-        raise ConfigError(f"cannot read {path}: {error}", "embeddings that a training wrote", again) from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"cannot read {path}: {reason}", "embeddings that a training wrote", again) from error
     if not isinstance(embeds, np.ndarray) or embeds.dtype != np.float16 or embeds.ndim != 3:
         what = f"{embeds.dtype} of shape {embeds.shape}" if isinstance(embeds, np.ndarray) else "several arrays"
         raise ConfigError(f"{path} holds {what}", "float16 of shape (prompts, length, width)", again)

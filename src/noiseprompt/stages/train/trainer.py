@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.core.weights import read_checkpoint
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npnet import NPNet, build
-from noiseprompt.stages.train.checkpoint import check_best, check_state, settings_digest
+from noiseprompt.stages.train.checkpoint import check_best, check_metrics, check_state, settings_digest
 from noiseprompt.stages.train.feed import ahead
 from noiseprompt.stages.train.objective import Batch, Objective, Validated
 from noiseprompt.stages.train.order import batches_an_epoch, batches_of
@@ -94,6 +95,7 @@ class Trainer:
         self.board: Any = nullcontext()
         if processes.main:
             mend(out / "metrics.jsonl")
+            check_metrics(out / "metrics.jsonl", self.steps)
             self.board = _board(out / "tensorboard") if config.tensorboard else self.board
         resumed = self._resume()
         if processes.once(lambda: self.step) != self.step:
@@ -106,14 +108,14 @@ class Trainer:
     def _resume(self) -> bool:
         """Whether there is a checkpoint to go on from."""
         path = self.out / "state.pt"
-        if not path.exists():
+        if not os.path.lexists(path):
             if (self.out / "last").is_dir():
                 told = f"{path} is not there: {self.out} begins at step 0, and its networks are written over"
                 warnings.warn(told, NoisepromptWarning, stacklevel=2)
             return False
         state = read_checkpoint(path, own=True)
         try:
-            check_state(state, self.steps, settings_digest(self.out))
+            check_state(state, self.net, self.steps, settings_digest(self.out))
             self.net.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.load_state_dict(state["average"])
