@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import misfit, shown
+from noiseprompt.core.ranges import misfit, shown, without_numpy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,16 +29,29 @@ def held(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         kinds = _kinds(function)
-        given = signature.bind(*args, **kwargs).arguments
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:  # too many, too few or an unknown one: Python's own words name the function
+            return function(*args, **kwargs)
+        given = bound.arguments
+        given.update({name: _plain(kinds[name], value) for name, value in given.items() if name in kinds})
         wrong = {name: misfit(kinds[name], value) for name, value in given.items() if name in kinds}
         wrong = {name: expected for name, expected in wrong.items() if expected}
         if wrong:
             came = ", ".join(f"{name} {shown(given[name])}" for name in wrong)
             several = len(wrong) > 1
             raise ConfigError(came, ", ".join(f"{name}: {text}" if several else text for name, text in wrong.items()))
-        return function(*args, **kwargs)
+        return function(*bound.args, **bound.kwargs)
 
     return checked
+
+
+def _plain(kind: Any, value: Any) -> Any:
+    """Numbers of NumPy as Python's, also as an array where a list of them is taken; anything else as it is."""
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", 0) and misfit(kind, value):
+        listed = value.tolist()
+        return value if misfit(kind, listed) else listed
+    return without_numpy(value)
 
 
 @functools.cache

@@ -110,6 +110,10 @@ def check(record: Any, written: str = "{} {}") -> None:
         ConfigError: those that do not fit, all of them at once.
     """
     hints, limits = _hints(type(record)), limits_of(type(record))
+    for name in hints:
+        value = getattr(record, name)
+        if (own := without_numpy(value)) is not value:
+            object.__setattr__(record, name, own)  # a record is written down, and JSON has Python's numbers
     wrong = {name: misfit(hints[name], getattr(record, name), limits[name]) for name in hints}
     wrong = {name: expected for name, expected in wrong.items() if expected}
     if wrong:
@@ -133,6 +137,19 @@ def misfit(annotation: Any, value: Any, limits: Limits = ANY) -> str:
     return "" if _fits(annotation, value, limits) else _wanted(annotation, value, limits)
 
 
+def without_numpy(value: Any) -> Any:
+    """A value with Python's numbers in place of NumPy's, which are as good, also in a list; itself where it has none.
+
+    NumPy is not imported for it.
+    """
+    if type(value) in (list, tuple):
+        own = [without_numpy(one) for one in value]
+        return type(value)(own) if any(a is not b for a, b in zip(own, value, strict=True)) else value
+    kind = type(value)
+    single = kind.__module__ == "numpy" and (isinstance(value, Number) or kind.__name__ in ("bool", "bool_"))
+    return value.item() if single else value
+
+
 def kind_of(value: Any) -> str:
     """The kind of a value in a word or two, for what cannot be shown itself: "nothing", "a list", "an ndarray"."""
     name = type(value).__name__
@@ -141,6 +158,7 @@ def kind_of(value: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value as a file of settings has it, at most 60 letters; of what a file cannot have its kind."""
+    value = without_numpy(value)
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     elif isinstance(value, list | tuple):
@@ -161,6 +179,7 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def _fits(kind: Any, value: Any, limits: Limits) -> bool:
+    value = without_numpy(value)
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(one, value, limits) for one in inner)

@@ -20,6 +20,8 @@ from itertools import product
 
 import numpy as np
 
+from noiseprompt.core.arguments import held
+
 SIZE = 64
 """Edge of an image in pixels, unless another size is asked; the least of any."""
 
@@ -128,6 +130,7 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(sorted(words))
 
 
+@held
 def parse(text: str) -> Request:
     """The request a prompt of this grammar asks for (the inverse of `Request.text`).
 
