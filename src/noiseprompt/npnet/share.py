@@ -10,7 +10,7 @@ from pathlib import Path
 from noiseprompt.core import hub
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.digests import file_sha256
-from noiseprompt.core.errors import HubError, ModelLoadError
+from noiseprompt.core.errors import HubError, InputError, ModelLoadError
 from noiseprompt.core.places import expanded
 from noiseprompt.core.weights import read_header
 from noiseprompt.npnet import disk
@@ -49,9 +49,12 @@ def find(source: str | Path, revision: str | None = None) -> Path:
 
     Raises:
         ModelLoadError: nothing there, or the hub has it not or cannot be reached.
+        InputError: a revision of what lies on this machine, which has none.
     """
     path = expanded(source)
     if path.exists():
+        if revision is not None:
+            raise InputError(f"revision {revision!r} of {path}", "a hub id where a revision is named")
         return path
     name, file = split_source(str(source))
     try:

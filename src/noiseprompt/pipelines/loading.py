@@ -23,6 +23,7 @@ from noiseprompt.pipelines.soundness import (
     check_configs,
     check_finite,
     check_folders,
+    check_kinds,
     check_parts,
     check_together,
 )
@@ -86,6 +87,7 @@ def load_diffusers(
         check_parts(model, config)
         if isinstance(folder, Path):
             check_folders(model, folder, config, f"{FIX}; {AGAIN}")
+            check_kinds(model, folder, config)
         extra = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
         renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
         with known_as(renamed), complete(model):
