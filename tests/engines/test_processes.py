@@ -133,7 +133,8 @@ def test_one_who_waits_for_the_others_says_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(processes, "TOLD_AFTER", 0.0)
     said = threading.Event()
     words: list[str] = []
-    monkeypatch.setattr(processes.warnings, "warn", lambda text, _: (words.append(text), said.set()))
-    with processes._told_slowly(processes.Launched(1, 2, 1, 2)):
+    monkeypatch.setattr(processes.warnings, "warn", lambda text, *_, **__: (words.append(text), said.set()))
+    spoken: list[bool] = []
+    with processes._told_slowly(processes.Launched(1, 2, 1, 2), spoken.append):
         assert said.wait(10)
-    assert words == ["process 1 of 2 waits for the others at far:29500, at most 10 minutes"]
+    assert words == ["process 1 of 2 waits for the others at far:29500, at most 10 minutes"] and spoken == [True]

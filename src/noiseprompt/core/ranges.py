@@ -145,8 +145,8 @@ def without_numpy(value: Any) -> Any:
     if type(value) in (list, tuple):
         own = [without_numpy(one) for one in value]
         return type(value)(own) if any(a is not b for a, b in zip(own, value, strict=True)) else value
-    kind = type(value)
-    single = kind.__module__ == "numpy" and (isinstance(value, Number) or kind.__name__ in ("bool", "bool_"))
+    kind: Any = type(value)
+    single = kind.__module__ == "numpy" and (issubclass(kind, Number) or kind.__name__ in ("bool", "bool_"))
     return value.item() if single else value
 
 

@@ -206,9 +206,13 @@ def joined(device: str = "auto", speak: Callable[[bool], None] = lambda _: None)
     import torch.distributed as distributed
     from torch.distributed.rendezvous import rendezvous
 
-    _check_master()
-    with _meeting(found), _told_slowly(found):
-        store, _, _ = next(iter(rendezvous("env://", timeout=MEETING)))
+    try:
+        _check_master()
+        with _meeting(found), _told_slowly(found, speak):
+            store, _, _ = next(iter(rendezvous("env://", timeout=MEETING)))
+    except NoisepromptError:  # nobody else knows of it
+        speak(True)
+        raise
     group = Group(found, distributed.PrefixStore("noiseprompt", store))
     speak(group.main)
     try:
@@ -249,13 +253,18 @@ def _check_master() -> None:
 
 
 @contextmanager
-def _told_slowly(found: Launched) -> Iterator[None]:
-    """While it lasts longer than a few seconds, a word about what is waited for."""
+def _told_slowly(found: Launched, speak: Callable[[bool], None]) -> Iterator[None]:
+    """While it lasts longer than a few seconds, a word about what is waited for, of every process that waits."""
     where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     words = (
         f"process {found.rank} of {found.size} waits for the others at {where}, at most {MEETING.seconds // 60} minutes"
     )
-    timer = threading.Timer(TOLD_AFTER, warnings.warn, [words, NoisepromptWarning])
+
+    def tell() -> None:
+        speak(True)
+        warnings.warn(words, NoisepromptWarning, stacklevel=2)
+
+    timer = threading.Timer(TOLD_AFTER, tell)
     timer.daemon = True
     timer.start()
     try:

@@ -20,11 +20,12 @@ from noiseprompt.core.errors import (
 )
 from noiseprompt.core.files import public_name
 from noiseprompt.core.hub_errors import of_the_hub
+from noiseprompt.core.model_files import AGAIN
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import read_state, some
-from noiseprompt.pipelines.complete import AGAIN, complete
+from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.loading import weights_in
 from noiseprompt.pipelines.soundness import check_finite
 

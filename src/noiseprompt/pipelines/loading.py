@@ -13,9 +13,10 @@ import torch
 
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.hub_errors import of_the_hub
+from noiseprompt.core.model_files import AGAIN
 from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import reason_of
-from noiseprompt.pipelines.complete import AGAIN, complete
+from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
 from noiseprompt.pipelines.soundness import (

@@ -15,9 +15,9 @@ import torch
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.model_files import AGAIN, check_config, has_no_words
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
-from noiseprompt.pipelines.complete import AGAIN, check_config, has_no_words
 
 LIBRARIES = ("diffusers", "transformers")
 MOST_EMPTY = 0.25

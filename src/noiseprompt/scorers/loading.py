@@ -12,7 +12,7 @@ import torch
 
 from noiseprompt.core import hub
 from noiseprompt.core.errors import HubError, ModelLoadError
-from noiseprompt.pipelines.complete import check_config, has_no_words, of_shapes
+from noiseprompt.core.model_files import check_config, has_no_words, of_shapes
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files with weights."""
