@@ -35,8 +35,8 @@ def examine(noise: torch.Tensor, source: torch.Tensor | None = None) -> tuple[st
         NoisepromptError: latents that are no picture's.
     """
     check_plain(noise, "noise doctor")
-    x = as_picture(noise).detach().float()
-    start = None if source is None else as_picture(source).detach().float()
+    x = as_picture(noise, "noise doctor").detach().float()
+    start = None if source is None else as_picture(source, "noise doctor").detach().float()
     text = figures(x, start)
     panels = [_tile(x[0]), _histogram(x), _bars(noise_spectrum(x.double().numpy()))]
     if start is not None:

@@ -10,6 +10,8 @@ import folder_paths
 
 from noiseprompt import NoisepromptError, NPNet
 
+from .latents import check_word
+
 FOLDER = "npnet"
 """Below ComfyUI's models folder."""
 
@@ -39,6 +41,7 @@ def load(source: str, device: str = "default") -> NPNet:
     Raises:
         NoisepromptError: nothing of that name, or no NPNet there.
     """
+    check_word("device", device, DEVICES)
     place = find(source)
     npnet = NPNet.from_pretrained(source if place is None else place)
     return npnet.to("cpu" if device == "cpu" else comfy.model_management.get_torch_device()).eval()
@@ -49,5 +52,8 @@ def fingerprint(source: str) -> Any:
     place = find(source)
     if place is None:
         return source
-    files = sorted(place.iterdir()) if place.is_dir() else [place]
-    return [source, *((file.name, stat.st_size, stat.st_mtime_ns) for file in files if (stat := file.stat()))]
+    try:
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        return [source, *((file.name, stat.st_size, stat.st_mtime_ns) for file in files if (stat := file.stat()))]
+    except OSError as error:  # loading it says why
+        return [source, str(error)]

@@ -13,6 +13,7 @@ from noiseprompt import NoisepromptError
 from . import networks
 from .conditioning import LONG_PROMPTS
 from .doctor import examine
+from .latents import check_word
 from .levels import start_level
 from .noises import MixedNoise, NPNetNoise, TrainingFreeNoise
 from .steps import METHODS, check_step, first_step
@@ -123,6 +124,7 @@ class NPNetNoiseNode(io.ComfyNode):
         Raises:
             NoisepromptError: a network that predicts a picture without a MODEL, or where sampling has no room for it.
         """
+        check_word("long_prompts", long_prompts, LONG_PROMPTS)
         level = None
         if strength != 0 and getattr(npnet, "config", None) and npnet.config.predicts == "picture":
             if model is None:
@@ -182,6 +184,7 @@ class TrainingFreeNoiseNode(io.ComfyNode):
         Raises:
             NoisepromptError: no step down in the sigmas, or no guidance gap.
         """
+        check_word("method", method, METHODS)
         check_step(sigmas, denoise_guidance, invert_guidance)
         target = first_step(model, positive, negative, sigmas, method, denoise_guidance, invert_guidance)
         return io.NodeOutput(TrainingFreeNoise(noise, target, strength, renormalize))

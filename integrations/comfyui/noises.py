@@ -56,7 +56,7 @@ class NPNetNoise:
         if self.strength == 0:
             return noise
         check_plain(noise, "NPNet noise")
-        picture = as_picture(noise)
+        picture = as_picture(noise, "NPNet noise")
         embeds = prompt_embeds(self.conditioning, self.npnet, len(picture), self.long_prompts)
         made = perturb_noise(
             self.npnet,

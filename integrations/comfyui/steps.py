@@ -7,6 +7,7 @@ state this is DDIM down (eq. 1 of the paper) and DDIM inversion up (eq. 2).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -80,9 +81,11 @@ def check_step(sigmas: torch.Tensor, down: float, up: float) -> None:
         NoisepromptError: fewer than two sigmas or not falling; or the same guidance both ways.
     """
     check_sigmas(sigmas)
-    if len(sigmas) < 2 or not float(sigmas[0]) > float(sigmas[1]) >= 0 or float(sigmas[1]) == 0:
+    if len(sigmas) < 2 or not math.inf > float(sigmas[0]) > float(sigmas[1]) > 0:
         came = f"SIGMAS {[round(float(sigma), 4) for sigma in sigmas[:3]]}"
-        raise NoisepromptError(came, "at least two falling sigmas above 0", "use a scheduler with 2 or more steps")
+        raise NoisepromptError(
+            came, "at least two falling sigmas, finite and above 0", "use a scheduler with 2 or more steps"
+        )
     if down == up:
         came = f"guidance {down:g} both down and up: there is no guidance gap to work with"
         raise NoisepromptError(came, "more down than up", "models sampled without guidance have no gap: use an NPNet")

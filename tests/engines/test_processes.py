@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from noiseprompt.core.errors import InputError, ProcessLostError
 from noiseprompt.core.ranks import ALONE
+from noiseprompt.engines import processes
 from noiseprompt.engines.processes import Group, Launched, joined, launched, own_device
 
 SECOND = {
@@ -110,3 +113,28 @@ def test_the_main_process_acts_for_all_and_the_first_failure_is_told() -> None:
     with pytest.raises(ProcessLostError, match=r"another of the 2 processes ended.*The same command continues"):
         other.once(lambda: None)
     assert [other.first(), main.first()] == [True, False]
+
+
+def test_a_meeting_place_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "nohost.invalid")
+    monkeypatch.setattr(processes, "KNOWN_WITHIN", -1.0)
+
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(InputError, match=r"MASTER_ADDR='nohost.invalid' in the environment.*Name or service not known"):
+        processes._check_master()
+
+
+def test_one_who_waits_for_the_others_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "far")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    monkeypatch.setattr(processes, "TOLD_AFTER", 0.0)
+    said = threading.Event()
+    words: list[str] = []
+    monkeypatch.setattr(processes.warnings, "warn", lambda text, *_, **__: (words.append(text), said.set()))
+    spoken: list[bool] = []
+    with processes._told_slowly(processes.Launched(1, 2, 1, 2), spoken.append):
+        assert said.wait(10)
+    assert words == ["process 1 of 2 waits for the others at far:29500, at most 10 minutes"] and spoken == [True]

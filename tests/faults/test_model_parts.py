@@ -110,7 +110,7 @@ def test_a_part_that_is_not_there_is_named(model: Path) -> None:
 @pytest.mark.parametrize("part", ["unet", "text_encoder", "scheduler"])
 def test_a_part_whose_config_does_not_fit_is_named(part: str, model: Path) -> None:
     path = next((model / part).glob("*config.json"))
-    wrong = {"in_channels": "four", "hidden_size": 64, "num_train_timesteps": "x"}
+    wrong = {"in_channels": "four", "hidden_size": 64, "beta_schedule": "x"}
     path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
     with pytest.raises(ModelLoadError, match=rf"^{part} of .* does not load \(.*its config among them"):
         Pipeline.load(model)

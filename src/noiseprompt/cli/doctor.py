@@ -186,7 +186,9 @@ def _component(folder: Path, kind: str) -> str:
         return f"{folder} has no configuration (.json)"
     for path in files:
         with path.open("rb") as file:
-            if not path.stat().st_size or file.read(len(LFS_NOTE)) == LFS_NOTE:
+            if not path.stat().st_size:
+                return f"{path} is empty: copy or download it again"
+            if file.read(len(LFS_NOTE)) == LFS_NOTE:
                 return f"{path} holds no weights, only a note where they are: run `git lfs pull`, or download it again"
     if any(word in kind for word in ("Scheduler", "Tokenizer", "Processor", "Extractor")):
         return ""

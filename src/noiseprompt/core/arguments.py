@@ -33,9 +33,7 @@ def held(function: Callable[P, R]) -> Callable[P, R]:
         kinds = _kinds(function)
         bound = _bound(function, signature, args, kwargs)
         given = bound.arguments
-        for name, kind in kinds.items():
-            if name in given and misfit(kind, given[name]) and not misfit(kind, plain(given[name])):
-                given[name] = plain(given[name])
+        given.update({name: _own(kind, given[name]) for name, kind in kinds.items() if name in given})
         wrong = {name: misfit(kinds[name], value) for name, value in given.items() if name in kinds}
         wrong = {name: expected for name, expected in wrong.items() if expected}
         if wrong:
@@ -71,6 +69,13 @@ def _bound(
     except TypeError as error:
         names = [name for name in signature.parameters if name != "self"]
         raise InputError(f"{_named(function)}: {error}", f"the arguments {', '.join(names)}") from error
+
+
+def _own(kind: Any, value: Any) -> Any:
+    """Numbers of NumPy as Python's; an array where a list of them is taken as that list, and as it is elsewhere."""
+    own = plain(value)
+    array = getattr(value, "ndim", 0) > 0
+    return value if misfit(kind, own) or (array and not misfit(kind, value)) else own
 
 
 def _named(function: Callable[..., Any]) -> str:

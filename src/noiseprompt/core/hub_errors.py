@@ -29,7 +29,7 @@ def explained(error: BaseException, name: str, kind: Kind = "model") -> tuple[st
 def of_the_hub(error: BaseException, name: str, kind: Kind = "model") -> tuple[str, str, str] | None:
     """As `explained`, of an error that may be of something else: then None."""
     chain = list(_chain(error))
-    for explain in (_no_room, _no_certificates, _by_name, _by_status):
+    for explain in (_no_room, _no_certificates, _by_name, _no_cache, _by_status):
         for one in chain:
             if words := explain(one, name, KINDS[kind]):
                 return words
@@ -38,7 +38,21 @@ def of_the_hub(error: BaseException, name: str, kind: Kind = "model") -> tuple[s
             return unreachable(one)
     if any("LocalEntryNotFoundError" in _names(one) for one in chain):
         return f"{name} is not in the hub's cache ({_line(error)})", "it there, or the network", ELSEWHERE
-    return None
+    return None if _is_there(name, kind) else _offline(name)
+
+
+def _offline(name: str) -> tuple[str, str, str]:
+    return f"{name} is not in the hub's cache, and offline mode is on", "", f"unset HF_HUB_OFFLINE, {ELSEWHERE}"
+
+
+def _is_there(name: str, kind: Kind) -> bool:
+    """Whether a repository may be read: online, or from the cache; a client that is offline fails in other words."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    if not constants.HF_HUB_OFFLINE or name.count("/") != 1 or os.path.exists(name):
+        return True
+    return os.path.isdir(os.path.join(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type=kind)))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -69,6 +83,18 @@ def _no_certificates(error: BaseException, name: str, kind: str) -> tuple[str, s
     return None
 
 
+def _no_cache(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
+    from huggingface_hub import constants
+
+    place = constants.HF_HUB_CACHE
+    while not os.path.lexists(place) and os.path.dirname(place) != place:
+        place = os.path.dirname(place)
+    if os.path.isdir(place) and (os.path.isdir(constants.HF_HUB_CACHE) or os.access(place, os.W_OK | os.X_OK)):
+        return None
+    came = f"the hub's cache cannot be made at {constants.HF_HUB_CACHE}: {place} is no folder that may be written"
+    return came, "a folder", "mend or unset HF_HOME and HF_HUB_CACHE"
+
+
 def _no_room(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no room on the disk for {name}", "", f"make room, or set HF_HOME to another disk; {_AGAIN}"
@@ -80,7 +106,7 @@ def _by_name(error: BaseException, name: str, kind: str) -> tuple[str, str, str]
     if "HFValidationError" in names:
         return f"{name!r} is no id of a repository on the hub", '"owner/name"', ""
     if "OfflineModeIsEnabled" in names:
-        return f"{name} is not in the hub's cache, and offline mode is on", "", f"unset HF_HUB_OFFLINE, {ELSEWHERE}"
+        return _offline(name)
     if "GatedRepoError" in names:
         return f"{name} wants its terms agreed to first", "", f"ask for access at {where}, then `hf auth login`"
     if "RepositoryNotFoundError" in names:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import check_value
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ def parse_part(text: str | None, environment: Mapping[str, str] | None = None) -
     Raises:
         InputError: another form, out of range, or "auto" where nothing numbers the process.
     """
+    check_value("part", str | None, text)
     if text is None:
         return WHOLE
     if text.strip() == AUTO:
@@ -110,5 +112,9 @@ def _of_torchrun(environment: Mapping[str, str]) -> Part | None:
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
     text = environment.get(name, "" if default is None else str(default))
     if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
-        raise InputError(f"{name}={text!r} in the environment", "a whole number", "say which part it is: --part 2/8")
+        raise InputError(
+            f"{name}={text!r} in the environment",
+            "a whole number of at most 9 digits",
+            "say which part it is: --part 2/8",
+        )
     return int(text)

@@ -44,7 +44,9 @@ class Address(str):
     def __new__(cls, text: str) -> Address:
         found = _S3.fullmatch(text)
         if found is None or {"", ".", ".."} & {*found[2].split("/")}:
-            raise InputError(f"the address {text}", f"{_FORM}, such as s3://my-bucket/runs/npd")
+            raise InputError(
+                f"the address {text}", f"{_FORM}, such as s3://my-bucket/runs/npd, a bucket of 3 to 63 letters"
+            )
         made = super().__new__(cls, f"s3://{found[1]}/{found[2]}")
         made.bucket, made.folder = found[1], found[2]
         return made

@@ -156,6 +156,7 @@ def kind_of(value: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value as a file of settings has it, at most 60 letters; of what a file cannot have its kind."""
+    value = plain(value)
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     elif isinstance(value, list | tuple):
@@ -176,6 +177,8 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def _fits(kind: Any, value: Any, limits: Limits) -> bool:
+    if not getattr(value, "ndim", 1):  # one number of NumPy is as good as Python's; rows of them are arrays
+        value = plain(value)
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(one, value, limits) for one in inner)
@@ -184,8 +187,8 @@ def _fits(kind: Any, value: Any, limits: Limits) -> bool:
     if origin in (tuple, list):
         return isinstance(value, tuple | list) and _entries_fit(inner, value, limits)
     if origin is Sequence:
-        plain = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-        return plain and all(_fits(inner[0], one, limits) for one in value)
+        listed = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        return listed and all(_fits(inner[0], one, limits) for one in value)
     if origin is Callable:
         return callable(value)
     if origin in (dict, Mapping):

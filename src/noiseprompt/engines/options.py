@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.part import Part, parse_part
-from noiseprompt.core.ranges import NOT_NEGATIVE, Limits, check, setting
+from noiseprompt.core.ranges import NAMED, NOT_NEGATIVE, Limits, check, setting
 
 LOCAL, RAY = "local", "ray"
 
@@ -37,7 +37,7 @@ class Sharing:
     engine: str = setting("", Limits(words=("", LOCAL, RAY)))
     workers: int | None = setting(None, WORKERS)
     gpus_per_worker: float | None = setting(None, NOT_NEGATIVE)
-    ray_address: str | None = None
+    ray_address: str | None = setting(None, NAMED)
 
     def __post_init__(self) -> None:
         check(self)

@@ -13,7 +13,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.devices import best_device
-from noiseprompt.core.errors import InputError, NoisepromptError, ProcessLostError
+from noiseprompt.core.errors import InputError, NoisepromptError, NoisepromptWarning, ProcessLostError
 from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.core.texts import unwritable
 
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
 
 MEETING = timedelta(minutes=10)
 """How long a process waits for the others at the start."""
+
+KNOWN_WITHIN = 15.0
+"""Seconds in which the name of the meeting place has to be known."""
+
+TOLD_AFTER = 10.0
+"""Seconds after which one says what one waits for."""
 
 SILENCE = timedelta(hours=2)
 """How long one waits for another's gradients: a main process may write a checkpoint to a slow disk meanwhile. Where a
@@ -197,8 +206,13 @@ def joined(device: str = "auto", speak: Callable[[bool], None] = lambda _: None)
     import torch.distributed as distributed
     from torch.distributed.rendezvous import rendezvous
 
-    with _meeting(found):
-        store, _, _ = next(iter(rendezvous("env://", timeout=MEETING)))
+    try:
+        _check_master()
+        with _meeting(found), _told_slowly(found, speak):
+            store, _, _ = next(iter(rendezvous("env://", timeout=MEETING)))
+    except NoisepromptError:  # nobody else knows of it
+        speak(True)
+        raise
     group = Group(found, distributed.PrefixStore("noiseprompt", store))
     speak(group.main)
     try:
@@ -217,6 +231,46 @@ def joined(device: str = "auto", speak: Callable[[bool], None] = lambda _: None)
             raise SystemExit(getattr(error, "status", 2)) from error
         raise
     distributed.destroy_process_group()
+
+
+def _check_master() -> None:
+    """Wait until the name of the machine where the processes meet is known, not for ever: in a cluster that starts it
+    may come a little later.
+
+    Raises:
+        InputError: nobody knows it.
+    """
+    name, end = os.environ["MASTER_ADDR"], time.monotonic() + KNOWN_WITHIN
+    while True:
+        try:
+            socket.getaddrinfo(name, None)
+            return
+        except (OSError, UnicodeError) as error:
+            if time.monotonic() > end:
+                came = f"MASTER_ADDR={name!r:.100} in the environment, which is no machine that is known here ({error})"
+                raise InputError(came, "the name or address of a machine", _HOW) from error
+        time.sleep(1)
+
+
+@contextmanager
+def _told_slowly(found: Launched, speak: Callable[[bool], None]) -> Iterator[None]:
+    """While it lasts longer than a few seconds, a word about what is waited for, of every process that waits."""
+    where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    words = (
+        f"process {found.rank} of {found.size} waits for the others at {where}, at most {MEETING.seconds // 60} minutes"
+    )
+
+    def tell() -> None:
+        speak(True)
+        warnings.warn(words, NoisepromptWarning, stacklevel=2)
+
+    timer = threading.Timer(TOLD_AFTER, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

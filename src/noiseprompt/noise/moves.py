@@ -14,8 +14,19 @@ from typing import get_args
 
 import torch
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.core.ranges import SHARE, Limits, check_value
 from noiseprompt.core.types import PredictionType
+
+_ABOVE = Limits(above=0, most=1)
+
+
+def _check_same(x: torch.Tensor, *others: torch.Tensor) -> None:
+    check_value("x", torch.Tensor, x)
+    for other in others:
+        check_value("a prediction", torch.Tensor, other)
+        if other.shape != x.shape:
+            raise ShapeError(f"a prediction of shape {tuple(other.shape)}", f"{tuple(x.shape)}, that of the latents")
 
 
 def move(
@@ -43,7 +54,12 @@ def move(
 
     Raises:
         InputError: unknown prediction type, or an epsilon prediction at alpha-bar 0, which says nothing about x_0.
+        ConfigError: a level out of its range.
+        ShapeError: a prediction of another shape.
     """
+    for name, value in (("alpha_from", alpha_from), ("alpha_to", alpha_to), ("alpha_at", alpha_at)):
+        check_value(name, float | None, value, SHARE)
+    _check_same(x, prediction)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     x_from, predicted = x.to(dtype), prediction.to(dtype)
     if prediction_type == "flow_prediction":
@@ -72,7 +88,12 @@ def coefficient(alpha_T: float, alpha_Tk: float) -> float:
 
     Args:
         alpha_T, alpha_Tk: alpha-bar at T and T-k, each in (0, 1].
+
+    Raises:
+        ConfigError: out of their range.
     """
+    check_value("alpha_T", float, alpha_T, SHARE)
+    check_value("alpha_Tk", float, alpha_Tk, _ABOVE)
     return math.sqrt(alpha_T) * math.sqrt(1 - alpha_Tk) / math.sqrt(alpha_Tk) - math.sqrt(1 - alpha_T)
 
 
@@ -94,7 +115,13 @@ def closed_form(
 
     Returns:
         x'_T, shape and dtype of `x`.
+
+    Raises:
+        ConfigError: a level out of its range, or a gap that is no finite number.
+        ShapeError: predictions of another shape.
     """
+    check_value("guidance_gap", float, guidance_gap)
+    _check_same(x, eps_cond, eps_uncond)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     semantic = eps_cond.to(dtype) - eps_uncond.to(dtype)
     return (x.to(dtype) + coefficient(alpha_T, alpha_Tk) * guidance_gap * semantic).to(x.dtype)

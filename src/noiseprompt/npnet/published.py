@@ -153,6 +153,7 @@ def import_published(
     return net
 
 
+@held
 def load_published(
     path: str | Path, *, text_width: int | None = None, family: str | None = None, denoiser: str | None = None
 ) -> PublishedNPNet:

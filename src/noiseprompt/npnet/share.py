@@ -11,7 +11,7 @@ from pathlib import Path
 from noiseprompt.core import hub
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.digests import file_sha256
-from noiseprompt.core.errors import HubError, ModelLoadError
+from noiseprompt.core.errors import HubError, InputError, ModelLoadError
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.weights import read_header
 from noiseprompt.npnet import disk
@@ -50,11 +50,14 @@ def find(source: str | Path, revision: str | None = None) -> Path:
 
     Raises:
         ModelLoadError: nothing there, or the hub has it not or cannot be reached.
+        InputError: a revision of what lies on this machine, which has none.
     """
     path = expanded(source)
     if os.path.lexists(path):
         if not path.exists():
             raise ModelLoadError(no_file(path), disk.LAYOUT, "restore what the link leads to, or name that folder")
+        if revision is not None:
+            raise InputError(f"revision {revision!r} of {path}", "a hub id where a revision is named")
         return path
     name, file = split_source(str(source))
     try:

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.npnet.base import NPNet, build
 from noiseprompt.npnet.config import NPNetConfig
@@ -78,6 +79,7 @@ def transfer(source: NPNet, net: NPNet) -> Transfer:
     return Transfer(tuple(taken), tuple(sorted(set(fits) - set(taken))))
 
 
+@held
 def start_from(source: NPNet, sizes: Mapping[str, Any], **facts: Any) -> tuple[NPNet, Transfer]:
     """A network of the architecture and sizes of `source` for another model, and what it took over.
 
@@ -88,6 +90,7 @@ def start_from(source: NPNet, sizes: Mapping[str, Any], **facts: Any) -> tuple[N
     return net, transfer(source, net)
 
 
+@held
 def without_text(net: NPNet) -> NPNet:
     """The network less its text term e, in evaluation mode: it then takes any prompt and any family (paper, table 6).
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.config import plain_number
 from noiseprompt.core.digests import files_digest
-from noiseprompt.core.errors import InputError, MissingDependencyError, ModelLoadError, ModelMismatchError
+from noiseprompt.core.errors import (
+    InputError,
+    MissingDependencyError,
+    ModelLoadError,
+    ModelMismatchError,
+    NoisepromptWarning,
+)
 from noiseprompt.core.files import public_name
+from noiseprompt.core.hub_errors import of_the_hub
+from noiseprompt.core.model_files import AGAIN
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import read_state, some
-from noiseprompt.pipelines.complete import AGAIN, complete
+from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.loading import weights_in
 from noiseprompt.pipelines.soundness import check_finite
 
@@ -73,6 +82,8 @@ def _load(cls: Any, source: str, places: list[dict[str, Any]], dtype: Any) -> An
             raise
         except Exception as error:  # the first place's reason is the telling one
             problem = problem or error
+    if problem is not None and not expanded(source).exists() and (words := of_the_hub(problem, source)):
+        raise ModelLoadError(*words) from problem
     reason = " ".join(str(problem).split())[:300]
     came = f"no {cls.__name__} loads from {source} ({type(problem).__name__}: {reason})"
     raise ModelLoadError(came, "safetensors in diffusers' layout", "check the folder or the id") from problem
@@ -135,27 +146,47 @@ def load_loras(pipe: Any, texts: Sequence[str]) -> None:
         if (repo, file) in places:
             raise InputError(f"the LoRA {source} twice", "each once", "give it one weight, NAME:weight")
         places.add((repo, file))
+        layers = 0
         if file and (path := Path(repo) / file).is_file():
-            _check_pairs(path, read_state(path))  # whole, and finite
+            layers = _check_pairs(path, read_state(path))  # whole, and finite
         try:
             pipe.load_lora_weights(repo, weight_name=file, adapter_name=f"lora{index}", use_safetensors=True)
         except Exception as error:
+            if not expanded(source).exists() and (words := of_the_hub(error, repo)):
+                raise ModelLoadError(*words) from error
             reason = reason_of(error)[:300]
             came = f"the LoRA {source} does not load ({type(error).__name__}: {reason})"
             raise ModelLoadError(came, f"LoRA weights for a {type(pipe).__name__}") from error
         if f"lora{index}" not in str(pipe.get_list_adapters()):
             raise ModelMismatchError(f"the LoRA {source} changes nothing of this model", "one made for it")
+        _tell_unused(source, layers, _changed(pipe, f"lora{index}"))
         names.append(f"lora{index}")
         weights.append(weight)
     pipe.set_adapters(names, adapter_weights=weights)
 
 
-def _check_pairs(path: Path, state: Mapping[str, Any]) -> None:
-    """Refuse a LoRA that lacks one of the two matrices of a layer.
+def _changed(pipe: Any, adapter: str) -> int:
+    """Layers of a pipeline that a LoRA changes."""
+    parts = [part for part in pipe.components.values() if hasattr(part, "modules")]
+    return sum(adapter in getattr(layer, "lora_A", ()) for part in parts for layer in part.modules())
+
+
+def _tell_unused(source: str, layers: int, changed: int) -> None:
+    """Warn of a LoRA of which the model takes a part; diffusers says so at a level that is switched off."""
+    if changed < layers:
+        told = f"{layers - changed} of the {layers} layers of the LoRA {source} have no place in this model"
+        warnings.warn(f"{told} and are not used: it may be made for another", NoisepromptWarning, stacklevel=3)
+
+
+def _check_pairs(path: Path, state: Mapping[str, Any]) -> int:
+    """Refuse a LoRA that lacks one of the two matrices of a layer, or has whole numbers in them; the layers it has.
 
     Raises:
         ModelLoadError: with some of the names.
     """
+    if whole := sorted(name for name, value in state.items() if "lora" in name and not _is_weight(name, value)):
+        came = f"{path} holds {some('weights that are whole numbers', whole, 3)}"
+        raise ModelLoadError(came, "floating point numbers", "convert it again, or load another copy")
     sides = (("lora_A", "lora_B"), ("lora_down", "lora_up"), ("lora.down", "lora.up"))
     others = {a: b for pair in sides for a, b in (pair, pair[::-1])}
     lacking = sorted(
@@ -166,6 +197,12 @@ def _check_pairs(path: Path, state: Mapping[str, Any]) -> None:
     )
     if lacking:
         raise ModelLoadError(f"{path} lacks {some('of its matrices', lacking)}", "two for each layer", AGAIN)
+    return sum(any(f"{down}." in name for down, _ in sides) for name in state)
+
+
+def _is_weight(name: str, value: Any) -> bool:
+    """Whether it is of floating point; "alpha", a scale, may be a whole number."""
+    return name.endswith("alpha") or value.is_floating_point()
 
 
 def _lora_place(source: str) -> tuple[str, str | None]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,49 +13,12 @@ import torch
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
-from noiseprompt.core.json_files import read_json
-from noiseprompt.core.ranges import shown
+from noiseprompt.core.model_files import AGAIN, check_config, of_shapes
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import read_header, some
 
-AGAIN = "it may be half copied or half saved: copy or download it again"
-
 RELICS = ("position_ids", "inv_freq", "num_batches_tracked")
 """Last names of tensors that older releases of transformers saved and newer ones make anew."""
-
-MOST_LAYERS = 1000
-"""In a row, of any part; the deepest that are published have about 100."""
-
-
-def check_config(path: Path) -> None:
-    """Refuse the description of a model or a part that is torn or hostile; one that is not there is none.
-
-    Raises:
-        ModelLoadError: not a bounded JSON object, or more layers than there can be.
-    """
-    if path.is_file():
-        config = read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True)
-        wrong = _too_many(config)
-        if wrong:
-            raise ModelLoadError(f"{path} asks for {wrong}", f"{MOST_LAYERS:,} at most", AGAIN)
-        scale = config.get("scaling_factor", 1.0)
-        if path.parent.name == "vae" and not (isinstance(scale, int | float) and math.isfinite(scale) and scale > 0):
-            raise ModelLoadError(f"{path} has scaling_factor {shown(scale)}", "a number above 0", AGAIN)
-
-
-def _too_many(config: Mapping[str, Any]) -> str:
-    """The first number of layers that is none, also in configs inside a config; or ""."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            found = _too_many(value)
-        else:
-            counts = value if isinstance(value, list) else [value]
-            layers = "layers" in name or "depth" in name or name.endswith("_blocks")
-            large = [one for one in counts if layers and type(one) is int and one > MOST_LAYERS]
-            found = f"{name} {large[0]}" if large else ""
-        if found:
-            return found
-    return ""
 
 
 @contextmanager
@@ -208,9 +170,7 @@ def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Excepti
     for file in _files(folder, "*.safetensors"):
         read_header(file)  # says why it cannot be read
     reason = reason_of(error)
-    if "ignore_mismatched_sizes" in reason:
-        told, _, _ = reason.partition(" If you want")  # advice for callers of the library
-        reason = told if told != reason else "its weights have other shapes than its config.json says"
+    reason = of_shapes(reason) or reason
     came = f"{_what(source, model)} does not load ({type(error).__name__}: {reason[:300]})"
     return ModelLoadError(came, f"the files of a {cls.__name__}, its config among them", AGAIN)
 

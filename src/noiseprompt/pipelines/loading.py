@@ -13,9 +13,10 @@ import torch
 
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.hub_errors import of_the_hub
+from noiseprompt.core.model_files import AGAIN
 from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import reason_of
-from noiseprompt.pipelines.complete import AGAIN, complete
+from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.families import FAMILIES, no_family
 from noiseprompt.pipelines.families.generic import unusable
 from noiseprompt.pipelines.soundness import (
@@ -23,6 +24,7 @@ from noiseprompt.pipelines.soundness import (
     check_configs,
     check_finite,
     check_folders,
+    check_kinds,
     check_parts,
     check_together,
     left_out,
@@ -87,6 +89,7 @@ def load_diffusers(
         check_parts(model, config)
         if isinstance(folder, Path):
             check_folders(model, folder, config, f"{FIX}; {AGAIN}")
+            check_kinds(model, folder, config)
         extra: dict[str, Any] = {**left_out(config)}
         extra |= {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
         renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}

@@ -14,9 +14,10 @@ import torch
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError, NoisepromptWarning
+from noiseprompt.core.json_files import read_json
+from noiseprompt.core.model_files import AGAIN, check_config, has_no_words
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
-from noiseprompt.pipelines.complete import AGAIN, check_config
 from noiseprompt.pipelines.families import FAMILIES
 
 LIBRARIES = ("diffusers", "transformers")
@@ -76,6 +77,30 @@ def left_out(index: Mapping[str, Any]) -> dict[str, None]:
     family = next((family for family in FAMILIES if index.get("_class_name") in family.pipeline_classes), None)
     lacking = [name for name in (family.may_lack if family else ()) if index.get(name) == [None, None]]
     return dict.fromkeys(lacking)
+
+
+def check_kinds(model: str | Path, folder: Path, index: Mapping[str, Any]) -> None:
+    """Refuse the description of a scheduler for flow models where the index names one for diffusion models, or the
+    reverse: each would take its own defaults for what the other does not say, without a word.
+
+    Args:
+        model: for the message.
+        index: as of `check_components`.
+
+    Raises:
+        ModelLoadError: with both names.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
+    named = index.get("scheduler")
+    if not isinstance(named, list | tuple) or not path.is_file():
+        return
+    wanted, own = str(named[1]), read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True)
+    there = str(own.get("_class_name", wanted))
+    if there.startswith("FlowMatch") != wanted.startswith("FlowMatch"):
+        came = f"{path} describes a {there}"
+        raise ModelLoadError(
+            came, f"a {wanted}, which model_index.json names", f"take all parts of one model ({AGAIN})"
+        )
 
 
 def check_parts(model: str | Path, index: Mapping[str, Any]) -> None:
@@ -155,6 +180,9 @@ def check_together(model: str | Path, pipe: Any) -> None:
         known = getattr(words, "vocab_size", None)
         if tokenizer is None or not isinstance(known, int):
             continue
+        if has_no_words(tokenizer):
+            came = f"tokenizer{number} of {model} has no words: its files are empty, or not there"
+            raise ModelLoadError(came, f"{known:,}, those of text_encoder{number}", AGAIN)
         came = f"tokenizer{number} of {model} has {len(tokenizer)} words, text_encoder{number} {known}"
         if len(tokenizer) > known:
             raise ModelLoadError(came, "as many", fix)

@@ -13,7 +13,15 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
+from noiseprompt.core.arrays import plain_numbers
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import NOT_NEGATIVE, POSITIVE, SHARE, SUMMABLE, Limits, check_value, shown
+
+LEVEL = Limits(above=0, below=1)
+"""Of confidence: .95, not 95."""
+
+DRAWS = Limits(least=1, most=10_000_000)
+"""Resamples or permutations: ten million take minutes, and more show nothing new."""
 
 _CHUNK = 2_000_000
 """Numbers drawn at once by the resampling tests: 16 MB, whatever the size of the problem."""
@@ -54,7 +62,8 @@ def win_rate(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> WinRate:
         a, b: (n,) scores of the same items by two methods, higher is better.
 
     Raises:
-        InputError: no items, different lengths or values that are not finite.
+        InputError: no items, different lengths, or no finite numbers.
+        ConfigError: a level that is not between 0 and 1.
     """
     first, second = _values(a), _values(b)
     if len(first) != len(second):
@@ -66,7 +75,14 @@ def win_rate(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> WinRate:
 
 
 def wilson(rate: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion `rate` seen in `n` independent trials."""
+    """Wilson's score interval of a proportion `rate`, in [0, 1], seen in `n` independent trials.
+
+    Raises:
+        ConfigError: a rate or level out of its range, or no trials.
+    """
+    check_value("rate", float, rate, SHARE)
+    check_value("n", float, n, POSITIVE)
+    check_value("level", float, level, LEVEL)
     z = NormalDist().inv_cdf(0.5 + level / 2)
     centre = rate + z * z / (2 * n)
     spread = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
@@ -81,11 +97,16 @@ def paired_bootstrap(
 
     Args:
         differences: (n,) method minus baseline, one value an independent unit (a prompt, its seeds averaged before).
+        resamples: of the values, with replacement.
         level: share of the resampled means inside the interval.
 
     Raises:
-        InputError: no values, or values that are not finite.
+        InputError: no values, or no finite numbers.
+        ConfigError: a seed, level or number of resamples out of its range.
     """
+    check_value("seed", int, seed, NOT_NEGATIVE)
+    check_value("resamples", int, resamples, DRAWS)
+    check_value("level", float, level, LEVEL)
     values = _values(differences)
     mean = float(values.mean())
     if len(values) < 2:
@@ -111,8 +132,11 @@ def sign_flip_test(differences: ArrayLike, *, seed: int = 0, permutations: int =
     Sampled otherwise, the observed signs counted as one of the permutations, so that p is never 0.
 
     Raises:
-        InputError: no values, or values that are not finite.
+        InputError: no values, or no finite numbers.
+        ConfigError: a seed or number of permutations out of its range.
     """
+    check_value("seed", int, seed, NOT_NEGATIVE)
+    check_value("permutations", int, permutations, DRAWS)
     values = _values(differences)
     moved = values[values != 0]  # flipping a zero changes nothing
     n = len(moved)
@@ -131,7 +155,12 @@ def sign_flip_test(differences: ArrayLike, *, seed: int = 0, permutations: int =
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the same order, each at least as large, at most 1."""
+    """Holm's step-down correction: the same order, each at least as large, at most 1.
+
+    Raises:
+        ConfigError: no list of numbers in [0, 1].
+    """
+    check_value("p_values", Sequence[float], p_values, SHARE)
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     corrected = [0.0] * len(p_values)
     largest = 0.0
@@ -151,13 +180,21 @@ def detectable_effect(differences: ArrayLike) -> float:
 
 
 def _values(data: ArrayLike) -> np.ndarray:
-    values = np.asarray(data, np.float64).reshape(-1)
+    """(n,) float64."""
+    try:
+        values = plain_numbers(data)
+    except TypeError as error:
+        raise InputError(f"{shown(data)} ({error})", "a list of numbers") from error
+    if values.ndim != 1:
+        raise InputError(f"values of shape {values.shape}", "a list of numbers (n,)")
     if not len(values):
         raise InputError("no values", "at least one")
     if not np.isfinite(values).all():
         raise InputError(
             f"{int((~np.isfinite(values)).sum())} of {len(values)} values are not finite", "finite numbers"
         )
+    if (largest := np.abs(values).max()) > SUMMABLE:
+        raise InputError(f"a value of {largest:g}", f"numbers from {-SUMMABLE:g} to {SUMMABLE:g}")
     return values
 
 

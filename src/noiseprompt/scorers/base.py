@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from noiseprompt.core.arguments import held
+from noiseprompt.core.arrays import plain_numbers
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
 from noiseprompt.core.places import current_folder
@@ -106,7 +107,7 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
         else:
             with _our_folder():  # what a plug-in writes into its images would be saved as what was drawn
                 given = scorer.score(np.copy(images), prompts)
-        scores = _numbers(given) if given is not None else np.empty(0)
+        scores = plain_numbers(given) if given is not None else np.empty(0)
     except NoisepromptError:
         raise
     except KeyboardInterrupt:
@@ -134,22 +135,6 @@ def _our_folder() -> Iterator[None]:
     finally:
         if before is not None and current_folder() != before:
             os.chdir(before)
-
-
-def _numbers(given: Any) -> np.ndarray:
-    """float64; NumPy itself would take the real part of complex numbers, and what a mask hides, dates and digits too.
-
-    Raises:
-        TypeError: no numbers.
-    """
-    if np.iscomplexobj(given):
-        raise TypeError("complex numbers")
-    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        raise TypeError("masked numbers")
-    plain = np.asarray(given)
-    if plain.dtype.kind not in "fiubO" or any(isinstance(one, str) for one in plain.ravel()[:1]):
-        raise TypeError(f"{plain.dtype} in place of numbers")
-    return np.asarray(plain, np.float64)
 
 
 _OFFERED: dict[str, str] = {}

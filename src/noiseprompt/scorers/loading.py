@@ -12,6 +12,7 @@ import torch
 
 from noiseprompt.core import hub
 from noiseprompt.core.errors import HubError, ModelLoadError
+from noiseprompt.core.model_files import check_config, has_no_words, of_shapes
 from noiseprompt.core.places import expanded
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -91,6 +92,7 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
     try:
         if not hasattr(cls, "forward"):  # a tokenizer
             return cls.from_pretrained(source, **options)
+        _check_folder(Path(source))
         with _quiet():
             model, info = cls.from_pretrained(source, output_loading_info=True, **options)
         check_keys(f"{cls.__name__} in {source}", info["missing_keys"], (), info["mismatched_keys"])
@@ -127,6 +129,12 @@ def load_tokenizer(scorer: str, cls: Any, source: str, rows: int, spare: int = 0
         ModelLoadError: not there, or another vocabulary.
     """
     tokenizer = pretrained(scorer, cls, source, "tokenizer")
+    if has_no_words(tokenizer):
+        raise ModelLoadError(
+            f"the scorer {scorer!r} finds no tokenizer in {source!r}",
+            "a folder with tokenizer.json or vocab.json, or access to the hub",
+            f'name its folder: "{scorer}:tokenizer=FOLDER"',
+        )
     if not rows - spare <= len(tokenizer) <= rows:
         raise ModelLoadError(
             f"the tokenizer in {source!r} has {len(tokenizer)} words, the network of {scorer!r} {rows}",
@@ -148,6 +156,20 @@ def infer(what: str, read: Any) -> Any:
         raise ModelLoadError(f"this is no checkpoint of {what}: {error} is not in it", "the published file") from error
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse the folder of a network without a config.json, or with a hostile one; a hub id is no folder.
+
+    Raises:
+        OSError: it is not there.
+        ModelLoadError: as `check_config`.
+    """
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise OSError(f"there is no {folder / 'config.json'}")
+    check_config(folder / "config.json")
+
+
 def _short(error: Exception) -> str:
+    if reason := of_shapes(str(error)):
+        return reason
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

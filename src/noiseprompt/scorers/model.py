@@ -14,6 +14,9 @@ from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.base import check_images
 
+ROUNDED = 0.01
+"""By which an image may leave [0, 1]: what resizing and half precision round."""
+
 
 class ModelScorer(ABC):
     """A scorer made of a network; an image's score does not depend on the rest of the batch, up to rounding.
@@ -79,7 +82,7 @@ def check_tensor(images: torch.Tensor, prompts: Sequence[Prompt], size: int | No
 
     Raises:
         ShapeError: the shape, the number of prompts, or the edge (where `size` pixels are needed) is wrong.
-        InputError: the values are not floating point.
+        InputError: the values are not floating point, or not in [0, 1].
     """
     edge = ("H", "W") if size is None else (size, size)
     if images.ndim != 4 or images.shape[1] != 3 or (size is not None and images.shape[2:] != (size, size)):
@@ -88,3 +91,8 @@ def check_tensor(images: torch.Tensor, prompts: Sequence[Prompt], size: int | No
         raise InputError(f"images of type {images.dtype}", "floating point in [0, 1]")
     if len(images) != len(prompts):
         raise ShapeError(f"{len(images)} images with {len(prompts)} prompts", "one prompt an image")
+    if images.numel():
+        least, most = (float(end) for end in torch.aminmax(images.detach()))
+        if least < -ROUNDED or most > 1 + ROUNDED:  # NaN is the caller's to see, in the score
+            fix = "divide those in [0, 255] by 255, and clamp what a decoder gives"
+            raise InputError(f"images with values from {least:g} to {most:g}", "values in [0, 1]", fix)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from noiseprompt.core.errors import ShapeError
+from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.types import Prompt
 from noiseprompt.core.weights import read_state
 from noiseprompt.scorers.clip import VIT_H, ClipScorer, clip_from_state, clip_tokenizer, encode
@@ -26,6 +27,8 @@ OVERALL = (
     "texture, quantity, attributes, position, number, location, word, things."
 )
 """The criteria of the overall score."""
+
+THRESHOLD = Limits(least=0, below=1)
 
 
 class MPS(ClipScorer):
@@ -41,6 +44,7 @@ class MPS(ClipScorer):
 
     Raises:
         ModelLoadError: no weights there, or not of this network.
+        ConfigError: a threshold that is not from 0 to below 1: no token would be looked at, or every one.
     """
 
     name = "mps"
@@ -55,6 +59,7 @@ class MPS(ClipScorer):
         batch_size: int = 32,
     ) -> None:
         super().__init__(device, dtype, batch_size)
+        check_value("threshold", float, threshold, THRESHOLD)
         file = find_file(self.name, path, REPO, FILENAME)
         clip, cross = split_state(read_state(file))
         self.cross = cross_from_state(cross).to(self.device, self.dtype)

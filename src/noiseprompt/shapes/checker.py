@@ -15,6 +15,7 @@ from itertools import permutations
 import numpy as np
 from scipy import ndimage
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ShapeError
 from noiseprompt.shapes import scenes
 from noiseprompt.shapes.scenes import COLOURS, RELATIONS, SHAPES, Request
@@ -86,6 +87,7 @@ class CheckResult:
 # --------------------------------------------------------------------------------------------------- seeing objects
 
 
+@held
 def find_objects(image: np.ndarray) -> tuple[Found, ...]:
     """The objects of an image, largest first; unrecognisable blobs have an empty colour or shape.
 
@@ -239,6 +241,7 @@ def _overlap(templates: np.ndarray, soft: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------------- judging
 
 
+@held
 def check(image: np.ndarray, request: Request) -> CheckResult:
     """Whether `image` (H, W, 3) shows exactly what `request` asks for, with a graded score.
 

@@ -20,6 +20,8 @@ from itertools import product
 
 import numpy as np
 
+from noiseprompt.core.ranges import check_value
+
 SIZE = 64
 """Edge of an image in pixels, unless another size is asked; the least of any."""
 
@@ -133,7 +135,10 @@ def parse(text: str) -> Request:
 
     Raises:
         ValueError: the text is not a sentence of the grammar.
+        ConfigError: it is no text.
     """
+    if not isinstance(text, str):
+        check_value("text", str, text)
     words = text.lower().split()
     singular = {**{plural(s): s for s in SHAPES}, **{s: s for s in SHAPES}}
     if len(words) == 3 and words[0] in COUNTS and words[1] in COLOURS and words[2] in singular:

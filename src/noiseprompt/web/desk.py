@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import NoisepromptError
+from noiseprompt.core.ranges import check_value
 from noiseprompt.pipelines.long_prompts import reach
 from noiseprompt.results.names import public_spec
 from noiseprompt.results.summary import BASELINE
@@ -137,7 +138,7 @@ class Desk:
              seeds: str) -> Iterator[View]:  # fmt: skip
         """Pictures of the methods from the same seeds, as they come."""
         form = _form(prompt, methods, strength, guidance, steps)
-        yield View(cards.status(f"Loading {public_names(self.studio.models).get(model, 'the model')} …"))
+        yield View(cards.status(f"Loading {self.studio.called(model)} …"))
         loaded = self.studio.open(model)
         request = ask.read(form, model, loaded.specs, ask.few_seeds(seeds, 1))
         request = Ask(request.prompt, request.specs, ask.few_seeds(seeds, len(request.specs)), request.sampling)
@@ -157,7 +158,7 @@ class Desk:
                 first: int, count: int) -> Iterator[View]:  # fmt: skip
         """The methods over many seeds of one prompt, with the intervals of now after each batch."""
         form = _form(prompt, methods, strength, guidance, steps)
-        yield View(cards.status(f"Loading {public_names(self.studio.models).get(model, 'the model')} …"))
+        yield View(cards.status(f"Loading {self.studio.called(model)} …"))
         loaded = self.studio.open(model)
         request = ask.read(form, model, loaded.specs, ask.many_seeds(_whole(first), _whole(count)))
         if not loaded.judges:
@@ -188,12 +189,13 @@ class Desk:
 
 
 def _form(prompt: str, methods: Sequence[str], strength: float, guidance: float, steps: float) -> Form:
-    return Form(str(prompt or ""), tuple(methods or ()), strength, guidance, _whole(steps))
+    check_value("methods", list[str] | None, methods)
+    return Form("" if prompt is None else prompt, tuple(methods or ()), strength, guidance, _whole(steps))
 
 
 def _whole(value: Any) -> Any:
     """A number of a web form, where 3 may come as 3.0; everything else as it is."""
-    return int(value) if isinstance(value, float) and value == int(value) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _labelled(loaded: Loaded, request: Ask) -> tuple[dict[str, str], dict[str, str]]:

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import shown
 from noiseprompt.stages.report.report import report
 
 DEPTH = 4
@@ -54,7 +55,7 @@ class Reports:
             StoreError, ConfigError: damaged files.
         """
         if self.root is None or name not in self.names():
-            raise InputError(f"no evaluation {name[:80]!r} here", "one of those listed")
+            raise InputError(f"no evaluation {shown(name)} here", "one of those listed")
         with tempfile.TemporaryDirectory(prefix="noiseprompt-") as folder:
             report(self.root / name, folder)
             return Path(folder, "report.html").read_text(encoding="utf-8")

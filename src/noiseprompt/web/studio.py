@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noiseprompt.core.errors import InputError, NoisepromptError
+from noiseprompt.core.ranges import shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
@@ -125,6 +126,17 @@ class Studio:
         self._loaded: tuple[str, Loaded] | None = None
         self._methods: dict[tuple[Any, ...], tuple[NoiseMethod, Sampling]] = {}
 
+    def called(self, model: str) -> str:
+        """What visitors read of a model.
+
+        Raises:
+            InputError: one that the page was not started with.
+        """
+        names = public_names(self.models)
+        if not isinstance(model, str) or model not in names:
+            raise InputError(f"model {shown(model)}", f"one of {', '.join(names.values())}")
+        return names[model]
+
     def open(self, model: str) -> Loaded:
         """The model, from memory or loaded now.
 
@@ -132,8 +144,7 @@ class Studio:
             InputError: one that the page was not started with, or a method of a list that does not work with it.
             ModelLoadError: it cannot be loaded.
         """
-        if model not in self.models:
-            raise InputError(f"model {model[:80]!r}", f"one of {', '.join(public_names(self.models).values())}")
+        self.called(model)
         with self._lock:
             if self._loaded is None or self._loaded[0] != model:
                 self._loaded, self._methods = None, {}  # the memory of the one before is free before the next comes

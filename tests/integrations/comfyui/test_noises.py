@@ -91,6 +91,12 @@ def test_nested_latents_and_several_conditionings_are_refused(nodes) -> None:
     nested = SimpleNamespace(seed=1, generate_noise=lambda latent: SimpleNamespace(is_nested=True))
     with pytest.raises(noiseprompt.NoisepromptError, match="nested latents"):
         npnet_noise(nodes, network(), embeds(), nested).generate_noise(LATENT)
+    with pytest.raises(noiseprompt.NoisepromptError, match="a NOISE that gives NoneType"):
+        npnet_noise(nodes, network(), embeds(), SimpleNamespace(seed=1, generate_noise=lambda _: None)).generate_noise(
+            LATENT
+        )
+    with pytest.raises(noiseprompt.NoisepromptError, match="long_prompts 'mean'"):
+        npnet_noise(nodes, network(), embeds(), long_prompts="mean")
     parts = [[embeds(), {}], [embeds(), {"area": ()}]]
     with pytest.raises(noiseprompt.NoisepromptError, match="2 parts"):
         npnet_noise(nodes, network(), embeds(), conditioning=parts).generate_noise(LATENT)
@@ -196,11 +202,21 @@ def test_training_free_noise_of_a_film_at_its_norm_and_of_strength_zero(nodes) -
         ([], {}, "at least two falling"),
         ([0.5, 1.0], {}, "at least two falling"),
         ([float("nan"), 0.5], {}, "at least two falling"),
+        ([float("inf"), 0.5], {}, "at least two falling"),
     ],
 )
 def test_steps_that_are_none_are_refused_before_sampling(nodes, sigmas, changed, words) -> None:
     with pytest.raises(noiseprompt.NoisepromptError, match=words):
         training_free(nodes, Model(Flow(), denoised), sigmas, "re-denoise", **changed)
+
+
+def test_words_that_no_list_offers_are_told(nodes) -> None:
+    with pytest.raises(
+        noiseprompt.NoisepromptError, match=r"method 'redenoise'\. Expected one of closed form, re-deno"
+    ):
+        training_free(nodes, Model(Flow(), denoised), [1.0, 0.5], "redenoise")
+    with pytest.raises(noiseprompt.NoisepromptError, match=r"device 'cuda:7'\. Expected one of default, cpu"):
+        nodes["NoisepromptLoadNPNet"].execute(source="mine", device="cuda:7")
 
 
 def test_noise_that_is_not_finite_is_refused(nodes) -> None:

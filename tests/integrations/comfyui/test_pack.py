@@ -106,3 +106,12 @@ def test_the_registry_takes_the_pack() -> None:
     assert project["project"]["version"] == noiseprompt.__version__ and len(project["tool"]["comfy"]) >= 3
     needed = (stubs.PACK / "requirements.txt").read_text().splitlines()
     assert project["project"]["dependencies"] == needed
+
+
+def test_a_folder_that_may_not_be_read_is_told_when_it_is_loaded(
+    nodes, models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (models / "npnet" / "locked").mkdir(parents=True)
+    loader = nodes["NoisepromptLoadNPNet"]
+    monkeypatch.setattr(Path, "iterdir", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    assert "Permission denied" in loader.fingerprint_inputs(source="locked", device="cpu")[1]

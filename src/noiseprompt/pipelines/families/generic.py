@@ -22,6 +22,14 @@ from noiseprompt.pipelines.families.sizes import at_least_eight, patches
 NEEDED = ("prompt", "latents", "height", "width", "num_inference_steps", "output_type")
 HANDS_SIGMAS = ("Lumina",)
 """Beginnings of class names whose calls hand sigmas to their scheduler, beside those that are named after a family."""
+ELSE = {
+    "mask_image": "its call fills a hole in a picture",
+    "num_frames": "it draws films",
+    "video_length": "it draws films",
+    "audio_end_in_s": "it makes sounds",
+}
+"""Argument of a call -> what such a pipeline does in place of drawing a picture from a prompt."""
+
 SIDE = 32  # latents along each side of the image that is only asked for
 
 
@@ -38,6 +46,9 @@ def unusable(kind: type) -> str:
     asked = [name for name, p in arguments.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     if set(asked) - {"self", "prompt"}:
         return f"its call cannot do without {', '.join(sorted(set(asked) - {'self', 'prompt'}))}"
+    for argument, why in ELSE.items():
+        if argument in arguments:
+            return why
     if not denoiser_of(kind):
         return "it has neither a unet nor a transformer"
     return "" if hasattr(kind, "prepare_latents") else "it has no prepare_latents"

@@ -7,13 +7,15 @@ a few thousand rows at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from noiseprompt.core.arguments import held
+from noiseprompt.core.arrays import plain_numbers
 from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.core.ranges import COUNT, check_value, kind_of
 
 ROWS = 1024
 """Rows of each set in a block of distances: 8 MB."""
@@ -27,6 +29,7 @@ class FeatureStore:
     """
 
     def __init__(self, width: int) -> None:
+        check_value("width", int, width, COUNT)
         self.width, self.count = width, 0
         self._mean = np.zeros(width)
         self._scatter = np.zeros((width, width))
@@ -37,8 +40,10 @@ class FeatureStore:
 
         Raises:
             ShapeError: of another width.
-            InputError: not finite.
+            InputError: no array of finite numbers.
         """
+        if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiu":
+            raise InputError(f"features: {_kind(features)}", "a numpy array of numbers (n, D)")
         if features.ndim != 2 or features.shape[1] != self.width:
             raise ShapeError(f"features of shape {tuple(features.shape)}", f"(n, {self.width})")
         rows = np.ascontiguousarray(features, "<f4")
@@ -163,6 +168,7 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(squares < 1e-12 * lengths, 0, squares)  # equal points are at 0, not at a rounding error
 
 
+@held
 def group(features: np.ndarray, prompts: Sequence[str]) -> dict[str, np.ndarray]:
     """Features (N, D) by prompt, in the order in which prompts first occur.
 
@@ -187,10 +193,14 @@ def diversity(grouped: Mapping[str, np.ndarray]) -> dict[str, float]:
         prompt -> distance in the units of the features; 0 where all its images are the same.
 
     Raises:
-        InputError: no prompt with two images.
+        InputError: no prompt with two images, or features that are no finite numbers.
+        ShapeError: features of another shape.
     """
+    check_value("grouped", Mapping[str, np.ndarray], grouped)
     found = {}
     for prompt, rows in grouped.items():
+        if not np.isfinite(_rows(rows)).all():
+            raise InputError(f"features of {prompt!r:.60} that are not finite", "finite numbers")
         if len(rows) > 1:
             upper = np.triu_indices(len(rows), 1)
             exact = rows.astype(np.float64)
@@ -213,10 +223,16 @@ def _store(features: Features) -> FeatureStore:
 
 
 def _rows(features: Features) -> np.ndarray:
-    rows = features.rows() if isinstance(features, FeatureStore) else np.asarray(features)
+    rows = features.rows() if isinstance(features, FeatureStore) else features
+    if rows.dtype.kind not in "fiu":
+        raise InputError(f"features: {_kind(rows)}", "a numpy array of numbers (N, D)")
     if rows.ndim != 2 or not rows.shape[1]:
         raise ShapeError(f"features of shape {tuple(rows.shape)}", "(N, D)")
     return rows
+
+
+def _kind(features: Any) -> str:
+    return str(features.dtype) if isinstance(features, np.ndarray) else kind_of(features)
 
 
 def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -235,10 +251,10 @@ def frechet_distance(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: 
         cov1, cov2: (D, D), symmetric and positive semidefinite.
 
     Raises:
-        InputError: shapes that do not match, or values that are not finite.
+        InputError: shapes that do not match, no finite numbers, or a covariance that is not symmetric.
     """
-    m1, m2 = (np.asarray(mean, np.float64).reshape(-1) for mean in (mean1, mean2))
-    c1, c2 = (np.atleast_2d(np.asarray(c, np.float64)) for c in (cov1, cov2))
+    m1, m2 = (_plain(mean, "a mean").reshape(-1) for mean in (mean1, mean2))
+    c1, c2 = (np.atleast_2d(_plain(c, "a covariance")) for c in (cov1, cov2))
     if m1.shape != m2.shape or c1.shape != c2.shape or c1.shape != (len(m1), len(m1)):
         raise InputError(
             f"means {m1.shape}, {m2.shape} and covariances {c1.shape}, {c2.shape}", "(D,), (D,), (D, D) and (D, D)"
@@ -247,10 +263,20 @@ def frechet_distance(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: 
         raise InputError("a mean that is not finite", "finite numbers")
     if not (np.isfinite(c1).all() and np.isfinite(c2).all()):
         raise InputError("a covariance that is not finite", "finite numbers", "use more than one sample")
+    if not all(np.allclose(c, c.T, rtol=1e-4, atol=1e-6 * np.abs(c).max()) for c in (c1, c2)):
+        raise InputError("a covariance that is not symmetric", "C[i, j] = C[j, i]")
     root = _root(c1)
     eigenvalues = np.linalg.eigvalsh(root @ c2 @ root)
     trace = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
     return max(0.0, float(((m1 - m2) ** 2).sum() + np.trace(c1) + np.trace(c2) - 2 * trace))
+
+
+def _plain(values: ArrayLike, what: str) -> np.ndarray:
+    """float64."""
+    try:
+        return plain_numbers(values)
+    except TypeError as error:
+        raise InputError(f"{what}: {error}", "an array of numbers") from error
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

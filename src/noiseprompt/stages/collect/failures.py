@@ -165,4 +165,5 @@ class Held:
         n, first = len(self.pairs), self.pairs[0]
         came = f"all of {n} pairs in a row fail" if n > 1 else "the only pair fails"
         told = f"{came}, the first (prompt {first.prompt.text[:80]!r}, seed {first.seed}) with {first.rejected}"
-        return NoisepromptError(told, "prompts and settings that the model can draw", "none of them was recorded")
+        expected = "prompts that the model can draw, and a method and scorers that give finite numbers"
+        return NoisepromptError(told, expected, "none of them was recorded")

@@ -175,6 +175,8 @@ def _check_net(npnet: object) -> None:
         raise ConfigError(f"npnet {shown(npnet)}", "an NPNet, or its folder or hub id")
     if any(value.is_meta for value in npnet.parameters()):
         raise InputError("an NPNet without values (meta)", "one that was loaded: NPNet.from_pretrained")
+    if strange := {str(value.dtype) for value in npnet.parameters() if not value.is_floating_point()}:
+        raise InputError(f"an NPNet with weights of {', '.join(sorted(strange))}", "floating point numbers")
 
 
 def _moved(

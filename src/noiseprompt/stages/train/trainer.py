@@ -87,7 +87,9 @@ class Trainer:
             objective.begin(net)
         self.net = net.to(device)
         fused = device.type in ("cpu", "cuda")  # a third of the time of one tensor after the other
-        self.optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+        self.optimizer = torch.optim.AdamW(
+            net.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=fused
+        )
         self.average = Average(net.state_dict(), config.ema_decay if processes.main else 0.0)
         self.batches = batches_an_epoch(training, starts, config.batch_size)
         self.steps = self.batches * config.epochs
@@ -301,7 +303,7 @@ class Trainer:
 
 
 def seed_of(device: torch.device, seed: int) -> None:
-    """Seed what is drawn on a device and on the CPU; `torch.manual_seed` formats the stack for GPUs that never start."""
+    """Seed what is drawn there and on the CPU; `torch.manual_seed` formats the stack for GPUs that never start."""
     torch.default_generator.manual_seed(seed) if device.type == "cpu" else torch.manual_seed(seed)
 
 

@@ -1,0 +1,90 @@
+"""Files of published models, as diffusers and transformers lay them out: looked at before these libraries build any."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.json_files import read_json
+from noiseprompt.core.ranges import SHARE, Limits, misfit, shown
+
+AGAIN = "it may be half copied or half saved: copy or download it again"
+
+MOST_LAYERS = 1000
+"""In a row, of any part; the deepest that are published have about 100."""
+
+
+def check_config(path: Path) -> None:
+    """Refuse the description of a model or a part that is torn or hostile; one that is not there is none.
+
+    Raises:
+        ModelLoadError: not a bounded JSON object, or more layers than there can be.
+    """
+    if path.is_file():
+        config = read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True)
+        wrong = _too_many(config)
+        if wrong:
+            raise ModelLoadError(f"{path} asks for {wrong}", f"{MOST_LAYERS:,} at most", AGAIN)
+        if path.parent.name == "scheduler":
+            check_schedule(path, config)
+        scale = config.get("scaling_factor", 1.0)
+        if path.parent.name == "vae" and not (isinstance(scale, int | float) and math.isfinite(scale) and scale > 0):
+            raise ModelLoadError(f"{path} has scaling_factor {shown(scale)}", "a number above 0", AGAIN)
+
+
+SCHEDULE: dict[str, tuple[Any, Limits]] = {
+    "num_train_timesteps": (int, Limits(least=1, most=1_000_000)),
+    "beta_start": (float, SHARE),
+    "beta_end": (float, SHARE),
+    "trained_betas": (list[float] | None, SHARE),
+    "steps_offset": (int, Limits(least=0, most=1_000_000)),
+    "shift": (float | None, Limits(above=0, most=1_000_000)),
+}
+"""Of a scheduler's description: what each is where it is there. A beta is the share of the signal that a step takes,
+the shift 1 for none."""
+
+
+def check_schedule(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a noise schedule that is none: the library would fail inside itself, or draw pictures that are not finite.
+
+    Raises:
+        ModelLoadError: with the first setting.
+    """
+    for name, (kind, limits) in SCHEDULE.items():
+        if name in config and (expected := misfit(kind, config[name], limits)):
+            raise ModelLoadError(f"{path} has {name} {shown(config[name])}", expected, AGAIN)
+    betas, steps = config.get("trained_betas"), config.get("num_train_timesteps", 1000)
+    if betas and len(betas) != steps:
+        came = f"{path} has {len(betas):,} trained_betas with num_train_timesteps {steps:,}"
+        raise ModelLoadError(came, "a beta for each", AGAIN)
+
+
+def _too_many(config: Mapping[str, Any]) -> str:
+    """The first number of layers that is none, also in configs inside a config; or ""."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found = _too_many(value)
+        else:
+            counts = value if isinstance(value, list) else [value]
+            layers = "layers" in name or "depth" in name or name.endswith("_blocks")
+            large = [one for one in counts if layers and type(one) is int and one > MOST_LAYERS]
+            found = f"{name} {large[0]}" if large else ""
+        if found:
+            return found
+    return ""
+
+
+def of_shapes(reason: str) -> str:
+    """The words of a library about weights of other shapes, less its advice for callers; "" of anything else."""
+    if "ignore_mismatched_sizes" not in reason:
+        return ""
+    told, advice, _ = reason.partition(" If you want")
+    return told if advice else "its weights have other shapes than its config.json says"
+
+
+def has_no_words(tokenizer: Any) -> bool:
+    """Whether a tokenizer knows its special tokens alone: transformers makes such a one where there are no files."""
+    return len(tokenizer) <= len(set(tokenizer.all_special_tokens))
