@@ -79,6 +79,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/web.py load
 	$(BIN)/python benchmarks/filter_steps.py --n 100
+	$(BIN)/noiseprompt collect --prompts shapes:train --n 100 --pictures shapes --seeds_per_prompt 8 --out build/scenes
+	$(BIN)/python benchmarks/flow_model.py build/scenes build/flow --steps 20
 	$(BIN)/python benchmarks/kills.py --kills 20
 
 $(VENV)/bin/python:

@@ -15,6 +15,9 @@ if _workers:  # not in the process that starts the workers: they inherit its env
     # read by torch when it is first imported, in the processes that tests start too
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // int(_workers), 1)))
 
+# read when huggingface_hub is first imported, which another test may have done before a command sets it
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:

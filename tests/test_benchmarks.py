@@ -94,7 +94,7 @@ def test_what_reads_an_evaluation_runs(tmp_path: Path) -> None:
 def test_every_benchmark_is_tried_here_and_started_by_make() -> None:
     names = {path.stem for path in FOLDER.glob("*.py")}
     tried = {name.partition(":")[0] for name in (*QUICK, *LONGER)}
-    assert names == {*tried, "kills", "layouts", "scorer_agreement"}
+    assert names == {*tried, "flow_model", "kills", "layouts", "scorer_agreement"}
     recipe = (FOLDER.parent / "Makefile").read_text().split("\nbench:")[1].split("\n\n")[0]
     assert {name for name in names if f"benchmarks/{name}.py" in recipe} == names
 

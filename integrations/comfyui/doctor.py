@@ -38,7 +38,7 @@ def examine(noise: torch.Tensor, source: torch.Tensor | None = None) -> tuple[st
     x = as_picture(noise, "noise doctor").detach().float()
     start = None if source is None else as_picture(source, "noise doctor").detach().float()
     text = figures(x, start)
-    panels = [_tile(x[0]), _histogram(x), _bars(noise_spectrum(x.double().numpy()))]
+    panels = [_tile(x[0]), _histogram(x), _bars(_spectrum(x))]
     if start is not None:
         panels.append(_tile((x - start)[0], normalise=True))
     titles = ["the first channels", "values, and the Gaussian", "power by frequency, 1 is white", "perturbation"]
@@ -55,12 +55,18 @@ def figures(noise: torch.Tensor, source: torch.Tensor | None) -> str:
         f"mean {_list(report.mean)} (0)",
         f"deviation {_list(report.std)} (1)",
         f"neighbour correlation {report.horizontal:+.3f} across, {report.vertical:+.3f} down (0)",
-        f"power by frequency {_list(noise_spectrum(noise.double().numpy()))} (1)",
+        f"power by frequency {_list(_spectrum(noise))} (1)",
     ]
     if report.perturbation is not None:
         lines.append(f"perturbation {report.perturbation:.1%} of the source's norm")
     verdict = [f"outside: {problem}" for problem in report.problems]
     return "\n".join(lines + (verdict or ["like unit Gaussian noise"]))
+
+
+def _spectrum(noise: torch.Tensor) -> np.ndarray:
+    """(8,), NaN of noise that is not finite, which is looked at too."""
+    finite = bool(noise.isfinite().all())
+    return noise_spectrum(noise.double().numpy()) if finite else np.full(8, np.nan)
 
 
 def _list(values: Any) -> str:

@@ -70,7 +70,7 @@ def test_what_is_refused(hub: Hub, tmp_path: Path, capfd: pytest.CaptureFixture)
         (f"import {net} {tmp_path / 'o'}", "is a folder"),
         (f"npnet push {net} no-id", "'no-id' is no id of a repository"),
         (f"npnet push {tmp_path / 'none'} writer/n", "none"),
-        (f"npnet push {net} writer/n --card {tmp_path / 'none.md'}", "nothing there"),
+        (f"npnet push {net} writer/n --card {tmp_path / 'none.md'}", "there is no file"),
         (f"npnet push {net} writer/n --evaluation {measured}", "did not measure this network"),
         (f"npd push {tmp_path / 'none'} writer/n", "holds no noise prompt data set"),
         (f"npd push {npd} {tmp_path}", "no id of a repository"),

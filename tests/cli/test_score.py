@@ -111,7 +111,7 @@ def test_missing_things_are_refused(folder: Path, capsys: pytest.CaptureFixture[
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match="no picture"):
         match(folder / "empty", folder / "prompts.txt")
-    with pytest.raises(PromptError, match="cannot read"):
+    with pytest.raises(PromptError, match="there is no file"):
         match(folder / "images", folder / "nowhere.txt")
     (folder / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
     with pytest.raises(PromptError, match="UTF-8"):

@@ -69,7 +69,7 @@ def test_the_method_is_a_setting_and_re_denoise_is_not_named(pipeline: Pipeline,
         ({"method": "nlg:swap"}, "NPNet can learn"),
         ({"method": "nothing"}, "unknown"),
         ({"denoise_guidance_scale": 9.0}, "denoise_guidance_scale with method 'closed_form'"),
-        ({"method": "redenoise", "redenoise_steps": 5000}, "redenoise_steps 5000. Expected 1 to 1,000"),
+        ({"method": "redenoise", "redenoise_steps": 5000}, "redenoise_steps=5000. Expected 1 to 1,000"),
     ],
 )
 def test_what_teaches_nothing_is_refused(pipeline: Pipeline, tmp_path, change: dict, message: str) -> None:
