@@ -126,7 +126,7 @@ class Teacher:
         return (eps - x) / (1 - s)
 
 
-def one_zero_token(transformer: Any) -> mock._patch[Any]:
+def one_zero_token() -> mock._patch[Any]:
     """While it is on, the last text token counts as `ZEROS` tokens in every attention: what equal tokens do."""
     attend = torch.nn.functional.scaled_dot_product_attention
 
@@ -180,7 +180,7 @@ def train(npd: Npd, folder: Path, steps: int, batch_size: int, lr: float, seed: 
         x, target = s * noise + (1 - s) * x_0, noise - x_0
         below = sigma < TAUGHT_BELOW
         target[below] = teacher.velocity(x[below], sigma[below], known["taught"][row[below]])
-        with torch.autocast("cpu", torch.bfloat16), one_zero_token(transformer):
+        with torch.autocast("cpu", torch.bfloat16), one_zero_token():
             made = transformer(x, known["prompt"][row], known["pooled"][row], sigma * 1000).sample
         loss = (made.float() - target).square().mean()
         optimize(optimizer, ema, loss, lr * warm_cosine(step, steps, 200), step)
