@@ -326,18 +326,44 @@ def test_runs_are_compared_with_the_standard_of_the_first(tmp_path: Path) -> Non
     report([one, two], tmp_path / "both")
     markdown = (tmp_path / "both" / "report.md").read_text(encoding="utf-8")
     table = markdown.partition("## Against standard of one")[2].partition("\n\n## ")[0].splitlines()
-    rows = {tuple(c.strip() for c in line.split("|")[1:3]): line.split("|")[3:-1] for line in table if line[:1] == "|"}
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table if line[:1] == "|"]
+    rows = {(run, method): rest for run, method, metric, *rest in cells if metric == "brightness"}
     base = _scores(one, "standard")
     for method in METHODS[:2]:
         own = _scores(two, method)
         assert set(base) < set(own)
         differences = [own[key] - value for key, value in base.items()]
-        n, mean, gain, _, won = (cell.strip() for cell in rows["two", method])
+        n, mean, gain, _, won = rows["two", method]
         assert (n, mean) == (str(len(base)), f"{np.mean([own[key] for key in base]):.3f}")
         assert gain.startswith(f"{np.mean(differences):+.3f} [")
         counts = [sum(d > 0 for d in differences), sum(d < 0 for d in differences), sum(d == 0 for d in differences)]
         assert won == " / ".join(map(str, counts))
-    assert rows["one", "standard"][2:] == ["  "] * 3
+    assert rows["one", "standard"][2:] == [""] * 3
+
+
+def test_runs_are_compared_by_every_metric_that_they_share(tmp_path: Path) -> None:
+    class Second(FakeScorer):
+        name = "second"
+
+    one, two, three = tmp_path / "one", tmp_path / "two", tmp_path / "three"
+    _evaluate(one, EvaluateConfig(seed=3), METHODS[:1], (FakeScorer, Second))
+    _evaluate(two, EvaluateConfig(seed=3, guidance_scale=5.0), METHODS[:1], (FakeScorer, Second))
+    _evaluate(three, EvaluateConfig(seed=3, guidance_scale=4.0), METHODS[:1], (FakeScorer,))
+    assert _compared([one, two], tmp_path / "a") == [
+        ("one", "brightness"),
+        ("two", "brightness"),
+        ("one", "second"),
+        ("two", "second"),
+    ]
+    assert _compared([one, two, three], tmp_path / "b") == [(name, "brightness") for name in ("one", "two", "three")]
+
+
+def _compared(runs: list[Path], out: Path) -> list[tuple[str, str]]:
+    """(run, metric) of every row of the table of several runs."""
+    markdown = report(runs, out).with_suffix(".md").read_text(encoding="utf-8")
+    table = markdown.partition("## Against standard of one")[2].partition("\n\n## ")[0].splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table if line[:1] == "|"]
+    return [(run, metric) for run, _, metric, *_ in cells[2:]]
 
 
 def test_runs_without_a_common_image_are_not_compared(folder: Path, tmp_path: Path) -> None:

@@ -15,12 +15,20 @@ from noiseprompt.results.folder import iter_counted
 from noiseprompt.results.lines import Key
 from noiseprompt.results.summarize import summarize
 from noiseprompt.results.summary import ACCURACY, BASELINE, Row, Summary
-from noiseprompt.shapes.world import CHECKER
 
 Run = tuple[str, Store, Summary]
 """Name, folder and figures of an evaluation."""
 
-HEAD = ("run", "method", "n", "mean", "gain over the first run's standard [95 %]", "p (Holm)", "won / lost / tied")
+HEAD = (
+    "run",
+    "method",
+    "metric",
+    "n",
+    "mean",
+    "gain over the first run's standard [95 %]",
+    "p (Holm)",
+    "won / lost / tied",
+)
 
 
 @dataclass(frozen=True)
@@ -41,24 +49,32 @@ def across(runs: Sequence[Run]) -> Across | None:
     name, folder, first = runs[0]
     if first.baseline is None or len(runs) < 2:
         return None
-    scorer = CHECKER if first.main_metric == ACCURACY else first.main_metric
+    judged = [run for run in runs if first.main_metric in run[2].metrics]
+    scorers = {metric for metric in first.metrics if all(metric in run[2].metrics for run in judged)} - {ACCURACY}
     shared = {_key(r) for r in iter_counted(folder) if r.method == BASELINE}
-    labels: dict[str, tuple[str, str]] = {}
-    found = summarize(_results(runs, scorer, shared, labels))
+    labels: dict[str, tuple[int, str]] = {}
+    found = summarize(_results(judged, scorers, shared, labels))
     if len({run for run, _ in labels.values()}) < 2:
         return None
-    title = f"Against standard of {name}: {words.metric_name(first.main_metric, first)}"
-    rows = [_row(*names, found.methods[label].metrics[first.main_metric]) for label, names in labels.items()]
+    rows = [
+        _row(judged[run], method, metric, found.methods[label].metrics[metric])
+        for metric in sorted(found.metrics, key=lambda metric: metric != first.main_metric)
+        for label, (run, method) in labels.items()
+    ]
+    judge = words.metric_name(first.main_metric, first)
     note = (
-        f"On the prompts and seeds that a run shares with {name}; runs that share none, or were not scored by its main "
-        "metric, are left out. Gains are paired by prompt and seed, with a bootstrap over prompts; p by sign flips, "
-        "corrected (Holm) over this table. The runs may differ in everything: read their settings."
+        f"On the prompts and seeds that a run shares with {name}; runs that share none, or were not scored by {judge}, "
+        "its main metric, are left out, and so are metrics that one of the others lacks. Gains are paired by prompt "
+        "and seed, with a bootstrap over prompts; p by sign flips, corrected (Holm) over this table. The runs may "
+        "differ in everything: read their settings."
     )
-    return Across(title, rows, note)
+    return Across(f"Against standard of {name}", rows, note)
 
 
-def _row(run: str, method: str, row: Row) -> list[str]:
-    cells = [run, method, str(row.n), words.number(row.mean)]
+def _row(run: Run, method: str, metric: str, row: Row) -> list[str]:
+    name, _, summary = run
+    method = words.method_names(summary, metric)[method]
+    cells = [name, method, words.metric_name(metric, summary), str(row.n), words.number(row.mean)]
     if found := row.against:
         won = f"{found.win.wins} / {found.win.losses} / {found.win.ties}"
         return [*cells, words.interval_text(found.gain, signed=True), words.p_text(found.p_holm), won]
@@ -66,17 +82,16 @@ def _row(run: str, method: str, row: Row) -> list[str]:
 
 
 def _results(
-    runs: Sequence[Run], scorer: str, shared: set[Key], labels: dict[str, tuple[str, str]]
+    runs: Sequence[Run], scorers: set[str], shared: set[Key], labels: dict[str, tuple[int, str]]
 ) -> Iterator[EvalResult]:
     """The shared images of every run under labels of their own, which `labels` gets with (run, method)."""
-    for number, (name, folder, summary) in enumerate(runs):
-        names = words.method_names(summary, summary.main_metric)
-        own = {label: _label(number, at, label) for at, label in enumerate(names)}
+    for number, (_, folder, summary) in enumerate(runs):
+        own = {label: _label(number, at, label) for at, label in enumerate(summary.methods)}
         for result in iter_counted(folder):
-            if _key(result) in shared and scorer in result.scores:
+            if _key(result) in shared and scorers <= {*result.scores}:
                 label = own[result.method]
-                labels.setdefault(label, (name, names[result.method]))
-                yield replace(result, method=label, scores={scorer: result.scores[scorer]})
+                labels.setdefault(label, (number, result.method))
+                yield replace(result, method=label, scores={scorer: result.scores[scorer] for scorer in scorers})
 
 
 def _label(run: int, method: int, label: str) -> str:
