@@ -47,6 +47,8 @@ def test_an_archive_of_other_things_is_no_damaged_checkpoint(tmp_path: Path) -> 
     with pytest.raises(ModelLoadError, match=r"a zip archive of other things \(best/config.json\).*Unpack it") as told:
         read_checkpoint(tmp_path / "net.zip")
     assert "damaged" not in str(told.value)
+    with pytest.raises(ModelLoadError, match="delete it: the same command begins anew"):
+        read_checkpoint(tmp_path / "net.zip", own=True)
 
 
 def test_a_pickle_in_the_place_of_our_own_file_has_a_remedy_that_can_be_followed(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ MODELS: dict[str, tuple[Change, str]] = {
     "one of three": (first(UNET, os.remove), "lacks diffusion_pytorch_model-00001-of-00003.safetensors, which"),
     "a number in quotes": (first("unet/config.json", setting(in_channels="4")), "in_channels '4' in quotes"),
     "false in quotes": (first("scheduler/*.json", setting(clip_sample="false")), "clip_sample 'false' in quotes"),
+    "yes for true": (first("scheduler/*.json", setting(set_alpha_to_one="yes")), "set_alpha_to_one 'yes' in quotes"),
     "no heads": (first("unet/config.json", setting(attention_head_dim=0)), "load with attention_head_dim 0"),
     "no blocks": (first("vae/config.json", setting(block_out_channels=[])), r"load with block_out_channels \[\]"),
     "an unknown word": (first("text_encoder/config.json", setting(hidden_act="silly")), "load with hidden_act 'silly'"),
@@ -129,6 +130,21 @@ def test_what_macos_leaves_beside_files_and_a_torn_variant_do_not_matter(folder:
         path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
     (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"torn")
     Pipeline.load(folder)
+
+
+def test_an_index_of_weights_that_nobody_asked_for_does_not_matter(folder: Path) -> None:
+    for path in (folder / "unet").glob("diffusion*"):
+        path.unlink()
+    unet = tiny.stable_diffusion().unet
+    unet.save_pretrained(folder / "unet", max_shard_size="400KB", variant="fp16")
+    index = {"metadata": {}, "weight_map": {"a": "diffusion_pytorch_model-00001-of-00002.safetensors"}}
+    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    check_network(folder / "unet", "unet", "fp16")
+    min((folder / "unet").glob(UNET.partition("/")[2])).unlink()
+    with pytest.raises(
+        ModelLoadError, match=r"unet lacks diffusion_pytorch_model.fp16-00001-of-.*index.fp16.json names"
+    ):
+        check_network(folder / "unet", "unet", "fp16")
 
 
 def test_a_setting_that_fails_while_a_picture_is_drawn_is_named(folder: Path) -> None:

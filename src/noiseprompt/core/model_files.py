@@ -84,7 +84,7 @@ def check_schedule(path: Path, config: Mapping[str, Any]) -> None:
         raise ModelLoadError(came, "fewer", AGAIN)
 
 
-_PLAIN = re.compile(r"true|false|[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE)
+_PLAIN = re.compile(r"true|false|yes|no|[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def _is_quoted(name: str, value: Any) -> bool:

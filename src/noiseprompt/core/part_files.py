@@ -54,7 +54,7 @@ def check_network(folder: Path, what: str, variant: str | None = None) -> None:
     check_config(config)
     used = _weights(folder, what, variant)
     if all("-of-" in path.name for path in used):
-        _check_indices(folder, what, used)
+        _check_indices(folder, what, used, variant)
     for path in used:
         if path.suffix == ".safetensors":
             read_header(path)
@@ -88,16 +88,18 @@ def _weights(folder: Path, what: str, variant: str | None) -> list[Path]:
     raise ModelLoadError(f"{what} has no weights{beside}", _USUAL, AGAIN)
 
 
-def _check_indices(folder: Path, what: str, shards: Sequence[Path]) -> None:
+def _check_indices(folder: Path, what: str, shards: Sequence[Path], variant: str | None) -> None:
     """Refuse weights in several files without the index that says which holds what, or less than it names.
 
     Raises:
         ModelLoadError: with the file.
     """
-    indices = files_in(folder, f"*{shards[0].suffix}.index*.json")
+    mine = f".{variant}" if f".{variant}-" in shards[0].name else ""
+    indices = files_in(folder, f"*{shards[0].suffix}.index{mine}.json")
     if not indices:
         came = f"{what} has its weights in {len(shards)} files without their index"
-        raise ModelLoadError(came, f"{shards[0].name.split('-')[0]}{shards[0].suffix}.index.json", AGAIN)
+        stem = re.split("[.-]", shards[0].name)[0]
+        raise ModelLoadError(came, f"{stem}{shards[0].suffix}.index{mine}.json", AGAIN)
     for index in indices:
         _check_index(index, what)
 
@@ -159,7 +161,7 @@ def refuse_damaged(folder: Path) -> None:
         told = read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True, nan=True)
         if path.name == "tokenizer.json" and not isinstance(told.get("model"), Mapping):
             raise ModelLoadError(f"{path} describes no tokenizer", 'an object with "model" and "added_tokens"', AGAIN)
-        if path.name.endswith(".index.json"):
+        if path.name.endswith(".index.json") and not files_in(folder, "*.index.*.json"):
             _check_index(path, str(folder))
 
 
@@ -252,5 +254,7 @@ def _unlike(name: str, value: Any, usual: Any) -> bool:
         return usual is not None or value == []
     numbers = (int, float, list, tuple)
     if isinstance(value, numbers) and isinstance(usual, numbers):
-        return type(value) is type(usual) is int and value <= 0 < usual and not name.endswith("_id")
+        if type(value) is int and type(usual) is int:
+            return value <= 0 < usual and not name.endswith("_id")
+        return False
     return type(value) is not type(usual)

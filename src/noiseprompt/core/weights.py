@@ -233,7 +233,7 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
         refuse_pipe(path)
         refuse_pointer(path)
         _refuse_zeros(path, again)
-        _check_archive(path, own)
+        _check_archive(path, own, again)
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(path, state, own)
         return state
@@ -263,7 +263,7 @@ def _refuse_zeros(path: Path, again: str) -> None:
         raise ModelLoadError(f"cannot read {path}: it is damaged (it begins with zeros)", _TENSORS, again)
 
 
-def _check_archive(path: Path, own: bool) -> None:
+def _check_archive(path: Path, own: bool, again: str) -> None:
     """Refuse a zip archive whose parts are larger than itself (torch stores them as they are, without compression), or
     of our own one whose bytes were changed."""
     if zipfile.is_zipfile(path):
@@ -271,7 +271,7 @@ def _check_archive(path: Path, own: bool) -> None:
             if not any(name.endswith(("data.pkl", "constants.pkl")) for name in archive.namelist()):
                 first = next(iter(archive.namelist()), "nothing")
                 came = f"{path} is a zip archive of other things ({first})"
-                raise ModelLoadError(came, _TENSORS, "unpack it and name what is in it")
+                raise ModelLoadError(came, _TENSORS, again if own else "unpack it and name what is in it")
             _refuse_more(path, sum(part.file_size for part in archive.infolist()), 1)
             changed = archive.testzip() if own else None
         if changed:

@@ -208,5 +208,6 @@ def _check_folder(folder: Path) -> None:
 def _short(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"there is no {error} in it"
-    reason = of_shapes(str(error)) or reason_of(error)[:300]
-    return reason or type(error).__name__
+    first, _, rest = str(error).strip().partition("\n")  # what follows is advice, but where the first line announces it
+    told = reason_of(error) if first.endswith(":") and rest else first
+    return of_shapes(str(error)) or told[:300] or type(error).__name__
