@@ -78,7 +78,7 @@ def test_what_of_a_pipeline_is_missing(hub: Hub, model: str, tmp_path: Path, cap
     out = lines(capsys, 2, "--model", str(folder))
     assert f"  MISSING vae: there is no folder {folder / 'vae'}\n" in out
     assert f"  MISSING unet: {weights} holds no weights, only a note where they are: run `git lfs pull`" in out
-    assert "lacks model-00001-of-00002.safetensors, model-00002-of-00002.safetensors\n" in out
+    assert "lacks model-00001-of-00002.safetensors, model-00002-of-00002.safetensors, which model.safet" in out
     (folder / "model_index.json").write_text("{")
     for text in ("{", "[1]", "[" * 100_000):
         (folder / "model_index.json").write_text(text)
@@ -91,9 +91,11 @@ def test_what_of_a_pipeline_is_missing(hub: Hub, model: str, tmp_path: Path, cap
 def test_an_index_of_weights_that_is_none(hub: Hub, text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "unet").mkdir()
     (tmp_path / "model_index.json").write_text('{"unet": ["diffusers", "U"], "_class_name": "\\u001b[2J"}')
-    (tmp_path / "unet" / "a.index.json").write_text(text)
+    (tmp_path / "unet" / "config.json").write_text("{}")
+    index = tmp_path / "unet" / "a.index.json"
+    index.write_text(text)
     out = lines(capsys, 2, "--model", str(tmp_path))
-    assert "lacks a.index.json (unreadable)" in out and "\x1b" not in out
+    assert f"  MISSING unet: {index} " in out and "\x1b" not in out
     assert "no model_index.json" in lines(capsys, 2, "--model", "~nobody-of-this-name/x")
 
 

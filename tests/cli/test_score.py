@@ -17,6 +17,7 @@ from noiseprompt.core.pictures import batches, read_picture
 from noiseprompt.core.specs import split_specs
 from noiseprompt.shapes import checker, scenes
 
+TWICE = ["--scorers", "shapes-checker,shapes-checker"]
 TEXTS = ["a red circle", "a blue square", "two green stars", "a yellow cross", "a white ring"]
 
 
@@ -117,7 +118,11 @@ def test_missing_things_are_refused(folder: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(PromptError, match="UTF-8"):
         match(folder / "images", folder / "latin.txt")
     arguments = ["score", str(folder / "images"), "--prompts", str(folder / "prompts.txt")]
-    for more, words in ((["--out", "scores.xlsx"], ".csv or .json"), (["--scorers", "shapes-chekcer"], "did you mean")):
+    for more, words in (
+        (["--out", "scores.xlsx"], ".csv or .json"),
+        (["--scorers", "shapes-chekcer"], "did you mean"),
+        (TWICE, "twice"),
+    ):
         assert main([*arguments, *more]) == 2
         assert words in capsys.readouterr().err.lower()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from noiseprompt.core.errors import NoisepromptWarning, StoreError
+from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
+from noiseprompt.core.places import LFS_NOTE
 from noiseprompt.noise import initial_noise
-from noiseprompt.npd import Npd, NpdWriter
+from noiseprompt.npd import Npd, NpdWriter, PairFilter
 from noiseprompt.npd.export import export
+from noiseprompt.npd.format import read_shard, shard_bytes
 from noiseprompt.npd.info import info
 from noiseprompt.npd.verify import verify
+from noiseprompt.stages.train.data import select_pairs
 from tests.npd_fakes import SETTINGS, SHAPE, pair, pairs, shards, write
 
 
@@ -113,6 +117,10 @@ TOLD: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "one more": (lambda t: t.append_column("note", pa.array([""] * len(t))), "has also note among its columns"),
     "order": (lambda t: t.select(t.column_names[::-1]), "has its columns in the order rejected"),
     "no prompt": (with_column("prompt", lambda t: pa.array([None] * len(t), pa.string())), "has rows without prompt"),
+    "empty allowed": (
+        lambda t: t.cast(pa.schema([field.with_nullable(True) for field in t.schema], t.schema.metadata)),
+        "has the column id with empty values allowed. Expected a value in each row",
+    ),
     "twice": (lambda t: pa.concat_tables([t, t.slice(0, 1)]).combine_chunks(), "is twice in shard-000001.arrow"),
 }
 
@@ -153,3 +161,46 @@ def test_a_shard_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monk
     with pytest.raises(StoreError, match=r"may not be read\. Expected the right to read it") as told:
         Npd(tmp_path)
     assert "delete" not in str(told.value)
+
+
+def changed_rows(folder: Path, change: Callable[[list[dict]], object]) -> None:
+    """Other rows in the first shard, under the checksum that they have then."""
+    path = write(folder) / "shard-000000.arrow"
+    shard = read_shard(path)
+    rows = shard.batch.to_pylist()
+    change(rows)
+    path.write_bytes(shard_bytes(rows, shard.batch.schema, shard.settings))
+
+
+def test_a_target_that_is_missing_is_no_noise_of_zeros(tmp_path: Path) -> None:
+    changed_rows(tmp_path, lambda rows: rows[1].update(target=None))
+    with pytest.raises(StoreError, match=r"target of pair 1 of .* is missing or not finite"):
+        Npd(tmp_path).targets([0, 1])
+    Npd(tmp_path).targets([0, 2])
+
+
+def test_an_empty_prompt_is_told_with_its_folder(tmp_path: Path) -> None:
+    changed_rows(tmp_path, lambda rows: rows[1].update(prompt=" "))
+    with pytest.raises(StoreError, match=f"a pair of {tmp_path} has an empty prompt.*npd verify"):
+        Npd(tmp_path).prompts()
+
+
+def test_a_note_of_git_in_the_place_of_a_shard_is_told(tmp_path: Path) -> None:
+    (write(tmp_path) / "shard-000001.arrow").write_bytes(LFS_NOTE + b"/spec/v1")
+    with pytest.raises(StoreError, match=r"holds no pairs, only the note of Git LFS .*git lfs pull"):
+        Npd(tmp_path)
+
+
+def test_a_renamed_shard_is_not_asked_to_be_made_again(tmp_path: Path) -> None:
+    write(tmp_path, shard_size=2)
+    there = len(Npd(tmp_path))
+    (tmp_path / ".claim.json").write_text(json.dumps({"settings": {}, "plan": "x", "pairs": there, "shards": 3}))
+    (tmp_path / "shard-000001.arrow").rename(tmp_path / "shard-000004.arrow")
+    with pytest.warns(NoisepromptWarning, match=r"holds all 6 pairs.*needs its number back$"):
+        Npd(tmp_path)
+
+
+def test_pairs_that_were_rejected_are_counted_where_too_few_are_left(tmp_path: Path) -> None:
+    changed_rows(tmp_path, lambda rows: [row.update(rejected="failed", target=None) for row in rows])
+    with pytest.raises(InputError, match=r"validation pairs of 6 \(5 of them rejected"):
+        select_pairs(Npd(tmp_path), PairFilter(), 0.01)

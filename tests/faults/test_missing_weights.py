@@ -50,7 +50,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda m: (m / UNET).rename(m / f"{UNET}.crdownload"),
         "unet of .* has no weights: beside config.json lies 'diffusion_pytorch_model.safetensors.crdownload'",
     ),
-    "folder": (as_folder, "unet of .* has no weights: .* Expected diffusion_pytorch_model.safetensors"),
+    "folder": (as_folder, r"model\.safetensors is a folder and no file"),
     "note": (lambda m: (m / UNET).write_bytes(NOTE), "only the note of Git LFS.*git lfs pull"),
     "page": (lambda m: (m / UNET).write_bytes(b"<!DOCTYPE html><html>"), "but a page of the web"),
     "no class": (lambda m: edit(m / "model_index.json", _class_name=None), "gives _class_name as null"),

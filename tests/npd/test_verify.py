@@ -43,7 +43,7 @@ def test_verify_names_every_wrong_row(tmp_path):
     (tmp_path / "shard-000000.arrow").write_bytes(npd_format.shard_bytes(rows, shard.batch.schema, shard.settings))
     with pytest.raises(StoreError, match="torch release"):
         Npd(tmp_path)[0]
-    with pytest.raises(StoreError, match=r"target of pair 1 .* is not finite"):
+    with pytest.raises(StoreError, match=r"target of pair 1 .* is missing or not finite"):
         Npd(tmp_path).targets([0, 1])
 
 

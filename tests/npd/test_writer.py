@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from noiseprompt.core.errors import ConfigError, ShapeError, StoreError, StoreLockedError
+from noiseprompt.core.errors import ConfigError, InputError, ShapeError, StoreError, StoreLockedError
 from noiseprompt.npd import Npd, NpdWriter
 from noiseprompt.npd.verify import verify
 from tests.npd_fakes import SETTINGS, SHAPE, pair, pairs, shards, write
@@ -93,3 +93,8 @@ def test_full_disk_loses_nothing_committed(tmp_path, monkeypatch, call):
     assert shards(tmp_path) == before
     with NpdWriter(tmp_path, SETTINGS, SHAPE, shard_size=2) as writer:
         assert len(writer.done) == 6
+
+
+def test_settings_that_no_file_can_hold_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"settings: drawn is .* Expected values that a file can hold"):
+        NpdWriter(tmp_path, {**SETTINGS, "drawn": print}, SHAPE)

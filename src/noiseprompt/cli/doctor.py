@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from noiseprompt.core import hub
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.model_files import check_config
+from noiseprompt.core.part_files import WEIGHTS, check_network, files_in, refuse_damaged
 from noiseprompt.core.places import LFS_NOTE, expanded
 from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
@@ -29,7 +31,6 @@ EXTRAS = {
 """Extra of this package -> what it adds. Those of contributors (dev, docs) are not named."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)(?:;\s*(.*))?")
-_WEIGHTS = (".safetensors", ".bin", ".msgpack")
 
 Line = tuple[str, str, bool]
 """What, how it is, and whether that is well."""
@@ -181,7 +182,7 @@ def _component(folder: Path, kind: str) -> str:
     """What is wrong with a component's folder, or ""."""
     if not folder.is_dir():
         return f"there is no folder {folder}"
-    files = [path for path in folder.iterdir() if path.is_file()]
+    files = files_in(folder, "*")
     if not any(path.suffix == ".json" for path in files):
         return f"{folder} has no configuration (.json)"
     for path in files:
@@ -190,18 +191,21 @@ def _component(folder: Path, kind: str) -> str:
                 return f"{path} is empty: copy or download it again"
             if file.read(len(LFS_NOTE)) == LFS_NOTE:
                 return f"{path} holds no weights, only a note where they are: run `git lfs pull`, or download it again"
+    for path in files_in(folder, "*config.json"):
+        if wrong := _refused(lambda path=path: check_config(path)):
+            return wrong
     if any(word in kind for word in ("Scheduler", "Tokenizer", "Processor", "Extractor")):
-        return ""
-    missing = [name for path in files if path.name.endswith(".index.json") for name in _listed(path)]
-    missing = sorted({name for name in missing if not (folder / name).is_file()})
-    if missing:
-        return f"{folder} lacks {', '.join(missing[:3])}" + (f" and {len(missing) - 3} more" if missing[3:] else "")
-    return "" if any(path.suffix in _WEIGHTS for path in files) else f"{folder} has no weights (.safetensors)"
+        return _refused(lambda: refuse_damaged(folder))
+    whole = [path for path in files if path.suffix in WEIGHTS and not path.name.startswith(".")]
+    variants = [path.name.split(".")[1].split("-")[0] for path in whole if path.name.count(".") > 1]
+    plain = not whole or len(variants) < len(whole)
+    return _refused(lambda: check_network(folder, str(folder), None if plain else variants[0]))
 
 
-def _listed(index: Path) -> list[str]:
-    """Files that the index of weights in several files names."""
+def _refused(check: Callable[[], None]) -> str:
+    """What a check says, or "" where it passes."""
     try:
-        return [str(name) for name in read_json(index)["weight_map"].values()]
-    except (NoisepromptError, KeyError, AttributeError):
-        return [f"{index.name} (unreadable)"]
+        check()
+    except NoisepromptError as error:
+        return f"{error.came}: {error.fix}" if error.fix else error.came
+    return ""

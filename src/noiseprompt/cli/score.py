@@ -65,6 +65,8 @@ def score(
         raise InputError(f"--part {share} without --out", "--out FILE, another for each part")
     if not pairs:
         raise InputError(f"--part {share} of {len(every)} pictures", f"at most {len(every)} parts")
+    if twice := [spec for spec in scorers if list(scorers).count(spec) > 1]:
+        raise InputError(f"the scorer {twice[0]!r} twice", "each scorer once")
     judges = load_scorers(scorers)
     names = [scorer.name for scorer in judges]
     scores = np.empty((len(pairs), len(judges)))

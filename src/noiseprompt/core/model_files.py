@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
+import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.places import no_file, refuse_pointer
 from noiseprompt.core.ranges import SHARE, Limits, misfit, shown
 
 AGAIN = "it may be half copied or half saved: copy or download it again"
+
+LARGEST = 10_000
+"""Of the numbers that bring latents to a scale."""
 
 MOST_LAYERS = 1000
 """In a row, of any part; the deepest that are published have about 100."""
@@ -24,15 +30,22 @@ def check_config(path: Path) -> None:
         ModelLoadError: not a bounded JSON object, or more layers than there can be.
     """
     if path.is_file():
+        with suppress(OSError):  # told below
+            refuse_pointer(path, "settings")
         config = read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True)
         wrong = _too_many(config)
         if wrong:
             raise ModelLoadError(f"{path} asks for {wrong}", f"{MOST_LAYERS:,} at most", AGAIN)
         if path.parent.name == "scheduler":
             check_schedule(path, config)
-        scale = config.get("scaling_factor", 1.0)
-        if path.parent.name == "vae" and not (isinstance(scale, int | float) and math.isfinite(scale) and scale > 0):
-            raise ModelLoadError(f"{path} has scaling_factor {shown(scale)}", "a number above 0", AGAIN)
+        if path.parent.name == "vae":
+            _check_settings(path, config, LATENTS)
+        quoted = [name for name, value in config.items() if _is_quoted(name, value)]
+        if quoted and path.name in ("config.json", "scheduler_config.json"):
+            came = f"{path} has {quoted[0]} {shown(config[quoted[0]])} in quotes"
+            raise ModelLoadError(came, "it without them: a text is always true, and no number", AGAIN)
+    elif os.path.lexists(path):
+        raise ModelLoadError(no_file(path), "a JSON object", AGAIN)
 
 
 SCHEDULE: dict[str, tuple[Any, Limits]] = {
@@ -46,6 +59,14 @@ SCHEDULE: dict[str, tuple[Any, Limits]] = {
 """Of a scheduler's description: what each is where it is there. A beta is the share of the signal that a step takes,
 the shift 1 for none."""
 
+LATENTS: dict[str, tuple[Any, Limits]] = {
+    "scaling_factor": (float, Limits(above=0, most=LARGEST)),
+    "shift_factor": (float | None, Limits(least=-LARGEST, most=LARGEST)),
+    "latents_mean": (list[float] | None, Limits(least=-LARGEST, most=LARGEST)),
+    "latents_std": (list[float] | None, Limits(above=0, most=LARGEST)),
+}
+"""Of an autoencoder's description: how its latents are brought to the scale of the noise."""
+
 
 def check_schedule(path: Path, config: Mapping[str, Any]) -> None:
     """Refuse a noise schedule that is none: the library would fail inside itself, or draw pictures that are not finite.
@@ -53,13 +74,29 @@ def check_schedule(path: Path, config: Mapping[str, Any]) -> None:
     Raises:
         ModelLoadError: with the first setting.
     """
-    for name, (kind, limits) in SCHEDULE.items():
-        if name in config and (expected := misfit(kind, config[name], limits)):
-            raise ModelLoadError(f"{path} has {name} {shown(config[name])}", expected, AGAIN)
+    _check_settings(path, config, SCHEDULE)
     betas, steps = config.get("trained_betas"), config.get("num_train_timesteps", 1000)
-    if betas and len(betas) != steps:
+    if betas is not None and len(betas) != steps:
         came = f"{path} has {len(betas):,} trained_betas with num_train_timesteps {steps:,}"
         raise ModelLoadError(came, "a beta for each", AGAIN)
+    if config.get("steps_offset", 0) >= steps:
+        came = f"{path} has steps_offset {config['steps_offset']:,} with num_train_timesteps {steps:,}"
+        raise ModelLoadError(came, "fewer", AGAIN)
+
+
+_PLAIN = re.compile(r"true|false|yes|no|[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE)
+
+
+def _is_quoted(name: str, value: Any) -> bool:
+    """Whether a setting is a number, or true or false, that somebody put in quotes."""
+    told = name.startswith("_") or name.endswith("version")
+    return isinstance(value, str) and not told and _PLAIN.fullmatch(value) is not None
+
+
+def _check_settings(path: Path, config: Mapping[str, Any], known: Mapping[str, tuple[Any, Limits]]) -> None:
+    for name, (kind, limits) in known.items():
+        if name in config and (expected := misfit(kind, config[name], limits)):
+            raise ModelLoadError(f"{path} has {name} {shown(config[name])}", expected, AGAIN)
 
 
 def _too_many(config: Mapping[str, Any]) -> str:

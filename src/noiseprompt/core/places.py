@@ -271,8 +271,8 @@ LFS_NOTE = b"version https://git-lfs"
 """How the file begins that git leaves in place of a large one."""
 
 
-def refuse_pointer(path: Path) -> None:
-    """Refuse a note of Git LFS, or a page of the web, that lies where weights should.
+def refuse_pointer(path: Path, what: str = "weights") -> None:
+    """Refuse a note of Git LFS, or a page of the web, that lies where weights should, or `what` else.
 
     Raises:
         ModelLoadError: with the remedy.
@@ -281,8 +281,8 @@ def refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(len(LFS_NOTE)).lstrip()
     if start == LFS_NOTE:
-        came = f"{path} holds no weights, only the note of Git LFS where they are"
-        raise ModelLoadError(came, "the weights themselves", "run `git lfs pull`, or download it again")
+        came = f"{path} holds no {what}, only the note of Git LFS where they are"
+        raise ModelLoadError(came, f"the {what} themselves", "run `git lfs pull`, or download it again")
     if start.lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        came = f"{path} holds no weights, but a page of the web"
-        raise ModelLoadError(came, "the weights themselves", "download it again; the page says what hinders it")
+        came = f"{path} holds no {what}, but a page of the web"
+        raise ModelLoadError(came, f"the {what} themselves", "download it again; the page says what hinders it")

@@ -243,7 +243,10 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
         return f"a text without {bad}"
     text = "a text that is not blank" if limits.some else "a text"
     words = {int: limits.told("a whole number"), bool: "true or false", str: text, Path: "a path"}
-    return words.get(kind, f"an object of {kind.__name__}" if isinstance(kind, type) else "another value")
+    if kind in words or not isinstance(kind, type):
+        return words.get(kind, "another value")
+    package = kind.__module__.partition(".")[0]
+    return f"an object of {'' if package == 'noiseprompt' else package + '.'}{kind.__name__}"
 
 
 def _number(value: float) -> str:

@@ -233,7 +233,7 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
         refuse_pipe(path)
         refuse_pointer(path)
         _refuse_zeros(path, again)
-        _check_archive(path, own)
+        _check_archive(path, own, again)
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(path, state, own)
         return state
@@ -242,11 +242,9 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
     except pickle.UnpicklingError as error:
         if any(words in str(error) for words in ("Unsupported operand", "invalid load key")):  # a byte no pickle has
             raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", "tensors", again) from error
-        raise ModelLoadError(
-            f"cannot read {path}: it holds more than tensors, and loading it would execute what it says",
-            "a state dict: names and tensors",
-            "where it comes from a source you trust, save `module.state_dict()` as safetensors and name that file",
-        ) from error
+        came = f"cannot read {path}: it holds more than tensors, and loading it would execute what it says"
+        trusted = "where it comes from a source you trust, save `module.state_dict()` as safetensors and name that file"
+        raise ModelLoadError(came, "a state dict: names and tensors", again if own else trusted) from error
     except Exception as error:  # torch raises many kinds for a damaged file, in words for who calls it
         if isinstance(error, OSError) and error.filename is not None:
             raise ModelLoadError(f"cannot read {path}: {_reason(error)}", _TENSORS, again) from error
@@ -265,11 +263,15 @@ def _refuse_zeros(path: Path, again: str) -> None:
         raise ModelLoadError(f"cannot read {path}: it is damaged (it begins with zeros)", _TENSORS, again)
 
 
-def _check_archive(path: Path, own: bool) -> None:
+def _check_archive(path: Path, own: bool, again: str) -> None:
     """Refuse a zip archive whose parts are larger than itself (torch stores them as they are, without compression), or
     of our own one whose bytes were changed."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            if not any(name.endswith(("data.pkl", "constants.pkl")) for name in archive.namelist()):
+                first = next(iter(archive.namelist()), "nothing")
+                came = f"{path} is a zip archive of other things ({first})"
+                raise ModelLoadError(came, _TENSORS, again if own else "unpack it and name what is in it")
             _refuse_more(path, sum(part.file_size for part in archive.infolist()), 1)
             changed = archive.testzip() if own else None
         if changed:

@@ -13,7 +13,7 @@ from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.files import differences, refuse_changes
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.ranges import ANY, COUNT, NAMED, check_value
+from noiseprompt.core.ranges import ANY, COUNT, NAMED, check_value, kind_of
 from noiseprompt.core.store import Stamp
 from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import ScoredPair, check_shape
@@ -113,6 +113,10 @@ class Home:
         check_value("folder", str | Path, folder, NAMED)
         check_value("latent_shape", tuple[int, int, int], latent_shape, COUNT)
         check_shape("latent_shape", latent_shape)
+        if strange := [name for name, value in settings.items() if callable(value)]:  # its address would be recorded
+            raise InputError(
+                f"settings: {strange[0]} is {kind_of(settings[strange[0]])}", "values that a file can hold"
+            )
         scorers = settings.get("scorers", [])
         check_value("settings: scorers", list[str], scorers, NAMED if scorers else ANY)
         if len(set(scorers)) < len(scorers):

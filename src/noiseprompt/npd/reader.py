@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError, NoisepromptWarning, StoreError
+from noiseprompt.core.errors import InputError, NoisepromptWarning, PromptError, StoreError
 from noiseprompt.core.ranges import Limits, check_value, shown
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import store_to_read
 from noiseprompt.core.types import Prompt, ScoredPair
+from noiseprompt.npd.claim import read_claim
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import Shard, digest, holds_pictures, light_shard, present_shards, read_shard
 from noiseprompt.npd.halves import finite_rows
@@ -50,8 +51,8 @@ class Npd:
         self.store = store_to_read(folder)
         self.folder = self.store.folder
         numbers = present_shards(self.store)
-        _warn_missing(self.store, numbers)
         self.shards = [*self.store.each(lambda number: light_shard(self.store, number), numbers)]
+        _warn_missing(self.store, numbers, sum(shard.batch.num_rows for shard in self.shards))
         self.settings = self.shards[0].settings
         for shard in self.shards:
             if shard.settings != self.settings:
@@ -110,8 +111,12 @@ class Npd:
 
     def prompts(self) -> tuple[Prompt, ...]:
         """The prompt of every pair, in order."""
-        columns = (self._table.column(name).to_pylist() for name in ("prompt", "kind"))
-        return tuple(Prompt(text, kind) for text, kind in zip(*columns, strict=True))
+        texts, kinds = (self._table.column(name).to_pylist() for name in ("prompt", "kind"))
+        try:
+            return tuple(map(Prompt, texts, kinds))
+        except PromptError as error:
+            fix = "see `noiseprompt npd verify`"
+            raise StoreError(f"a pair of {self.folder} has {error.came}", error.expected, fix) from error
 
     def seeds(self) -> np.ndarray:
         """(N,) int64: the seed of every source."""
@@ -177,7 +182,7 @@ class Npd:
             )
         places = self._places(rows)
         if not self._finite[rows].all():
-            came = f"the target of pair {rows[self._finite[rows].argmin()]} of {self.folder} is not finite"
+            came = f"the target of pair {rows[self._finite[rows].argmin()]} of {self.folder} is missing or not finite"
             raise StoreError(came, "numbers", "see `noiseprompt npd verify`")
         return self._stored(self._targets, places)
 
@@ -252,7 +257,8 @@ class Npd:
             self.shards[shard].rows()
             targets = self._targets[shard]
             if targets is not None:
-                self._finite[self._starts[shard] : self._starts[shard + 1]] = finite_rows(targets)
+                there = np.asarray(self.shards[shard].batch.column("target").is_valid())
+                self._finite[self._starts[shard] : self._starts[shard + 1]] = finite_rows(targets) & there
             self._whole[shard] = True
         return shards, rows - self._starts[shards]
 
@@ -299,7 +305,7 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _warn_missing(store: Store, numbers: list[int]) -> None:
+def _warn_missing(store: Store, numbers: list[int], pairs: int) -> None:
     missing = [f"{name}{maker}" for name, maker in gaps(store, numbers).items()]
     now = state_of(store)
     if not missing and not now.writers and now.planned > len(numbers):
@@ -307,6 +313,11 @@ def _warn_missing(store: Store, numbers: list[int]) -> None:
         warnings.warn(f"{told}. The same collect command makes the rest", NoisepromptWarning, stacklevel=3)
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        told = f"{store} lacks {', '.join(missing[:3])}{more}: its pairs are left out"
-        again = "The same collect command makes them again; a shard that was renamed needs its number back"
+        told = f"{store} lacks {', '.join(missing[:3])}{more}"
+        if pairs == read_claim(store).get("pairs"):
+            told += f", and holds all {pairs:,} pairs that were planned"
+            again = "A shard that was renamed needs its number back"
+        else:
+            told += ": its pairs are left out"
+            again = "The same collect command makes them again; a shard that was renamed needs its number back"
         warnings.warn(f"{told}. {again}", NoisepromptWarning, stacklevel=3)

@@ -8,6 +8,7 @@ import os
 import pyarrow as pa
 
 from noiseprompt.core.errors import StoreError
+from noiseprompt.core.places import LFS_NOTE
 
 RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
 
@@ -26,7 +27,10 @@ def difference(came: pa.Schema, expected: pa.Schema) -> tuple[str, str]:
     other = next((one for one in expected if names[one.name] != one.type), None)
     if other is not None:
         return f"{names[other.name]} in the column {other.name}", f"{other.type}"
-    return f"its columns in the order {', '.join(came.names)}, or empty ones allowed", f"{', '.join(expected.names)}"
+    loose = [one.name for one in came if one.nullable and not expected.field(one.name).nullable]
+    if loose and came.names == expected.names:
+        return f"the column {loose[0]} with empty values allowed", "a value in each row"
+    return f"its columns in the order {', '.join(came.names)}", f"{', '.join(expected.names)}"
 
 
 def unread(path: str, error: Exception) -> StoreError:
@@ -35,4 +39,15 @@ def unread(path: str, error: Exception) -> StoreError:
     if number in _OUT_OF_REACH:
         came = f"cannot read {path}: {os.strerror(number)}"
         return StoreError(came, "a file that this process may read", "it may be whole: leave it where it is")
+    if _is_pointer(path):
+        came = f"{path} holds no pairs, only the note of Git LFS where they are"
+        return StoreError(came, "the shard itself", "run `git lfs pull`, or download it again")
     return StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", RESTORE)
+
+
+def _is_pointer(path: str) -> bool:
+    """Whether a note of Git LFS lies in a shard's place."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(LFS_NOTE)) == LFS_NOTE

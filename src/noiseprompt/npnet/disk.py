@@ -37,6 +37,9 @@ def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]
     Raises:
         StoreError: the folder cannot be written or holds another model, or the disk is full.
     """
+    if (folder / "model_index.json").is_file():
+        came = f"{folder} holds a model (model_index.json)"
+        raise StoreError(came, "a new folder, or that of an NPNet", "save to another folder")
     _refuse_other(folder / CONFIG_FILE)
     marked = {"format": FORMAT, "format_version": FORMAT_VERSION, **settings}
     make_folder(folder)

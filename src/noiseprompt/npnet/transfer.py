@@ -52,8 +52,12 @@ def transfer_config(source: NPNetConfig, sizes: Mapping[str, Any], **facts: Any)
         facts: latent_shape, text_length, text_width, family, denoiser, predicts.
 
     Raises:
-        ConfigError: an unknown field.
+        ConfigError: an unknown field, or a published network for other latents.
     """
+    latents = tuple(facts.get("latent_shape", source.latent_shape))
+    if source.architecture == "published" and latents != source.latent_shape:
+        came = f"a published NPNet, which takes latents of {source.latent_shape} alone, for latents of {latents}"
+        raise ConfigError(came, 'one of the architecture "paper" or "tokens" to begin with', "leave init out for none")
     changed = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
     wanted = {"picture_scale": 1.0, **facts, **changed}
     if wanted.get("predicts", source.predicts) != source.predicts:

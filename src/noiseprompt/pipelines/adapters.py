@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def _load_unet(cls: Any, source: str, dtype: Any) -> Any:
     folder, fix = expanded(source), "pass a folder that holds unet/config.json, or a hub id"
     if folder.exists():
         inner = folder / "unet" if (folder / "unet" / "config.json").is_file() else folder
-        if not (inner / "config.json").is_file():
+        if not os.path.lexists(inner / "config.json"):
             raise ModelLoadError(f"{source} holds no U-Net", "a folder with config.json or unet/config.json", fix)
         return _load(cls, source, [{"pretrained_model_name_or_path": inner}], dtype)
     places = [{"pretrained_model_name_or_path": source, "subfolder": name} for name in ("unet", None)]
@@ -104,6 +105,8 @@ def parse_lora(text: str) -> tuple[str, float]:
         raise InputError(
             f"LoRA file {source}", "a .safetensors file: other formats may execute code when they are read"
         )
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ModelLoadError(no_file(path), "a LoRA file (.safetensors), its folder or a hub id")
     slashes = 2 if path.suffix == ".safetensors" else 1
     if not path.exists() and (source.count("/") < slashes or source.startswith((".", "/", "~"))):
         raise ModelLoadError(no_file(path), "a LoRA file (.safetensors), its folder or a hub id")

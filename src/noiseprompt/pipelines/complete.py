@@ -9,13 +9,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
-from noiseprompt.core.model_files import AGAIN, check_config, of_shapes
+from noiseprompt.core.model_files import AGAIN, of_shapes
+from noiseprompt.core.part_files import (
+    check_network,
+    files_in,
+    refuse_damaged,
+    refuse_setting,
+    refuse_whole_numbers,
+)
 from noiseprompt.core.texts import reason_of
-from noiseprompt.core.weights import read_header, some
+from noiseprompt.core.weights import some
 
 RELICS = ("position_ids", "inv_freq", "num_batches_tracked")
 """Last names of tensors that older releases of transformers saved and newer ones make anew."""
@@ -52,8 +57,8 @@ def complete(model: str | Path) -> Iterator[None]:
 def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
     def from_pretrained(cls: Any, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
         source = _source(args, options)
-        check_config(Path(str(source)) / "config.json")
-        _check_weights(Path(str(source)), options.get("variant"), _what(source, model))
+        folder = Path(str(source)) / str(options.get("subfolder") or "")
+        check_network(folder, _what(folder, model), options.get("variant"))
         try:
             part, info = load(cls, *args, output_loading_info=True, **options)
         except Exception as error:
@@ -64,48 +69,11 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
             came = f"{_what(source, model)} lacks {some('of its tensors', missing, 3)}"
             raise ModelLoadError(came, f"all weights of a {cls.__name__}", AGAIN)
         if getattr(part, "hf_quantizer", None) is None:  # what is quantised has names and numbers of its own
-            _refuse_others(part, info, source, _what(source, model))
+            _tell_surplus(info, _what(source, model))
+            refuse_whole_numbers(folder, part, options.get("variant"))
         return (part, info) if output_loading_info else part
 
     return from_pretrained
-
-
-WEIGHTS = (".safetensors", ".bin")
-"""Files of weights that diffusers and transformers read."""
-
-_NAMED = (
-    "model.",
-    "model-",
-    "diffusion_pytorch_model.",
-    "diffusion_pytorch_model-",
-    "pytorch_model.",
-    "pytorch_model-",
-)
-
-
-def _check_weights(folder: Path, variant: str | None, what: str) -> None:
-    """Refuse the folder of a part without weights, which the libraries would tell by the last name that they try.
-
-    Args:
-        variant: that was asked for.
-
-    Raises:
-        ModelLoadError: with what lies there instead.
-    """
-    if not (folder / "config.json").is_file():
-        return
-    files = sorted(path for kind in WEIGHTS for path in folder.glob(f"*{kind}") if path.name.startswith(_NAMED))
-    whole = [path for path in files if path.is_file()]
-    plain = [path for path in whole if variant or path.name.count(".") == 1]
-    if plain:
-        return
-    variants = sorted({path.name.split(".")[1] for path in whole})
-    if variants:
-        came = f"{what} has weights of the variant {' and '.join(variants)} alone ({whole[0]})"
-        raise ModelLoadError(came, "weights without a variant", f"ask for it: --variant {variants[0]}")
-    others = sorted(path.name for path in folder.iterdir() if path.suffix != ".json" and path.name != "README.md")
-    beside = f": beside config.json lies {', '.join(map(repr, others[:3]))}" if others else ""
-    raise ModelLoadError(f"{what} has no weights{beside}", f"{_NAMED[2]}safetensors or {_NAMED[0]}safetensors", AGAIN)
 
 
 def _other(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
@@ -128,34 +96,12 @@ def _source(args: Any, options: Any) -> Any:
     return args[0] if args else options.get("pretrained_model_name_or_path")
 
 
-def _refuse_others(part: Any, info: Any, source: Any, what: str) -> None:
-    """Tell of tensors that are not the network's, as published folders may hold, and refuse whole numbers in place of
-    its weights."""
+def _tell_surplus(info: Any, what: str) -> None:
+    """Tell of tensors that are not the network's, as published folders may hold."""
     surplus = sorted(name for name in info.get("unexpected_keys", ()) if not name.endswith(RELICS))
     if surplus:
         told = f"{what} holds {some('tensors that it has no place for', surplus, 3)}, which are not used"
         warnings.warn(f"{told}: its config.json may be another model's", NoisepromptWarning, stacklevel=2)
-    weights = {name for name, value in part.named_parameters() if value.is_floating_point()}
-    for file in (*_files(source, "*.safetensors"), *_files(source, "*.bin")):
-        if whole := [name for name in _whole_numbers(file) if name in weights]:
-            came = f"{file} holds {some('weights that are whole numbers', sorted(whole), 3)}"
-            raise ModelLoadError(came, "floating point numbers", "convert the model again, or load another copy")
-
-
-def _whole_numbers(file: Path) -> list[str]:
-    """Names of the tensors in a file that are no floating point numbers; no tensor is read."""
-    if file.suffix == ".safetensors":
-        return [name for name, (kind, _) in read_header(file).items() if not kind.startswith(("F", "BF"))]
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError:  # of before torch 1.6, which cannot be looked at alone
-        return []
-    return [name for name, value in state.items() if isinstance(value, torch.Tensor) and not value.is_floating_point()]
-
-
-def _files(source: Any, pattern: str) -> list[Path]:
-    """Those of a part that lies on this machine."""
-    return [path for path in sorted(Path(str(source)).glob(pattern)) if path.is_file()]
 
 
 def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Exception:
@@ -167,17 +113,19 @@ def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Excepti
         came = f"{_what(source, model)} asks for more memory than there is to have"
         fix = f"compare its configuration with the published one ({AGAIN}), or take a machine with more memory"
         return ModelLoadError(came, f"a {cls.__name__} that fits", fix)
-    for file in _files(folder, "*.safetensors"):
-        read_header(file)  # says why it cannot be read
+    what = _what(source, model)
+    refuse_damaged(folder)
+    refuse_setting(error, folder, cls, what)
     reason = reason_of(error)
     reason = of_shapes(reason) or reason
-    came = f"{_what(source, model)} does not load ({type(error).__name__}: {reason[:300]})"
+    came = f"{what} does not load ({type(error).__name__}: {reason[:300]})"
     return ModelLoadError(came, f"the files of a {cls.__name__}, its config among them", AGAIN)
 
 
 def _pickled(source: Any) -> str:
     """The files of a part that are read by torch, for a message."""
-    found = sorted(str(path) for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in _files(source, kind))
+    folder = Path(str(source))
+    found = sorted(str(path) for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in files_in(folder, kind))
     return " or ".join(found[:3]) or str(source)
 
 

@@ -35,6 +35,8 @@ def with_controlnet(pipe: Any, controlnet: str | Path | None, control_image: str
     if controlnet is not None:
         if name not in CLASSES:
             raise ModelMismatchError(f"a ControlNet with a {name}", f"one of {', '.join(CLASSES)}")
+        if expanded(controlnet).is_file():
+            raise ModelLoadError(f"{controlnet} is a file", "the folder of a ControlNet, or its hub id")
         try:
             with complete(controlnet):
                 net = diffusers.ControlNetModel.from_pretrained(controlnet, **weights_in(dtype))

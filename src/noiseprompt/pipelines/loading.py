@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.hub_errors import of_the_hub
 from noiseprompt.core.model_files import AGAIN
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.families import FAMILIES, no_family
@@ -58,7 +59,10 @@ def resolve(model: str | Path) -> str | Path:
         raise ModelLoadError(f"a model named {str(model)!r}", "an existing folder or a hub id like owner/name", FIX)
     folder = expanded(model)
     if folder.exists():
-        if not (folder / "model_index.json").is_file():
+        index = folder / "model_index.json"
+        if os.path.lexists(index) and not index.is_file():
+            raise ModelLoadError(no_file(index), "a diffusers pipeline folder", AGAIN)
+        if not index.is_file():
             raise ModelLoadError(f"{model} is not a diffusers pipeline folder", "a folder with model_index.json", FIX)
         return folder
     if isinstance(model, Path) or str(model).startswith((".", "/", "~")) or str(model).count("/") != 1:

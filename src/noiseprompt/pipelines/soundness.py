@@ -16,13 +16,12 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import AGAIN, check_config, has_no_words
+from noiseprompt.core.part_files import check_values, refuse_damaged, strange_settings
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import FAMILIES
 
 LIBRARIES = ("diffusers", "transformers")
-MOST_EMPTY = 0.25
-"""Share of a part's weights in matrices of zeros alone; networks begin with some, trained ones have none or few."""
 
 
 def check_configs(folder: Path) -> None:
@@ -32,7 +31,8 @@ def check_configs(folder: Path) -> None:
         ModelLoadError: with the first file, as `check_config`.
     """
     for path in [folder / "model_index.json", *sorted(folder.glob("*/*config.json"))]:
-        check_config(path)
+        if not path.name.startswith("."):  # as macOS leaves one beside each
+            check_config(path)
 
 
 def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
@@ -81,7 +81,8 @@ def left_out(index: Mapping[str, Any]) -> dict[str, None]:
 
 def check_kinds(model: str | Path, folder: Path, index: Mapping[str, Any]) -> None:
     """Refuse the description of a scheduler for flow models where the index names one for diffusion models, or the
-    reverse: each would take its own defaults for what the other does not say, without a word.
+    reverse: each would take its own defaults for what the other does not say, without a word. So would any of one that
+    diffusers does not have.
 
     Args:
         model: for the message.
@@ -90,13 +91,16 @@ def check_kinds(model: str | Path, folder: Path, index: Mapping[str, Any]) -> No
     Raises:
         ModelLoadError: with both names.
     """
+    import diffusers
+
     path = folder / "scheduler" / "scheduler_config.json"
     named = index.get("scheduler")
     if not isinstance(named, list | tuple) or not path.is_file():
         return
     wanted, own = str(named[1]), read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True)
     there = str(own.get("_class_name", wanted))
-    if there.startswith("FlowMatch") != wanted.startswith("FlowMatch"):
+    unknown = not hasattr(getattr(diffusers, there, None), "set_timesteps")
+    if unknown or there.startswith("FlowMatch") != wanted.startswith("FlowMatch"):
         came = f"{path} describes a {there}"
         raise ModelLoadError(
             came, f"a {wanted}, which model_index.json names", f"take all parts of one model ({AGAIN})"
@@ -181,6 +185,7 @@ def check_together(model: str | Path, pipe: Any) -> None:
         if tokenizer is None or not isinstance(known, int):
             continue
         if has_no_words(tokenizer):
+            refuse_damaged(Path(str(model)) / f"tokenizer{number}")
             came = f"tokenizer{number} of {model} has no words: its files are empty, or not there"
             raise ModelLoadError(came, f"{known:,}, those of text_encoder{number}", AGAIN)
         came = f"tokenizer{number} of {model} has {len(tokenizer)} words, text_encoder{number} {known}"
@@ -192,8 +197,7 @@ def check_together(model: str | Path, pipe: Any) -> None:
 
 
 def check_finite(model: str | Path, parts: Mapping[str, Any]) -> None:
-    """Refuse weights that are not finite, and parts with many matrices of zeros alone, as a file has that was cut and
-    filled up; reads each once, a second for 5e9 of them.
+    """Refuse parts whose weights are no numbers, or zeros for a good part, as `check_values`.
 
     Args:
         model: for the message.
@@ -203,19 +207,8 @@ def check_finite(model: str | Path, parts: Mapping[str, Any]) -> None:
         ModelLoadError: with the first.
     """
     for name, part in parts.items():
-        values = empty = 0
-        for key, value in part.named_parameters() if isinstance(part, torch.nn.Module) else ():
-            if value.is_meta or not value.numel() or value.dtype not in _FLOATS:
-                continue
-            least, most = torch.aminmax(value.detach())
-            if not (least.isfinite() and most.isfinite()):
-                came = f"{name} of {model} has weights that are not finite (in {key})"
-                raise ModelLoadError(came, "finite numbers", "load another copy, or convert it again in float32")
-            if value.ndim > 1:
-                values, empty = values + value.numel(), empty + value.numel() * bool(least == most == 0)
-        if empty > MOST_EMPTY * values:
-            came = f"{empty:,} of {values:,} weights of {name} of {model} lie in matrices of zeros alone"
-            raise ModelLoadError(came, f"{MOST_EMPTY:.0%} at most", AGAIN)
+        if isinstance(part, torch.nn.Module):
+            check_values(part, f"{name} of {model}")
 
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -278,6 +271,12 @@ def computing(pipe: Any, what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, NoisepromptError) or is_out_of_memory(error) or _root(error) not in LIBRARIES:
             raise
+        for name, part in pipe.components.items():
+            config = getattr(part, "config", None)
+            strange, usual = strange_settings(error, dict(config) if isinstance(config, Mapping) else {}, type(part))
+            if strange:
+                came, expected = f"{name} of the model fails with {strange}", f"what it takes (it begins with {usual})"
+                raise ModelLoadError(came, expected, f"mend its configuration ({AGAIN})") from error
         came = f"the {type(pipe).__name__} fails while it {what} ({type(error).__name__}: {reason_of(error)[:300]})"
         fix = "load another copy; where diffusers alone draws with this one, please report it"
         raise NoisepromptError(came, "parts that belong together, each with its own config", fix) from error

@@ -106,7 +106,9 @@ def read_set(name: str, source: str) -> list[Prompt]:
 
 def _files(known: PromptSet, folder: Path) -> list[Path]:
     for pattern in known.files:
-        found = [p for one in _alternatives(pattern) for p in sorted(folder.glob(one)) if p.is_file()]
+        found = [
+            p for one in _alternatives(pattern) for p in sorted(folder.glob(one)) if p.is_file() and p.name[0] != "."
+        ]
         if found:
             return found
     wanted = ", ".join(one.removeprefix("**/") for pattern in known.files for one in _alternatives(pattern))

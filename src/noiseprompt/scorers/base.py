@@ -15,7 +15,7 @@ import numpy as np
 from noiseprompt.core.arguments import held
 from noiseprompt.core.arrays import plain_numbers
 from noiseprompt.core.devices import is_out_of_memory
-from noiseprompt.core.errors import InputError, NoisepromptError, ScorerError, ShapeError
+from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError, ScorerError, ShapeError
 from noiseprompt.core.places import current_folder
 from noiseprompt.core.ranges import SUMMABLE, Limits, check_value, kind_of
 from noiseprompt.core.specs import make, split_spec
@@ -77,6 +77,10 @@ def _blamed(name: str) -> Iterator[None]:
     """While it lasts, what fails is told with the package that offers the scorer of that name; ours is no other's."""
     try:
         yield
+    except ModelLoadError as error:
+        if repr(name) in error.came:
+            raise
+        raise ModelLoadError(f"the scorer {name!r}: {error.came}", error.expected, error.fix) from error
     except (NoisepromptError, MemoryError):
         raise
     except (KeyboardInterrupt, GeneratorExit):

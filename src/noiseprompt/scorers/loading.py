@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,19 @@ from typing import Any
 import torch
 
 from noiseprompt.core import hub
-from noiseprompt.core.errors import HubError, ModelLoadError
-from noiseprompt.core.model_files import check_config, has_no_words, of_shapes
-from noiseprompt.core.places import expanded
+from noiseprompt.core.devices import is_out_of_memory
+from noiseprompt.core.errors import HubError, ModelLoadError, NoisepromptError
+from noiseprompt.core.model_files import has_no_words, of_shapes
+from noiseprompt.core.part_files import (
+    check_network,
+    check_values,
+    refuse_damaged,
+    refuse_setting,
+    refuse_whole_numbers,
+)
+from noiseprompt.core.places import expanded, no_file
+from noiseprompt.core.texts import reason_of
+from noiseprompt.core.weights import some
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files with weights."""
@@ -37,16 +48,24 @@ def find_file(scorer: str, path: str | None, repo: str, filename: str, revision:
         ) from error
 
 
+PUBLISHED = ("HPS_v2_compressed.pt", "HPS_v2.1_compressed.pt", "ImageReward.pt")
+"""Files of weights whose names tell which scorer's they are."""
+
+
 def _local(scorer: str, path: Path, filename: str) -> Path:
-    if path.is_file():
-        return path
-    if (path / filename).is_file():
-        return path / filename
-    found = sorted(p for p in path.glob("*") if p.suffix in SUFFIXES) if path.is_dir() else []
-    if len(found) == 1:
-        return found[0]
-    came = f"{path} holds {len(found)} files of weights" if path.is_dir() else f"{path} does not exist"
-    raise ModelLoadError(f"the scorer {scorer!r}: {came}", f"{filename}", f'name the file: "{scorer}:path=FILE"')
+    fix = f'name the file: "{scorer}:path=FILE"'
+    if path.is_dir():
+        found = sorted(p for p in path.glob("*") if p.suffix in SUFFIXES and not p.name.startswith("."))
+        file = path / filename if os.path.lexists(path / filename) else found[0] if len(found) == 1 else None
+        if file is None:
+            came = f"the scorer {scorer!r}: {path} holds {len(found)} files of weights"
+            raise ModelLoadError(came, f"{filename}", fix)
+        path = file
+    if not path.is_file():
+        raise ModelLoadError(f"the scorer {scorer!r}: {no_file(path)}", f"{filename}", fix)
+    if path.name in PUBLISHED and path.name != filename:
+        raise ModelLoadError(f"the scorer {scorer!r}: {path} is another scorer's", f"{filename}", fix)
+    return path
 
 
 def check_keys(what: str, missing: Any, unexpected: Any, mismatched: Any = ()) -> None:
@@ -72,11 +91,17 @@ def build(cls: Any, config: Any, state: Mapping[str, torch.Tensor], dtype: torch
         ModelLoadError: names that are missing, surplus or of another shape.
     """
     with torch.device("meta"):
-        wanted = {name: tuple(value.shape) for name, value in cls(config).state_dict().items()}
+        empty = cls(config).state_dict()
+    wanted = {name: tuple(value.shape) for name, value in empty.items()}
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     wrong = [name for name in wanted.keys() & shapes.keys() if wanted[name] != shapes[name]]
     check_keys(cls.__name__, wanted.keys() - shapes.keys(), shapes.keys() - wanted.keys(), wrong)
+    whole = [name for name in wanted if empty[name].is_floating_point() and not state[name].is_floating_point()]
+    if whole:
+        came = some(f"weights of {cls.__name__} that are whole numbers", sorted(whole), 3)
+        raise ModelLoadError(came, "floating point numbers", "convert them again, or load another copy")
     model = cls.from_pretrained(None, config=config, state_dict=dict(state), dtype=dtype)
+    check_values(model, cls.__name__)
     return model.eval().requires_grad_(False)
 
 
@@ -89,15 +114,26 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
     Raises:
         ModelLoadError: not there, damaged, or with weights missing.
     """
+    folder = expanded(source)
     try:
+        if folder.is_file():
+            raise OSError("it is a file")
         if not hasattr(cls, "forward"):  # a tokenizer
             return cls.from_pretrained(source, **options)
-        _check_folder(Path(source))
+        _check_folder(folder)
         with _quiet():
             model, info = cls.from_pretrained(source, output_loading_info=True, **options)
         check_keys(f"{cls.__name__} in {source}", info["missing_keys"], (), info["mismatched_keys"])
+        refuse_whole_numbers(folder, model)
+        check_values(model, f"{cls.__name__} in {source}")
         return model.eval().requires_grad_(False)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (NoisepromptError, MemoryError):
+        raise
+    except Exception as error:  # transformers, tokenizers and torch raise many kinds
+        if is_out_of_memory(error):
+            raise
+        refuse_damaged(folder)
+        refuse_setting(error, folder, cls, f"{cls.__name__} in {source}")
         raise ModelLoadError(
             f"the scorer {scorer!r} cannot load {cls.__name__} from {source!r}: {_short(error)}",
             "a folder in transformers' layout, or access to the hub",
@@ -130,6 +166,7 @@ def load_tokenizer(scorer: str, cls: Any, source: str, rows: int, spare: int = 0
     """
     tokenizer = pretrained(scorer, cls, source, "tokenizer")
     if has_no_words(tokenizer):
+        refuse_damaged(expanded(source))
         raise ModelLoadError(
             f"the scorer {scorer!r} finds no tokenizer in {source!r}",
             "a folder with tokenizer.json or vocab.json, or access to the hub",
@@ -161,15 +198,16 @@ def _check_folder(folder: Path) -> None:
 
     Raises:
         OSError: it is not there.
-        ModelLoadError: as `check_config`.
+        ModelLoadError: as `check_network`.
     """
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    if folder.is_dir() and not os.path.lexists(folder / "config.json"):
         raise OSError(f"there is no {folder / 'config.json'}")
-    check_config(folder / "config.json")
+    check_network(folder, str(folder))
 
 
 def _short(error: Exception) -> str:
-    if reason := of_shapes(str(error)):
-        return reason
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    if isinstance(error, KeyError):
+        return f"there is no {error} in it"
+    first, _, rest = str(error).strip().partition("\n")  # what follows is advice, but where the first line announces it
+    told = reason_of(error) if first.endswith(":") and rest else first
+    return of_shapes(str(error)) or told[:300] or type(error).__name__

@@ -194,7 +194,7 @@ def test_an_index_that_names_mt5_tokenizer_loads(folder, pipeline, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert knows_mt5() == before
     (renamed / "transformer" / "config.json").unlink()
-    with pytest.raises(ModelLoadError, match="does not load"):
+    with pytest.raises(ModelLoadError, match=r"transformer of .* has no config\.json"):
         Pipeline.load(renamed)
     assert knows_mt5() == before
 

@@ -94,7 +94,7 @@ def winning_noise(
     check_value("strength", float, strength, STRENGTH)
     check_value("num_inference_steps", int | None, num_inference_steps, COUNT)
     if not isinstance(npnet, str | Path):
-        _check_net(npnet)
+        _check_net(npnet, "an NPNet, or its folder or hub id")
     pipeline = pipe if isinstance(pipe, Pipeline) else Pipeline(pipe)
     if isinstance(npnet, str | Path):
         npnet = _loaded(npnet, pipeline)
@@ -167,12 +167,12 @@ def perturb_noise(
     return latents
 
 
-def _check_net(npnet: object) -> None:
+def _check_net(npnet: object, expected: str = "a network that NPNet.from_pretrained gave") -> None:
     """Refuse what is no NPNet, or one without values."""
     from noiseprompt.npnet.base import NPNet
 
     if not isinstance(npnet, NPNet):
-        raise ConfigError(f"npnet {shown(npnet)}", "an NPNet, or its folder or hub id")
+        raise ConfigError(f"npnet {shown(npnet)}", expected)
     if any(value.is_meta for value in npnet.parameters()):
         raise InputError("an NPNet without values (meta)", "one that was loaded: NPNet.from_pretrained")
     if strange := {str(value.dtype) for value in npnet.parameters() if not value.is_floating_point()}:

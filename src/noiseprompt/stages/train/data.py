@@ -112,7 +112,7 @@ def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
         here["weights"] = _weights_as(pipeline, pipeline.denoiser, made.get("dtype"))
     if "autoencoder" in made:
         here["autoencoder"] = _weights_as(pipeline, pipeline.pipe.vae, made.get("dtype"))
-    other = [name for name in (*here, "text_embeds") if name in made and made[name] != here[name]]
+    other = [name for name in dict.fromkeys((*here, "text_embeds")) if name in made and made[name] != here[name]]
     if other:
         with_these = f", changed by {made['changes']}" if made.get("changes") else ""
         raise ModelMismatchError(
@@ -186,6 +186,8 @@ def select_pairs(
         said = f"the filter and validation_share {validation_share:g} leave" if pair_filter.scorers else ""
         said = said or f"validation_share {validation_share:g} leaves"
         came = f"{said} {len(training)} training and {len(validation)} validation pairs of {len(npd)}"
+        if rejected := int((~npd.usable()).sum()):
+            came += f" ({rejected} of them rejected: `noiseprompt npd info` tells why)"
         fix = "lower the margin or choose another scorer" if pair_filter.scorers else "choose another share"
         raise InputError(came, "at least 2 and 1", f"{fix}, raise max_pairs if it is set, or collect more")
     return training, validation

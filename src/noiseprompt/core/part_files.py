@@ -1,0 +1,260 @@
+"""The folder of one network, as diffusers and transformers lay it out, looked at before these libraries read it: what
+they tell in words of their own, or by the last name that they try, is told here by the file that is wrong."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.json_files import read_json
+from noiseprompt.core.model_files import AGAIN, check_config
+from noiseprompt.core.places import no_file, refuse_pointer
+from noiseprompt.core.ranges import shown
+from noiseprompt.core.weights import read_checkpoint, read_header, some
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = (".safetensors", ".bin")
+"""Files of weights that diffusers and transformers read."""
+
+_NAMED = ("model", "diffusion_pytorch_model", "pytorch_model")
+_USUAL = "diffusion_pytorch_model.safetensors or model.safetensors"
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """Those of a part that lies on this machine, less hidden ones, as macOS leaves one beside each (._NAME)."""
+    return [path for path in sorted(folder.glob(pattern)) if path.is_file() and not path.name.startswith(".")]
+
+
+def check_network(folder: Path, what: str, variant: str | None = None) -> None:
+    """Refuse the folder of a network that cannot be read; a folder that is not there, as of a hub id, is none.
+
+    Of weights the headers alone are read.
+
+    Args:
+        what: it is, for messages.
+        variant: of the weights that was asked for.
+
+    Raises:
+        ModelLoadError: no configuration or a hostile one, no weights, an index without its files, or a file that is
+            cut, is no file or leads nowhere.
+    """
+    if not folder.is_dir():
+        return
+    config = folder / "config.json"
+    if not config.is_file():
+        came = no_file(config) if os.path.lexists(config) else f"{what} has no config.json"
+        raise ModelLoadError(came, "the description of the network, beside its weights", AGAIN)
+    check_config(config)
+    used = _weights(folder, what, variant)
+    if all("-of-" in path.name for path in used):
+        _check_indices(folder, what, used, variant)
+    for path in used:
+        if path.suffix == ".safetensors":
+            read_header(path)
+
+
+def _weights(folder: Path, what: str, variant: str | None) -> list[Path]:
+    """The files that a library reads.
+
+    Raises:
+        ModelLoadError: there are none, with what lies there instead.
+    """
+    named = sorted(p for kind in WEIGHTS for p in folder.glob(f"*{kind}") if re.split("[.-]", p.name)[0] in _NAMED)
+    whole = [path for path in named if path.is_file()]
+    plain = [path for path in whole if path.name.count(".") == 1]
+    asked = [path for path in whole if variant and f".{variant}" in path.name]
+    for used in (asked, plain):
+        if used:
+            return [path for path in used if path.suffix == WEIGHTS[0]] or used
+    variants = sorted({re.split("[.-]", path.name)[1] for path in whole})
+    if variants:
+        came = f"{what} has weights of the variant {' and '.join(variants)} alone ({whole[0]})"
+        expected = f"weights of the variant {variant}, or without one" if variant else "weights without a variant"
+        raise ModelLoadError(came, expected, f"ask for it: --variant {variants[0]}")
+    lost = [path for path in named if not path.is_file()]
+    if lost:
+        raise ModelLoadError(no_file(lost[0]), "a file of weights", AGAIN)
+    for index in files_in(folder, "*.index*.json"):
+        _check_index(index, what)
+    others = sorted(path.name for path in folder.iterdir() if path.suffix != ".json" and path.name != "README.md")
+    beside = f": beside config.json lies {', '.join(map(repr, others[:3]))}" if others else ""
+    raise ModelLoadError(f"{what} has no weights{beside}", _USUAL, AGAIN)
+
+
+def _check_indices(folder: Path, what: str, shards: Sequence[Path], variant: str | None) -> None:
+    """Refuse weights in several files without the index that says which holds what, or less than it names.
+
+    Raises:
+        ModelLoadError: with the file.
+    """
+    mine = f".{variant}" if f".{variant}-" in shards[0].name else ""
+    indices = files_in(folder, f"*{shards[0].suffix}.index{mine}.json")
+    if not indices:
+        came = f"{what} has its weights in {len(shards)} files without their index"
+        stem = re.split("[.-]", shards[0].name)[0]
+        raise ModelLoadError(came, f"{stem}{shards[0].suffix}.index{mine}.json", AGAIN)
+    for index in indices:
+        _check_index(index, what)
+
+
+def _check_index(index: Path, what: str) -> None:
+    places = read_json(index, ModelLoadError, "a JSON object", AGAIN).get("weight_map")
+    names = {*places.values()} if isinstance(places, Mapping) else set()
+    if not names or not all(isinstance(name, str) and name == Path(name).name for name in names):
+        raise ModelLoadError(f"{index} has weight_map {shown(places)}", "the name of a file for each tensor", AGAIN)
+    missing = sorted(name for name in names if not (index.parent / name).is_file())
+    if missing:
+        more = f" and {len(missing) - 3} more" if missing[3:] else ""
+        came = f"{what} lacks {', '.join(missing[:3])}{more}, which {index.name} names"
+        raise ModelLoadError(came, "all files of its weights", AGAIN)
+
+
+def refuse_whole_numbers(folder: Path, network: torch.nn.Module, variant: str | None = None) -> None:
+    """Refuse files in which whole numbers stand in place of a network's weights: a library takes them as they come.
+
+    Raises:
+        ModelLoadError: with the first file.
+    """
+    weights = {name for name, value in network.named_parameters() if value.is_floating_point()}
+    for file in _weights(folder, str(folder), variant) if folder.is_dir() else ():
+        if whole := [name for name in _whole_numbers(file) if name in weights]:
+            came = f"{file} holds {some('weights that are whole numbers', sorted(whole), 3)}"
+            raise ModelLoadError(came, "floating point numbers", "convert the model again, or load another copy")
+
+
+def _whole_numbers(file: Path) -> list[str]:
+    """Names of the tensors in a file that are no floating point numbers; no tensor is read."""
+    if file.suffix == ".safetensors":
+        return [name for name, (kind, _) in read_header(file).items() if not kind.startswith(("F", "BF"))]
+    import torch
+
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError:  # of before torch 1.6, which cannot be looked at alone
+        return []
+    return [name for name, value in state.items() if isinstance(value, torch.Tensor) and not value.is_floating_point()]
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Say which file of a part cannot be read, where one cannot: for after a library failed.
+
+    Raises:
+        ModelLoadError: with the first.
+    """
+    for path in files_in(folder, "*.safetensors"):
+        read_header(path)
+    for path in files_in(folder, "*.bin"):
+        state = read_checkpoint(path)
+        if not isinstance(state, Mapping):
+            raise ModelLoadError(f"{path} holds a {type(state).__name__}", "names and tensors", AGAIN)
+    for path in sorted(folder.glob("[!.]*.json")):
+        if not path.is_file():
+            raise ModelLoadError(no_file(path), "a JSON object", AGAIN)
+        refuse_pointer(path, "settings or words")
+        told = read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True, nan=True)
+        if path.name == "tokenizer.json" and not isinstance(told.get("model"), Mapping):
+            raise ModelLoadError(f"{path} describes no tokenizer", 'an object with "model" and "added_tokens"', AGAIN)
+        if path.name.endswith(".index.json") and not files_in(folder, "*.index.*.json"):
+            _check_index(path, str(folder))
+
+
+MOST_EMPTY = 0.25
+"""Share of a part's weights in matrices of zeros alone; networks begin with some, trained ones have none or few."""
+
+
+def check_values(network: torch.nn.Module, what: str) -> None:
+    """Refuse weights that are not finite, and a network with many matrices of zeros alone, as a file gives that was cut
+    and filled up; reads each once, a second for 5e9 of them.
+
+    Args:
+        what: it is, for the message.
+
+    Raises:
+        ModelLoadError: with the first weight, or how many are zeros.
+    """
+    import torch
+
+    values = empty = 0
+    for key, value in network.named_parameters():
+        if value.is_meta or not value.numel() or not value.is_floating_point() or value.element_size() < 2:
+            continue
+        least, most = torch.aminmax(value.detach())
+        if not (least.isfinite() and most.isfinite()):
+            came = f"{what} has weights that are not finite (in {key})"
+            raise ModelLoadError(came, "finite numbers", "load another copy, or convert it again in float32")
+        if value.ndim > 1:
+            values, empty = values + value.numel(), empty + value.numel() * bool(least == most == 0)
+    if empty > MOST_EMPTY * values:
+        came = f"{empty:,} of {values:,} weights of {what} lie in matrices of zeros alone"
+        raise ModelLoadError(came, f"{MOST_EMPTY:.0%} at most", AGAIN)
+
+
+_BLIND = (TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError)
+"""What a library raises of a setting that nobody looked at: its words are of the library's own variables."""
+
+
+def refuse_setting(error: Exception, folder: Path, cls: Any, what: str) -> None:
+    """Name the settings that no part of this kind has, where a library failed over one in words of its own.
+
+    Args:
+        error: of the library.
+        cls: of the part.
+        what: it is, for messages.
+
+    Raises:
+        ModelLoadError: with the settings that are not like those the class begins with.
+    """
+    for path in files_in(folder, "*config.json"):
+        config = read_json(path, ModelLoadError, infinite=True, nan=True)
+        came, usual = strange_settings(error, config, cls)
+        if came:
+            expected = f"what a {cls.__name__} takes (it begins with {usual})"
+            raise ModelLoadError(f"{what} does not load with {came} in its {path.name}", expected, AGAIN) from error
+
+
+def strange_settings(error: Exception, config: Mapping[str, Any], cls: Any) -> tuple[str, str]:
+    """The settings of a part that an error of its library may be about, and the class's own of these, in words; two
+    empty texts where the library told it itself, or nothing is strange."""
+    if not isinstance(error, _BLIND):
+        return "", ""
+    every = dict(_known(config, _described_by(cls)))
+    named = {name: pair for name, pair in every.items() if isinstance(error, KeyError) and error.args == pair[:1]}
+    strange = named or {name: pair for name, pair in every.items() if _unlike(name, *pair)}
+    some_of = [*strange.items()][:3]
+    return tuple(", ".join(f"{name} {shown(pair[i])}" for name, pair in some_of) for i in (0, 1))  # type: ignore[return-value]
+
+
+def _described_by(cls: Any) -> Any:
+    """The class whose arguments are the settings of a part."""
+    return getattr(cls, "config_class", None) or cls
+
+
+def _known(config: Mapping[str, Any], cls: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Setting -> (its value, the class's own), those of a configuration inside it too."""
+    takes = inspect.signature(cls.__init__).parameters
+    for name, value in config.items():
+        inner = getattr(cls, "sub_configs", {}).get(name)
+        if inner is not None and isinstance(value, Mapping):
+            yield from _known(value, inner)
+        elif name in takes and (usual := takes[name].default) is not inspect.Parameter.empty:
+            yield name, (value, usual)
+
+
+def _unlike(name: str, value: Any, usual: Any) -> bool:
+    """Whether a setting is of another kind than the class's own, empty or none, or 0 or less where that is more; a
+    number may stand for a list of it, and that of a token may be 0."""
+    if value is None or usual is None or value == []:
+        return usual is not None or value == []
+    numbers = (int, float, list, tuple)
+    if isinstance(value, numbers) and isinstance(usual, numbers):
+        if type(value) is int and type(usual) is int:
+            return value <= 0 < usual and not name.endswith("_id")
+        return False
+    return type(value) is not type(usual)
