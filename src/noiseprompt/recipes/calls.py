@@ -14,6 +14,7 @@ from noiseprompt.core.ranges import misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
+from noiseprompt.prompts.load import load_prompts, source_kind
 from noiseprompt.scorers.base import check_scorers
 from noiseprompt.shapes import world
 from noiseprompt.stages.collect.settings import DRAWN, OF_PROMPTS
@@ -118,6 +119,28 @@ def filter_mistake(collect: Mapping[str, Any], train: Mapping[str, Any], model: 
         names = [world.PREFERENCE]
     lacking = [name for name in scorers if names and name not in names]
     return f"train: filter_scorers {', '.join(lacking)} (expected some of collect: {', '.join(names)})" * bool(lacking)
+
+
+def prompt_mistakes(stage: str, call: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the prompts of a stage, which may begin after hours of others; published sets are not fetched.
+
+    Args:
+        call: keyword arguments of its command.
+    """
+    source, model = str(call.get("prompts") or ""), str(call.get("model") or "")
+    if not source or source_kind(source, model) == "set":
+        return []
+    wanted = {"column": call.get("column"), "limit": call.get("n"), "seeds": call.get("seed_file")}
+    return _complaint(f"{stage}: prompts: ", functools.partial(load_prompts, source, model=model, **wanted))
+
+
+def objective_mistake(collect: Mapping[str, Any], train: Mapping[str, Any]) -> str:
+    """That a training learns from another kind of data set than the collection before it makes, or ""."""
+    objective, pictures = train.get("objective") or "noise", bool(collect.get("pictures"))
+    if objective == "reward" or pictures == (objective == "picture"):
+        return ""
+    kind, other = ("pictures", "picture") if pictures else ("pairs of noises", "noise")
+    return f"train: objective {objective} after a collect of {kind} (expected {other}, or a collect of the other kind)"
 
 
 def by_reward(given: Mapping[str, Any]) -> bool:
