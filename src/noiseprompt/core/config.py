@@ -132,19 +132,22 @@ def _problem(error: Exception, text: str) -> tuple[int, str]:
         of = "U+0000, as in a file that is torn or not UTF-8" if letter == "\0" else f"U+{ord(letter):04X}"
         return text.count("\n", 0, error.position) + 1, f"the character {of}"
     mark, problem = getattr(error, "problem_mark", None), str(getattr(error, "problem", None) or error)
-    told = next((words for said, words in _SAID.items() if problem.startswith(said)), problem)
+    told = next((found.expand(words) for said, words in _SAID.items() if (found := re.match(said, problem))), problem)
     return mark.line + 1 if mark else 0, told
 
 
 _SAID = {
     "but found another document": "more than one document",
-    "found character '\\t' that cannot start any token": "a tab where blanks belong",
-    "mapping values are not allowed": "a colon where no name ends (a text that holds one stands in quotes)",
+    r"found character '\\t'": "a tab where blanks belong",
+    "found character ('.') that cannot start": r"a text that begins with \1 and stands in no quotes",
+    "expected alphabetic or numeric character": "a text that begins with * or & and stands in no quotes",
+    "mapping values are not allowed": "a second colon (such a text stands in quotes), or a line indented too far",
     "expected '<document start>'": "more after the end of the settings",
-    "expected <block end>": "a line that is not indented as those beside it",
+    "expected <block end>": "more after a value, or a line that is indented otherwise than those beside it",
     "found unexpected end of stream": "a text in quotes that does not end",
+    "expected ',' or '(.)', but got '<stream end>'": r"brackets without their \1",
 }
-"""How what PyYAML says begins -> the same in words that stand alone."""
+"""How what PyYAML says begins, as a pattern -> the same in words that stand alone."""
 
 _OF_FORM = ("yaml.scanner", "yaml.parser")
 """Where PyYAML refuses what is no YAML; elsewhere it refuses YAML that is no settings."""
