@@ -40,6 +40,12 @@ STORIES = {
         f"{COLLECT}evaluate: {{prompts: test.txt}}\n",
         "evaluate: prompts: there is no file",
     ),
+    "places that are not there": (
+        f"{COLLECT}train: {{init: ./gone}}\n{EVALUATE}'standard,npnet:path=/gone/a,swap'\n"
+        "  scorers: ['pickscore:path=../gone']\n  model: ./m\n",
+        "train: init: there is no ./gone; evaluate: model: there is no ./m; evaluate: scorers: there is no ../gone; "
+        "evaluate: methods: there is no /gone/a. Nothing was run",
+    ),
     "a column that is not there": (
         f"{COLLECT}evaluate: {{prompts: a.csv, column: words}}\n",
         "evaluate: prompts: a.csv has no column 'words'",

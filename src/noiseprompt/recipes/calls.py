@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -132,6 +133,23 @@ def prompt_mistakes(stage: str, call: Mapping[str, Any]) -> list[str]:
         return []
     wanted = {"column": call.get("column"), "limit": call.get("n"), "seeds": call.get("seed_file")}
     return _complaint(f"{stage}: prompts: ", functools.partial(load_prompts, source, model=model, **wanted))
+
+
+_PLACES = ("model", "unet", "controlnet", "control_image", "init", "reference", "pictures")
+"""Options that may name a place on disk, where others name a repository of the hub."""
+
+
+def place_mistakes(stage: str, given: Mapping[str, Any]) -> list[str]:
+    """Places that a stage names and that are not there; what may be an id of the hub is not asked for.
+
+    Args:
+        given: options of the stage, as given.
+    """
+    named = [(key, str(given[key]).partition(":")[0]) for key in _PLACES if given.get(key)]
+    for key in ("scorers", "methods", "reward", "validation_scorers"):
+        named += [(key, place) for place in re.findall(r"\bpath=([^,{}'\]]+)(?=[,'\]]|$)", str(given.get(key) or ""))]
+    plain = [(key, place) for key, place in named if place.startswith(("/", "./", "../"))]
+    return [f"{stage}: {key}: there is no {place}" for key, place in plain if not os.path.lexists(place)]
 
 
 def objective_mistake(collect: Mapping[str, Any], train: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from noiseprompt.recipes.calls import (
     filter_mistake,
     needed_mistakes,
     objective_mistake,
+    place_mistakes,
     prompt_mistakes,
     read_stage,
     text_mistakes,
@@ -144,7 +145,7 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
     for name in STAGES:
         if name in data:
             stages[name], wrong = read_stage(name, data[name])
-            mistakes += wrong or needed_mistakes(name, stages[name])
+            mistakes += (wrong or needed_mistakes(name, stages[name])) + place_mistakes(name, stages[name])
     model = str(data.get("model", world.NAME))
     mistakes += _between(stages, model)
     folder = Path(out or str(data.get("out") or Path("runs") / recipe.stem))
