@@ -22,6 +22,7 @@ from noiseprompt.results import sets
 from noiseprompt.results.pictures import Pictures
 from noiseprompt.stages.evaluate.evaluate import summarize_run
 from noiseprompt.stages.generate.folder import check_sizes
+from noiseprompt.stages.generate.noises import of_all
 from noiseprompt.stages.report.report import report
 from noiseprompt.stages.train.train import train
 from tests import evaluation_runs, train_fakes
@@ -224,3 +225,24 @@ def test_a_training_is_not_begun_in_another_kind_of_folder(tmp_path: Path, pairs
     with pytest.raises(InputError, match=r"holds an evaluation \(results\.jsonl\)"):
         trained(tmp_path, pairs)
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+# ------------------------------------------------------------------------------------------------------------- noises
+
+
+REPORT = {"images": 2, "mean": [0.0], "std": [1.0], "horizontal": 0.0, "vertical": 0.0, "perturbation": None} | {
+    "finite": True,
+    "problems": [],
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"images": 0}, {"std": []}, {"mean": [], "std": []}, {"std": [1e300]}, {"mean": [0.0] * 2, "std": [1.0] * 2}],
+)
+def test_figures_of_no_noise_are_told(change: dict[str, Any], tmp_path: Path) -> None:
+    lines = [{"method": "standard", "first": f"{i}.png", "report": REPORT} for i in range(2)]
+    lines[1]["report"] = REPORT | change
+    (tmp_path / "noise.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(StoreError, match=r"line 2 of .*noise\.jsonl is damaged: its figures are of no noise"):
+        of_all(store_of(tmp_path), [])

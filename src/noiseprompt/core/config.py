@@ -248,5 +248,5 @@ def _loader() -> Any:
     Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_whole)
     for kind in ("binary", "set", "omap", "pairs", "timestamp"):
         Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.construct_other)
-    Loader.add_constructor(None, Loader.construct_other)
+    Loader.add_constructor(None, Loader.construct_other)  # type: ignore[arg-type]
     return Loader
