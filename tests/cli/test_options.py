@@ -32,6 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     for module, name in ((collecting, "collect"), (commands, "train"), (evaluating, "evaluate")):
         monkeypatch.setattr(module, name, recorder(getattr(module, name)))
     monkeypatch.setattr(score, "score", recorder(score.score))
+    monkeypatch.setattr("noiseprompt.recipes.run.prompt_mistakes", lambda *_: [])  # there are none
     return made
 
 

@@ -53,7 +53,7 @@ def test_auto_counts_from_one(environment: dict[str, str], part: str) -> None:
         ({**SLURM, "SLURM_ARRAY_TASK_STEP": "0"}, "numbers in a row"),
         ({"SLURM_ARRAY_TASK_ID": "9"}, "SLURM_ARRAY_TASK_MIN=''"),
         ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK='x'"),
-        ({"RANK": "2", "WORLD_SIZE": "2"}, "part 3/2"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "with RANK=2 and WORLD_SIZE=2 in the environment"),
     ],
 )
 def test_auto_where_nothing_numbers_the_process(environment: dict[str, str], told: str) -> None:

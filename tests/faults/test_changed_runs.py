@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from noiseprompt.cli.score import match
-from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptWarning, StoreError
+from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, NoisepromptWarning, StoreError
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.core.stores import store_of
 from noiseprompt.npd import Npd
@@ -21,6 +22,7 @@ from noiseprompt.results import sets
 from noiseprompt.results.pictures import Pictures
 from noiseprompt.stages.evaluate.evaluate import summarize_run
 from noiseprompt.stages.generate.folder import check_sizes
+from noiseprompt.stages.generate.noises import of_all
 from noiseprompt.stages.report.report import report
 from noiseprompt.stages.train.train import train
 from tests import evaluation_runs, train_fakes
@@ -66,6 +68,33 @@ def test_an_image_of_another_text_seed_or_picture_is_told(change: Any, says: str
     edit_line(evaluation, **change)
     with pytest.raises(StoreError, match=says):
         summarize_run(evaluation)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("features", 5), ("reference", []), ("filter_scorers", "a"), ("world", "yes")]
+)
+def test_a_judging_of_another_kind_is_told(name: str, value: Any, evaluation: Path) -> None:
+    edit(evaluation / "settings.json", lambda data: data["judging"].update({name: value}))
+    (evaluation / ".judging.json").unlink()
+    for read in (summarize_run, report):
+        with pytest.raises(ConfigError, match=rf"{name} in .*settings\.json"):
+            read(evaluation)
+
+
+def test_settings_that_are_a_folder_are_told(evaluation: Path) -> None:
+    (evaluation / "settings.json").unlink()
+    (evaluation / "settings.json").mkdir()
+    for read in (summarize_run, report, lambda out: list(evaluation_runs.run(out, methods=["standard"]))):
+        with pytest.raises(ConfigError, match=r"cannot read .*settings\.json: Is a directory"):
+            read(evaluation)
+
+
+def test_a_picture_that_cannot_be_read_is_told_with_a_remedy(evaluation: Path) -> None:
+    next((evaluation / "images" / "standard").glob("*.png")).write_text("hello")
+    with pytest.raises(
+        StoreError, match=r"is not a readable picture.* delete it: distances and diversity are then without"
+    ):
+        sets.measure(evaluation, "shapes-features")
 
 
 def test_pictures_that_are_gone_are_told(evaluation: Path) -> None:
@@ -145,12 +174,30 @@ def run(ended: Path, tmp_path: Path) -> Path:
 
 def test_a_best_network_that_is_gone_or_another_is_told(run: Path, pairs: Npd) -> None:
     shutil.rmtree(run / "best")
-    with pytest.raises(StoreError, match=r"best holds no model\.safetensors, and the training in .* has ended"):
+    with pytest.raises(StoreError, match=r"best holds no model\.safetensors\. Expected the best network of"):
         trained(run, pairs)
     from noiseprompt.npnet import build, tokens_config
 
     build(tokens_config((4, 16, 16), 3, 8)).save_pretrained(run / "best")
     with pytest.raises(StoreError, match="best holds another network"):
+        trained(run, pairs)
+
+
+def test_a_best_network_that_is_gone_is_told_before_the_training_goes_on(run: Path, pairs: Npd) -> None:
+    state = torch.load(run / "state.pt", weights_only=True)
+    torch.save({**state, "step": 1}, run / "state.pt")
+    shutil.rmtree(run / "best")
+    with pytest.raises(StoreError, match=r"best holds no model\.safetensors"):
+        trained(run, pairs)
+    assert torch.load(run / "state.pt", weights_only=True)["step"] == 1
+
+
+def test_numbers_of_another_optimizer_are_told_in_our_words(run: Path, pairs: Npd) -> None:
+    state = torch.load(run / "state.pt", weights_only=True)
+    first = next(iter(state["optimizer"]["state"].values()))
+    first["step"] = "four"
+    torch.save(state, run / "state.pt")
+    with pytest.raises(ModelLoadError, match=r"its optimizer's numbers are not of this network \(\w+\)"):
         trained(run, pairs)
 
 
@@ -178,3 +225,24 @@ def test_a_training_is_not_begun_in_another_kind_of_folder(tmp_path: Path, pairs
     with pytest.raises(InputError, match=r"holds an evaluation \(results\.jsonl\)"):
         trained(tmp_path, pairs)
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+# ------------------------------------------------------------------------------------------------------------- noises
+
+
+REPORT = {"images": 2, "mean": [0.0], "std": [1.0], "horizontal": 0.0, "vertical": 0.0, "perturbation": None} | {
+    "finite": True,
+    "problems": [],
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"images": 0}, {"std": []}, {"mean": [], "std": []}, {"std": [1e300]}, {"mean": [0.0] * 2, "std": [1.0] * 2}],
+)
+def test_figures_of_no_noise_are_told(change: dict[str, Any], tmp_path: Path) -> None:
+    lines = [{"method": "standard", "first": f"{i}.png", "report": REPORT} for i in range(2)]
+    lines[1]["report"] = REPORT | change
+    (tmp_path / "noise.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(StoreError, match=r"line 2 of .*noise\.jsonl is damaged: its figures are of no noise"):
+        of_all(store_of(tmp_path), [])

@@ -13,6 +13,13 @@ from noiseprompt.cli.mistakes import files_first
 from noiseprompt.cli.options import read_option
 from noiseprompt.cli.table import COMMANDS
 
+FILES = {
+    "o.yaml": "epochs: 2.5\n",
+    "torn.yaml": "out: 'o\n",
+    "dashes.yaml": "out: o\nbatch-size: 0\n",
+    "both.yaml": "batch-size: 4\nbatch_size: 4\n",
+}
+
 WRONG: dict[str, tuple[str, list[str]]] = {
     "two types": (
         "train --npd n --out o --epochs two --lr fast",
@@ -34,10 +41,8 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a word too many": ("generate x y --out o --seed 3", ["the word 'y'", "no option --seed 3"]),
     "no value": ("train --npd n --out o --epochs --lr no", ["--epochs without a value", "--lr 'no'"]),
-    "a value that begins with a dash": (
-        "train --npd n --out o --margin -1e400 --lr -x",
-        ["--margin -1e400", "--lr '-x'"],
-    ),
+    "a number that begins with a dash": ("train --npd n --out o --margin -1e400 --lr -.x", ["-1e400", "--lr '-.x'"]),
+    "a forgotten value": ("collect --prompts p --n 2 --out -o", ["--out without a value", "no option -o"]),
     "an option with one dash": ("generate x --out o -o p", ["no option -o", "the word 'p'"]),
     "a text that begins with one": ("generate -a --out o", ["no option -a", "stands after --", "required: prompt"]),
     "a flag with a value": (
@@ -114,6 +119,13 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         "train --npd n --out o --config none.yaml --lr fast",
         ["--lr 'fast'", "cannot read none.yaml"],
     ),
+    "a file that says nothing": (  # what it would give nobody knows
+        "collect --config torn.yaml",
+        ["cannot read torn.yaml, line 2: a text in quotes that does not end (expected YAML). `noiseprompt"],
+    ),
+    "keys as options are spelled": ("train --config dashes.yaml", ["dashes.yaml: batch_size: 0 (expected"]),
+    "both spellings": ("train --out o --npd n --config both.yaml", ["both.yaml gives batch_size twice"]),
+    "a file elsewhere": ("collect --out o --config https://a.b/c.yaml", ["https://a.b/c.yaml (expected a path on a"]),
     "yaml itself": ("train --npd n --out o --config {epochs:two,lr:fast}", ["--config: epochs:", "lr: "]),
 }
 
@@ -122,9 +134,10 @@ WRONG: dict[str, tuple[str, list[str]]] = {
 def nothing_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(common, "load_model", lambda *_: pytest.fail("a model was loaded"))
-    Path("o.yaml").write_text("epochs: 2.5\n")
+    for name, text in FILES.items():
+        Path(name).write_text(text)
     yield
-    assert [path.name for path in tmp_path.rglob("*")] == ["o.yaml"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(FILES)
 
 
 @pytest.mark.parametrize("kind", WRONG)

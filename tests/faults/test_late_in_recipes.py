@@ -36,6 +36,25 @@ STORIES = {
         f"{COLLECT}  scorers: [shapes-checker]\ntrain:\n  filter_scorers: [shapes-preference]\n",
         "train: filter_scorers shapes-preference (expected some of collect: shapes-checker)",
     ),
+    "prompts that are not there": (
+        f"{COLLECT}evaluate: {{prompts: test.txt}}\n",
+        "evaluate: prompts: there is no file",
+    ),
+    "places that are not there": (
+        f"{COLLECT}train: {{init: ./gone}}\n{EVALUATE}'standard,npnet:path=/gone/a,swap'\n"
+        "  scorers: ['pickscore:path=../gone']\n  model: ./m\n",
+        "train: init: there is no ./gone; evaluate: model: there is no ./m; evaluate: scorers: there is no ../gone; "
+        "evaluate: methods: there is no /gone/a. Nothing was run",
+    ),
+    "a column that is not there": (
+        f"{COLLECT}evaluate: {{prompts: a.csv, column: words}}\n",
+        "evaluate: prompts: a.csv has no column 'words'",
+    ),
+    "pictures from pairs": (f"{COLLECT}train: {{objective: picture}}\n", "objective picture after a collect of pairs"),
+    "pairs from pictures": (
+        f"{COLLECT}  pictures: shapes\ntrain: {{}}\n",
+        "objective noise after a collect of pictures",
+    ),
     "about": (f"{COLLECT}about: [1]\n", "about: [1] (expected a text)"),
     "a blank key": (f"{COLLECT}'': 1\n", "no setting ''"),
 }
@@ -51,6 +70,7 @@ TABLES = {
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("prompts.txt").write_text("a red circle\n")
+    Path("a.csv").write_text("prompt\na red circle\n")
 
 
 def refused(text: str, capfd: pytest.CaptureFixture[str]) -> str:
@@ -72,6 +92,14 @@ def test_a_table_is_refused_whole(kind: str, capfd: pytest.CaptureFixture[str]) 
     Path("on").mkdir()
     Path("on/shapes.yaml").write_text("model: shapes\nevaluate: {prompts: prompts.txt}\n")
     assert told in refused(text, capfd)
+
+
+def test_a_small_run_that_nobody_described(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("on").mkdir()
+    Path("on/shapes.yaml").write_text("model: shapes\nevaluate: {prompts: prompts.txt}\n")
+    Path("r.yaml").write_text(ROWS)
+    assert main(["run", "r.yaml", "--out", "o", "--smoke"]) == 2 and not Path("o").exists()
+    assert "no `smoke` in on/shapes.yaml or r.yaml" in capfd.readouterr().err
 
 
 def test_rows_without_a_model_beside_them(capfd: pytest.CaptureFixture[str]) -> None:

@@ -170,6 +170,31 @@ def test_yaml_that_breaks_its_reader_is_refused(tmp_path, kind) -> None:
     refuse(lambda: read_yaml(tmp_path / "a.yaml"), "a.yaml", kind=ConfigError)
 
 
+SAID = {
+    "a: !include b.yaml": r"line 1: the tag !include, where",
+    "a: 1\nb: !!python/name:os.system": r"line 2: the tag !!python/name:os\.system, where",
+    "a: 1\nb: \0": r"line 2: the character U\+0000, as in a file that is torn or not UTF-8",
+    "a: 1\nb: \x07": r"line 2: the character U\+0007",
+    "a: b: c": r"line 1: a second colon",
+    "a: *.txt": r"line 1: a text that begins with \* or & and stands in no quotes",
+    "a: %b": r"line 1: a text that begins with '%' and",
+    "a: @b": r"line 1: a text that begins with '@' and",
+    "a:\n\tb: 1": r"line 2: a tab where blanks belong",
+    "a: [1, 2": r"line 1: brackets without their \]",
+    "a: 'b": r"line 1: a text in quotes that does not end",
+    "a: 'b'c": r"line 1: more after a value",
+    "[a]\nb: 1": r"line 2: more after the end",
+    "a: 1\n b: 2\n": r"line 2: .*a line indented too far",
+    "- a\nb: 1": r"line 2: .* a line that is indented otherwise",
+}
+
+
+@pytest.mark.parametrize("text", SAID)
+def test_yaml_is_refused_in_our_words(text: str) -> None:
+    with pytest.raises(ConfigError, match=SAID[text]):
+        parse_value(text, "f")
+
+
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_aliases_within_bounds_are_read(levels) -> None:
     data: Any = parse_value(laughs(levels), "f")

@@ -111,7 +111,8 @@ def raising(error: BaseException) -> Any:
 FACTORIES: dict[str, tuple[Any, str]] = {
     "raises": (raising(ValueError("no weights")), "of the package 'tests' fails (ValueError: no weights)"),
     "ends the process": (raising(SystemExit(3)), "of the package 'tests' fails (SystemExit: 3)"),
-    "another signature": (lambda a, *b: None, "of the package 'tests' fails (TypeError: "),
+    "another signature": (lambda a, *b: None, "the scorer 'mine' without a. Expected \"mine:a=VALUE\"."),
+    "an argument by place alone": (lambda a, /: None, "of the package 'tests' fails (TypeError: "),
     "a module that is not there": ("nope_no.module:Mine", "of the package 'nope_no' fails (ModuleNotFoundError"),
     "no such attribute": ("os:nope", "of the package 'os' fails (AttributeError"),
     "a name of two": (lambda: named("a:b"), "the name 'a:b' for a scorer"),
@@ -178,6 +179,16 @@ def test_what_a_scorer_tells_of_itself_is_plain_data(told: Any) -> None:
 def test_entry_points_that_cannot_be_read_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "entry_points", lambda group: b"\xff".decode())
     with pytest.raises(ScorerError, match="what the installed packages offer cannot be read"):
+        base.check_scorers(["nobody-has-this"])
+
+
+def test_a_package_whose_entry_points_are_torn_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[noiseprompt.scorers]\nmine theirs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ScorerError, match=r"entry_points\.txt of the package 'theirs' is damaged"):
         base.check_scorers(["nobody-has-this"])
 
 
@@ -256,6 +267,13 @@ def test_a_method_that_does_not_work_is_named_with_its_package(kind: str, monkey
         make_noise(spec, method, nothing, nothing, None, NOISE)
     told = str(caught.value)
     assert told.startswith("the method 'mine' of the package 'tests' fails (") and WRONG[kind][1] in told, told
+
+
+def test_a_method_that_needs_an_option_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"name": "mine", "__init__": lambda self, weight: None, "perturb": lambda s, p, e, noise: noise}
+    monkeypatch.setitem(METHODS._entries, "mine", type("Mine", (NoiseMethod,), made))
+    with pytest.raises(InputError, match=r"the method 'mine' without weight\. Expected \"mine:weight=VALUE\""):
+        MethodSpec.parse("mine")
 
 
 def test_a_method_of_another_package_works_and_leaves_its_source(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,20 @@ def test_ctrl_c_before_signals_are_in_hands(module: str) -> None:
     assert done.stderr == "noiseprompt: stopped; the same command continues where it was\n"
 
 
+def test_ctrl_c_again_while_python_takes_itself_down() -> None:
+    """What a library does at exit would be interrupted with a traceback."""
+    code = (
+        "import atexit, signal, sys\n"
+        "atexit.register(lambda: signal.raise_signal(signal.SIGINT))\n"
+        "sys.argv = ['noiseprompt', 'npd', 'info', 'nowhere']\n"
+        "from noiseprompt.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert done.returncode == -signal.SIGINT
+
+
 def test_nothing_is_imported_before_that_but_this_package() -> None:
     """Until then Ctrl-C ends with a traceback."""
     source = Path(__file__).parents[2] / "src"

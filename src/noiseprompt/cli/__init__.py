@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point: runs one command, as `start.main` does. Ctrl-C before and after that is told in one line too.
+    """Entry point: runs one command, as `start.main` does. Ctrl-C before that is told in one line too; after it, while
+    Python takes down what was imported, it ends the process without a word.
 
     Args:
         arguments: the words after "noiseprompt", those of the process unless given.
@@ -21,3 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
 
         os.write(2, b"noiseprompt: stopped; the same command continues where it was\n")
         return getattr(stop, "status", 130)
+    finally:
+        if arguments is None:  # the process ends with this
+            import signal
+
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)

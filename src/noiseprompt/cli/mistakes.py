@@ -20,7 +20,8 @@ _HELP = ("-h", "--help")
 _BARE = ("--help", "--print_config", "--debug")
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 """What the parser takes for a value although it begins with a dash."""
-_SHORT = ("-h", "-v")
+_BEGINS_A_NUMBER = re.compile(r"-(\d|\.|inf|nan)")
+"""What a value begins with where it does with a dash; after an option whose value was forgotten stands another one."""
 _SHORTS = re.compile("-h|-v+")
 _BARE_WORDS = {"prompt": "a text to draw", "shell": "bash or zsh"}
 """Argument without a dash -> what it takes, where it is no name or path."""
@@ -30,14 +31,13 @@ Mistake = tuple[str, str]
 
 
 def joined(words: Sequence[str]) -> list[str]:
-    """Words of which a value that begins with a dash ("--strength -1e-2") is joined to its option by "=": the parser
+    """Words of which a number that begins with a dash ("--strength -1e-2") is joined to its option by "=": the parser
     takes plain numbers alone for values then."""
     made: list[str] = []
     for word in words:
         before = made[-1] if made else ""
         waits = before.startswith("--") and "=" not in before and before not in (*_BARE, "--")
-        dashed = word.startswith("-") and not word.startswith("--") and word[:2] not in _SHORT
-        if waits and dashed:
+        if waits and _BEGINS_A_NUMBER.match(word):
             made[-1] += "=" + word
         else:
             made.append(word)

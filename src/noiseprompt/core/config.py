@@ -112,21 +112,45 @@ def parse_value(text: str, name: Path | str) -> Any:
         loader = _loader()(text)
         data = loader.get_single_data()
     except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{name}, line {mark.line + 1}" if mark else str(name)
-        what = getattr(error, "problem", None) or " ".join(str(error).split(";")[0].split())
-        what = "a value that is no number" if not isinstance(error, yaml.YAMLError) else _SAID.get(what, what)
-        raise ConfigError(f"cannot read {place}: {what}", "YAML", "the file may be torn") from error
+        line, what = _problem(error, text)
+        place = f"{name}, line {line}" if line else str(name)
+        torn = isinstance(error, yaml.MarkedYAMLError) and type(error).__module__ in _OF_FORM
+        raise ConfigError(f"cannot read {place}: {what}", "YAML", "the file may be torn" if torn else "") from error
     if loader.twice:
         raise ConfigError(f"{name} gives {', '.join(loader.twice)} twice", "each key once")
     return data
 
 
+def _problem(error: Exception, text: str) -> tuple[int, str]:
+    """The line in which YAML is none, 0 where it has no line, and why, in words that stand alone."""
+    import yaml
+
+    if not isinstance(error, yaml.YAMLError):
+        return 0, "a value that is no number"
+    if isinstance(error, yaml.reader.ReaderError):
+        letter = text[error.position]
+        of = "U+0000, as in a file that is torn or not UTF-8" if letter == "\0" else f"U+{ord(letter):04X}"
+        return text.count("\n", 0, error.position) + 1, f"the character {of}"
+    mark, problem = getattr(error, "problem_mark", None), str(getattr(error, "problem", None) or error)
+    told = next((found.expand(words) for said, words in _SAID.items() if (found := re.match(said, problem))), problem)
+    return mark.line + 1 if mark else 0, told
+
+
 _SAID = {
     "but found another document": "more than one document",
-    "found character '\\t' that cannot start any token": "a tab where blanks belong",
+    r"found character '\\t'": "a tab where blanks belong",
+    "found character ('.') that cannot start": r"a text that begins with \1 and stands in no quotes",
+    "expected alphabetic or numeric character": "a text that begins with * or & and stands in no quotes",
+    "mapping values are not allowed": "a second colon (such a text stands in quotes), or a line indented too far",
+    "expected '<document start>'": "more after the end of the settings",
+    "expected <block end>": "more after a value, or a line that is indented otherwise than those beside it",
+    "found unexpected end of stream": "a text in quotes that does not end",
+    "expected ',' or '(.)', but got '<stream end>'": r"brackets without their \1",
 }
-"""What PyYAML says -> in words that stand alone."""
+"""How what PyYAML says begins, as a pattern -> the same in words that stand alone."""
+
+_OF_FORM = ("yaml.scanner", "yaml.parser")
+"""Where PyYAML refuses what is no YAML; elsewhere it refuses YAML that is no settings."""
 
 _DIGITS = "-+0123456789"
 _CORE = {
@@ -199,7 +223,8 @@ def _loader() -> Any:
                 raise ConstructorError(None, None, came, node.start_mark) from None
 
         def construct_other(self, node: Any) -> None:
-            came = f"the tag !!{node.tag.rpartition(':')[2]}, where values are plain texts, numbers, lists and mappings"
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            came = f"the tag {tag}, where values are plain texts, numbers, lists and mappings"
             raise ConstructorError(None, None, came, node.start_mark)
 
         def compose_mapping_node(self, anchor: Any) -> Any:
@@ -223,4 +248,5 @@ def _loader() -> Any:
     Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_whole)
     for kind in ("binary", "set", "omap", "pairs", "timestamp"):
         Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.construct_other)
+    Loader.add_constructor(None, Loader.construct_other)  # type: ignore[arg-type]
     return Loader

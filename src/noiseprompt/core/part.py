@@ -106,7 +106,11 @@ def _of_slurm(environment: Mapping[str, str]) -> Part | None:
 def _of_torchrun(environment: Mapping[str, str]) -> Part | None:
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return None
-    return Part(_number(environment, "RANK") + 1, _number(environment, "WORLD_SIZE"))
+    rank, size = _number(environment, "RANK"), _number(environment, "WORLD_SIZE")
+    if rank >= size:
+        came = f'part "auto" with RANK={rank} and WORLD_SIZE={size} in the environment'
+        raise InputError(came, "a rank below the size", "or say which one it is, as in --part 2/8")
+    return Part(rank + 1, size)
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:

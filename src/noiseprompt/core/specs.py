@@ -23,10 +23,30 @@ def make(registry: Registry, spec: str) -> Any:
 
     Raises:
         UnknownNameError: no such name.
-        InputError: as `spec_options`.
+        InputError: as `spec_options`, or an option that it cannot do without is not there.
     """
-    target = registry.get(split_spec(spec)[0])
-    return target(**spec_options(registry.noun, spec, option_types(target)))
+    name = split_spec(spec)[0]
+    target = registry.get(name)
+    given = spec_options(registry.noun, spec, option_types(target))
+    check_needed(registry.noun, name, target, given)
+    return target(**given)
+
+
+def check_needed(noun: str, name: str, target: Any, given: Container[str]) -> None:
+    """Refuse to build what `target` cannot do without being told.
+
+    Args:
+        given: the options that are.
+
+    Raises:
+        InputError: an option without a default is not among them.
+    """
+    known = option_types(target)
+    parameters = inspect.signature(target).parameters if known else {}
+    needed = [key for key in known or () if parameters[key].default is inspect.Parameter.empty]
+    if lacking := [key for key in needed if key not in given]:
+        expected = f'"{name}:{",".join(f"{key}=VALUE" for key in lacking)}"'
+        raise InputError(f"the {noun} {name!r} without {', '.join(lacking)}", expected)
 
 
 def spec_options(noun: str, spec: str, known: Mapping[str, Any] | None) -> dict[str, Any]:

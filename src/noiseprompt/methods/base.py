@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import Limits, check, check_value, setting
-from noiseprompt.core.specs import option_types, spec_options, split_spec
+from noiseprompt.core.specs import check_needed, option_types, spec_options, split_spec
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.fresh import fresh_noise
@@ -195,6 +195,7 @@ class MethodSpec:
             raise InputError(f"option {', '.join(unknown)} of method {self.name!r}", expected)
         for name, value in self.options.items():  # also of a method that does not hold its own
             check_value(f"{self.name}:{name}", kinds.get(name, Any), value)
+        check_needed("method", self.name, method, self.options)
         return built(self.name, method, dict(self.options), NoiseMethod)
 
 

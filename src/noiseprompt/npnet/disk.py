@@ -66,6 +66,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         ModelLoadError: no readable configuration of an NPNet.
     """
     path = folder / CONFIG_FILE
+    if not path.exists() and (folder / "best" / CONFIG_FILE).is_file():
+        raise ModelLoadError(f"{folder} is the folder of a training", LAYOUT, f"name {folder / 'best'}")
     data = read_json(path, ModelLoadError, LAYOUT, FIX)
     if data.get("format") != FORMAT:
         raise ModelLoadError(f"{path} is not the configuration of an NPNet", LAYOUT, FIX)

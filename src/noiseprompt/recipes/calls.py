@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from noiseprompt.core.ranges import misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
+from noiseprompt.prompts.load import load_prompts, source_kind
 from noiseprompt.scorers.base import check_scorers
 from noiseprompt.shapes import world
 from noiseprompt.stages.collect.settings import DRAWN, OF_PROMPTS
@@ -118,6 +120,45 @@ def filter_mistake(collect: Mapping[str, Any], train: Mapping[str, Any], model: 
         names = [world.PREFERENCE]
     lacking = [name for name in scorers if names and name not in names]
     return f"train: filter_scorers {', '.join(lacking)} (expected some of collect: {', '.join(names)})" * bool(lacking)
+
+
+def prompt_mistakes(stage: str, call: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the prompts of a stage, which may begin after hours of others; published sets are not fetched.
+
+    Args:
+        call: keyword arguments of its command.
+    """
+    source, model = str(call.get("prompts") or ""), str(call.get("model") or "")
+    if not source or source_kind(source, model) == "set":
+        return []
+    wanted = {"column": call.get("column"), "limit": call.get("n"), "seeds": call.get("seed_file")}
+    return _complaint(f"{stage}: prompts: ", functools.partial(load_prompts, source, model=model, **wanted))
+
+
+_PLACES = ("model", "unet", "controlnet", "control_image", "init", "reference", "pictures")
+"""Options that may name a place on disk, where others name a repository of the hub."""
+
+
+def place_mistakes(stage: str, given: Mapping[str, Any]) -> list[str]:
+    """Places that a stage names and that are not there; what may be an id of the hub is not asked for.
+
+    Args:
+        given: options of the stage, as given.
+    """
+    named = [(key, str(given[key]).partition(":")[0]) for key in _PLACES if given.get(key)]
+    for key in ("scorers", "methods", "reward", "validation_scorers"):
+        named += [(key, place) for place in re.findall(r"\bpath=([^,{}'\]]+)(?=[,'\]]|$)", str(given.get(key) or ""))]
+    plain = [(key, place) for key, place in named if place.startswith(("/", "./", "../"))]
+    return [f"{stage}: {key}: there is no {place}" for key, place in plain if not os.path.lexists(place)]
+
+
+def objective_mistake(collect: Mapping[str, Any], train: Mapping[str, Any]) -> str:
+    """That a training learns from another kind of data set than the collection before it makes, or ""."""
+    objective, pictures = train.get("objective") or "noise", bool(collect.get("pictures"))
+    if objective == "reward" or pictures == (objective == "picture"):
+        return ""
+    kind, other = ("pictures", "picture") if pictures else ("pairs of noises", "noise")
+    return f"train: objective {objective} after a collect of {kind} (expected {other}, or a collect of the other kind)"
 
 
 def by_reward(given: Mapping[str, Any]) -> bool:

@@ -178,6 +178,10 @@ def make_plan(recipe: Path, on: str = world.NAME, *, smoke: bool = False, out: P
     defaults = read_recipe(path)
     check_table(data, defaults, recipe, path)
     flat = flatten(data, on)
+    if smoke and not (defaults.get("smoke") or flat.get("smoke")):
+        raise ConfigError(
+            f"--smoke, and no `smoke` in {path} or {recipe}", "settings of a small run in one", "see recipes/tables/on"
+        )
     if smoke:
         flat = merge(flat, {key: value for key, value in (flat.get("smoke") or {}).items() if key not in SETTINGS})
     root = (out or Path("runs") / "tables") / (f"{on}-smoke" if smoke else on)

@@ -28,6 +28,9 @@ from noiseprompt.recipes.calls import (
     by_reward,
     filter_mistake,
     needed_mistakes,
+    objective_mistake,
+    place_mistakes,
+    prompt_mistakes,
     read_stage,
     text_mistakes,
 )
@@ -106,7 +109,9 @@ def _run_table(recipe: Path, out: Path | None, on: str, smoke: bool) -> None:
 
 
 def _run_story(recipe: Path, data: dict[str, Any], out: Path | None) -> None:
-    for name, options in story_calls(recipe, data, out):
+    calls = story_calls(recipe, data, out)
+    refuse(recipe, [text for name, options in calls for text in prompt_mistakes(name, options)])
+    for name, options in calls:
         started = time.time()
         print(f"== {name}")
         command = COMMANDS[name]
@@ -140,14 +145,22 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
     for name in STAGES:
         if name in data:
             stages[name], wrong = read_stage(name, data[name])
-            mistakes += wrong or needed_mistakes(name, stages[name])
+            mistakes += (wrong or needed_mistakes(name, stages[name])) + place_mistakes(name, stages[name])
     model = str(data.get("model", world.NAME))
-    collects = model if "collect" in data else ""
-    mistakes += filter(None, [filter_mistake(stages.get("collect", {}), stages.get("train", {}), collects)])
+    mistakes += _between(stages, model)
     folder = Path(out or str(data.get("out") or Path("runs") / recipe.stem))
     mistakes += _network_mistakes(stages, folder / "npnet" / "best")
     refuse(recipe, mistakes)
     return [(name, _in_folders(name, as_call(name, given, model), folder)) for name, given in stages.items()]
+
+
+def _between(stages: Mapping[str, Mapping[str, Any]], model: str) -> list[str]:
+    """Where a training wants another data set than the collection before it makes."""
+    collect, train = stages.get("collect"), stages.get("train", {})
+    told = [filter_mistake(collect or {}, train, model if collect is not None else "")]
+    if collect is not None and "train" in stages:
+        told.append(objective_mistake(collect, train))
+    return [text for text in told if text]
 
 
 def _network_mistakes(stages: Mapping[str, Mapping[str, Any]], best: Path) -> list[str]:

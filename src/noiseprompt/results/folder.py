@@ -87,7 +87,7 @@ def _settled(
 ) -> str:
     """The text of settings.json, where it may be written."""
     left_out: dict[str, str] = {}
-    if store.file(SETTINGS).is_file():
+    if store.file(SETTINGS).is_file() or SETTINGS in store.names():
         old = read_settings(store)
         left_out = {label: reason for label, reason in old["refused"].items() if label not in methods}
         old_settings, old_methods = old["settings"], old["methods"]
@@ -204,7 +204,7 @@ _CONFIG = {
 
 def _read_settings(out: Folder) -> dict[str, Any]:
     path = store_of(out).file(SETTINGS)
-    if not path.is_file():
+    if not path.is_file() and SETTINGS not in store_of(out).names():
         raise InputError(f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first")
     data = {"judging": {}, "refused": {}, **read_json(path, fix=NEW)}
     missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
@@ -219,6 +219,9 @@ def _read_settings(out: Folder) -> dict[str, Any]:
     for name, kind in _CONFIG.items():
         if name in settings["config"]:
             check_value(f"{name} in {path}", kind, settings["config"][name])
+    for name, kind in _JUDGING.items():
+        if name in data["judging"]:
+            check_value(f"{name} in {path}", kind, data["judging"][name])
     for label, told in data["methods"].items():
         _hold(path, f"method {label!r:.60}", dict, told)
     for label, reason in data["refused"].items():

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.errors import NoisepromptWarning, ShapeError, StoreError
+from noiseprompt.core.errors import InputError, NoisepromptWarning, ShapeError, StoreError
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import public_name
 from noiseprompt.core.pictures import batches, find_pictures, read_picture
@@ -96,7 +96,7 @@ def measure(out: Folder, extractor: str, reference: str = "", *, world: bool = F
     for label, files in images.items():
         keys = sorted(files)
         of = _of_files(network, [(label, *key, files[key][1]) for key in keys])
-        shown = store.each(lambda name: read_picture(pictures.file(name)), [files[key][0] for key in keys])
+        shown = store.each(lambda name: _picture(pictures, name), [files[key][0] for key in keys])
         of_one_size = _of_one_size([files[key][0] for key in keys], shown)
         first = f"{store.where('images')}/{files[keys[0]][0]}"
         found = _cached(kept, f"{slug(label)}.npz", network, of, of_one_size, len(keys), first)
@@ -105,6 +105,14 @@ def measure(out: Folder, extractor: str, reference: str = "", *, world: bool = F
         figures[label] = SetFigures(len(keys), fid(found, target) if enough else None, *near)
         diversity[label] = _spread(keys, found)
     return Sets(Reference(public_spec(extractor), words, len(target)), figures, diversity)
+
+
+def _picture(pictures: Pictures, name: str) -> np.ndarray:
+    try:
+        return read_picture(pictures.file(name))
+    except InputError as error:
+        fix = "restore it, or delete it: distances and diversity are then without it"
+        raise StoreError(error.came, "the picture that was drawn", fix) from error
 
 
 def _of_one_size(names: Sequence[str], pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

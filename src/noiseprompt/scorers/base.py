@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import entry_points
+from importlib.metadata import distributions, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,7 +19,6 @@ from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError
 from noiseprompt.core.places import current_folder
 from noiseprompt.core.ranges import SUMMABLE, Limits, check_value, kind_of
 from noiseprompt.core.specs import make, split_spec
-from noiseprompt.core.texts import reason_of
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.table import SCORERS
 
@@ -235,8 +234,10 @@ def _discover() -> None:
     try:
         found: Any = entry_points(group=ENTRY_POINTS)
     except Exception as error:  # what a package's installer left
-        came = f"what the installed packages offer cannot be read ({type(error).__name__}: {reason_of(error)[:200]})"
-        raise ScorerError(came, "entry points in UTF-8", "install the damaged package again") from error
+        of = _of(", ".join(_damaged()))
+        came = f"what the installed packages offer cannot be read: the file entry_points.txt{of} is damaged"
+        expected = "lines such as mine = my_package:Mine, in UTF-8"
+        raise ScorerError(came, expected, "install that package again, or remove it") from error
     for point in found:
         package = point.dist.name if point.dist else point.value.partition(":")[0]
         if point.name not in SCORERS:
@@ -244,6 +245,17 @@ def _discover() -> None:
             _OFFERED[point.name] = package
         elif _OFFERED.get(point.name, package) != package:
             _DISPUTED[point.name] = package
+
+
+def _damaged() -> list[str]:
+    """The installed packages whose entry points cannot be read."""
+    found = []
+    for package in distributions():
+        try:
+            list(package.entry_points)
+        except Exception:  # any, as above
+            found.append(str(package.name))
+    return found
 
 
 def check_images(images: np.ndarray, prompts: Sequence[Prompt], size: int | None = None) -> None:

@@ -91,6 +91,14 @@ def test_what_is_complete_is_left_alone(pipeline, tmp_path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("torn", [b"", b"\x89PNG\r\n\x1a\n half", b"hello"])
+def test_a_torn_grid_is_drawn_again(pipeline, tmp_path, torn: bytes) -> None:
+    list(draw(pipeline, tmp_path))
+    whole = (tmp_path / "grid.png").read_bytes()
+    (tmp_path / "grid.png").write_bytes(torn)
+    assert list(draw(pipeline, tmp_path)) == [] and (tmp_path / "grid.png").read_bytes() == whole
+
+
 @pytest.mark.parametrize("of", [2, 3, 5])
 def test_parts_together_are_the_whole(pipeline, whole, tmp_path, of) -> None:
     for number in reversed(range(1, of + 1)):

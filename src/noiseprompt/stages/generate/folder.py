@@ -70,6 +70,11 @@ class Unit:
         return [name for name in self.files if name not in there]
 
 
+def is_there(out: Store, name: str) -> bool:
+    """Whether a picture is; on a disk one that is torn is none."""
+    return out.stamp(name) is not None and (not out.torn or is_whole_png(out.file(name)))
+
+
 def check_sizes(out: Store, files: Sequence[str]) -> None:
     """Refuse a picture of another size than the first: something else took its place. In object storage nobody looks.
 

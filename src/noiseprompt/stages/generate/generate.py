@@ -31,7 +31,7 @@ from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.stages.generate import noises
-from noiseprompt.stages.generate.folder import FILE, Unit, check_sizes, run_settings, settle, units
+from noiseprompt.stages.generate.folder import FILE, Unit, check_sizes, is_there, run_settings, settle, units
 from noiseprompt.stages.generate.grid import grid
 from noiseprompt.stages.generate.settings import GenerateConfig, check, plan
 
@@ -188,7 +188,7 @@ def _close(out: Store, record: dict[str, Any], drew: bool) -> None:
     """Write grid.png and run.json, unless nothing was drawn and they tell of the same pictures."""
     file = out.file("run.json")
     told = read_json(file, fix="delete it").get("images") if file.is_file() else None
-    if not drew and told == record["images"] and out.stamp("grid.png") is not None:
+    if not drew and told == record["images"] and is_there(out, "grid.png"):
         return
     rows: dict[tuple[str, int], dict[str, str]] = {}
     for image in record["images"]:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from noiseprompt.core.json_lines import read_lines
+from noiseprompt.core.json_lines import damaged, read_lines
+from noiseprompt.core.ranges import SUMMABLE
 from noiseprompt.core.store import Store
 from noiseprompt.noise.guard import Guard, NoiseReport
 from noiseprompt.stages.generate.folder import Unit
@@ -39,10 +40,22 @@ def of_all(out: Store, units: Sequence[Unit]) -> Guard:
     Raises:
         StoreError: a damaged line.
     """
-    lines = read_lines(out.file(FILE), Line, "delete the file: it tells of noises alone")
-    reports = {line.first: line.report for _, line in lines}
+    path, fix = out.file(FILE), "delete the file: it tells of noises alone"
+    reports: dict[str, NoiseReport] = {}
+    for number, line in read_lines(path, Line, fix):
+        before = next(iter(reports.values()), line.report)
+        if not _sound(line.report) or len(line.report.mean) != len(before.mean):
+            raise damaged(path, number, "its figures are of no noise, or of another model's", fix)
+        reports[line.first] = line.report
     guard = Guard()
     for unit in units:
         if unit.files[0] in reports:
             guard.note(unit.label, reports[unit.files[0]])
     return guard
+
+
+def _sound(report: NoiseReport) -> bool:
+    """Whether figures are those of some images, and none of a size that sums have no room for."""
+    figures = (*report.mean, *report.std, report.horizontal, report.vertical, report.perturbation or 0.0)
+    of_channels = len(report.mean) == len(report.std) > 0
+    return report.images > 0 and of_channels and all(abs(figure) <= SUMMABLE for figure in figures)

@@ -44,8 +44,14 @@ class _Run:
     @property
     def title(self) -> str:
         config, pipeline = self.settings["settings"]["config"], self.settings["settings"]["pipeline"]
-        steps = f"{config['num_inference_steps']} steps"
-        return f"{pipeline['name']}, guidance {config['guidance_scale']:g}, {steps}"
+        return f"{pipeline['name']}, {_sampling(config)}"
+
+
+def _sampling(config: Mapping[str, Any]) -> str:
+    """How images were drawn, in words."""
+    guidance, steps = config.get("guidance_scale"), config.get("num_inference_steps")
+    told = f"guidance {'not recorded' if guidance is None else f'{guidance:g}'}"
+    return f"{told}, {'steps not recorded' if steps is None else f'{steps} steps'}"
 
 
 @held
@@ -200,10 +206,9 @@ def _across_section(side: Across | None) -> str:
 def _section(run: _Run, index: int, several: bool, examples: int, random_examples: int) -> str:
     summary = run.summary
     album = Album.open(run.folder, iter_counted(run.folder), summary)
-    config = run.settings["settings"]["config"]
     facts = (
-        f"{summary.prompts} prompts, {summary.images} images, guidance {config['guidance_scale']:g}, "
-        f"{config['num_inference_steps']} steps. Judge: {words.metric_name(summary.main_metric, summary)}. "
+        f"{summary.prompts} prompts, {summary.images} images, {_sampling(run.settings['settings']['config'])}. "
+        f"Judge: {words.metric_name(summary.main_metric, summary)}. "
         f"{words.power_sentence(summary)}"
     )
     items = "".join(f"<li>{escape(line)}</li>" for line in words.headline(summary))

@@ -46,6 +46,18 @@ def check_state(state: Any, net: torch.nn.Module, steps: int, settings: str) -> 
         raise ValueError(f"it is of another network: {problems}")
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> None:
+    """Continue from moments of the same network.
+
+    Raises:
+        ValueError: they are of another, or none; PyTorch says so in words about itself.
+    """
+    try:
+        optimizer.load_state_dict(state)
+    except Exception as error:  # what it stumbles over depends on what is wrong
+        raise ValueError(f"its optimizer's numbers are not of this network ({type(error).__name__})") from error
+
+
 def check_metrics(path: Path, steps: int) -> None:
     """Refuse lines that no training told.
 
@@ -60,7 +72,7 @@ def check_metrics(path: Path, steps: int) -> None:
 
 
 def check_best(out: Path, net: torch.nn.Module) -> None:
-    """Refuse a training that has ended and whose best network was taken away since, or exchanged for another.
+    """Refuse a training whose best network was taken away, or exchanged for another.
 
     Args:
         net: the network that is trained.
@@ -71,7 +83,7 @@ def check_best(out: Path, net: torch.nn.Module) -> None:
     """
     best, again = out / "best", f"restore it, or delete {out / 'state.pt'} and train again"
     if not (best / WEIGHTS_FILE).is_file():
-        raise StoreError(f"{best} holds no {WEIGHTS_FILE}, and the training in {out} has ended", "its network", again)
+        raise StoreError(f"{best} holds no {WEIGHTS_FILE}", f"the best network of the training in {out}", again)
     shapes = {name: shape for name, (_, shape) in read_header(best / WEIGHTS_FILE).items()}
     if problems := differences(shapes, shapes_of(net.state_dict())):
         raise StoreError(f"{best} holds another network: {problems}", "the one that was trained here", again)

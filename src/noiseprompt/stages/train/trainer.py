@@ -36,7 +36,13 @@ from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.core.weights import read_checkpoint
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npnet import NPNet, build
-from noiseprompt.stages.train.checkpoint import check_best, check_metrics, check_state, settings_digest
+from noiseprompt.stages.train.checkpoint import (
+    check_best,
+    check_metrics,
+    check_state,
+    load_optimizer,
+    settings_digest,
+)
 from noiseprompt.stages.train.feed import ahead
 from noiseprompt.stages.train.objective import Batch, Objective, Validated
 from noiseprompt.stages.train.order import batches_an_epoch, batches_of
@@ -119,7 +125,7 @@ class Trainer:
         try:
             check_state(state, self.net, self.steps, settings_digest(self.out))
             self.net.load_state_dict(state["net"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer(self.optimizer, state["optimizer"])
             self.average.load_state_dict(state["average"])
             self.step, self.best = state["step"], state["best"]
             self.power, self.stale = state.get("power", 0.0), state.get("stale", 0)
@@ -127,6 +133,8 @@ class Trainer:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
             came = f"{path} is no state of this training: {reason}"
             raise ModelLoadError(came, "what the same command wrote", "delete it to train from the start") from error
+        if math.isfinite(self.best) and self.processes.main:
+            check_best(self.out, self.net)  # a training that goes on would tell hours later
         return True
 
     def run(self) -> Iterator[TrainProgress]:
