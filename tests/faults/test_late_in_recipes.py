@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from noiseprompt.cli import main
+from noiseprompt.core.errors import ConfigError
+from noiseprompt.recipes.run import story_calls
 
 COLLECT = "collect:\n  prompts: prompts.txt\n"
 EVALUATE = "evaluate:\n  prompts: prompts.txt\n  methods: "
@@ -92,6 +94,14 @@ def test_a_table_is_refused_whole(kind: str, capfd: pytest.CaptureFixture[str]) 
     Path("on").mkdir()
     Path("on/shapes.yaml").write_text("model: shapes\nevaluate: {prompts: prompts.txt}\n")
     assert told in refused(text, capfd)
+
+
+def test_what_an_earlier_stage_makes_need_not_be_there_yet() -> None:
+    story = {"collect": {"prompts": "prompts.txt"}, "train": {}}
+    story["evaluate"] = {"prompts": "prompts.txt", "methods": "standard,npnet:path=./o/npnet/best"}
+    assert [name for name, _ in story_calls(Path("r.yaml"), story, Path("o"))] == ["collect", "train", "evaluate"]
+    with pytest.raises(ConfigError, match="there is no ./o/npnet/best"):
+        story_calls(Path("r.yaml"), story, Path("other"))
 
 
 def test_a_small_run_that_nobody_described(capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from noiseprompt.cli.options import option_types, read_options, refuse
@@ -139,17 +140,24 @@ _PLACES = ("model", "unet", "controlnet", "control_image", "init", "reference", 
 """Options that may name a place on disk, where others name a repository of the hub."""
 
 
-def place_mistakes(stage: str, given: Mapping[str, Any]) -> list[str]:
+def place_mistakes(stage: str, given: Mapping[str, Any], folder: Path) -> list[str]:
     """Places that a stage names and that are not there; what may be an id of the hub is not asked for.
 
     Args:
         given: options of the stage, as given.
+        folder: of the recipe's results; what lies there an earlier stage may make.
     """
+    made = folder.absolute()
     named = [(key, str(given[key]).partition(":")[0]) for key in _PLACES if given.get(key)]
     for key in ("scorers", "methods", "reward", "validation_scorers"):
         named += [(key, place) for place in re.findall(r"\bpath=([^,{}'\]]+)(?=[,'\]]|$)", str(given.get(key) or ""))]
     plain = [(key, place) for key, place in named if place.startswith(("/", "./", "../"))]
-    return [f"{stage}: {key}: there is no {place}" for key, place in plain if not os.path.lexists(place)]
+    gone = [(key, place) for key, place in plain if not os.path.lexists(place)]
+    return [
+        f"{stage}: {key}: there is no {place}"
+        for key, place in gone
+        if not Path(os.path.abspath(place)).is_relative_to(made)
+    ]
 
 
 def objective_mistake(collect: Mapping[str, Any], train: Mapping[str, Any]) -> str:

@@ -141,14 +141,14 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
     mistakes += text_mistakes("about", data.get("about") or "none")
     if not any(name in data for name in STAGES):
         mistakes.append(f"no stage (expected some of {', '.join(STAGES)})")
+    folder = Path(out or str(data.get("out") or Path("runs") / recipe.stem))
     stages: dict[str, dict[str, Any]] = {}
     for name in STAGES:
         if name in data:
             stages[name], wrong = read_stage(name, data[name])
-            mistakes += (wrong or needed_mistakes(name, stages[name])) + place_mistakes(name, stages[name])
+            mistakes += (wrong or needed_mistakes(name, stages[name])) + place_mistakes(name, stages[name], folder)
     model = str(data.get("model", world.NAME))
     mistakes += _between(stages, model)
-    folder = Path(out or str(data.get("out") or Path("runs") / recipe.stem))
     mistakes += _network_mistakes(stages, folder / "npnet" / "best")
     refuse(recipe, mistakes)
     return [(name, _in_folders(name, as_call(name, given, model), folder)) for name, given in stages.items()]
