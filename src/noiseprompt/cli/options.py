@@ -172,7 +172,7 @@ def wanted(annotation: Any) -> str:
     if origin is tuple and Ellipsis not in inner:
         return f"a list of {len(inner)}, each {wanted(inner[0])}, such as 0,5 or [0, 5]"
     if origin is dict:
-        return f"a mapping of names, each to {wanted(inner[1])}"
+        return "a mapping of names" + ("" if inner[1] is Any else f", each to {wanted(inner[1])}")
     return _LISTS.get(element(annotation), _WORDS.get(annotation, "another value"))  # type: ignore[arg-type]
 
 

@@ -16,7 +16,7 @@ import torch
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import NoisepromptWarning, ShapeError
-from noiseprompt.core.ranges import NOT_NEGATIVE, check_value
+from noiseprompt.core.ranges import WEIGHT, check_value
 from noiseprompt.core.types import check_tensor
 from noiseprompt.noise.seeds import check_noise
 
@@ -91,7 +91,7 @@ def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None, sig
     check_tensor(latents, "latents", "(B, C, H, W)")
     if source is not None:
         check_tensor(source, "source", "(B, C, H, W)")
-    check_value("signal", float, signal, NOT_NEGATIVE)
+    check_value("signal", float, signal, WEIGHT)
     if latents.ndim != 4 or not latents.numel() or (source is not None and source.shape != latents.shape):
         given = "" if source is None else f" with a source {tuple(source.shape)}"
         expected = "(B, C, H, W), B from 1 on, and a source of the same shape"
