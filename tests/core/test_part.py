@@ -25,6 +25,11 @@ def test_what_is_out_of_range_or_no_part_is_refused(text: str) -> None:
         parse_part(text, {})
 
 
+def test_numbers_of_parts_have_an_end() -> None:
+    with pytest.raises(InputError, match="each of at most 9 digits"):
+        parse_part("1/9999999999", {})
+
+
 SLURM = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}
 
 
@@ -53,7 +58,7 @@ def test_auto_counts_from_one(environment: dict[str, str], part: str) -> None:
         ({**SLURM, "SLURM_ARRAY_TASK_STEP": "0"}, "numbers in a row"),
         ({"SLURM_ARRAY_TASK_ID": "9"}, "SLURM_ARRAY_TASK_MIN=''"),
         ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK='x'"),
-        ({"RANK": "2", "WORLD_SIZE": "2"}, "part 3/2"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 of WORLD_SIZE=2"),
     ],
 )
 def test_auto_where_nothing_numbers_the_process(environment: dict[str, str], told: str) -> None:

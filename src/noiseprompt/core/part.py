@@ -77,7 +77,8 @@ def parse_part(text: str | None, environment: Mapping[str, str] | None = None) -
         return _numbered(os.environ if environment is None else environment)
     match = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
     if match is None:
-        raise InputError(f"part {text!r}", _FORM)
+        few = ", each of at most 9 digits" if re.fullmatch(r"[0-9\s]+/[0-9\s]+", text) else ""
+        raise InputError(f"part {text!r}", _FORM + few)
     return Part(int(match[1]), int(match[2]))
 
 
@@ -106,7 +107,11 @@ def _of_slurm(environment: Mapping[str, str]) -> Part | None:
 def _of_torchrun(environment: Mapping[str, str]) -> Part | None:
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return None
-    return Part(_number(environment, "RANK") + 1, _number(environment, "WORLD_SIZE"))
+    rank, size = _number(environment, "RANK"), _number(environment, "WORLD_SIZE")
+    if not rank < size:
+        came = f"RANK={rank} of WORLD_SIZE={size} in the environment"
+        raise InputError(came, "a rank from 0 to below the size", "say which part it is: --part 2/8")
+    return Part(rank + 1, size)
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
