@@ -34,6 +34,11 @@ Noise that carries a picture is, on purpose, the forward process at the sampler'
 move each figure by about the factor that they are carried with, so that much more is allowed."""
 
 
+def carried(strength: float, signal: float) -> float:
+    """The factor of a picture that noise carries on purpose at a strength; beyond strength 1 more is not on purpose."""
+    return min(abs(strength), 1.0) * signal
+
+
 class NoiseWarning(NoisepromptWarning):
     """Noise outside the Gaussian band."""
 
