@@ -31,7 +31,7 @@ STORIES = {
     ),
     "a size that is none": (
         f"{COLLECT}train: {{sizes: {{depth: two}}}}\n",
-        "sizes: depth 'two'. Expected a whole",
+        'train: sizes: depth: "two" (expected a number, true or false',
     ),
     "a network that nobody trains": (f"{EVALUATE}'standard,npnet:path={{npnet}}'\n", "{npnet} without train"),
     "scores that nobody makes by default": (

@@ -97,7 +97,7 @@ class TrainConfig:
     """
 
     architecture: str = setting("paper", Limits(words=ARCHITECTURES))
-    sizes: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, bool | int | float | list[int] | list[str]] = field(default_factory=dict)
     filter_scorers: tuple[str, ...] = ()
     margin: float = 0.0
     combine: str = setting("all", Limits(words=("all", "any", "mean")))
@@ -127,7 +127,7 @@ class TrainConfig:
     accumulate: int = setting(1, COUNT)
     patience: int = setting(0, NOT_NEGATIVE)
     reward: tuple[str, ...] = ()
-    reward_hinge: float = setting(1.0, Limits(least=-WEIGHT.most, most=WEIGHT.most))
+    reward_hinge: float = setting(1.0, Limits(least=-1_000_000, most=1_000_000))
     reward_clip: float = setting(1.0, POSITIVE)
     anchor_weight: float = setting(0.01, WEIGHT)
     validation_scorers: tuple[str, ...] = ()
