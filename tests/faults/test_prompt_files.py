@@ -292,9 +292,6 @@ def test_latents_are_a_tensor_of_numbers(tmp_path: Path) -> None:
     embeds = pipeline.encode(["a cat"])
     noise = torch.zeros(1, *pipeline.latent_shape())
     how: dict[str, Any] = {"guidance_scale": 2.0, "num_inference_steps": 2}
-    for act in (pipeline.sample, pipeline.denoise_step, pipeline.invert_step, pipeline.predictions):
-        with pytest.raises(NoiseError, match=r"values of .*latents.* are not finite"):
-            act(embeds, noise * math.nan, **how)
     for wrong in (None, 3, noise.numpy(), noise.long(), [noise]):
         for act in (pipeline.sample, pipeline.denoise_step, pipeline.invert_step, pipeline.predictions):
             with pytest.raises(InputError, match="latents"):

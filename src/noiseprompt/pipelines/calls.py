@@ -13,7 +13,7 @@ import torch
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
 from noiseprompt.core.ranges import GUIDANCE, Limits, check_value, kind_of
-from noiseprompt.noise.seeds import check_noise
+from noiseprompt.core.types import check_tensor
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
 from noiseprompt.pipelines.families import class_family
 from noiseprompt.pipelines.families.base import Family
@@ -135,14 +135,14 @@ def check_drawing(latents: torch.Tensor, generator: Any, after_first_step: Any) 
 
 
 def check_lower(latents: torch.Tensor, lower: torch.Tensor | None) -> None:
-    """Refuse latents, or what is known of the step down from them, that hold no finite numbers or are of two shapes.
+    """Refuse latents, or what is known of the step down from them, that are no tensors or of two shapes.
 
     Raises:
-        InputError, NoiseError, ShapeError: with the one.
+        InputError, ShapeError: with the one.
     """
-    check_noise(latents, "latents")
+    check_tensor(latents, "latents", "(B, C, H, W)")
     if lower is not None:
-        check_noise(lower, "lower")
+        check_tensor(lower, "lower", "(B, C, H, W)")
         if lower.shape != latents.shape:
             raise ShapeError(f"lower {tuple(lower.shape)} of latents {tuple(latents.shape)}", "one shape for both")
 
@@ -211,10 +211,10 @@ def check(loaded: Loaded, embeds: TextEmbeds, latents: torch.Tensor, size: Size)
 
     Raises:
         ShapeError: they do not.
-        InputError, NoiseError: they are no latents of finite numbers, or the embeds are none.
+        InputError: they are no latents, or the embeds are none.
     """
     _check_parts(loaded.pipe, of_text=False)
-    check_noise(latents, "latents")
+    check_tensor(latents, "latents", "(B, C, H, W)")
     if not isinstance(embeds, TextEmbeds):
         raise InputError(f"embeds: {kind_of(embeds)}", "TextEmbeds, what Pipeline.encode gives")
     came = f"latents {tuple(latents.shape)}"
