@@ -70,3 +70,14 @@ def test_the_bar_tells_the_share_that_is_kept_of_those_scored() -> None:
     progress = CollectProgress(10, 20, {"a": 3}, 1, 1.0, 10.0, scored=4)
     assert as_report(progress, pictures=False)["notes"] == {"kept": {"a": "75%"}, "rejected": 1}
     assert as_report(CollectProgress(10, 20, {}, 1, 1.0, 10.0), pictures=False)["notes"] == {"rejected": 1}
+
+
+def test_a_part_that_makes_nothing_does_not_tell_of_a_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.txt").write_text("a red circle\n")
+    sharing = Sharing(part="2/2")
+    settings = CollectConfig(scored_share=0.0)
+    collect(tmp_path / "o", str(tmp_path / "p.txt"), settings=settings, sharing=sharing)
+    told = capsys.readouterr()
+    assert "no pair in" in told.out and "data set" not in told.out and "next" not in told.err

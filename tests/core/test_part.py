@@ -25,6 +25,11 @@ def test_what_is_out_of_range_or_no_part_is_refused(text: str) -> None:
         parse_part(text, {})
 
 
+def test_numbers_of_parts_have_an_end() -> None:
+    with pytest.raises(InputError, match="each of at most 9 digits"):
+        parse_part("1/9999999999", {})
+
+
 SLURM = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from noiseprompt.cli import common, main
 from noiseprompt.core.errors import NoisepromptError
-from noiseprompt.core.types import Redenoising, Sampling
+from noiseprompt.core.types import Redenoising, Sampling, StartLevel
 from noiseprompt.engines.options import Sharing
 from noiseprompt.methods.base import MethodSpec
+from noiseprompt.pipelines.samplers import parse_scheduler
+from noiseprompt.shapes.settings import FeatureConfig, Phase, PreferenceConfig, WorldConfig
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
 from noiseprompt.stages.generate.settings import GenerateConfig
@@ -31,6 +33,20 @@ RECORDS: dict[str, Any] = {
     "invert_guidance_scale": (Redenoising, CollectConfig),
 }
 
+FACTORS = [
+    "nlg:step", "nlg:max_move", "reward_gradient:lr", "reward_gradient:norm_weight", "initno:lr", "initno:kl_limit",
+    "initno:kl_weight",
+]  # fmt: skip
+PHASE = {"steps": 1, "lr": 1e-3, "warmup": 0, "clean_share": 1.0, "unrelated": 0.0, "altered": 0.0}
+PICTURE, REWARD = {"objective": "picture", "architecture": "tokens"}, {"objective": "reward"}
+OVERFLOWING: list[Any] = [
+    (TrainConfig, "lr", {}), (TrainConfig, "weight_decay", {}), (TrainConfig, "coupling_sharpness", PICTURE),
+    (TrainConfig, "reward_hinge", REWARD), (TrainConfig, "anchor_weight", REWARD), (Phase, "lr", PHASE),
+    (Phase, "snr_floor", PHASE), (Phase, "layout_weight", PHASE), (WorldConfig, "vae_lr", {}),
+    (PreferenceConfig, "lr", {}), (FeatureConfig, "lr", {}), (StartLevel, "signal", {"noise": 1.0}),
+]  # fmt: skip
+"""Record, a setting that multiplies, and what else it takes: beyond 32 bits the blame falls on something else."""
+
 
 @pytest.mark.parametrize("option", COUNTS)
 @pytest.mark.parametrize("number", [10_001, 99999999999999999])
@@ -45,6 +61,45 @@ def test_what_a_method_does_again_and_again_has_an_end(option: str, number: int)
 def test_a_guidance_scale_of_a_method(option: str, number: str) -> None:
     with pytest.raises(NoisepromptError, match=f"{option}.*from (-1,000|1) to 1,000"):
         MethodSpec.parse(f"{option}={number}")
+
+
+@pytest.mark.parametrize("option", FACTORS)
+def test_a_factor_of_a_method_does_not_overflow(option: str) -> None:
+    assert MethodSpec.parse(f"{option}=1000000").options
+    with pytest.raises(NoisepromptError, match=rf"{option}=1e\+39.* to 1,000,000"):
+        MethodSpec.parse(f"{option}=1e39")
+
+
+@pytest.mark.parametrize(("kind", "name", "others"), OVERFLOWING)
+def test_a_factor_of_a_training_does_not_overflow(kind: Any, name: str, others: dict[str, Any]) -> None:
+    kind(**{**others, name: 1000})
+    with pytest.raises(NoisepromptError, match=rf"{name} 1e\+39.* to 1,000"):
+        kind(**{**others, name: 1e39})
+
+
+def test_a_loss_of_initno_lies_in_0_to_1() -> None:
+    for option in ("response_limit", "conflict_limit"):
+        assert MethodSpec.parse(f"initno:{option}=1").options
+        with pytest.raises(NoisepromptError, match=f"initno:{option}=2.0. Expected a number from 0 to 1"):
+            MethodSpec.parse(f"initno:{option}=2")
+
+
+def test_noises_that_a_picture_is_offered_have_an_end() -> None:
+    how: dict[str, Any] = {"objective": "picture", "architecture": "tokens", "coupling": "nearest"}
+    with pytest.raises(NoisepromptError, match=r"nearest_noises 100000000.* from 2 to 1,000"):
+        TrainConfig(**how, nearest_noises=100_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ddim:num_train_timesteps=1000000", "num_train_timesteps 1000000. Expected a whole number from 1 to 10,000"),
+        ("ddim:clip_sample_range=0", "clip_sample_range 0. Expected a number above 0"),
+    ],
+)
+def test_a_setting_of_a_scheduler_that_leaves_no_picture(text: str, told: str) -> None:
+    with pytest.raises(NoisepromptError, match=told):
+        parse_scheduler(text)
 
 
 @pytest.mark.parametrize("name", RECORDS)

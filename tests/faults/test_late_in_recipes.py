@@ -27,7 +27,14 @@ STORIES = {
         "{{npnet}}. Ex",
     ),
     "a training from itself": (f"{COLLECT}train: {{init: '{{npnet}}'}}\n", "train: init: {npnet} (expected a folder"),
-    "a size in words": (f"{COLLECT}train: {{sizes: {{width: 16.5}}}}\n", "sizes: width 16.5. Expected a whole number"),
+    "a size in words": (
+        f"{COLLECT}train: {{sizes: {{width: 16.5}}}}\n",
+        "train: sizes: width 16.5. Expected a whole",
+    ),
+    "a size that is none": (
+        f"{COLLECT}train: {{sizes: {{depth: two}}}}\n",
+        'train: sizes: depth: "two" (expected a number, true or false',
+    ),
     "a network that nobody trains": (f"{EVALUATE}'standard,npnet:path={{npnet}}'\n", "{npnet} without train"),
     "scores that nobody makes by default": (
         f"{COLLECT}train:\n  filter_scorers: [shapes-checker]\n",

@@ -19,8 +19,13 @@ from noiseprompt.core.ranges import misfit
 from noiseprompt.core.types import Sampling
 from noiseprompt.engines.options import Sharing
 from noiseprompt.noise import moves
+from noiseprompt.noise.fresh import fresh_noise
+from noiseprompt.noise.seeds import prompt_seed
+from noiseprompt.noise.white import project_white
+from noiseprompt.npd import PairFilter
 from noiseprompt.npnet.transfer import without_text
 from noiseprompt.results import statistics
+from noiseprompt.scorers.model import check_tensor
 from noiseprompt.scorers.mps import MPS
 from noiseprompt.scorers.sets import distances
 from noiseprompt.shapes.checker import check, find_objects
@@ -29,6 +34,7 @@ from noiseprompt.stages.train.settings import TrainConfig
 
 ROWS = np.random.default_rng(0).normal(size=(6, 3))
 X = torch.zeros(1, 2, 4, 4)
+FILTER, ALL = PairFilter(("a",), best_share=0.5), np.ones(6, bool)
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "texts": (lambda: statistics.win_rate(["1", "2"], [1, 2]), "texts in place of numbers"),
     "a table": (lambda: statistics.win_rate([[1, 2]], [[1, 2]]), r"shape \(1, 2\)"),
@@ -62,6 +68,18 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "one side": (lambda: distances.frechet_distance([0, 0], [[1, 5], [0, 1]], [0, 0], np.eye(2)), "not symmetric"),
     "means of texts": (lambda: distances.frechet_distance(["a"], np.eye(1), [0], np.eye(1)), "a mean: texts"),  # type: ignore[list-item]
     "a level beyond 1": (lambda: moves.move(X, X, 1.5, 0.5), "alpha_from 1.5"),
+    "no level": (lambda: moves.move(X, X, None, 0.5), "alpha_from null"),  # type: ignore[arg-type]
+    "a gap beyond all guidance": (lambda: moves.closed_form(X, X, X, 0.1, 0.2, 1e39), r"guidance_gap 1e\+39"),
+    "fresh noise of nothing": (lambda: fresh_noise(None, "a"), "noise: nothing"),  # type: ignore[arg-type]
+    "white noise of one row": (lambda: project_white(X[0, 0]), r"shape \(4, 4\)"),
+    "half a seed of a run": (lambda: prompt_seed(0.5, "a"), r"run_seed 0\.5"),  # type: ignore[arg-type]
+    "flags in numbers": (lambda: FILTER.mask({"a": ROWS[:, :2]}, np.ones(6)), r"usable: float64 \(6,\)"),
+    "prompts in fractions": (lambda: FILTER.mask({"a": ROWS[:, :2]}, ALL, np.zeros(6)), "prompts: float64"),
+    "prompts below 0": (lambda: FILTER.mask({"a": ROWS[:, :2]}, ALL, -np.ones(6, int)), "numbers .* from 0"),
+    "scores in words": (lambda: FILTER.mask({"a": np.full((6, 2), "x")}, ALL), "scores of a: <U1"),
+    "no scores": (lambda: FILTER.mask(None, ALL), "scores null"),  # type: ignore[arg-type]
+    "a picture of NumPy": (lambda: check_tensor(np.zeros((1, 3, 8, 8)), []), "images: a ndarray"),  # type: ignore[arg-type]
+    "a text for prompts": (lambda: check_tensor(torch.zeros(1, 3, 8, 8), ["a"]), "prompts"),  # type: ignore[list-item]
     "another shape": (lambda: moves.move(X, X[:, :1], 0.5, 0.6), r"shape \(1, 1, 4, 4\)"),
     "a gap of words": (lambda: moves.closed_form(X, X, X, 0.1, 0.2, "wide"), "guidance_gap 'wide'"),  # type: ignore[arg-type]
     "level 0": (lambda: moves.coefficient(0.1, 0.0), "alpha_Tk 0.0"),

@@ -15,7 +15,14 @@ import pytest
 import torch
 
 from noiseprompt.cli import main
-from noiseprompt.core.errors import ConfigError, InputError, NoiseError, PromptError
+from noiseprompt.core.errors import (
+    ConfigError,
+    InputError,
+    NoiseError,
+    NoisepromptWarning,
+    PromptError,
+    UnknownNameError,
+)
 from noiseprompt.core.types import Prompt
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.prompts import load_prompts
@@ -96,6 +103,22 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "a header above a text": ("p.txt", b"prompt\na cat\n", "looks like a header"),
     "a table of Markdown": ("p.txt", b"| prompt | seed |\n|---|---|\n| a cat | 3 |\n", "looks like a header"),
     "seeds by another name": ("p.csv", b"prompt,seeds\na cat,3\n", "a column 'seeds'.*'seed'"),
+    "a row without a text": ("p.csv", b"prompt,seed\na cat,1\n,2\n", "entry 2 of .* has no prompt.*delete that row"),
+    "an object without a text": (
+        "p.jsonl",
+        b'{"prompt": "a"}\n{"prompt": null, "seed": 3}\n',
+        "entry 2 of .* no prompt",
+    ),
+    "a quote that stays open": (
+        "p.csv",
+        b'prompt,seed\na,1\n"b,2\nc,3\n',
+        "line 3 a quote is opened and never",
+    ),
+    "a line above the header": ("p.csv", b"\nprompt\na cat\n", "line 1 of p.csv is blank"),
+    "lines by the name of a list": ("p.json", b'{"prompt": "a"}\n{"prompt": "b"}\n', "Let its name end in .jsonl"),
+    "a list of Python": ("p.txt", b"['a cat', 'a dog']\n", "holds a list in brackets"),
+    "a set in capitals": ("DrawBench:p.csv", b"Prompts\na\n", "unknown set of prompts 'DrawBench'.* mean 'drawbench'"),
+    "a set that nobody knows": ("coco:p.json", b"[]", "unknown set of prompts 'coco'. Expected one of shapes, "),
     "NUL in a set": ("drawbench:p.json", b'[{"prompts": "a\\u0000"}]', "entry 1 of .* holds NUL"),
 }
 
@@ -107,9 +130,9 @@ def test_a_file_of_prompts_is_refused(
     source, data, told = REFUSED[kind]
     monkeypatch.chdir(tmp_path)
     Path(source.rpartition(":")[2]).write_bytes(data)
-    with pytest.raises(PromptError, match=told) as caught:
+    with pytest.raises((PromptError, UnknownNameError), match=told) as caught:
         load_prompts(source)
-    assert "\n" not in str(caught.value) and "p." in str(caught.value)
+    assert "\n" not in str(caught.value) and ("p." in str(caught.value) or "unknown set" in told)
     assert main(["generate", source, "--out=o"]) == 2
     error = capfd.readouterr().err
     assert error.count("\n") == 1 and error.startswith("noiseprompt: error: ") and not Path("o").exists()
@@ -120,6 +143,38 @@ def test_what_looks_like_another_kind_and_is_none(tmp_path: Path) -> None:
     texts = ["[film still] a cat", "prompt, in a book", "{a cat}, masterpiece", "none of them", "a cat; a dog"]
     path.write_text("\n".join(texts))
     assert [prompt.text for prompt in load_prompts(path).prompts] == texts
+
+
+def test_rows_without_anything_are_no_prompts(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,seed\na cat,3\n,\n , \na dog,4\n,\n")
+    assert load_prompts(path).prompts == (Prompt("a cat", seed=3), Prompt("a dog", seed=4))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("p.json", '["a", "", {"prompt": null}]'), ("p.jsonl", '"a"\n""\n{"prompt": ""}')]
+)
+def test_entries_without_anything_are_told_and_left_out(name: str, data: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(data)
+    with pytest.warns(NoisepromptWarning, match=r"2 of 3 entries of .* have no prompt and are left out"):
+        assert load_prompts(tmp_path / name).prompts == (Prompt("a"),)
+
+
+@pytest.mark.parametrize("data", ["", "\n"])
+def test_a_file_of_seeds_is_told_as_one(data: str, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a cat\n")
+    (tmp_path / "s.txt").write_text(data)
+    with pytest.raises(PromptError, match=r"s\.txt is empty\. Expected a file of seeds"):
+        load_prompts(tmp_path / "p.txt", seeds=tmp_path / "s.txt")
+    with pytest.raises(PromptError, match=r"no file .*t\.txt\. Expected a file of seeds"):
+        load_prompts(tmp_path / "p.txt", seeds=tmp_path / "t.txt")
+
+
+def test_a_letter_that_was_lost_is_refused_on_the_command_line_too(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", "a caf\ufffd", f"--out={tmp_path / 'o'}"]) == 2
+    assert "the prompt holds U+FFFD" in capfd.readouterr().err
 
 
 def test_columns_in_capitals_are_those_columns(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "scores of another number": (
         lambda: PairFilter(("a",)).mask({"a": np.zeros(3)}, np.ones(2, bool)),
-        "scores of a: (3,) for 2 pairs",
+        "scores of a: float64 (3,) for 2 pairs",
     ),
     "half a limit": (lambda: load_prompts("shapes:test", limit=2.5), "limit 2.5"),  # type: ignore[arg-type]
 }

@@ -186,7 +186,7 @@ def test_rounds_are_bounded_and_end_early() -> None:
     _optimised(made, "rounds=3,iterations=2,final_iterations=4,response_limit=0")
     assert made.denoiser_calls == (3 * 2 + 4) * len(TEXTS)
     made.denoiser_calls = 0
-    result = _optimised(made, "response_limit=2,conflict_limit=2")
+    result = _optimised(made, "response_limit=1,conflict_limit=1")
     assert made.denoiser_calls == len(TEXTS)
     assert torch.allclose(result, NOISE, atol=1e-6)
 

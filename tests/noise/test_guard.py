@@ -11,7 +11,7 @@ from scipy import stats
 from torch.nn import functional as F
 
 from noiseprompt.core.errors import ConfigError, NoiseError, ShapeError
-from noiseprompt.noise.guard import ALLOWANCE, STANDARD_ERRORS, Guard, NoiseWarning, inspect_noise
+from noiseprompt.noise.guard import ALLOWANCE, STANDARD_ERRORS, Guard, NoiseWarning, carried, inspect_noise
 from noiseprompt.noise.seeds import batch_noise
 
 SDXL, SHAPES = (4, 128, 128), (4, 16, 16)
@@ -100,6 +100,8 @@ def test_a_picture_that_is_carried_on_purpose_is_inside_and_twice_as_much_is_not
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Guard().watch("a picture", made, x, 0.24)
+    beyond = x + 20 * (made - x)  # at strength 20
+    assert inspect_noise(beyond, x, carried(20, 0.24)).problems and carried(-0.5, 0.24) == 0.12
 
 
 def test_a_guard_refuses_warns_once_and_keeps_figures() -> None:

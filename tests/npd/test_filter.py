@@ -70,6 +70,12 @@ def test_rules_that_contradict_each_other_are_refused():
         PairFilter(best_share=0.5)
 
 
+def test_what_lets_more_pairs_pass():
+    assert PairFilter(("a",), 1.0).wider == "lower the margin"
+    assert PairFilter(("a",), best_share=0.5).wider == "raise best_share"
+    assert PairFilter(("a",), least_score=0.0).wider == "lower least_score"
+
+
 def test_bad_filters(tmp_path):
     npd = Npd(write(tmp_path))
     with pytest.raises(UnknownNameError, match="a, b"):

@@ -199,7 +199,7 @@ def test_settings_after_a_colon() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("dpm++:num_train_timesteps=0", "num_train_timesteps 0. Expected a whole number from 1 to 1,000,000"),
+        ("dpm++:num_train_timesteps=0", "num_train_timesteps 0. Expected a whole number from 1 to 10,000"),
         ("dpm++:solver_order=9", "solver_order 9. Expected a whole number from 1 to 3"),
         ("ddim:steps_offset=-5", "steps_offset -5. Expected a whole number, 0 or more"),
         ("ddim:steps_offset=5000", "does not take steps_offset=5000: its timesteps leave its noise schedule"),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.core.errors import ConfigError, ModelLoadError
+from noiseprompt.core.averages import Average
+from noiseprompt.core.errors import ConfigError, DivergedError, ModelLoadError
 from noiseprompt.scorers.sets.extractors import ShapesFeatures, load_features
 from noiseprompt.shapes import features, scenes
 
@@ -83,6 +84,13 @@ def test_an_interrupted_training_ends_with_the_same_weights(run: Path, tmp_path:
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     with pytest.raises(ConfigError, match="other settings"):
         list(features.train_features(tmp_path, features.FeatureConfig(steps=5)))
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Average, "finite", lambda _: False)
+    with pytest.raises(DivergedError, match=r"average of the weights of step 1 .*lower learning rate"):
+        list(features.train_features(tmp_path, TOY))
+    assert not (tmp_path / "features.pt").exists()
 
 
 def test_exported_folder_is_complete_or_refused(run: Path, tmp_path: Path) -> None:

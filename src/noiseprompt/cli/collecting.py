@@ -57,6 +57,7 @@ def collect(
     """
     from noiseprompt.engines.options import Sharing
     from noiseprompt.noise.guard import Guard
+    from noiseprompt.npd.state import state
     from noiseprompt.stages.collect.settings import CollectConfig
 
     store_of(out).check()
@@ -79,6 +80,9 @@ def collect(
     if rejected:
         look = f"noiseprompt npd info {shlex.quote(str(out))}"
         say(f"rejected: {rejected:,} of the {unit_of(config)}s; `{look}` tells why")
+    if not state(out).committed:
+        print(visible(f"no {unit_of(config)} in {out} yet: this part has none to make, or others still make theirs"))
+        return
     print(visible(f"noise prompt data set in {out}"))
     objective = " --objective picture --architecture tokens" if config.pictures else ""
     say_next(f"noiseprompt train --npd {shlex.quote(str(out))} --out npnet{objective}")

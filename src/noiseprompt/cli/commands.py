@@ -129,6 +129,7 @@ def generate(
     from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.prompts import load_prompts
     from noiseprompt.prompts.load import refuse_path, source_kind
+    from noiseprompt.prompts.looks import refuse_damaged
     from noiseprompt.stages.generate.folder import units
     from noiseprompt.stages.generate.generate import generate as run
     from noiseprompt.stages.generate.settings import GenerateConfig, check, parse_seeds, plan
@@ -142,6 +143,7 @@ def generate(
     if not prompt.strip():
         raise InputError("an empty prompt", "a text to draw")
     refuse_path(prompt)
+    refuse_damaged(prompt, "the prompt")
     listed = load_prompts(prompt).prompts if source_kind(prompt) else (Prompt(prompt.strip()),)
     check(listed, chosen, specs)
     pipeline = common.load_model(model, loading)

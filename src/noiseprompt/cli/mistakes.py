@@ -165,8 +165,9 @@ def _of_option(parser: Any, known: dict[str, Any], name: str, value: str | None)
     try:
         read_option(parser, name, value)
     except InputError as error:
-        own = error.came.strip('"') != value  # more than the value alone
-        return [(f"--{name} {error.came if own else _shown(value)}", error.expected)]
+        came = error.came.removeprefix(f"{name} ")
+        own = came.strip('"') != value  # more than the value alone
+        return [(f"--{name} {came if own else _shown(value)}", error.expected)]
     return []
 
 

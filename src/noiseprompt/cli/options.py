@@ -42,6 +42,7 @@ _WORDS = {
     bool: "true or false",
     Path: "a path",
     Address: "s3://BUCKET/FOLDER",
+    bool | int | float | list[int] | list[str]: "a number, true or false, or a list of numbers or of names",
 }
 _LISTS = {
     str: 'names such as "a,b:x=1" or [a, b]',
@@ -138,8 +139,7 @@ def read_option(parser: Any, key: str, word: str) -> Any:
     """
     annotation = option_types(parser)[key]
     limits = next(getattr(action, "limits", ANY) for action in parser._actions if action.dest == key)
-    null = type(None) in typing.get_args(annotation)
-    known = {"true": True, "false": False, **({"null": None} if null else {})}
+    known = {"true": True, "false": False, **({"null": None} if type(None) in typing.get_args(annotation) else {})}
     value = known.get(word.lower(), word) if _kinds(annotation) == {bool} else word
     return _held(parser, key, annotation, value, limits)
 
@@ -166,7 +166,7 @@ def wanted(annotation: Any) -> str:
     if dataclasses.is_dataclass(element(annotation)):
         return f"a list of mappings of {', '.join(f.name for f in dataclasses.fields(element(annotation)))}"
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(wanted(kind) for kind in inner if kind is not type(None))
+        return _WORDS.get(annotation) or " or ".join(wanted(kind) for kind in inner if kind is not type(None))
     if origin is typing.Literal:
         return " or ".join(map(str, inner))
     if origin is tuple and Ellipsis not in inner:
@@ -195,7 +195,7 @@ def spelled(annotation: Any, value: Any) -> Any:
     if isinstance(value, bool) or (isinstance(value, str) and value.strip() == "null"):
         return value
     if _is_pair(annotation) and isinstance(value, str) and "," in value and "[" not in value:
-        return [_number(int, part.strip()) for part in value.split(",")]
+        return [_number(annotation, part.strip(), value) for part in value.split(",")]
     if kind is str and isinstance(value, str):
         return split_specs(value)
     if kind == Address | Path and isinstance(value, str | Path):
@@ -218,13 +218,13 @@ def _is_pair(annotation: Any) -> bool:
     return typing.get_origin(annotation) is tuple and set(typing.get_args(annotation)) == {int}
 
 
-def _number(annotation: Any, word: str) -> int | float:
+def _number(annotation: Any, word: str, whole: str = "") -> int | float:
     try:
         number = plain_number(word.strip())
     except ValueError:  # thousands of digits
         number = None
     if number is None:
-        raise InputError(_shown(word), wanted(annotation))
+        raise InputError(_shown(whole or word), wanted(annotation))
     return number
 
 

@@ -35,6 +35,10 @@ class Average:
         for name, source in self.sources.items():
             source.detach().copy_(self.values[name])
 
+    def finite(self) -> bool:
+        """Whether no average is NaN or infinite, as too wide a step leaves it whose own loss was finite."""
+        return all(bool(value.isfinite().all()) for value in self.values.values())
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The averages, not copied."""
         return self.values

@@ -119,10 +119,11 @@ class DivergedError(NoisepromptError):
 
     Args:
         step: from 1.
-        loss: of that step; where it is finite, its gradient is not.
+        loss: of that step; where it is finite, what follows from it is not.
         fix: what to do next.
+        what: follows, and is not finite.
     """
 
-    def __init__(self, step: int, loss: float, fix: str) -> None:
-        what = "gradient" if math.isfinite(loss) else "loss"
+    def __init__(self, step: int, loss: float, fix: str, what: str = "gradient") -> None:
+        what = what if math.isfinite(loss) else "loss"
         super().__init__(f"the {what} of step {step} is not finite (loss {loss:.3g})", "a finite one", fix)

@@ -77,7 +77,8 @@ def parse_part(text: str | None, environment: Mapping[str, str] | None = None) -
         return _numbered(os.environ if environment is None else environment)
     match = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
     if match is None:
-        raise InputError(f"part {text!r}", _FORM)
+        few = ", each of at most 9 digits" if re.fullmatch(r"[0-9\s]+/[0-9\s]+", text) else ""
+        raise InputError(f"part {text!r}", _FORM + few)
     return Part(int(match[1]), int(match[2]))
 
 

@@ -83,6 +83,10 @@ OF_ONE_STEP = Limits(least=1, most=1000)
 """Of the guidance scale of one step down or up: what pipelines of diffusers are called with below 1 they take as 1."""
 PIXELS = Limits(least=1, most=16_384)
 """Of an edge of a picture: models draw some 4,096, and what is wider than this is never finished."""
+WEIGHT = Limits(least=0, most=1_000_000)
+"""Of a weight or a sharpness: with far more the floats of a network overflow, and something else gets the blame."""
+RATE = Limits(above=0, most=1_000_000)
+"""Of what a step is multiplied by, for the same reason."""
 TRIES = Limits(least=1, most=10_000)
 """Of what a method does for one picture, again and again: more would never end."""
 SUMMABLE = 1e30

@@ -12,9 +12,9 @@ from noiseprompt.core.errors import ConfigError, InputError, PromptError
 from noiseprompt.core.ranges import (
     COUNT,
     GUIDANCE,
-    NOT_NEGATIVE,
     PIXELS,
-    POSITIVE,
+    RATE,
+    WEIGHT,
     check,
     check_value,
     kind_of,
@@ -202,8 +202,8 @@ class StartLevel:
         ConfigError: noise that is not positive, a signal below 0, or numbers that are not finite.
     """
 
-    noise: float = setting(limits=POSITIVE)
-    signal: float = setting(limits=NOT_NEGATIVE)
+    noise: float = setting(limits=RATE)
+    signal: float = setting(limits=WEIGHT)
 
     def __post_init__(self) -> None:
         check(self)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import NOT_NEGATIVE, POSITIVE, TRIES, Limits, setting
+from noiseprompt.core.ranges import RATE, SHARE, TRIES, WEIGHT, Limits, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.attention import attention_losses, recorded_attention
 from noiseprompt.methods.base import NoiseMethod, check_options
@@ -43,7 +43,7 @@ class InitNO(NoiseMethod):
         iterations: a round, 1 or more.
         final_iterations: after rounds that all failed, 0 or more.
         lr: of Adam.
-        response_limit, conflict_limit: both losses below theirs end the search.
+        response_limit, conflict_limit: both losses below theirs end the search; from 0, which is never met, to 1.
         kl_limit: divergence, the mean over the latents' values, up to which it costs nothing, 0 or more; 0.001 lets the
             mean move by 0.045.
         kl_weight: of what it exceeds that by, 0 or more (ours: twice the limit costs 0.5).
@@ -55,11 +55,11 @@ class InitNO(NoiseMethod):
     rounds: int = setting(5, TRIES)
     iterations: int = setting(10, TRIES)
     final_iterations: int = setting(50, Limits(least=0, most=TRIES.most))
-    lr: float = setting(0.01, POSITIVE)
-    response_limit: float = 0.2
-    conflict_limit: float = 0.3
-    kl_limit: float = setting(0.001, NOT_NEGATIVE)
-    kl_weight: float = setting(500.0, NOT_NEGATIVE)
+    lr: float = setting(0.01, RATE)
+    response_limit: float = setting(0.2, SHARE)
+    conflict_limit: float = setting(0.3, SHARE)
+    kl_limit: float = setting(0.001, WEIGHT)
+    kl_weight: float = setting(500.0, WEIGHT)
     sampling: Sampling = field(default=Sampling(), init=False)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noiseprompt.core.ranges import COUNT, POSITIVE, TRIES, setting
+from noiseprompt.core.ranges import COUNT, RATE, TRIES, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.gap import check_grid, guidance_gap, require_guidance
@@ -35,8 +35,8 @@ class Nlg(NoiseMethod):
     name = "nlg"
 
     rounds: int = setting(20, TRIES)
-    step: float = setting(1.0, POSITIVE)
-    max_move: float = setting(0.004, POSITIVE)
+    step: float = setting(1.0, RATE)
+    max_move: float = setting(0.004, RATE)
     num_inference_steps: int | None = setting(None, COUNT)
     sampling: Sampling = field(default=Sampling(), init=False)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import COUNT, GUIDANCE, NOT_NEGATIVE, POSITIVE, TRIES, Limits, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, POSITIVE, RATE, TRIES, WEIGHT, Limits, setting
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
 from noiseprompt.methods.judging import described, load_judge, prompts_of
@@ -62,11 +62,11 @@ class RewardGradient(NoiseMethod):
     iterations: int = setting(20, TRIES)
     num_inference_steps: int = setting(6, COUNT)
     guidance_scale: float | None = setting(None, GUIDANCE)
-    lr: float = setting(5.0, POSITIVE)
+    lr: float = setting(5.0, RATE)
     momentum: float = setting(0.9, Limits(above=0, below=1))
     grad_clip: float = setting(0.1, POSITIVE)
     keep: Literal["norm", "white"] = "norm"
-    norm_weight: float = setting(0.01, NOT_NEGATIVE)
+    norm_weight: float = setting(0.01, WEIGHT)
     judge: Any = field(default=None, init=False, repr=False)
     sampling: Sampling = field(default=Sampling(), init=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from noiseprompt.core.types import check_tensor
 from noiseprompt.noise.seeds import batch_noise
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def fresh_noise(noise: torch.Tensor, purpose: str, index: int = 0) -> torch.Tens
     Returns:
         Shape, dtype and device of `noise`.
     """
+    check_tensor(noise, "noise", "(B, C, H, W)")
     rows = noise.detach().cpu().float().contiguous().numpy()
     seeds = [_seed(f"{purpose}/{index}/".encode() + row.tobytes()) for row in rows]
     return batch_noise(seeds, noise.shape[1:], dtype=noise.dtype, device=str(noise.device))

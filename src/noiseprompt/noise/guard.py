@@ -16,7 +16,7 @@ import torch
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import NoisepromptWarning, ShapeError
-from noiseprompt.core.ranges import NOT_NEGATIVE, check_value
+from noiseprompt.core.ranges import WEIGHT, check_value
 from noiseprompt.core.types import check_tensor
 from noiseprompt.noise.seeds import check_noise
 
@@ -32,6 +32,11 @@ collection steps, perturbation 4.6 % of the norm on average and 15.9 % at most) 
 
 Noise that carries a picture is, on purpose, the forward process at the sampler's first level: latents of unit size can
 move each figure by about the factor that they are carried with, so that much more is allowed."""
+
+
+def carried(strength: float, signal: float) -> float:
+    """The factor of a picture that noise carries on purpose at a strength; beyond strength 1 more is not on purpose."""
+    return min(abs(strength), 1.0) * signal
 
 
 class NoiseWarning(NoisepromptWarning):
@@ -91,7 +96,7 @@ def inspect_noise(latents: torch.Tensor, source: torch.Tensor | None = None, sig
     check_tensor(latents, "latents", "(B, C, H, W)")
     if source is not None:
         check_tensor(source, "source", "(B, C, H, W)")
-    check_value("signal", float, signal, NOT_NEGATIVE)
+    check_value("signal", float, signal, WEIGHT)
     if latents.ndim != 4 or not latents.numel() or (source is not None and source.shape != latents.shape):
         given = "" if source is None else f" with a source {tuple(source.shape)}"
         expected = "(B, C, H, W), B from 1 on, and a source of the same shape"

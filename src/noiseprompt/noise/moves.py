@@ -19,6 +19,8 @@ from noiseprompt.core.ranges import SHARE, Limits, check_value
 from noiseprompt.core.types import PredictionType
 
 _ABOVE = Limits(above=0, most=1)
+_GAP = Limits(least=-2000, most=2000)
+"""Between two guidance scales, each from -1,000 to 1,000."""
 
 
 def _check_same(x: torch.Tensor, *others: torch.Tensor) -> None:
@@ -57,8 +59,9 @@ def move(
         ConfigError: a level out of its range.
         ShapeError: a prediction of another shape.
     """
-    for name, value in (("alpha_from", alpha_from), ("alpha_to", alpha_to), ("alpha_at", alpha_at)):
-        check_value(name, float | None, value, SHARE)
+    check_value("alpha_from", float, alpha_from, SHARE)
+    check_value("alpha_to", float, alpha_to, SHARE)
+    check_value("alpha_at", float | None, alpha_at, SHARE)
     _check_same(x, prediction)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     x_from, predicted = x.to(dtype), prediction.to(dtype)
@@ -120,7 +123,7 @@ def closed_form(
         ConfigError: a level out of its range, or a gap that is no finite number.
         ShapeError: predictions of another shape.
     """
-    check_value("guidance_gap", float, guidance_gap)
+    check_value("guidance_gap", float, guidance_gap, _GAP)
     _check_same(x, eps_cond, eps_uncond)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     semantic = eps_cond.to(dtype) - eps_uncond.to(dtype)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
-from noiseprompt.core.arguments import called
+from noiseprompt.core.arguments import called, held
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, NoiseError
 from noiseprompt.core.ranges import check_value
@@ -78,13 +78,13 @@ def batch_noise(
     return torch.stack([initial_noise(seed, shape, dtype=dtype, device=device) for seed in seeds])
 
 
+@held
 def prompt_seed(run_seed: int, prompt_id: str, seed_range: tuple[int, int] = PAPER_SEEDS) -> int:
     """The seed a run assigns to a prompt: a hash of both, uniform in `seed_range` (both ends included).
 
     Raises:
         InputError: the range is empty or negative.
     """
-    check_value("seed_range", tuple[int, int], seed_range)
     low, high = seed_range
     if not 0 <= low <= high:
         raise InputError(f"seed range {low}-{high}", "two integers, 0 <= low <= high", 'write for example "0-1024"')
@@ -119,5 +119,5 @@ def check_noise(latents: torch.Tensor, label: str, shape: str = "(B, C, H, W)") 
     if not bool(torch.isfinite(latents).all()):
         bad = int((~torch.isfinite(latents)).sum())
         raise NoiseError(
-            f"{bad} of {latents.numel()} values of {label} are not finite", "finite latents", "use float32 or bfloat16"
+            f"{bad} of {latents.numel()} values of {label} are not finite", "finite numbers", "use float32 or bfloat16"
         )

@@ -14,7 +14,8 @@ import math
 import torch
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.core.types import check_tensor
 
 BLOCK = 32
 """Coefficients of a block, at least."""
@@ -35,10 +36,13 @@ def project_white(noise: torch.Tensor, block: int = BLOCK) -> torch.Tensor:
         Shape, dtype and device of `noise`; computed in float32 (float64 for float64).
 
     Raises:
-        InputError: a block without coefficients.
+        InputError, ShapeError: no such noise, or a block without coefficients.
     """
     if block < 1:
         raise InputError(f"a block of {block} Fourier coefficients", "1 or more")
+    check_tensor(noise, "noise", "(B, C, H, W)")
+    if noise.ndim != 4 or not noise.numel():
+        raise ShapeError(f"noise of shape {tuple(noise.shape)}", "(B, C, H, W), B from 1 on")
     x = noise.to(torch.promote_types(noise.dtype, torch.float32))
     height, width = x.shape[-2:]
     place = torch.tensor(blocks(height, width, block), device=x.device)

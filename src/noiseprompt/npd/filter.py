@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ConfigError, InputError, ShapeError, UnknownNameError
 from noiseprompt.core.ranges import Limits, check, setting
 
@@ -47,6 +48,14 @@ class PairFilter:
         if self.combine != "all" and not self.scorers:
             raise ConfigError(f"combine {self.combine} and no scorers", "names of scorers", "pass filter_scorers")
 
+    @property
+    def wider(self) -> str:
+        """What lets more pairs pass, in words."""
+        if self.least_score is not None:
+            return "lower least_score"
+        return "raise best_share" if self.best_share is not None else "lower the margin"
+
+    @held
     def mask(self, scores: dict[str, np.ndarray], usable: np.ndarray, prompts: np.ndarray | None = None) -> np.ndarray:
         """(N,) bool: which pairs pass.
 
@@ -59,19 +68,20 @@ class PairFilter:
         Raises:
             UnknownNameError: a scorer that the data set has no scores of.
             InputError: usable pairs that were not scored: they neither pass nor fail.
-            ShapeError: scores of another number of pairs.
+            ShapeError: an array of another shape or kind.
         """
         missing = [name for name in self.scorers if name not in scores]
         if missing:
             lacks = ("a data set that was scored", "collect one with scorers, or leave the filter out")
             wanted = (f"some of {', '.join(scores)}",) if scores else lacks
             raise UnknownNameError(f"no scores of {', '.join(missing)}", *wanted)
+        _check_rows(usable, prompts)
         if not self.scorers:
             return usable.copy()
         for name in self.scorers:
-            if np.shape(scores[name]) != (len(usable), 2):
-                came = f"scores of {name}: {np.shape(scores[name])} for {len(usable)} pairs"
-                raise ShapeError(came, "(N, 2), of source and target")
+            if scores[name].shape != (len(usable), 2) or scores[name].dtype.kind not in "fiu":
+                came = f"scores of {name}: {scores[name].dtype} {scores[name].shape} for {len(usable)} pairs"
+                raise ShapeError(came, "numbers (N, 2), of source and target")
         table = np.stack([scores[name] for name in self.scorers])
         unscored = int((usable & np.isnan(table[:, :, 1]).any(axis=0)).sum())
         if unscored:
@@ -93,6 +103,14 @@ class PairFilter:
         if self.best_share is not None:
             return _best(after, usable, prompts, self.best_share)
         return np.where(np.isnan(before), _means(after, usable, prompts), before) + self.margin < after
+
+
+def _check_rows(usable: np.ndarray, prompts: np.ndarray | None) -> None:
+    if usable.dtype.kind != "b" or usable.ndim != 1:
+        raise ShapeError(f"usable: {usable.dtype} {usable.shape}", "booleans (N,)")
+    if prompts is not None and (prompts.dtype.kind not in "iu" or prompts.shape != usable.shape or (prompts < 0).any()):
+        came = f"prompts: {prompts.dtype} {prompts.shape} for {len(usable)} pairs"
+        raise ShapeError(came, "whole numbers (N,) from 0")
 
 
 def _means(values: np.ndarray, usable: np.ndarray, prompts: np.ndarray) -> np.ndarray:

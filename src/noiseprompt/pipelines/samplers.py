@@ -20,9 +20,9 @@ from noiseprompt.pipelines.table import SCHEDULERS, SCHEDULES
 _NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
 _LIMITS = {
     **dict.fromkeys(("solver_order", "original_inference_steps"), COUNT),
-    "num_train_timesteps": Limits(least=1, most=1_000_000),
+    "num_train_timesteps": Limits(least=1, most=10_000),  # with far more the signal underflows
     "dynamic_thresholding_ratio": Limits(above=0, most=1),
-    "sample_max_value": POSITIVE,
+    **dict.fromkeys(("sample_max_value", "clip_sample_range"), POSITIVE),
     "variance_type": Limits(words=("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")),
     **dict.fromkeys(("beta_start", "beta_end"), Limits(above=0, below=1)),
     "steps_offset": NOT_NEGATIVE,

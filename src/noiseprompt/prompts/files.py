@@ -16,18 +16,19 @@ from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import no_file, refuse_pipe
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
-from noiseprompt.prompts.looks import TITLES, refuse_conflict, refuse_other_kind, refuse_table
+from noiseprompt.prompts.looks import TITLES, is_json_lines, refuse_conflict, refuse_other_kind, refuse_table
 from noiseprompt.shapes.world import TEST_PROMPTS
 
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
 
 
-def read_rows(path: Path, columns: Collection[str] = ()) -> list[Any]:
+def read_rows(path: Path, columns: Collection[str] = (), of: str = "prompts") -> list[Any]:
     """The entries of a file: texts of a .txt, mappings by column of a table, whatever a .json or .jsonl lists.
 
     Args:
         path: of the file.
         columns: of a parquet file, the only ones to read, in lower case; all where empty (pictures are skipped so).
+        of: what it holds, for messages.
 
     Raises:
         PromptError: missing, empty, not UTF-8, malformed, or of another suffix.
@@ -35,18 +36,18 @@ def read_rows(path: Path, columns: Collection[str] = ()) -> list[Any]:
     """
     suffix = path.suffix.lower()
     if os.path.lexists(path) and not path.is_file():
-        raise PromptError(no_file(path), "a file of prompts")
+        raise PromptError(no_file(path), f"a file of {of}")
     if suffix not in SUFFIXES:
         look = f'splits of the embedded world look like "{TEST_PROMPTS}"'
         hint = "rename or convert the file" if path.exists() else look
         raise PromptError(f"{path} has the unknown suffix {suffix!r}", f"one of {', '.join(SUFFIXES)}", hint)
     if not path.is_file():
-        raise PromptError(no_file(path), "a file of prompts", "check the path")
+        raise PromptError(no_file(path), f"a file of {of}", "check the path")
     if suffix == ".parquet":
         return _read_parquet(path, columns)
-    text = decode(path)
+    text = decode(path, of)
     if not text.strip():
-        raise PromptError(f"{path} is empty", "at least one prompt")
+        raise PromptError(f"{path} is empty", "at least one prompt" if of == "prompts" else f"a file of {of}")
     if suffix == ".txt":
         lines = lines_of(text)
         refuse_table(path, text, lines)
@@ -54,8 +55,11 @@ def read_rows(path: Path, columns: Collection[str] = ()) -> list[Any]:
     return {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}[suffix](text, path)
 
 
-def decode(path: Path) -> str:
+def decode(path: Path, of: str = "prompts") -> str:
     """The text of a file in UTF-8, without the mark at its beginning.
+
+    Args:
+        of: what it holds, for messages.
 
     Raises:
         PromptError: it cannot be read, is of another kind by its first bytes, in another encoding, or several files
@@ -65,8 +69,8 @@ def decode(path: Path) -> str:
         refuse_pipe(path)
         data = path.read_bytes()
     except OSError as error:
-        raise PromptError(f"cannot read {path}: {error.strerror or error}", "a file of prompts") from error
-    refuse_other_kind(path, data[:512])
+        raise PromptError(f"cannot read {path}: {error.strerror or error}", f"a file of {of}") from error
+    refuse_other_kind(path, data[:512], of)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -102,9 +106,13 @@ def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         PromptError: malformed, a column twice, or a row with more cells than the header or none below a title.
     """
+    before = 0  # the last line of what could be read
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         titles = reader.fieldnames = [title.strip() for title in reader.fieldnames or ()]
+        before = reader.line_num
+        if text.strip() and not titles:
+            raise PromptError(f"line 1 of {path} is blank", "the header there", "take blank lines before it out")
         twice = next((title for title in titles if title and titles.count(title) > 1), None)
         if twice is not None:
             raise PromptError(f"{path} has two columns {twice!r}", "a header with each column once")
@@ -122,9 +130,11 @@ def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if any(cell is None for title, cell in row.items() if title):
                 came = f"line {reader.line_num} of {path} has fewer cells than the header"
                 raise PromptError(came, f"{len(titles)}", "the file may be torn; an empty cell has its comma too")
-            yield reader.line_num, dict(row)
+            before = reader.line_num
+            yield before, dict(row)
     except csv.Error as error:
-        came = f"{path} is not a readable CSV file: {error}"
+        reason = "a quote is opened and never closed" if "end of data" in str(error) else str(error)
+        came = f"{path} is not a readable CSV file: in the row that begins in line {before + 1} {reason}"
         raise PromptError(came, "comma-separated rows below a header") from error
 
 
@@ -136,7 +146,8 @@ def _read_json(text: str, path: Path) -> list[Any]:
     try:
         data = parse_json(text)
     except ValueError as error:
-        raise PromptError(f"{path} is not JSON: {error}", "a list of texts or of objects") from error
+        fix = "let its name end in .jsonl" if is_json_lines(text) else ""
+        raise PromptError(f"{path} is not JSON: {error}", "a list of texts or of objects", fix) from error
     if not isinstance(data, list):
         raise PromptError(f"{path} holds {noun(data)}", "a list of texts or of objects")
     return data

@@ -10,13 +10,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import InputError, PromptError, UnknownNameError
+from noiseprompt.core.errors import InputError, NoisepromptWarning, PromptError, UnknownNameError
 from noiseprompt.core.places import check_local, expanded, no_file
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
@@ -159,7 +160,16 @@ def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
     if kind == "set":
         return read_set(name, rest)
     check_local(source)
+    if colon and re.fullmatch(r"\w[\w-]+", name) and not os.path.lexists(source):
+        raise _unknown_set(name)
     return _from_rows(read_rows(expanded(source)), Path(source), column)
+
+
+def _unknown_set(name: str) -> UnknownNameError:
+    known = [world.NAME, *SETS]
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else ""
+    return UnknownNameError(f"unknown set of prompts {name!r:.80}", f"one of {', '.join(known)}, or a file", hint)
 
 
 def read_seeds(path: Path) -> list[int]:
@@ -168,7 +178,7 @@ def read_seeds(path: Path) -> list[int]:
     Raises:
         PromptError: an entry that is no whole number from 0 on.
     """
-    values = [row.get("seed") if isinstance(row, dict) else row for row in read_rows(path)]
+    values = [row.get("seed") if isinstance(row, dict) else row for row in read_rows(path, of="seeds")]
     seeds = [seed_of(value, f"entry {number} of {path}") for number, value in enumerate(values, 1)]
     missing = [number for number, seed in enumerate(seeds, 1) if seed is None]
     if missing:
@@ -215,9 +225,12 @@ def _from_rows(rows: list[Any], path: Path, column: str | None) -> list[Prompt]:
         name = text_column(columns, path, column)
     prompts = []
     for number, row in enumerate(rows, 1):
-        prompt = _prompt(row, name, f"entry {number} of {path}")
-        if prompt is not None:
-            prompts.append(prompt)
+        if _holds(row):
+            prompts.append(_prompt(row, name, f"entry {number} of {path}"))
+    left_out = sum(not _holds(row) for row in rows) * (path.suffix.lower() != ".csv")
+    if left_out:  # of a .csv the rows of commas that spreadsheets leave
+        came = f"{left_out} of {len(rows)} entries of {path} have no prompt and are left out"
+        warnings.warn(NoisepromptWarning(came), stacklevel=2)
     return prompts
 
 
@@ -246,23 +259,29 @@ def text_column(columns: list[str], path: Path, column: str | None) -> str:
     return column
 
 
-def _prompt(row: Any, column: str, where: str) -> Prompt | None:
-    """The prompt of one entry, None where its text is blank."""
+def _holds(row: Any) -> bool:
+    """Whether there is anything in an entry."""
+    cells = row.values() if isinstance(row, dict) else (row,)
+    return row is None or any(cell is not None and str(cell).strip() for cell in cells)
+
+
+def _prompt(row: Any, column: str, where: str) -> Prompt:
+    """The prompt of one entry."""
     if isinstance(row, str):
         check_text(row, where)
         refuse_damaged(row, where)
-        return Prompt(row.strip()) if row.strip() else None
+        return Prompt(row.strip())
     if not isinstance(row, dict):
         raise PromptError(f"{where} is {noun(row)}", "a text or an object")
     text = row.get(column)
     if text is None and row and column not in row:
         raise PromptError(f"{where} has {', '.join(map(str, row))} and no {column!r}", f"{column!r} in each entry")
-    if text is None:
-        return None
+    if text is None or (isinstance(text, str) and not text.strip()):
+        raise PromptError(f"{where} has no prompt", "a text", "mend or delete that row")
     if not isinstance(text, str):
         raise PromptError(f"{where} holds {noun(text)} in {column!r}", "a text")
     check_text(text, where)
     refuse_no_text(text, where)
     kind = category_of(next((row[name] for name in ("kind", "category") if row.get(name) not in (None, "")), ""), where)
     check_text(kind, where)
-    return Prompt(text.strip(), kind, seed_of(row.get("seed"), where)) if text.strip() else None
+    return Prompt(text.strip(), kind, seed_of(row.get("seed"), where))

@@ -31,11 +31,12 @@ TITLES = ("prompt", "prompts", "text", "caption", "seed", "kind", "category", "i
 """What stands above the columns of a table of prompts."""
 
 
-def refuse_other_kind(path: Path, start: bytes) -> None:
+def refuse_other_kind(path: Path, start: bytes, of: str = "prompts") -> None:
     """Refuse a file of another kind.
 
     Args:
         start: its first bytes.
+        of: what it is to hold.
 
     Raises:
         PromptError: with the kind.
@@ -43,7 +44,7 @@ def refuse_other_kind(path: Path, start: bytes) -> None:
     start = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for begins, (kind, fix) in _OTHER_KINDS.items():
         if start.startswith(begins):
-            raise PromptError(f"{path} is {kind}, by its first bytes", "a file of prompts", fix)
+            raise PromptError(f"{path} is {kind}, by its first bytes", f"a file of {of}", fix)
 
 
 _CONFLICT = re.compile(r"^<{7} .*^={7}$.*^>{7} ", re.MULTILINE | re.DOTALL)
@@ -61,6 +62,10 @@ def refuse_conflict(path: Path, text: str) -> None:
         raise PromptError(f"{path} holds a conflict of Git (<<<<<<<)", "one of the two sides", "resolve it")
 
 
+_LIST = re.compile(r"\[\s*(['\"]).*\1\s*,?\s*\]", re.DOTALL)
+"""A list of texts as Python writes it."""
+
+
 def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
     """Refuse JSON, or a table with a header, in a file whose every line would be a prompt.
 
@@ -74,6 +79,8 @@ def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
     for whole, suffix in ((text, ".json"), (lines[0] if lines else "", ".jsonl")):
         if whole.lstrip()[:1] in ("[", "{") and _is_json(whole):
             raise PromptError(f"{path} holds JSON", "one prompt a line", f"let its name end in {suffix}")
+    if _LIST.fullmatch(text.strip()):
+        raise PromptError(f"{path} holds a list in brackets", "one prompt a line", "write each on a line of its own")
     title = lines[0].strip('"').lower() if lines else ""
     if len(lines) > 1 and (title.rstrip(":") in ("prompt", "prompts") or ("|" in title and _RULE.fullmatch(lines[1]))):
         came = f"{path} begins with {lines[0]!r:.80}, which looks like a header"
@@ -83,6 +90,12 @@ def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
         if len(cells) > 1 and set(cells) & {*TITLES[:4]} and set(cells) <= {*TITLES, ""}:
             came = f"{path} begins with the header of a table, {lines[0]!r:.80}"
             raise PromptError(came, "one prompt a line", f"let its name end in {suffix}")
+
+
+def is_json_lines(text: str) -> bool:
+    """Whether the first of several lines is a list or an object of JSON."""
+    first, _, rest = text.strip().partition("\n")
+    return bool(rest) and _is_json(first)
 
 
 def _is_json(text: str) -> bool:

@@ -21,6 +21,7 @@ from noiseprompt.scorers.base import check_scorers
 from noiseprompt.shapes import world
 from noiseprompt.stages.collect.settings import DRAWN, OF_PROMPTS
 from noiseprompt.stages.evaluate.plan import check_labels
+from noiseprompt.stages.train.settings import check_sizes
 
 _OWN_NET = re.compile(r"\{npnet\}")
 _NET = re.compile(r"\{npnet(:[^}]+)?\}")
@@ -48,6 +49,7 @@ def read_stage(
     mistakes += method_mistakes(given.get("methods"), f"{place}methods: ", compared=True)
     for option in ("scorers", "reward", "validation_scorers"):
         mistakes += _complaint(f"{place}{option}: ", functools.partial(check_scorers, given.get(option) or ()))
+    mistakes += _complaint(place, functools.partial(check_sizes, given.get("sizes") or {}))
     return given, mistakes
 
 

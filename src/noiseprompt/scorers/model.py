@@ -11,6 +11,7 @@ import torch
 
 from noiseprompt.core.devices import resolve_device, resolve_dtype
 from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.core.ranges import check_value, kind_of
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.base import check_images
 
@@ -82,8 +83,12 @@ def check_tensor(images: torch.Tensor, prompts: Sequence[Prompt], size: int | No
 
     Raises:
         ShapeError: the shape, the number of prompts, or the edge (where `size` pixels are needed) is wrong.
-        InputError: the values are not floating point, or not in [0, 1].
+        InputError: no tensor, or values that are not floating point, or not in [0, 1].
+        ConfigError: prompts that are none.
     """
+    if not isinstance(images, torch.Tensor):
+        raise InputError(f"images: {kind_of(images)}", "a torch tensor (N, 3, H, W)")
+    check_value("prompts", list[Prompt], prompts)
     edge = ("H", "W") if size is None else (size, size)
     if images.ndim != 4 or images.shape[1] != 3 or (size is not None and images.shape[2:] != (size, size)):
         raise ShapeError(f"images of shape {tuple(images.shape)}", f"(N, 3, {edge[0]}, {edge[1]})")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from noiseprompt.core.config import from_dict
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, POSITIVE, SEED, SHARE, Limits, check, setting
+from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, RATE, SEED, SHARE, WEIGHT, Limits, check, setting
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes.captions import CaptionNoise
 
@@ -45,19 +45,21 @@ class Phase:
     """
 
     steps: int = setting(limits=COUNT)
-    lr: float = setting(limits=POSITIVE)
+    lr: float = setting(limits=RATE)
     warmup: int = setting(limits=NOT_NEGATIVE)
     clean_share: float = setting(limits=SHARE)
     unrelated: float = setting(limits=SHARE)
     altered: float = setting(limits=SHARE)
-    snr_floor: float = setting(0.0, NOT_NEGATIVE)
+    snr_floor: float = setting(0.0, WEIGHT)
     decay_steps: int = setting(0, NOT_NEGATIVE)
-    layout_weight: float = setting(0.0, NOT_NEGATIVE)
+    layout_weight: float = setting(0.0, WEIGHT)
     layout_only: int = setting(0, NOT_NEGATIVE)
 
     def __post_init__(self) -> None:
         check(self)
         check_shares(unrelated=self.unrelated, altered=self.altered)
+        if self.layout_only and not self.layout_weight:
+            raise ConfigError(f"layout_only {self.layout_only} with layout_weight 0", "a weight of that loss above 0")
 
     def rate(self, step: int) -> float:
         """Learning rate at a step of this phase."""
@@ -123,7 +125,7 @@ class WorldConfig:
     num_scenes: int = setting(80_000, COUNT)
     vae_steps: int = setting(1_000, COUNT)
     vae_batch_size: int = setting(32, COUNT)
-    vae_lr: float = setting(2e-3, POSITIVE)
+    vae_lr: float = setting(2e-3, RATE)
     batch_size: int = setting(64, COUNT)
     phases: tuple[Phase, ...] = setting(PHASES, Limits(some=True))
     empty: float = setting(0.10, SHARE)
@@ -161,7 +163,7 @@ class PreferenceConfig:
     seed: int = setting(0, SEED)
     steps: int = setting(1_400, COUNT)
     batch_size: int = setting(32, COUNT)
-    lr: float = setting(1.5e-3, POSITIVE)
+    lr: float = setting(1.5e-3, RATE)
     width: int = setting(96, Limits(least=8, most=4096))
     blocks: int = setting(3, Limits(least=1, most=64))
     ema_decay: float = setting(0.998, DECAY)
@@ -192,7 +194,7 @@ class FeatureConfig:
     seed: int = setting(0, SEED)
     steps: int = setting(2_000, COUNT)
     batch_size: int = setting(48, COUNT)
-    lr: float = setting(2e-3, POSITIVE)
+    lr: float = setting(2e-3, RATE)
     ema_decay: float = setting(0.998, DECAY)
     checkpoint_seconds: float = setting(60.0, NOT_NEGATIVE)
 

@@ -29,6 +29,8 @@ from noiseprompt.core.weights import packed, read_checkpoint
 CONFIG_FILE = "config.json"
 """Of a run folder: its settings."""
 
+_CALMER = "train in a new folder with a lower learning rate"
+
 Config = TypeVar("Config")
 """A dataclass of settings."""
 
@@ -61,7 +63,14 @@ def read_config(folder: Path, kind: type[Config]) -> Config:
 def loop(
     folder: Path, stage: str, steps: int, state: dict[str, Any], step_fn: Callable[[int], float], every: float
 ) -> Iterator[dict]:
-    """Run `step_fn(step)` to `steps`, with a checkpoint of `state` (objects with state_dict) every `every` seconds."""
+    """Run `step_fn(step)` to `steps`, with a checkpoint of `state` (objects with state_dict) every `every` seconds.
+
+    Args:
+        state: among it "ema", the average of the weights.
+
+    Raises:
+        DivergedError: as `step_fn`, or averaged weights are not finite; the last checkpoint stays.
+    """
     path = folder / f"{stage}.pt"
     mend(folder / "metrics.jsonl")
     read_metrics(folder)
@@ -86,6 +95,8 @@ def loop(
             losses.clear()
             append(folder / "metrics.jsonl", json.dumps(record, allow_nan=False) + "\n")
         if last or now - saved_at > every:
+            if not state["ema"].finite():
+                raise DivergedError(step + 1, record["loss"], _CALMER, "average of the weights")
             with replacing(path) as file:
                 torch.save({"step": step + 1, **{name: part.state_dict() for name, part in state.items()}}, file)
             saved_at = now
@@ -124,7 +135,7 @@ def optimize(optimizer: torch.optim.Optimizer, ema: Average, loss: torch.Tensor,
     loss.backward()
     norm = float(torch.nn.utils.clip_grad_norm_(ema.sources.values(), 1.0))
     if not math.isfinite(loss.item()) or not math.isfinite(norm):
-        raise DivergedError(step + 1, loss.item(), "train in a new folder with a lower learning rate")
+        raise DivergedError(step + 1, loss.item(), _CALMER)
     optimizer.step()
     ema.update(step)
 

@@ -17,7 +17,7 @@ from noiseprompt.core.specs import split_specs
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.methods.table import METHODS
-from noiseprompt.noise.guard import inspect_noise
+from noiseprompt.noise.guard import carried, inspect_noise
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.results.names import control_of, display_names
@@ -207,7 +207,7 @@ class Studio:
         noise = make_noise(spec, method, pipeline, embeds, None, source)
         images = pipeline.sample(embeds, noise, **vars(ask.sampling), generator=sampler_generators(seeds))
         seconds = (time.perf_counter() - start) / n
-        signal = abs(spec.strength) * method.signal(pipeline)
+        signal = carried(spec.strength, method.signal(pipeline))
         reports = [inspect_noise(noise[i : i + 1], source[i : i + 1], signal) for i in range(n)]
         told = judged(loaded.judges, images, ask.prompt)
         spent = ((pipeline.denoiser_calls - calls) / n, seconds)
@@ -232,7 +232,7 @@ class Studio:
                 method = self._method(pipeline, spec, ask.sampling)
                 noise = make_noise(spec, method, pipeline, embeds, None, source)
                 made[spec.label] = noise[0].detach().float().cpu()
-                signals[spec.label] = abs(spec.strength) * method.signal(pipeline)
+                signals[spec.label] = carried(spec.strength, method.signal(pipeline))
         return Noises(made, signals)
 
 

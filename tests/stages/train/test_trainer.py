@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from noiseprompt.core.averages import Average
 from noiseprompt.core.errors import DivergedError, NoisepromptWarning
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
@@ -94,6 +95,21 @@ def test_a_loss_that_is_not_finite_stops_and_the_best_network_stays(
     with pytest.raises(DivergedError, match=r"step 5 .*lower lr"):
         list(training)
     assert {path: path.read_bytes() for path in files} == files
+
+
+def test_averaged_weights_that_are_not_finite_are_no_network(
+    npd: Npd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Average.update
+
+    def overflow(self: Average, step: int) -> None:
+        update(self, step)
+        next(iter(self.values.values())).fill_(torch.inf)
+
+    monkeypatch.setattr(Average, "update", overflow)
+    with pytest.raises(DivergedError, match=r"the average of the weights of step \d+ is not finite .*lower lr"):
+        list(train(npd, FakePipeline(), CONFIG, tmp_path / "run"))
+    assert not list((tmp_path / "run").glob("best"))
 
 
 def test_a_training_that_had_learned_nothing_does_not_end_as_a_success_later(npd: Npd, tmp_path: Path) -> None:

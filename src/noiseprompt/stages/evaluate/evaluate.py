@@ -37,7 +37,7 @@ from noiseprompt.core.stores import store_of, store_to_read
 from noiseprompt.core.types import EvalResult, Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
-from noiseprompt.noise.guard import Guard
+from noiseprompt.noise.guard import Guard, carried
 from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
 from noiseprompt.results.books import book_of
 from noiseprompt.results.counts import check_counts, refuse_none
@@ -258,7 +258,7 @@ def _batch(
         generators = sampler_generators([item.seed for item in batch])
         images = pipeline.sample(embeds, latents, **vars(Sampling.of(config)), generator=generators)
         end = _now(pipeline)
-        run.guard.watch(spec.label, latents, noise, abs(spec.strength) * run.methods[spec.label].signal(pipeline))
+        run.guard.watch(spec.label, latents, noise, carried(spec.strength, run.methods[spec.label].signal(pipeline)))
         n = len(batch)
         spent = ((pipeline.denoiser_calls - calls) / n, (middle - start) / n, (end - middle) / n)
         results = _judge(run, spec.label, batch, images, spent)

@@ -27,7 +27,7 @@ from noiseprompt.core.store import Store
 from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
-from noiseprompt.noise.guard import Guard
+from noiseprompt.noise.guard import Guard, carried
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.stages.generate import noises
@@ -140,7 +140,7 @@ def _images(
     swapped = pipeline.encode([wrong[i] for i, _, _ in unit.jobs]) if spec.swap else None
     source = batch_noise(seeds, pipeline.latent_shape(config.height, config.width))
     noise = make_noise(spec, method, pipeline, embeds, swapped, source)
-    report = guard.watch(spec.label, noise, source, abs(spec.strength) * method.signal(pipeline))
+    report = guard.watch(spec.label, noise, source, carried(spec.strength, method.signal(pipeline)))
     noises.note(out, unit, report)
     return pipeline.sample(embeds, noise, **vars(Sampling.of(config)), generator=sampler_generators(seeds))
 

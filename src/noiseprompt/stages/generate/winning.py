@@ -15,7 +15,7 @@ from noiseprompt.core.ranges import COUNT, check_value, shown
 from noiseprompt.core.types import Sampling, StartLevel
 from noiseprompt.methods.base import STRENGTH, renormalized
 from noiseprompt.methods.npnet import level_for, source_of
-from noiseprompt.noise.guard import Guard
+from noiseprompt.noise.guard import Guard, carried
 from noiseprompt.noise.seeds import batch_noise, check_noise
 from noiseprompt.npnet.transfer import without_text
 from noiseprompt.pipelines import Pipeline
@@ -197,7 +197,7 @@ def _moved(
 
 
 def _watch(latents: torch.Tensor, source: torch.Tensor, strength: float, level: StartLevel | None) -> None:
-    signal = abs(strength) * level.signal if level else 0.0
+    signal = carried(strength, level.signal) if level else 0.0
     Guard().watch(f"NPNet at strength {strength:g}", latents, source, signal)
 
 

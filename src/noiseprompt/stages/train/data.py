@@ -183,12 +183,12 @@ def select_pairs(
     if max_pairs:
         training = training[:max_pairs]
     if len(training) < 2 or len(validation) < 1:
-        said = f"the filter and validation_share {validation_share:g} leave" if pair_filter.scorers else ""
-        said = said or f"validation_share {validation_share:g} leaves"
+        said = f"the filter and validation_share {validation_share} leave" if pair_filter.scorers else ""
+        said = said or f"validation_share {validation_share} leaves"
         came = f"{said} {len(training)} training and {len(validation)} validation pairs of {len(npd)}"
         if rejected := int((~npd.usable()).sum()):
             came += f" ({rejected} of them rejected: `noiseprompt npd info` tells why)"
-        fix = "lower the margin or choose another scorer" if pair_filter.scorers else "choose another share"
+        fix = f"{pair_filter.wider} or choose another scorer" if pair_filter.scorers else "choose another share"
         raise InputError(came, "at least 2 and 1", f"{fix}, raise max_pairs if it is set, or collect more")
     return training, validation
 

@@ -15,7 +15,7 @@ import torch
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import replace
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.ranges import POSITIVE, check_value
+from noiseprompt.core.ranges import RATE, check_value
 from noiseprompt.core.specs import convert, split_spec
 from noiseprompt.scorers.base import Scorer, check_scorers, judge, load_scorers
 from noiseprompt.shapes import world
@@ -36,7 +36,7 @@ def weighted(spec: str) -> tuple[str, float]:
     if len(weights) > 1:
         raise InputError(f"option 'weight' twice in {spec!r}", "each option once")
     weight = convert(f"{name}:weight", weights[0] or "", float) if weights else 1.0
-    check_value(f"{name}:weight", float, weight, POSITIVE)
+    check_value(f"{name}:weight", float, weight, RATE)
     kept = ",".join(part for part, key, _ in options if key != "weight")
     return f"{name}:{kept}" if kept else name, weight
 

@@ -15,6 +15,8 @@ from noiseprompt.core.ranges import (
     NOT_NEGATIVE,
     PIXELS,
     POSITIVE,
+    RATE,
+    WEIGHT,
     Limits,
     check,
     limits_of,
@@ -101,8 +103,8 @@ class TrainConfig:
     combine: str = setting("all", Limits(words=("all", "any", "mean")))
     epochs: int = setting(30, COUNT)
     batch_size: int = setting(64, COUNT)
-    lr: float = setting(1e-3, POSITIVE)
-    weight_decay: float = setting(0.01, NOT_NEGATIVE)
+    lr: float = setting(1e-3, RATE)
+    weight_decay: float = setting(0.01, Limits(least=0, most=1000))
     warmup_steps: int = setting(50, NOT_NEGATIVE)
     grad_clip: float = setting(1.0, POSITIVE)
     ema_decay: float = setting(0.995, DECAY)
@@ -116,18 +118,18 @@ class TrainConfig:
     tensorboard: bool = False
     objective: str = setting("noise", Limits(words=tuple(OBJECTIVES)))
     coupling: str = setting("correlation", Limits(words=COUPLINGS))
-    coupling_sharpness: float = setting(1.0, NOT_NEGATIVE)
+    coupling_sharpness: float = setting(1.0, WEIGHT)
     low_pass: int = setting(2, COUNT)
-    nearest_noises: int = setting(4, Limits(least=2))
+    nearest_noises: int = setting(4, Limits(least=2, most=1000))
     pictures_per_prompt: int = setting(0, NOT_NEGATIVE)
     best_share: float | None = setting(None, BEST_SHARE)
     least_score: float | None = None
     accumulate: int = setting(1, COUNT)
     patience: int = setting(0, NOT_NEGATIVE)
     reward: tuple[str, ...] = ()
-    reward_hinge: float = 1.0
+    reward_hinge: float = setting(1.0, Limits(least=-1_000_000, most=1_000_000))
     reward_clip: float = setting(1.0, POSITIVE)
-    anchor_weight: float = setting(0.01, NOT_NEGATIVE)
+    anchor_weight: float = setting(0.01, WEIGHT)
     validation_scorers: tuple[str, ...] = ()
     validation_images: int = setting(64, Limits(least=2))
     chain_steps: int = setting(6, COUNT)
@@ -148,7 +150,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        _check_sizes(self.sizes)
+        check_sizes(self.sizes)
         _check_objective(self)
         _ = self.pair_filter  # refuses rules that contradict each other
 
@@ -179,7 +181,7 @@ _OF_DATA = ("architecture", "family", "denoiser", "predicts", "latent_shape", "t
 """Fields of a network that follow from the data set, the model and the other settings."""
 
 
-def _check_sizes(sizes: Mapping[str, Any]) -> None:
+def check_sizes(sizes: Mapping[str, Any]) -> None:
     """Refuse sizes that no network has, and what is no size: a recipe tells of it before it collects.
 
     Raises:

@@ -153,7 +153,7 @@ class Trainer:
         self.step = step.number + 1
         last, found = self.step == self.steps, None
         if last or self.step % self.config.validate_every == 0:
-            found = Validated(*self.processes.once(self._validate))
+            found = Validated(*self.processes.once(lambda: self._validate(loss)))
             self.power, self.stale = found.power, self.stale + 1
             if found.explained > self.best:
                 self.best, self.stale = found.explained, 0
@@ -239,7 +239,7 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config.grad_clip)
         value, largest = torch.stack([total, norm.to(total)]).tolist()
         if not math.isfinite(value) or not math.isfinite(largest):
-            raise DivergedError(self.step + 1, value, f"{_CALMER}; {self.out} keeps its last good checkpoint")
+            raise DivergedError(self.step + 1, value, f"{_CALMER}; what {self.out} holds of checkpoints stays")
         self.optimizer.step()
         if self.processes.main:
             self.average.update(self.step)
@@ -258,10 +258,12 @@ class Trainer:
         return total.squeeze(0)
 
     @torch.no_grad()
-    def _validate(self) -> Validated:
-        """Of the averaged weights, on the validation rows."""
+    def _validate(self, loss: float) -> Validated:
+        """Of the averaged weights, on the validation rows, after a step with that loss."""
         kept = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
         self.average.apply()
+        if not self.average.finite():
+            raise DivergedError(self.step, loss, _CALMER, "average of the weights")
         self.net.eval()
         found = self.objective.validate(self.net, self.validation, self._validation, self.step)
         self.net.load_state_dict(kept)
