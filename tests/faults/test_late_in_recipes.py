@@ -107,7 +107,7 @@ def test_what_an_earlier_stage_makes_need_not_be_there_yet() -> None:
     story = {"collect": {"prompts": "prompts.txt"}, "train": {}}
     story["evaluate"] = {"prompts": "prompts.txt", "methods": "standard,npnet:path=./o/npnet/best"}
     assert [name for name, _ in story_calls(Path("r.yaml"), story, Path("o"))] == ["collect", "train", "evaluate"]
-    with pytest.raises(ConfigError, match="there is no ./o/npnet/best"):
+    with pytest.raises(ConfigError, match=r"there is no ./o/npnet/best"):
         story_calls(Path("r.yaml"), story, Path("other"))
 
 
