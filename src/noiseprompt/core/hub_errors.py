@@ -8,6 +8,9 @@ import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.places import expanded
+
 Kind = Literal["model", "dataset"]
 
 KINDS: dict[str, str] = {"model": "model", "dataset": "data set"}
@@ -39,6 +42,20 @@ def of_the_hub(error: BaseException, name: str, kind: Kind = "model") -> tuple[s
     if any("LocalEntryNotFoundError" in _names(one) for one in chain):
         return f"{name} is not in the hub's cache ({_line(error)})", "it there, or the network", ELSEWHERE
     return None if _is_there(name, kind) else _offline(name)
+
+
+def refuse_of_the_hub(error: BaseException, name: str, source: str = "") -> None:
+    """Tell of an error that the hub's client made, where a model is not on this disk.
+
+    Args:
+        name: of the repository.
+        source: what was asked for, where it is more than the name.
+
+    Raises:
+        ModelLoadError: as `of_the_hub` has it.
+    """
+    if not expanded(source or name).exists() and (words := of_the_hub(error, name)):
+        raise ModelLoadError(*words) from error
 
 
 def _offline(name: str) -> tuple[str, str, str]:

@@ -20,7 +20,7 @@ from noiseprompt.core.errors import (
     NoisepromptWarning,
 )
 from noiseprompt.core.files import public_name
-from noiseprompt.core.hub_errors import of_the_hub
+from noiseprompt.core.hub_errors import refuse_of_the_hub
 from noiseprompt.core.model_files import AGAIN
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import Limits, check_value
@@ -83,8 +83,8 @@ def _load(cls: Any, source: str, places: list[dict[str, Any]], dtype: Any) -> An
             raise
         except Exception as error:  # the first place's reason is the telling one
             problem = problem or error
-    if problem is not None and not expanded(source).exists() and (words := of_the_hub(problem, source)):
-        raise ModelLoadError(*words) from problem
+    if problem is not None:
+        refuse_of_the_hub(problem, source)
     reason = " ".join(str(problem).split())[:300]
     came = f"no {cls.__name__} loads from {source} ({type(problem).__name__}: {reason})"
     raise ModelLoadError(came, "safetensors in diffusers' layout", "check the folder or the id") from problem
@@ -155,8 +155,7 @@ def load_loras(pipe: Any, texts: Sequence[str]) -> None:
         try:
             pipe.load_lora_weights(repo, weight_name=file, adapter_name=f"lora{index}", use_safetensors=True)
         except Exception as error:
-            if not expanded(source).exists() and (words := of_the_hub(error, repo)):
-                raise ModelLoadError(*words) from error
+            refuse_of_the_hub(error, repo, source)
             reason = reason_of(error)[:300]
             came = f"the LoRA {source} does not load ({type(error).__name__}: {reason})"
             raise ModelLoadError(came, f"LoRA weights for a {type(pipe).__name__}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import InputError, ModelLoadError, ModelMismatchError
-from noiseprompt.core.hub_errors import of_the_hub
+from noiseprompt.core.hub_errors import refuse_of_the_hub
 from noiseprompt.core.pictures import open_picture
 from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import reason_of
@@ -44,8 +44,7 @@ def with_controlnet(pipe: Any, controlnet: str | Path | None, control_image: str
         except ModelLoadError:
             raise
         except Exception as error:  # diffusers and the hub's client raise many kinds
-            if not expanded(controlnet).exists() and (words := of_the_hub(error, str(controlnet))):
-                raise ModelLoadError(*words) from error
+            refuse_of_the_hub(error, str(controlnet))
             reason = reason_of(error)[:300]
             came = f"the ControlNet {controlnet} does not load ({type(error).__name__}: {reason})"
             raise ModelLoadError(came, "a folder or hub id with config.json and weights of a ControlNet") from error

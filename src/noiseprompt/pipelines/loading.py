@@ -18,7 +18,7 @@ from noiseprompt.core.model_files import AGAIN
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.complete import complete
-from noiseprompt.pipelines.families import FAMILIES, no_family
+from noiseprompt.pipelines.families import FAMILIES, named_family, no_family
 from noiseprompt.pipelines.families.generic import unusable
 from noiseprompt.pipelines.soundness import (
     check_components,
@@ -145,7 +145,7 @@ def check_class(name: str) -> None:
     """
     import diffusers
 
-    if any(name in family.pipeline_classes for family in FAMILIES):
+    if named_family(name):
         return
     kind = getattr(diffusers, name, None)
     why = "the installed diffusers does not have it" if kind is None else unusable(kind)

@@ -19,7 +19,7 @@ from noiseprompt.core.model_files import AGAIN, check_config, has_no_words
 from noiseprompt.core.part_files import check_values, refuse_damaged, strange_settings
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
-from noiseprompt.pipelines.families import FAMILIES
+from noiseprompt.pipelines.families import named_family
 
 LIBRARIES = ("diffusers", "transformers")
 
@@ -74,7 +74,7 @@ def left_out(index: Mapping[str, Any]) -> dict[str, None]:
     Args:
         index: as of `check_components`.
     """
-    family = next((family for family in FAMILIES if index.get("_class_name") in family.pipeline_classes), None)
+    family = named_family(str(index.get("_class_name")))
     lacking = [name for name in (family.may_lack if family else ()) if index.get(name) == [None, None]]
     return dict.fromkeys(lacking)
 

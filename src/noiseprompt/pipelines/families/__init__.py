@@ -36,8 +36,12 @@ FAMILIES: tuple[Family, ...] = tuple(family for file in FILES for family in _fam
 
 def class_family(kind: type) -> Family | None:
     """The family of a pipeline class, by its name or a base class's; None where no family has it."""
-    names = [cls.__name__ for cls in kind.__mro__]
-    return next((family for name in names for family in FAMILIES if name in family.pipeline_classes), None)
+    return next(filter(None, (named_family(cls.__name__) for cls in kind.__mro__)), None)
+
+
+def named_family(name: str) -> Family | None:
+    """The family that has a class of that name among its own."""
+    return next((family for family in FAMILIES if name in family.pipeline_classes), None)
 
 
 def find_family(pipe: Any, names: Sequence[str] = ()) -> Family:
