@@ -198,6 +198,7 @@ def test_a_network_damaged_since_its_training_is_told(tmp_path: Path, capfd: pyt
 
 
 def test_a_recipe_makes_no_place_of_several_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "r.yaml").write_text('out: "D:\\new"\nevaluate: {prompts: p.txt}\n')
+    (tmp_path / "p.txt").write_text("a red circle\n")
+    (tmp_path / "r.yaml").write_text(f'out: "D:\\new"\nevaluate: {{prompts: {tmp_path}/p.txt}}\n')
     assert main(["run", str(tmp_path / "r.yaml")]) == 2
     assert "a place in one line" in capfd.readouterr().err

@@ -99,7 +99,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "lists": (
         "evaluate --seeds 7-0 --seed_range [3] --scorers []",
-        ["--seeds seeds '7-0' (expected", "--seed_range '[3]' (expected", "--scorers '[]' (expected at least one)"],
+        ["--seeds '7-0' (expected", "--seed_range '[3]' (expected", "--scorers '[]' (expected at least one)"],
     ),
     "empty paths": ("train --npd= --out=", ["--npd '' (expected a path)", "--out '' (expected a path)"]),
     "dashes": (
