@@ -132,6 +132,30 @@ def test_what_macos_leaves_beside_files_and_a_torn_variant_do_not_matter(folder:
     Pipeline.load(folder)
 
 
+def as_before_diffusers_0_31(source: Path, out: Path) -> None:
+    """The variant's shards and index under the names that diffusers gave them then."""
+    shutil.copytree(source, out)
+    (out / "diffusion_pytorch_model.safetensors.index.json").unlink()
+    for path in out.glob("*.fp16-*"):
+        path.rename(out / path.name.replace(".fp16-", "-").replace(".safetensors", ".fp16.safetensors"))
+    index = out / "diffusion_pytorch_model.safetensors.index.fp16.json"
+    names = index.read_text().replace(".fp16-", "-").replace(".safetensors", ".fp16.safetensors")
+    (out / "diffusion_pytorch_model.safetensors.fp16.index.json").write_text(names)
+    index.unlink()
+
+
+def test_a_variant_as_older_releases_of_diffusers_named_it(tmp_path: Path) -> None:
+    tiny.stable_diffusion().unet.save_pretrained(tmp_path / "now", max_shard_size="400KB", variant="fp16")
+    (tmp_path / "now" / "diffusion_pytorch_model.safetensors.index.json").write_text("{}")
+    as_before_diffusers_0_31(tmp_path / "now", tmp_path / "before")
+    check_network(tmp_path / "before", "unet", "fp16")
+    with pytest.raises(ModelLoadError, match=r"of the variant fp16 alone .*Ask for it: --variant fp16"):
+        check_network(tmp_path / "before", "unet")
+    min((tmp_path / "before").glob("*.fp16.safetensors")).unlink()
+    with pytest.raises(ModelLoadError, match=r"unet lacks .*-00001-of-00003.fp16.safetensors, which .*fp16.index.json"):
+        check_network(tmp_path / "before", "unet", "fp16")
+
+
 def test_an_index_of_weights_that_nobody_asked_for_does_not_matter(folder: Path) -> None:
     for path in (folder / "unet").glob("diffusion*"):
         path.unlink()

@@ -73,7 +73,7 @@ def _weights(folder: Path, what: str, variant: str | None) -> list[Path]:
     for used in (asked, plain):
         if used:
             return [path for path in used if path.suffix == WEIGHTS[0]] or used
-    variants = sorted({re.split("[.-]", path.name)[1] for path in whole})
+    variants = sorted({path.name.split(".")[-2].split("-")[0] for path in whole})
     if variants:
         came = f"{what} has weights of the variant {' and '.join(variants)} alone ({whole[0]})"
         expected = f"weights of the variant {variant}, or without one" if variant else "weights without a variant"
@@ -94,12 +94,15 @@ def _check_indices(folder: Path, what: str, shards: Sequence[Path], variant: str
     Raises:
         ModelLoadError: with the file.
     """
-    mine = f".{variant}" if f".{variant}-" in shards[0].name else ""
-    indices = files_in(folder, f"*{shards[0].suffix}.index{mine}.json")
+    first, end = shards[0].name, f"{shards[0].suffix}.index.json"
+    if variant and f".{variant}-" in first:
+        end = f"{shards[0].suffix}.index.{variant}.json"
+    elif variant and f".{variant}." in first:  # as diffusers wrote it before 0.31
+        end = f"{shards[0].suffix}.{variant}.index.json"
+    indices = files_in(folder, f"*{end}")
     if not indices:
         came = f"{what} has its weights in {len(shards)} files without their index"
-        stem = re.split("[.-]", shards[0].name)[0]
-        raise ModelLoadError(came, f"{stem}{shards[0].suffix}.index{mine}.json", AGAIN)
+        raise ModelLoadError(came, re.split("[.-]", first)[0] + end, AGAIN)
     for index in indices:
         _check_index(index, what)
 
