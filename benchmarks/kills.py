@@ -172,8 +172,11 @@ def start(case: Case, out: Path, places: Mapping[str, str], log: Path) -> int:
     try:
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(handle, 1), os.dup2(handle, 2)
+        import torch
+
         from noiseprompt.cli import main
 
+        torch.set_num_threads(1)  # torch makes its pool anew after a fork, and fails where two threads do so at once
         os._exit(main([*given, f"--out={out}"]))
     finally:
         os._exit(70)
