@@ -12,7 +12,6 @@ from noiseprompt.core.errors import NoisepromptError
 from noiseprompt.core.types import Redenoising, Sampling, StartLevel
 from noiseprompt.engines.options import Sharing
 from noiseprompt.methods.base import MethodSpec
-from noiseprompt.pipelines.samplers import parse_scheduler
 from noiseprompt.shapes.settings import FeatureConfig, Phase, PreferenceConfig, WorldConfig
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
@@ -88,18 +87,6 @@ def test_noises_that_a_picture_is_offered_have_an_end() -> None:
     how: dict[str, Any] = {"objective": "picture", "architecture": "tokens", "coupling": "nearest"}
     with pytest.raises(NoisepromptError, match=r"nearest_noises 100000000.* from 2 to 1,000"):
         TrainConfig(**how, nearest_noises=100_000_000)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("ddim:num_train_timesteps=1000000", "num_train_timesteps 1000000. Expected a whole number from 1 to 10,000"),
-        ("ddim:clip_sample_range=0", "clip_sample_range 0. Expected a number above 0"),
-    ],
-)
-def test_a_setting_of_a_scheduler_that_leaves_no_picture(text: str, told: str) -> None:
-    with pytest.raises(NoisepromptError, match=told):
-        parse_scheduler(text)
 
 
 @pytest.mark.parametrize("name", RECORDS)

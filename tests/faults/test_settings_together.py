@@ -101,6 +101,8 @@ def test_a_method_of_no_strength_teaches_nothing() -> None:
         ("dpm++:dynamic_thresholding_ratio=5", "dynamic_thresholding_ratio 5"),
         ("lcm:original_inference_steps=0", "original_inference_steps 0"),
         ("ddim:num_train_timesteps=10000000000", "from 1 to 10,000"),
+        ("ddim:num_train_timesteps=1000000", "num_train_timesteps 1000000. Expected a whole number from 1 to 10,000"),
+        ("ddim:clip_sample_range=0", "clip_sample_range 0. Expected a number above 0"),
     ],
 )
 def test_settings_of_a_scheduler_that_it_would_take_in_silence(scheduler: str, told: str) -> None:

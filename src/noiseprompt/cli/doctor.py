@@ -15,7 +15,7 @@ from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import check_config
 from noiseprompt.core.part_files import WEIGHTS, check_network, files_in, refuse_damaged
-from noiseprompt.core.places import LFS_NOTE, expanded
+from noiseprompt.core.places import expanded, is_pointer
 from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
@@ -186,11 +186,10 @@ def _component(folder: Path, kind: str) -> str:
     if not any(path.suffix == ".json" for path in files):
         return f"{folder} has no configuration (.json)"
     for path in files:
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                return f"{path} is empty: copy or download it again"
-            if file.read(len(LFS_NOTE)) == LFS_NOTE:
-                return f"{path} holds no weights, only a note where they are: run `git lfs pull`, or download it again"
+        if not path.stat().st_size:
+            return f"{path} is empty: copy or download it again"
+        if is_pointer(path):
+            return f"{path} holds no weights, only a note where they are: run `git lfs pull`, or download it again"
     for path in files_in(folder, "*config.json"):
         if wrong := _refused(lambda path=path: check_config(path)):
             return wrong

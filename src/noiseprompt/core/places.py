@@ -271,6 +271,12 @@ LFS_NOTE = b"version https://git-lfs"
 """How the file begins that git leaves in place of a large one."""
 
 
+def is_pointer(path: Path) -> bool:
+    """Whether a note of Git LFS lies in a file's place."""
+    with path.open("rb") as file:
+        return file.read(len(LFS_NOTE)) == LFS_NOTE
+
+
 def refuse_pointer(path: Path, what: str = "weights") -> None:
     """Refuse a note of Git LFS, or a page of the web, that lies where weights should, or `what` else.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pyarrow as pa
 
 from noiseprompt.core.errors import StoreError
-from noiseprompt.core.places import LFS_NOTE
+from noiseprompt.core.places import is_pointer
 
 RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
 
@@ -39,15 +40,7 @@ def unread(path: str, error: Exception) -> StoreError:
     if number in _OUT_OF_REACH:
         came = f"cannot read {path}: {os.strerror(number)}"
         return StoreError(came, "a file that this process may read", "it may be whole: leave it where it is")
-    if _is_pointer(path):
+    if os.path.isfile(path) and is_pointer(Path(path)):
         came = f"{path} holds no pairs, only the note of Git LFS where they are"
         return StoreError(came, "the shard itself", "run `git lfs pull`, or download it again")
     return StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", RESTORE)
-
-
-def _is_pointer(path: str) -> bool:
-    """Whether a note of Git LFS lies in a shard's place."""
-    if not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        return file.read(len(LFS_NOTE)) == LFS_NOTE
