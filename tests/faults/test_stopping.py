@@ -23,7 +23,7 @@ from noiseprompt.cli.net import account
 from noiseprompt.cli.progress import AGAIN, Stopped, stopping
 from noiseprompt.recipes import steps
 
-BOTH = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+ALL = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 @pytest.fixture(autouse=True)
@@ -64,19 +64,19 @@ class Parsed:
 # ------------------------------------------------------------------------------------------------------------ signals
 
 
-@pytest.mark.parametrize(("number", "status"), BOTH)
+@pytest.mark.parametrize(("number", "status"), ALL)
 def test_a_signal_ends_a_command_with_its_status(
     number: int, status: int, acting: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     acting(lambda: signal.raise_signal(number))
     assert main(["npd", "info", "x"]) == status
     assert "the same command continues" in one_line(capfd)
-    assert before == [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    assert before == [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
 @pytest.mark.parametrize("module", ["argparse", "jsonargparse", "torch"])
-@pytest.mark.parametrize(("number", "status"), BOTH)
+@pytest.mark.parametrize(("number", "status"), ALL)
 def test_a_signal_during_start_up(module: str, number: int, status: int) -> None:
     """In the middle of an import, where libraries swallow exceptions."""
     code = (
@@ -137,7 +137,7 @@ def test_nothing_is_imported_before_that_but_this_package() -> None:
     assert done.stdout.split() == ["__future__"], done
 
 
-@pytest.mark.parametrize(("number", "status"), BOTH)
+@pytest.mark.parametrize(("number", "status"), ALL)
 def test_a_signal_where_nothing_can_be_raised_is_not_lost(
     number: int, status: int, acting: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,7 +170,7 @@ def test_a_command_that_ends_before_a_lost_signal_is_sent_again_has_ended(acting
     time.sleep(2 * AGAIN)
 
 
-@pytest.mark.parametrize(("number", "status"), BOTH)
+@pytest.mark.parametrize(("number", "status"), ALL)
 def test_a_batch_is_finished_and_then_it_is_told(number: int, status: int) -> None:
     finished = []
     with pytest.raises(Stopped) as stopped, stopping() as should_stop:

@@ -149,7 +149,8 @@ class Stopped(KeyboardInterrupt):
         """Exit status, as a shell gives it."""
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""What asks to stop: Ctrl-C, a cluster, a terminal that closes (Windows has no such signal)."""
 
 
 def say(line: str) -> None:
@@ -187,7 +188,7 @@ def _handling(handle: Callable[[int, Any], None]) -> Iterator[None]:
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """While it lasts, SIGINT and SIGTERM raise `Stopped`; one that comes while that is on its way ends the process.
+    """While it lasts, one of `SIGNALS` raises `Stopped`; one that comes while that is on its way ends the process.
 
     Inside an import they end the process there and then: libraries swallow what is raised in the middle of theirs, and
     a process may be killed at any moment without a loss. Where nothing can pass it on (`__del__`, a callback from C) it
@@ -251,7 +252,7 @@ def _importing(frame: Any) -> bool:
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """A flag that SIGINT or SIGTERM raises once: the batch at hand is finished; a second one stops at once, a third
+    """A flag that one of `SIGNALS` raises once: the batch at hand is finished; a second one stops at once, a third
     one ends the process.
 
     Raises:

@@ -21,7 +21,8 @@ from noiseprompt.engines.job import Job
 
 def main() -> None:
     """Do the job; what goes wrong is reported, too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who started it
+    for number in {"SIGINT", "SIGHUP"} & set(dir(signal)):  # Ctrl-C, and a terminal that closes, are for who started it
+        signal.signal(getattr(signal, number), signal.SIG_IGN)
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no report
 
