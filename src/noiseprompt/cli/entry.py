@@ -47,10 +47,11 @@ def build_parser(words: list[str]) -> Any:
     """The parser; only the commands named in `words` get their options (and are imported)."""
     from jsonargparse import ArgumentParser
 
+    from noiseprompt.cli.help import Help
     from noiseprompt.core.environment import VERSION
 
-    about = "Starting noise one can learn."
-    parser = ArgumentParser(prog="noiseprompt", description=about, version=VERSION, exit_on_error=False)
+    told = {"description": "Starting noise one can learn.", "version": VERSION, "formatter_class": Help}
+    parser = ArgumentParser(prog="noiseprompt", exit_on_error=False, **told)
     parser.add_argument("--debug", action="store_true", help="print the whole traceback of an error; anywhere")
     _add_commands(parser, COMMANDS, words, "command")
     return parser
@@ -59,9 +60,11 @@ def build_parser(words: list[str]) -> Any:
 def _add_commands(parser: Any, commands: dict[str, Any], words: list[str], dest: str) -> None:
     from jsonargparse import ArgumentParser
 
+    from noiseprompt.cli.help import Help
+
     group = parser.add_subcommands(dest=dest, required=True)
     for name, command in commands.items():
-        child = ArgumentParser(exit_on_error=False)
+        child = ArgumentParser(exit_on_error=False, formatter_class=Help)
         named = bool(words) and words[0] == name
         if isinstance(command, Command) and named:
             _add_options(child, command)
@@ -75,7 +78,9 @@ def option_parser(command: Command) -> Any:
     """A parser of one command's options alone, for options that come from elsewhere than the command line."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(exit_on_error=False)
+    from noiseprompt.cli.help import Help
+
+    parser = ArgumentParser(exit_on_error=False, formatter_class=Help)
     _add_options(parser, command)
     return parser
 
@@ -91,9 +96,13 @@ def _named(words: list[str]) -> Command | None:
 
 
 def _add_options(parser: Any, command: Command) -> None:
+    from docstring_parser import parse
+
     parser.add_argument("--config", action=OptionsFile, help="a YAML file of options")
+    described = {one.arg_name: one.description for one in parse(resolve(command.function).__doc__ or "").params}
     for name in command.positional:
-        parser.add_argument(name.removesuffix("..."), **({"nargs": "+"} if name.endswith("...") else {}))
+        several, name = name.endswith("..."), name.removesuffix("...")
+        parser.add_argument(name, help=described.get(name), **({"nargs": "+"} if several else {}))
     apart = {*(name.removesuffix("...") for name in command.positional), *command.flags, "settings", *_RECORDS}
     parser.add_function_arguments(settle(resolve(command.function)), None, as_positional=False, skip=apart)
     for name in command.flags:
