@@ -32,9 +32,12 @@ REFUSED = {
     "the prompts": (f"{SCORES} prompts.csv", "prompts.csv", "the prompts"),
     "results": (f"{SCORES} results.json", "results.json", "holds no scores"),
     "another document": ("tables notes.md runs/shapes --recipes recipes", "notes.md", "no such document"),
-    "a network": ("shapes features --out o --export net", "net/config.json", "holds config.json of something else"),
+    "a network": ("shapes features --out o --export net", "net/config.json", "holds a saved network (config.json)"),
     "prompts with more columns": (f"{SCORES} more.csv".replace("prompts.csv", "more.csv"), "more.csv", "the prompts"),
     "its own run": ("shapes features --out o --export ./o/", "images/a.png", "the run's own folder"),
+    "a model": ("shapes preference --out model", "model/model_index.json", "holds a model (model_index.json)"),
+    "another model": ("shapes train --out o --export model", "model/model_index.json", "holds a model"),
+    "another network": ("shapes features --out o --export bert", "bert/config.json", "of something else"),
     "a training": ("shapes preference --out run", "run/settings.json", "holds settings.json of something else"),
 }
 
@@ -42,7 +45,7 @@ REFUSED = {
 @pytest.fixture(autouse=True)
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for folder in ("images", "run", "web"):
+    for folder in ("images", "run", "web", "model", "bert"):
         Path(folder).mkdir()
     write_picture(Path("images/a.png"), torch.zeros(64, 64, 3, dtype=torch.uint8).numpy())
     Path("prompts.csv").write_text("prompt,file\na red circle,a.png\n")
@@ -51,6 +54,8 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("web/report.html").write_text("<p>mine")
     Path("notes.md").write_text("# Mine\n")
     Path("run/settings.json").write_text("{}")
+    Path("model/model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    Path("bert/config.json").write_text('{"model_type": "bert"}')
     build(tokens_config((4, 8, 8), 3, 8)).save_pretrained("net")
 
 
@@ -60,7 +65,7 @@ def test_a_file_of_another_kind_stays(kind: str, capfd: pytest.CaptureFixture[st
     before = Path(file).read_bytes()
     assert main(line.split()) == 2
     assert told in capfd.readouterr().err
-    assert Path(file).read_bytes() == before
+    assert Path(file).read_bytes() == before and not Path("o").exists()
 
 
 def test_scores_may_be_written_again(capfd: pytest.CaptureFixture[str]) -> None:

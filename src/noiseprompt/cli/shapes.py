@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.kinds import WORLD, refuse_other
 from noiseprompt.core.places import check_folder
+from noiseprompt.shapes.world import NAME
 
 
 def _follow(steps: Any) -> None:
@@ -17,33 +19,37 @@ def _follow(steps: Any) -> None:
         print(json.dumps(record), flush=True)
 
 
-def _check_folders(*folders: Path | None) -> None:
-    if len({os.path.realpath(folder) for folder in folders if folder is not None}) < sum(
-        f is not None for f in folders
-    ):
-        raise InputError(f"--export {folders[-1]}, which is the run's own folder", "another folder")
-    for folder in folders:
-        if folder is not None:
-            check_folder(folder)
-            _refuse_other(folder)
-
-
-_OF_OTHERS = ("settings.json", "state.pt", "results.jsonl", "pictures.json", "shard-*.arrow", "best/config.json")
-"""Files by which a folder of another stage is known."""
-
-
-def _refuse_other(folder: Path) -> None:
-    """Refuse a folder that another stage works in, or a saved NPNet: their files have the same names.
+def _check_folders(out: Path, export: Path | None, settings: Any) -> None:
+    """Refuse folders that cannot be written, are one and the same, or hold the work of something else.
 
     Raises:
-        InputError: with the file that tells.
+        InputError, ConfigError: with the folder.
     """
-    found = [path for name in _OF_OTHERS for path in folder.glob(name)]
-    config = folder / "config.json"
-    if config.is_file() and "format" in read_json(config):
-        found.append(config)
-    if found:
-        raise InputError(f"{folder} holds {found[0].name} of something else", "a new folder")
+    from noiseprompt.shapes.settings import WorldConfig
+    from noiseprompt.shapes.training import check_export
+
+    check_folder(out)
+    refuse_other(out, WORLD)
+    if (begun := out / "settings.json").exists():  # of a training or an evaluation that made nothing else yet
+        raise InputError(f"{out} holds {begun.name} of something else", "a new folder")
+    if export is None:
+        return
+    if os.path.realpath(out) == os.path.realpath(export):
+        raise InputError(f"--export {export}, which is the run's own folder", "another folder")
+    check_folder(export)
+    if not isinstance(settings, WorldConfig):
+        refuse_other(export, "")
+        check_export(export, settings)
+    elif not _is_world(export):  # one exported before is written over
+        refuse_other(export, "")
+
+
+def _is_world(folder: Path) -> bool:
+    """Whether a model's folder was exported here: the world's autoencoder carries its name."""
+    try:
+        return read_json(folder / "vae" / "config.json").get("_name_or_path") == NAME
+    except NoisepromptError:
+        return False
 
 
 def shapes_train(out: Path, settings: Any = None, export: Path | None = None) -> None:
@@ -57,8 +63,8 @@ def shapes_train(out: Path, settings: Any = None, export: Path | None = None) ->
     from noiseprompt.shapes.train_world import export as write
     from noiseprompt.shapes.train_world import train_world
 
-    _check_folders(out, export)
     config = settings or WorldConfig()
+    _check_folders(out, export, config)
     _follow(train_world(Path(out), config))
     if export:
         write(Path(out), config, Path(export))
@@ -75,8 +81,9 @@ def shapes_features(out: Path, settings: Any = None, export: Path | None = None)
     from noiseprompt.shapes.features import train_features
     from noiseprompt.shapes.settings import FeatureConfig
 
-    _check_folders(out, export)
-    _follow(train_features(Path(out), settings or FeatureConfig()))
+    config = settings or FeatureConfig()
+    _check_folders(out, export, config)
+    _follow(train_features(Path(out), config))
     if export:
         write(Path(out), Path(export))
 
@@ -92,7 +99,8 @@ def shapes_preference(out: Path, settings: Any = None, export: Path | None = Non
     from noiseprompt.shapes.preference import train_preference
     from noiseprompt.shapes.settings import PreferenceConfig
 
-    _check_folders(out, export)
-    _follow(train_preference(Path(out), settings or PreferenceConfig()))
+    config = settings or PreferenceConfig()
+    _check_folders(out, export, config)
+    _follow(train_preference(Path(out), config))
     if export:
         write(Path(out), Path(export))

@@ -12,18 +12,21 @@ from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.store import Store
 
+MODEL = "a model"
 DATA_SET = "a data set"
 TRAINING = "a training"
 EVALUATION = "an evaluation"
 PICTURES = "pictures of generate"
 NETWORK = "a saved network"
+WORLD = "a training of the shapes world"
 
 _MARKS = {
-    "a model": ("model_index.json",),
+    MODEL: ("model_index.json",),
     DATA_SET: ("shard-*.arrow", ".claim.json"),
     TRAINING: ("state.pt", "embeds.npy", "best/config.json"),
     EVALUATION: ("results.jsonl", ".judging.json"),
     PICTURES: ("pictures.json",),
+    WORLD: ("vae.pt", "unet.pt", "preference.pt", "features.pt"),
     NETWORK: ("config.json",),
 }
 

@@ -162,14 +162,23 @@ def save_network(network: torch.nn.Module, config: Any, card: str, out: Path) ->
     Raises:
         ConfigError: there is a config.json of another kind.
     """
+    check_export(out, config)
     make_folder(out)
-    there = out / "config.json"
-    if there.is_file() and not read_json(there).keys() & asdict(config).keys():
-        raise ConfigError(f"{there} is of something else", "a new folder", "export to another one")
     with replacing(out / "model.safetensors") as file:
         file.write(packed({name: value.half() for name, value in network.state_dict().items()}))
     replace(out / "config.json", json.dumps(asdict(config), indent=2) + "\n")
     replace(out / "README.md", card)
+
+
+def check_export(out: Path, config: Any) -> None:
+    """Refuse to write a network over another one's files; before the training too, which may take hours.
+
+    Raises:
+        ConfigError: there is a config.json of another kind.
+    """
+    there = out / CONFIG_FILE
+    if there.is_file() and not read_json(there).keys() & asdict(config).keys():
+        raise ConfigError(f"{there} is of something else", "a new folder", "export to another one")
 
 
 def curve(folder: Path) -> str:
