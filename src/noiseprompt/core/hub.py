@@ -16,6 +16,7 @@ from typing import Any
 
 from noiseprompt.core.errors import HubError
 from noiseprompt.core.hub_errors import KINDS, Kind, explained, page, unreachable
+from noiseprompt.core.places import refuse_page
 
 _ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -46,8 +47,9 @@ def check_id(text: str) -> None:
     """Refuse what is no id of a repository.
 
     Raises:
-        HubError: with what came.
+        HubError, InputError: with what came.
     """
+    refuse_page(text)
     if not is_id(text):
         raise HubError(f"{text!r} is no id of a repository on the hub", '"owner/name"')
 

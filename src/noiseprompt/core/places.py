@@ -27,6 +27,8 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _WHOLE = "or its whole path, which begins with /, where that is its name"
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
+_PAGE = re.compile(r"(https?:/+)?(?:www\.)?(?:(?:huggingface|hf)\.co/(?:datasets/)?([\w.-]+/[\w.-]+)?)?")
+
 
 class Address(str):
     """A folder in object storage, s3://BUCKET/FOLDER, as a text without a slash at its end.
@@ -75,12 +77,25 @@ def place(folder: str | Path) -> Path | Address:
     raise InputError(f"the address {text}", f"{_FORM} or a folder on a file system: {kind}: is no store", hint)
 
 
+def refuse_page(source: str | Path) -> None:
+    """Refuse the address of a page in the web, as a browser shows it, where a path or a hub id is wanted.
+
+    Raises:
+        InputError: with the hub's id, where the page is of the hub.
+    """
+    found = _PAGE.match(str(source))
+    if found and (found[1] or (found[2] and not os.path.lexists(source))):
+        fix = f"write {found[2]}, where the hub's id is meant" if found[2] else "download it, and name the file"
+        raise InputError(f"{source}, which is the address of a page", "a path on this machine, or OWNER/NAME", fix)
+
+
 def check_local(path: str | Path) -> None:
     """Refuse an address where a path on a file system is wanted.
 
     Raises:
         InputError: it is one.
     """
+    refuse_page(path)
     if is_address(path):
         fix = "name a folder on a disk, or copy it to one first"
         raise InputError(str(path), f"a path on a file system: {ON_OBJECTS}", fix)
@@ -212,8 +227,10 @@ def expanded(path: str | Path) -> Path:
     """The path with "~" and "~name" as the folders they stand for; of a name that nobody has, as it is written.
 
     Raises:
+        InputError: the address of a page in the web.
         StoreError: no disk has so long a name.
     """
+    refuse_page(path)
     made = Path(os.path.expanduser(path))
     if len(os.fsencode(made)) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in made.parts):
         long = f" ... (a path of {len(str(made)):,} letters)" * (len(str(made)) > 2 * LONGEST_NAME)
