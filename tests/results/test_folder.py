@@ -106,11 +106,12 @@ def test_files_of_two_evaluations_of_one_size_are_told_apart(whole: Path, tmp_pa
     mixed, other = tmp_path / "mixed", dataclasses.replace(CONFIG, guidance_scale=7.0)
     list(run(mixed, config=other))
     (mixed / exchanged).write_bytes((whole / exchanged).read_bytes())
+    told = r"results\.jsonl was drawn with other settings or weights \(mark \w{12}\)"
     for use in (
         lambda: summarize_run(mixed),
         lambda: list(run(mixed, config=CONFIG if exchanged == "settings.json" else other)),
     ):
-        with pytest.raises(StoreError, match=r"results\.jsonl was drawn with other settings or weights \(mark \w{12}\)"):
+        with pytest.raises(StoreError, match=told):
             use()
 
 

@@ -79,7 +79,9 @@ def check_mark(where: str, result: EvalResult, marks: Mapping[str, str]) -> None
     """
     own = marks.get(result.method, "")
     if own and result.settings and result.settings != own:
-        came = f"{where} was drawn with other settings or weights (mark {result.settings}) than settings.json has ({own})"
+        came = (
+            f"{where} was drawn with other settings or weights (mark {result.settings}) than settings.json has ({own})"
+        )
         raise StoreError(came, "the files of one evaluation", f"restore them together, or {NEW}")
 
 
