@@ -96,7 +96,7 @@ def _lines(path: AnyFile, fix: str, begin: int = 0, number: int = 0) -> Iterator
     """Number, from 1, bytes and end of each line from a place on."""
     if not path.exists():
         if isinstance(path, Path) and path.is_symlink():
-            raise StoreError(no_file(path), "a file of JSON lines", fix)
+            raise StoreError(no_file(path), "a file of JSON lines")
         return
     try:
         refuse_pipe(path)
@@ -108,7 +108,7 @@ def _lines(path: AnyFile, fix: str, begin: int = 0, number: int = 0) -> Iterator
                     raise damaged(path, number, f"it is longer than {LONGEST:,} bytes", fix)
                 yield number, line, begin
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}", "a file of JSON lines", fix) from error
+        raise StoreError(f"cannot read {path}: {error.strerror or error}", "a file of JSON lines") from error
 
 
 def _torn(line: bytes) -> bool:

@@ -211,9 +211,9 @@ def read_judging(out: Folder) -> dict[str, Any]:
         if name in found:
             check_value(f"{name} in {path}", kind, found[name])
     public = _public(found)
-    for name in sorted(public.keys() & told.keys()):
-        if public[name] != told[name]:
-            came = f"{path} tells of {name} {shown(public[name])}, and {SETTINGS} of {shown(told[name])}"
+    for name in sorted(public.keys() | told.keys()):
+        if public.get(name) != told.get(name):
+            came = f"{path} tells of {name} {shown(public.get(name))}, and {SETTINGS} of {shown(told.get(name))}"
             raise ConfigError(came, "the same in both", again)
     return found
 

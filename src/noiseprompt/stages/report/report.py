@@ -158,7 +158,7 @@ def _check_images(run: _Run) -> None:
         StoreError: figures of more or fewer images of a method.
     """
     there = Counter(result.method for result in iter_counted(run.folder))
-    for label in there | {label: 0 for label in run.summary.methods}:
+    for label in there | dict.fromkeys(run.summary.methods, 0):
         method = run.summary.methods.get(label)
         told = method.images if method else 0
         if told != there[label]:
@@ -182,6 +182,11 @@ def _check_noise(run: _Run) -> None:
     if missing:
         names = ", ".join(f"{label!r:.80}" for label in missing)
         warnings.warn(f"{name} tells nothing of {names}: the page is without", NoisepromptWarning, stacklevel=3)
+    for label, method in run.summary.methods.items():
+        told = figures[label]["images"] if label in figures else method.images
+        if told != method.images:
+            came = f"{name} tells of the noise of {told} images by {label!r:.80}, and {method.images} were drawn"
+            warnings.warn(f"{came}: the page tells of those", NoisepromptWarning, stacklevel=3)
 
 
 def _markdown(title: str, runs: Sequence[_Run], side: Across | None) -> str:
