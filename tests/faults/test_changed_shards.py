@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,6 +184,32 @@ def test_an_empty_prompt_is_told_with_its_folder(tmp_path: Path) -> None:
     changed_rows(tmp_path, lambda rows: rows[1].update(prompt=" "))
     with pytest.raises(StoreError, match=f"a pair of {tmp_path} has an empty prompt.*npd verify"):
         Npd(tmp_path).prompts()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("folder", "is a folder"),
+        ("pipe", "is a named pipe"),
+        ("nowhere", "leads nowhere"),
+        ("loop", "links"),
+    ],
+)
+def test_what_is_no_file_in_the_place_of_a_shard_is_told(kind: str, told: str, tmp_path: Path) -> None:
+    path = write(tmp_path) / "shard-000001.arrow"
+    path.unlink()
+    {
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "nowhere": lambda: path.symlink_to("elsewhere"),
+        "loop": lambda: path.symlink_to(path.name),
+    }[kind]()
+    with pytest.raises(
+        StoreError, match=rf"shard-000001\.arrow.*{told}.*delete what is there and run the same"
+    ) as caught:
+        Npd(tmp_path)
+    assert "Errno" not in str(caught.value) and "damaged" not in str(caught.value)
+    assert told in " ".join(verify(tmp_path))
 
 
 def test_a_note_of_git_in_the_place_of_a_shard_is_told(tmp_path: Path) -> None:
