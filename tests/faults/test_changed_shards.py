@@ -84,6 +84,15 @@ def test_a_shard_under_two_numbers_is_refused(tmp_path: Path) -> None:
         Npd(tmp_path)
 
 
+def test_a_shard_under_two_numbers_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "shard-000001.arrow").write_bytes((folder / "shard-000000.arrow").read_bytes())
+    before = shards(tmp_path)
+    with pytest.raises(StoreError, match=r"in shard-000000\.arrow and in shard-000001\.arrow.*take the copied shard"):
+        NpdWriter(tmp_path, SETTINGS, SHAPE, shard_size=4)
+    assert shards(tmp_path) == before
+
+
 def test_a_missing_shard_is_told(tmp_path: Path) -> None:
     write(tmp_path, shard_size=2)
     (tmp_path / "shard-000001.arrow").unlink()

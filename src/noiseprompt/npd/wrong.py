@@ -49,3 +49,18 @@ def unread(path: str, error: Exception) -> StoreError:
         came = f"{path} holds no pairs, only the note of Git LFS where they are"
         return StoreError(came, "the shard itself", "run `git lfs pull`, or download it again")
     return StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", RESTORE)
+
+
+def twice(pair: str, one: str, other: str, folder: object) -> StoreError:
+    """The refusal of a pair that is there twice.
+
+    Args:
+        pair: its id.
+        one, other: the shards that hold it, or the one.
+        folder: of the data set.
+    """
+    there = f"twice in {one}" if one == other else f"in {one} and in {other}"
+    fix = "restore that shard" if one == other else "take the copied shard away"
+    return StoreError(
+        f"pair {pair} is {there} of {folder}", "each pair once", f"see `noiseprompt npd verify`, and {fix}"
+    )

@@ -20,6 +20,7 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import damaged, of_all
 from noiseprompt.core.kinds import EVALUATION, refuse_other
 from noiseprompt.core.parts import as_recorded
+from noiseprompt.core.places import nearby
 from noiseprompt.core.ranges import check_value, shown
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import Folder, store_of
@@ -231,7 +232,8 @@ _CONFIG = {
 def _read_settings(out: Folder) -> dict[str, Any]:
     path = store_of(out).file(SETTINGS)
     if not path.is_file() and SETTINGS not in store_of(out).names():
-        raise InputError(f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first")
+        hint = nearby(store_of(out).folder, FILE) or "run the evaluation first"
+        raise InputError(f"no evaluation in {out}", "a folder with settings.json", hint)
     data = {"judging": {}, "refused": {}, **read_json(path, fix=NEW)}
     missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
     if missing:
