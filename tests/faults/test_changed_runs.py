@@ -126,6 +126,26 @@ def test_figures_of_another_evaluation_are_not_reported(evaluation: Path) -> Non
         report(evaluation)
 
 
+def test_a_page_is_not_made_of_figures_of_other_lines(evaluation: Path) -> None:
+    lines = (evaluation / "results.jsonl").read_text().splitlines(keepends=True)
+    (evaluation / "results.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(StoreError, match=f"has figures of {len(lines)} images of 'standard'.* of {len(lines) - 1}"):
+        report(evaluation)
+
+
+def test_noise_figures_of_some_images_alone_are_told(evaluation: Path) -> None:
+    path = evaluation / "diagnostics.jsonl"
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    with pytest.warns(NoisepromptWarning, match="tells of the noise of 4 images by 'standard', and 14 were drawn"):
+        report(evaluation)
+
+
+def test_a_judging_that_lacks_something_is_told(evaluation: Path) -> None:
+    edit(evaluation / ".judging.json", lambda data: data.pop("reference"))
+    with pytest.raises(ConfigError, match=r"tells of reference null, and settings\.json of ''"):
+        summarize_run(evaluation)
+
+
 def test_a_folder_that_is_emptied_under_an_evaluation_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="was emptied or moved while it was evaluated"):
         for _ in evaluation_runs.run(tmp_path / "out", methods=["standard"]):

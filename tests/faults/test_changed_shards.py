@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,15 @@ def test_a_shard_under_two_numbers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "shard-000002.arrow").write_bytes((tmp_path / "shard-000000.arrow").read_bytes())
     with pytest.raises(StoreError, match=r"is in shard-000000\.arrow and in shard-000002\.arrow"):
         Npd(tmp_path)
+
+
+def test_a_shard_under_two_numbers_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "shard-000001.arrow").write_bytes((folder / "shard-000000.arrow").read_bytes())
+    before = shards(tmp_path)
+    with pytest.raises(StoreError, match=r"in shard-000000\.arrow and in shard-000001\.arrow.*take the copied shard"):
+        NpdWriter(tmp_path, SETTINGS, SHAPE, shard_size=4)
+    assert shards(tmp_path) == before
 
 
 def test_a_missing_shard_is_told(tmp_path: Path) -> None:
@@ -183,6 +193,32 @@ def test_an_empty_prompt_is_told_with_its_folder(tmp_path: Path) -> None:
     changed_rows(tmp_path, lambda rows: rows[1].update(prompt=" "))
     with pytest.raises(StoreError, match=f"a pair of {tmp_path} has an empty prompt.*npd verify"):
         Npd(tmp_path).prompts()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("folder", "is a folder"),
+        ("pipe", "is a named pipe"),
+        ("nowhere", "leads nowhere"),
+        ("loop", "links"),
+    ],
+)
+def test_what_is_no_file_in_the_place_of_a_shard_is_told(kind: str, told: str, tmp_path: Path) -> None:
+    path = write(tmp_path) / "shard-000001.arrow"
+    path.unlink()
+    {
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "nowhere": lambda: path.symlink_to("elsewhere"),
+        "loop": lambda: path.symlink_to(path.name),
+    }[kind]()
+    with pytest.raises(
+        StoreError, match=rf"shard-000001\.arrow.*{told}.*delete what is there and run the same"
+    ) as caught:
+        Npd(tmp_path)
+    assert "Errno" not in str(caught.value) and "damaged" not in str(caught.value)
+    assert told in " ".join(verify(tmp_path))
 
 
 def test_a_note_of_git_in_the_place_of_a_shard_is_told(tmp_path: Path) -> None:

@@ -167,6 +167,13 @@ def test_a_folder_in_place_of_the_file_is_named(tmp_path) -> None:
             read()
 
 
+@pytest.mark.parametrize("leads", ["nowhere", "results.jsonl"])
+def test_a_link_that_leads_nowhere_is_no_missing_file(tmp_path, leads) -> None:
+    (tmp_path / "results.jsonl").symlink_to(leads)
+    with pytest.raises(StoreError, match="leads nowhere" if leads == "nowhere" else "symbolic links"):
+        list(iter_results(tmp_path))
+
+
 def test_no_file_is_no_lines_and_blank_lines_are_none(tmp_path) -> None:
     assert read_metrics(tmp_path) == [] and curve(tmp_path).count("\n") == 1  # the titles
     write(tmp_path / "metrics.jsonl", METRICS, b"", b"  ", other(METRICS, 1))

@@ -16,6 +16,7 @@ from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError
 from noiseprompt.core.files import make_folder, replace
 from noiseprompt.core.places import check_file, check_folder
 from noiseprompt.core.stores import store_to_read
+from noiseprompt.npd import Npd
 from noiseprompt.npd.export import export
 from noiseprompt.npnet.share import find
 from noiseprompt.prompts import load_prompts
@@ -74,6 +75,17 @@ def test_a_report_is_refused_before_it_is_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no evaluation in"):
         report(tmp_path, out=tmp_path / "o")
     assert not (tmp_path / "o").exists()
+
+
+def test_a_folder_that_was_copied_into_itself_is_found(tmp_path: Path) -> None:
+    for name, read in (("shard-000000.arrow", Npd), ("results.jsonl", report)):
+        inner = tmp_path / name / "run"
+        inner.mkdir(parents=True)
+        (inner / name).write_bytes(b"")
+        with pytest.raises(NoisepromptError, match=f"Did you mean {inner}?"):
+            read(tmp_path / name)
+        with pytest.raises(NoisepromptError, match=f"Did you mean {inner}?"):
+            read(inner / name)
 
 
 READERS: dict[str, tuple[str, str, Callable[[str], Any]]] = {

@@ -119,6 +119,9 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "a list of Python": ("p.txt", b"['a cat', 'a dog']\n", "holds a list in brackets"),
     "a set in capitals": ("DrawBench:p.csv", b"Prompts\na\n", "unknown set of prompts 'DrawBench'.* mean 'drawbench'"),
     "a set that nobody knows": ("coco:p.json", b"[]", "unknown set of prompts 'coco'. Expected one of shapes, "),
+    "a table behind itself": ("p.csv", b"prompt,kind\na,k\nprompt,kind\na,k\n", "line 3 of .*its header again"),
+    "a pointer by the name of parquet": ("p.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "null in a set": ("geneval:p.jsonl", b"null\n", "entry 1 of .* is null"),
     "NUL in a set": ("drawbench:p.json", b'[{"prompts": "a\\u0000"}]', "entry 1 of .* holds NUL"),
 }
 

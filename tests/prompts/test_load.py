@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from noiseprompt.core.errors import PromptError, UnknownNameError
+from noiseprompt.core.errors import NoisepromptWarning, PromptError, UnknownNameError
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts import load_prompts
 from noiseprompt.prompts.load import source_kind, wrong_prompt
@@ -60,3 +62,28 @@ def test_the_wrong_prompt_is_never_the_same_text(n: int) -> None:
     assert {p.text for p in wrong} == {p.text for p in prompts}  # each once: the control has the same mix of prompts
     repeated = [Prompt("same", seed=1), Prompt("other"), Prompt("same", seed=2)]
     assert [wrong_prompt(repeated, i).text for i in range(3)] == ["other", "same", "other"]
+
+
+@pytest.mark.parametrize(
+    ("data", "mark"),
+    [
+        ("- a cat\n- a dog\n", "every line of .* begins with a bullet: '- a cat'"),
+        ("1. a cat\n2. a dog\n", "every line of .* begins with a number, as in a list"),
+        ('"a cat",\n"a dog",\n', "every line of .* begins with a quotation mark"),
+        ("```\na cat\n```\n", "the first line of .* begins with three signs"),
+    ],
+)
+def test_marks_of_a_list_are_told_and_kept(data: str, mark: str, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text(data)
+    with pytest.warns(NoisepromptWarning, match=mark):
+        texts = [prompt.text for prompt in load_prompts(tmp_path / "p.txt").prompts]
+    assert texts == list(dict.fromkeys(data.splitlines()))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "data", ["2 cats\n3 dogs\n", '"Go" on a sign\na sign\n', "- a cat\na dog\n", "- a cat\n", "1.5 m\n2.5 m\n"]
+)
+def test_what_is_no_mark_of_a_list_is_not_told(data: str, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text(data)
+    assert [prompt.text for prompt in load_prompts(tmp_path / "p.txt").prompts] == data.splitlines()

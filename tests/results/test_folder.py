@@ -10,7 +10,9 @@ import pytest
 
 from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ConfigError, StoreError, StoreLockedError
+from noiseprompt.results.folder import mark
 from noiseprompt.results.lines import read_results
+from noiseprompt.stages.evaluate.evaluate import summarize_run
 from noiseprompt.stages.report.report import report
 from tests.evaluation_fakes import FakePipeline
 from tests.evaluation_runs import CONFIG, PROMPTS, run, timeless
@@ -97,6 +99,37 @@ def test_a_folder_that_names_the_models_path_continues(whole: Path, tmp_path: Pa
     pipeline.name = "/now/model"
     assert list(run(tmp_path, pipeline)) == []
     assert json.loads((tmp_path / "settings.json").read_text())["settings"]["pipeline"]["name"] == "model"
+
+
+@pytest.mark.parametrize("exchanged", ["settings.json", "results.jsonl"])
+def test_files_of_two_evaluations_of_one_size_are_told_apart(whole: Path, tmp_path: Path, exchanged: str) -> None:
+    mixed, other = tmp_path / "mixed", dataclasses.replace(CONFIG, guidance_scale=7.0)
+    list(run(mixed, config=other))
+    (mixed / exchanged).write_bytes((whole / exchanged).read_bytes())
+    told = r"results\.jsonl was drawn with other settings or weights \(mark \w{12}\)"
+    for use in (
+        lambda: summarize_run(mixed),
+        lambda: list(run(mixed, config=CONFIG if exchanged == "settings.json" else other)),
+    ):
+        with pytest.raises(StoreError, match=told):
+            use()
+
+
+def test_lines_of_earlier_releases_have_no_mark_and_are_read(whole: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in (whole / "results.jsonl").read_text().splitlines()]
+    assert all(len(line.pop("settings")) == 12 for line in lines)
+    (tmp_path / "settings.json").write_bytes((whole / "settings.json").read_bytes())
+    (tmp_path / "results.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert list(run(tmp_path)) == []
+    assert summarize_run(tmp_path) == summarize_run(whole)
+
+
+def test_other_weights_or_parts_give_another_mark_and_another_name_does_not() -> None:
+    settings = {"pipeline": {"name": "a", "denoiser": "1"}, "config": {}, "parts": {"vae": "2"}}
+    own = mark(settings, {"weights": "3"})
+    assert own == mark({**settings, "pipeline": {"name": "b", "denoiser": "1"}}, {"weights": "3"})
+    assert own != mark(settings, {"weights": "4"})
+    assert own != mark({**settings, "parts": {"vae": "5"}}, {"weights": "3"})
 
 
 def test_a_second_run_of_one_process_is_refused(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.fetched import AnyFile
-from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.places import no_file, refuse_pipe
 
 LARGEST = 64 * 2**20
 """Bytes of a file that is read at once."""
@@ -39,7 +40,9 @@ def read_json(
     try:
         data = parse_json(read_bytes(path), nan=nan, infinite=infinite)
     except OSError as problem:
-        raise error(f"cannot read {path}: {problem.strerror or problem}", expected, fix) from problem
+        leads = isinstance(path, Path) and path.is_symlink() and isinstance(problem, FileNotFoundError)
+        came = no_file(path) if leads else f"cannot read {path}: {problem.strerror or problem}"
+        raise error(came, expected, fix) from problem
     except ValueError as problem:
         raise error(f"{path} is damaged: {problem}", expected, fix) from problem
     if not isinstance(data, dict):

@@ -15,7 +15,7 @@ from noiseprompt.core import disk
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.json_files import parse_json
-from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.places import no_file, refuse_pipe
 from noiseprompt.core.records import read_value
 from noiseprompt.core.stores import Folder, store_of
 
@@ -95,6 +95,8 @@ def files_of_all(folder: Folder, first: str) -> Iterator[AnyFile]:
 def _lines(path: AnyFile, fix: str, begin: int = 0, number: int = 0) -> Iterator[tuple[int, bytes, int]]:
     """Number, from 1, bytes and end of each line from a place on."""
     if not path.exists():
+        if isinstance(path, Path) and path.is_symlink():
+            raise StoreError(no_file(path), "a file of JSON lines")
         return
     try:
         refuse_pipe(path)
@@ -106,7 +108,7 @@ def _lines(path: AnyFile, fix: str, begin: int = 0, number: int = 0) -> Iterator
                     raise damaged(path, number, f"it is longer than {LONGEST:,} bytes", fix)
                 yield number, line, begin
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}", "a file of JSON lines", fix) from error
+        raise StoreError(f"cannot read {path}: {error.strerror or error}", "a file of JSON lines") from error
 
 
 def _torn(line: bytes) -> bool:

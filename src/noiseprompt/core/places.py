@@ -251,6 +251,24 @@ def no_file(path: Path) -> str:
     return f"{path} is {kinds.get(stat.S_IFMT(mode), 'a device or a socket')} and no file"
 
 
+def nearby(place: object, pattern: str) -> str:
+    """ "did you mean a/b?" where one folder below, or the folder of a file, holds what was looked for; "" else.
+
+    Args:
+        place: that was given; an address has none.
+        pattern: of a name in the folder that was meant.
+    """
+    if not isinstance(place, Path):
+        return ""
+    try:
+        found = sorted({path.parent for path in place.glob(f"*/{pattern}")}) if place.is_dir() else []
+        if place.is_file() and next(place.parent.glob(pattern), None) is not None:
+            found = [place.parent]
+    except OSError:
+        return ""
+    return f"did you mean {found[0]}?" if len(found) == 1 else ""
+
+
 def refuse_pipe(path: AnyFile) -> None:
     """Refuse a named pipe in a file's place: whoever opens it waits, maybe for ever, for somebody at its other end.
 

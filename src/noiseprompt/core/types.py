@@ -247,6 +247,7 @@ class EvalResult:
         noise_seconds: time to make the noise, per image.
         sample_seconds: time to draw the image, per image.
         image: file name under the run's images folder, or "".
+        settings: mark of what it was drawn with (`results.folder.mark`), or "" in lines of earlier releases.
     """
 
     method: str
@@ -259,3 +260,4 @@ class EvalResult:
     noise_seconds: float
     sample_seconds: float
     image: str = ""
+    settings: str = ""

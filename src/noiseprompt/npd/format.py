@@ -40,7 +40,7 @@ import pyarrow as pa
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_files import parse_json
-from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.places import nearby, refuse_pipe
 from noiseprompt.core.ranged import Ranged
 from noiseprompt.core.ranges import ANY, COUNT, SHARE, Limits, check_value
 from noiseprompt.core.store import Store
@@ -193,7 +193,8 @@ def present_shards(store: Store) -> list[int]:
         raise StoreError(f"{store} holds no shard yet of the collection that began there", "at least one", fix)
     if not numbers:
         expected = "shards named shard-000000.arrow and so on"
-        raise StoreError(f"{store} holds no noise prompt data set", expected, "collect one first")
+        hint = nearby(store.folder, shard_name(0)) or "collect one first"
+        raise StoreError(f"{store} holds no noise prompt data set", expected, hint)
     return numbers
 
 

@@ -30,6 +30,7 @@ from noiseprompt.npd.format import (
     stored_shard,
 )
 from noiseprompt.npd.rows import pair_to_row
+from noiseprompt.npd.wrong import twice
 
 W = TypeVar("W", bound="Writer")
 
@@ -169,7 +170,7 @@ class Home:
 
         Raises:
             ConfigError: one has other settings.
-            StoreError: one is damaged.
+            StoreError: one is damaged, or a pair is in two.
         """
         numbers = {*shard_numbers(self.store)}
         for number in {*self.tallies} - numbers - self.being_made:
@@ -185,6 +186,9 @@ class Home:
                 if not row["rejected"] and _lacks_scores(row, self.settings):
                     came = f"{shard.where}: pair {row['id']} lacks some of its scores"
                     raise StoreError(came, "all of a usable pair's, or none", "see `noiseprompt npd verify`")
+                home = self.homes.get(row["id"])
+                if home is not None and home not in self.being_made:
+                    raise twice(row["id"], shard_name(home), shard_name(number), self.folder)
                 self.note(number, row)
 
     def _known(self, number: int) -> bool:

@@ -26,6 +26,7 @@ from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import Shard, digest, holds_pictures, light_shard, present_shards, read_shard
 from noiseprompt.npd.halves import finite_rows
 from noiseprompt.npd.state import State, gaps, state_of, warn_claim
+from noiseprompt.npd.wrong import twice
 
 
 class Npd:
@@ -81,11 +82,7 @@ class Npd:
             first = seen.setdefault(key, index)
             if first != index:
                 places = np.searchsorted(self._starts, [first, index], side="right") - 1
-                one, other = (self.shards[shard].name for shard in places)
-                there = f"twice in {one}" if one == other else f"in {one} and in {other}"
-                fix = "restore that shard" if one == other else "take the copied shard away"
-                came = f"pair {key} is {there} of {self.folder}"
-                raise StoreError(came, "each pair once", f"see `noiseprompt npd verify`, and {fix}")
+                raise twice(key, *(self.shards[shard].name for shard in places), self.folder)
 
     def _check_rejected(self) -> None:
         """Compare the checksums of shards without a usable pair: nobody else would read them."""

@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from noiseprompt.core.errors import StoreError
-from noiseprompt.core.places import is_pointer
+from noiseprompt.core.places import is_pointer, no_file
 
+AGAIN = "delete what is there and run the same collect command again: it refills the gap"
 RESTORE = "if it cannot be restored, delete this file and run the same collect command again: it refills the gap"
 
 _OUT_OF_REACH = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
@@ -40,7 +41,26 @@ def unread(path: str, error: Exception) -> StoreError:
     if number in _OUT_OF_REACH:
         came = f"cannot read {path}: {os.strerror(number)}"
         return StoreError(came, "a file that this process may read", "it may be whole: leave it where it is")
+    if os.path.lexists(path) and not os.path.isfile(path):
+        return StoreError(
+            no_file(Path(path)), "a whole Arrow IPC shard", f"put the shard back in its place, or {AGAIN}"
+        )
     if os.path.isfile(path) and is_pointer(Path(path)):
         came = f"{path} holds no pairs, only the note of Git LFS where they are"
         return StoreError(came, "the shard itself", "run `git lfs pull`, or download it again")
     return StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", RESTORE)
+
+
+def twice(pair: str, one: str, other: str, folder: object) -> StoreError:
+    """The refusal of a pair that is there twice.
+
+    Args:
+        pair: its id.
+        one, other: the shards that hold it, or the one.
+        folder: of the data set.
+    """
+    there = f"twice in {one}" if one == other else f"in {one} and in {other}"
+    fix = "restore that shard" if one == other else "take the copied shard away"
+    return StoreError(
+        f"pair {pair} is {there} of {folder}", "each pair once", f"see `noiseprompt npd verify`, and {fix}"
+    )

@@ -16,7 +16,14 @@ from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import no_file, refuse_pipe
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
-from noiseprompt.prompts.looks import TITLES, is_json_lines, refuse_conflict, refuse_other_kind, refuse_table
+from noiseprompt.prompts.looks import (
+    TITLES,
+    is_json_lines,
+    refuse_conflict,
+    refuse_other_kind,
+    refuse_table,
+    warn_of_marks,
+)
 from noiseprompt.shapes.world import TEST_PROMPTS
 
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".parquet")
@@ -44,13 +51,14 @@ def read_rows(path: Path, columns: Collection[str] = (), of: str = "prompts") ->
     if not path.is_file():
         raise PromptError(no_file(path), f"a file of {of}", "check the path")
     if suffix == ".parquet":
-        return _read_parquet(path, columns)
+        return _read_parquet(path, columns, of)
     text = decode(path, of)
     if not text.strip():
         raise PromptError(f"{path} is empty", "at least one prompt" if of == "prompts" else f"a file of {of}")
     if suffix == ".txt":
         lines = lines_of(text)
         refuse_table(path, text, lines)
+        warn_of_marks(path, lines)
         return lines
     return {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}[suffix](text, path)
 
@@ -130,6 +138,9 @@ def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if any(cell is None for title, cell in row.items() if title):
                 came = f"line {reader.line_num} of {path} has fewer cells than the header"
                 raise PromptError(came, f"{len(titles)}", "the file may be torn; an empty cell has its comma too")
+            if [str(cell).strip() for cell in row.values()] == titles:
+                came = f"line {reader.line_num} of {path} is its header again"
+                raise PromptError(came, "one table, and no several behind each other", "take that line out")
             before = reader.line_num
             yield before, dict(row)
     except csv.Error as error:
@@ -168,7 +179,7 @@ def _read_jsonl(text: str, path: Path) -> list[Any]:
     return rows
 
 
-def _read_parquet(path: Path, columns: Collection[str]) -> list[dict[str, Any]]:
+def _read_parquet(path: Path, columns: Collection[str], of: str) -> list[dict[str, Any]]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -177,6 +188,10 @@ def _read_parquet(path: Path, columns: Collection[str]) -> list[dict[str, Any]]:
             "parquet files need pyarrow", "pyarrow installed", "run `pip install pyarrow`"
         ) from error
     try:
+        with path.open("rb") as file:
+            start = file.read(512)
+        if not start.startswith(b"PAR1"):
+            refuse_other_kind(path, start, of)
         present = pq.read_schema(path).names
         if twice := next((name for name in present if present.count(name) > 1), None):
             raise PromptError(f"{path} has two columns {twice!r}", "each column once")
@@ -185,6 +200,8 @@ def _read_parquet(path: Path, columns: Collection[str]) -> list[dict[str, Any]]:
     except UnicodeDecodeError as error:
         came = f"a text in {path} is not UTF-8 (it begins {error.object[:20]!r})"
         raise PromptError(came, "columns of UTF-8", "write it again from the texts") from error
+    except PermissionError as error:
+        raise PromptError(f"cannot read {path}: {error.strerror}", f"a file of {of}") from error
     except (pa.ArrowException, OSError) as error:
         raise PromptError(f"{path} is not a readable parquet file: {reason_of(error)}", "a parquet file") from error
 

@@ -160,6 +160,8 @@ def _find(source: str, column: str | None, model: str) -> Sequence[Prompt]:
     if kind == "set":
         return read_set(name, rest)
     check_local(source)
+    if source in SETS and not os.path.lexists(source):
+        raise PromptError(f"prompts {source!r} without a source", f'"{source}:FILE", "{source}:FOLDER" or a hub id')
     if colon and re.fullmatch(r"\w[\w-]+", name) and not os.path.lexists(source):
         raise _unknown_set(name)
     return _from_rows(read_rows(expanded(source)), Path(source), column)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from noiseprompt.core.errors import PromptError
+from noiseprompt.core.errors import NoisepromptWarning, PromptError
 from noiseprompt.core.json_files import parse_json
 
 _OTHER_KINDS = {
@@ -90,6 +91,26 @@ def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
         if len(cells) > 1 and set(cells) & {*TITLES[:4]} and set(cells) <= {*TITLES, ""}:
             came = f"{path} begins with the header of a table, {lines[0]!r:.80}"
             raise PromptError(came, "one prompt a line", f"let its name end in {suffix}")
+
+
+_MARKS = {
+    "a bullet": re.compile(r"[-*+\u2022\u2013]\s+\S.*"),
+    "a number, as in a list": re.compile(r"\d{1,5}[.):]\s+\S.*"),
+    "a quotation mark, and ends with one": re.compile(r"([\"']).*\1[,;]?"),
+    "three signs, as in a block of code": re.compile(r"`{3}.*"),
+}
+"""What people put before the texts of a list -> lines that begin so."""
+
+
+def warn_of_marks(path: Path, lines: Sequence[str]) -> None:
+    """Tell of marks that every line of a file begins with: each is drawn as a part of its prompt."""
+    for mark, line in _MARKS.items():
+        fence = mark.startswith("three")
+        if (len(lines) > 1 and all(map(line.fullmatch, lines))) or (fence and lines and line.fullmatch(lines[0])):
+            which = "the first line" if fence else "every line"
+            came = f"{which} of {path} begins with {mark}: {lines[0]!r:.60}. It is drawn as a part of the prompt"
+            warnings.warn(f"{came}; take such marks out if they are none", NoisepromptWarning, stacklevel=3)
+            return
 
 
 def is_json_lines(text: str) -> bool:

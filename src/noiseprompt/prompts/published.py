@@ -148,11 +148,12 @@ def _read(known: PromptSet, file: Path, style: str) -> list[Prompt]:
 
 def _cells(known: PromptSet, row: Any, where: str) -> tuple[str, str, int | None]:
     if not isinstance(row, Mapping):
-        raise PromptError(f"{where} is {row!r}", "a text or an object")
+        raise PromptError(f"{where} is {noun(row)}", "a text or an object")
     cells = {str(name).strip().lower(): value for name, value in row.items()}
     column = next((name for name in known.text if name in cells), None)
     if column is None:
-        raise PromptError(f"{where} has the columns {', '.join(map(str, row))}", f"one of {', '.join(known.text)}")
+        there = f"the columns {', '.join(map(str, row))}" if row else "no columns"
+        raise PromptError(f"{where} has {there}", f"one of {', '.join(known.text)}")
     text, kind = cells[column], _first(cells, known.kind)
     if isinstance(kind, int) and known.title == "DrawBench" and 0 <= kind < len(DRAWBENCH):
         kind = DRAWBENCH[kind]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -19,7 +19,7 @@ from noiseprompt.core.json_lines import damaged
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.store import Store
 from noiseprompt.core.types import EvalResult
-from noiseprompt.results.lines import NEW, Key
+from noiseprompt.results.lines import NEW, Key, check_mark
 
 
 class Seen:
@@ -54,13 +54,15 @@ class Book(ABC, Generic[S]):
     Args:
         store: of the evaluation's folder.
         batches: (prompt id, seed) of every image, as they are cut.
+        marks: label -> mark of the folder's settings (`results.folder.read_marks`).
 
     Raises:
         StoreLockedError: another run of this very process draws into the folder; nobody would end its batch.
-        StoreError: a damaged line, or an image that is in no batch.
+        StoreError: a damaged line, or an image that is in no batch or was drawn with other settings.
     """
 
-    def __init__(self, store: Store, batches: Sequence[Sequence[Key]]) -> None:
+    def __init__(self, store: Store, batches: Sequence[Sequence[Key]], marks: Mapping[str, str] | None = None) -> None:
+        self._marks = marks or {}
         self._sizes = [len(batch) for batch in batches]
         self._batch_of = {key: index for index, batch in enumerate(batches) for key in batch}
         self._leases = store.leases()
@@ -149,6 +151,7 @@ class Book(ABC, Generic[S]):
         return any(len(images) < self._sizes[batch] for (batch, _), images in seen.of.items() if index in (None, batch))
 
     def _place(self, where: str, result: EvalResult) -> int:
+        check_mark(f"a line of {where}", result, self._marks)
         try:
             return self._batch_of[result.prompt_id, result.seed]
         except KeyError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noiseprompt.core.object_leases import ObjectStore
@@ -13,10 +13,10 @@ from noiseprompt.results.objects import ObjectBook
 from noiseprompt.results.slots import SlotBook
 
 
-def book_of(folder: Folder, batches: Sequence[Sequence[Key]]) -> Book[Any]:
+def book_of(folder: Folder, batches: Sequence[Sequence[Key]], marks: Mapping[str, str] | None = None) -> Book[Any]:
     """As `Book`."""
     store = store_of(folder)
     if isinstance(store, DiskStore):
-        return SlotBook(store, batches)
+        return SlotBook(store, batches, marks or {})
     assert isinstance(store, ObjectStore), "there are two kinds"
-    return ObjectBook(store, batches)
+    return ObjectBook(store, batches, marks or {})

@@ -5,6 +5,7 @@ What people publish holds no path of the machine; .judging.json, hidden, keeps t
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -19,11 +20,12 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import damaged, of_all
 from noiseprompt.core.kinds import EVALUATION, refuse_other
 from noiseprompt.core.parts import as_recorded
+from noiseprompt.core.places import nearby
 from noiseprompt.core.ranges import check_value, shown
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import Folder, store_of
 from noiseprompt.core.types import EvalResult, Prompt
-from noiseprompt.results.lines import FILE, NEW, iter_numbered
+from noiseprompt.results.lines import FILE, NEW, check_mark, iter_numbered
 from noiseprompt.results.names import public_spec, slug
 from noiseprompt.shapes.world import CHECKER
 
@@ -97,6 +99,8 @@ def _settled(
         changes += [f"method {change}" for change in differences(old_methods, methods, both)]
         refuse_changes(store, changes, old_settings, settings)
         _refuse_edited(store)
+        named = {**old_settings["pipeline"], "name": settings["pipeline"]["name"]}
+        settings = {**old_settings, "pipeline": named}  # as they were, so that every line's mark stays true
         methods = {**old_methods, **methods}
     else:
         _refuse_other(store)
@@ -131,6 +135,29 @@ def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     pipeline = settings.get("pipeline", {})
     return {**settings, "pipeline": {**pipeline, "name": Path(pipeline.get("name", "")).name}}
+
+
+def mark(settings: Mapping[str, Any], method: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits of all that the images of a method depend on, as settings.json tells it: each line holds
+    them, so that files of two evaluations are told apart.
+
+    Args:
+        settings: those of the evaluation, with their parts.
+        method: what is told of it beside its label.
+    """
+    pipeline = {key: value for key, value in settings["pipeline"].items() if key != "name"}  # it may be given anew
+    text = json.dumps([{**settings, "pipeline": pipeline}, method], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def read_marks(folder: Folder) -> dict[str, str]:
+    """Label -> `mark` of each method that settings.json tells.
+
+    Raises:
+        InputError, ConfigError: as `read_settings`.
+    """
+    data = read_settings(folder)
+    return {label: mark(data["settings"], told) for label, told in data["methods"].items()}
 
 
 def _public(judging: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,9 +212,9 @@ def read_judging(out: Folder) -> dict[str, Any]:
         if name in found:
             check_value(f"{name} in {path}", kind, found[name])
     public = _public(found)
-    for name in sorted(public.keys() & told.keys()):
-        if public[name] != told[name]:
-            came = f"{path} tells of {name} {shown(public[name])}, and {SETTINGS} of {shown(told[name])}"
+    for name in sorted(public.keys() | told.keys()):
+        if public.get(name) != told.get(name):
+            came = f"{path} tells of {name} {shown(public.get(name))}, and {SETTINGS} of {shown(told.get(name))}"
             raise ConfigError(came, "the same in both", again)
     return found
 
@@ -205,7 +232,8 @@ _CONFIG = {
 def _read_settings(out: Folder) -> dict[str, Any]:
     path = store_of(out).file(SETTINGS)
     if not path.is_file() and SETTINGS not in store_of(out).names():
-        raise InputError(f"no evaluation in {out}", "a folder with settings.json", "run the evaluation first")
+        hint = nearby(store_of(out).folder, FILE) or "run the evaluation first"
+        raise InputError(f"no evaluation in {out}", "a folder with settings.json", hint)
     data = {"judging": {}, "refused": {}, **read_json(path, fix=NEW)}
     missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
     if missing:
@@ -266,7 +294,7 @@ def iter_told(folder: Folder) -> Iterator[EvalResult]:
         InputError: no evaluation there.
         StoreError: as `iter_results`, or an image that cannot be of this evaluation.
     """
-    data = _refuse_edited(folder)
+    data, marks = _refuse_edited(folder), read_marks(folder)
     methods, scorers = {*data["methods"], *data["refused"]}, data["settings"].get("scorers")
     for path, number, result in iter_numbered(folder):
         known = set(result.scores if scorers is None else map(str, scorers))
@@ -280,6 +308,7 @@ def iter_told(folder: Folder) -> Iterator[EvalResult]:
         if lacking:
             came = f"line {number} of {path} tells no score of {', '.join(lacking)}"
             raise StoreError(came, "the scores that settings.json names", NEW)
+        check_mark(f"line {number} of {path}", result, marks)
         _check_told(path, number, result, methods)
         yield result
 

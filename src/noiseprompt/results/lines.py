@@ -8,8 +8,9 @@ Readers take the files as one; a batch's lines are in one of them. Who writes wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from noiseprompt.core.errors import StoreError
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.json_lines import damaged, files_of_all, read_lines
 from noiseprompt.core.ranges import SUMMABLE
@@ -64,6 +65,24 @@ def _wrong(result: EvalResult) -> str:
     if len(result.text) > LONGEST:
         return f"a text of {len(result.text):,} characters"
     return "" if 0 <= result.seed < 2**63 else f"the seed {result.seed}"
+
+
+def check_mark(where: str, result: EvalResult, marks: Mapping[str, str]) -> None:
+    """Refuse an image that was drawn with other settings than the folder's.
+
+    Args:
+        where: for the message, as in "line 3 of results.jsonl".
+        marks: label -> mark of the folder's settings; lines of earlier releases have none.
+
+    Raises:
+        StoreError: with both.
+    """
+    own = marks.get(result.method, "")
+    if own and result.settings and result.settings != own:
+        came = (
+            f"{where} was drawn with other settings or weights (mark {result.settings}) than settings.json has ({own})"
+        )
+        raise StoreError(came, "the files of one evaluation", f"restore them together, or {NEW}")
 
 
 def read_results(folder: Folder) -> list[EvalResult]:

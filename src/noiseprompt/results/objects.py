@@ -6,7 +6,7 @@ its lease without noticing commits nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from noiseprompt.core.fetched import Fetched
 from noiseprompt.core.json_lines import name_of, of_all, read_lines
@@ -21,8 +21,8 @@ from noiseprompt.results.lines import FILE, NEW, Key
 class ObjectBook(Book["_Object"]):
     """As `Book`."""
 
-    def __init__(self, store: ObjectStore, batches: Sequence[Sequence[Key]]) -> None:
-        super().__init__(store, batches)
+    def __init__(self, store: ObjectStore, batches: Sequence[Sequence[Key]], marks: Mapping[str, str]) -> None:
+        super().__init__(store, batches, marks)
         self._objects = store
 
     def refresh(self) -> None:

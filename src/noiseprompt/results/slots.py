@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from noiseprompt.core.files import clear_left, replace
@@ -18,8 +18,8 @@ from noiseprompt.results.lines import FILE, NEW, Key
 class SlotBook(Book["_Growing"]):
     """As `Book`."""
 
-    def __init__(self, store: DiskStore, batches: Sequence[Sequence[Key]]) -> None:
-        super().__init__(store, batches)
+    def __init__(self, store: DiskStore, batches: Sequence[Sequence[Key]], marks: Mapping[str, str]) -> None:
+        super().__init__(store, batches, marks)
         self.out = store.folder
         self._slot: AnyLease | None = None
         self._number = 1

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,16 @@ from noiseprompt.noise.guard import Guard, carried
 from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
 from noiseprompt.results.books import book_of
 from noiseprompt.results.counts import check_counts, refuse_none
-from noiseprompt.results.folder import PATHS, SETTINGS, iter_told, note_refused, read_judging, read_settings, settle
+from noiseprompt.results.folder import (
+    PATHS,
+    SETTINGS,
+    iter_told,
+    note_refused,
+    read_judging,
+    read_marks,
+    read_settings,
+    settle,
+)
 from noiseprompt.results.pictures import save_pictures
 from noiseprompt.results.sets import measure
 from noiseprompt.results.summarize import summarize
@@ -78,6 +87,7 @@ class _Run:
     config: EvaluateConfig
     out: Store
     guard: Guard
+    marks: dict[str, str] = field(default_factory=dict)
 
 
 @held
@@ -178,7 +188,9 @@ def _draw(run: _Run, items: Sequence[Item], methods: Sequence[MethodSpec], part:
     def counted() -> list[str]:
         return [spec.label for spec in methods if spec.label not in run.refused]
 
-    with book_of(run.out, [[(item.prompt.id, item.seed) for item in batch] for batch in batches]) as book:
+    run.marks.update(read_marks(run.out))
+    keys = [[(item.prompt.id, item.seed) for item in batch] for batch in batches]
+    with book_of(run.out, keys, run.marks) as book:
         for index, lease in free_batches(book, own, lambda number: book.missing(number, counted())):
             todo = [spec for spec in methods if spec.label in book.missing(index, counted())]
             for spec, results, figures, seconds in _batch(run, batches[index], todo):
@@ -272,9 +284,10 @@ def _judge(
     scores = {scorer.name: _score(scorer, images, batch) for scorer in run.scorers}
     names = [f"{item.prompt.id}-{item.seed}" if item.save else "" for item in batch]
     saved, results = save_pictures(run.out, label, names, [*images]), []
+    mark = run.marks.get(label, "")
     for i, item in enumerate(batch):
         prompt, own = item.prompt, {scorer: values[i] for scorer, values in scores.items()}
-        results.append(EvalResult(label, prompt.id, prompt.text, prompt.kind, item.seed, own, *costs, saved[i]))
+        results.append(EvalResult(label, prompt.id, prompt.text, prompt.kind, item.seed, own, *costs, saved[i], mark))
     return results
 
 

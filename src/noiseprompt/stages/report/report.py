@@ -6,6 +6,7 @@ results.json + results.jsonl + diagnostics.jsonl + settings.json + images/ â”€â”
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -87,6 +88,7 @@ def report(
     ]
     for run in runs:
         _check_methods(run)
+        _check_images(run)
         _check_noise(run)
     target = store_of(out) if out is not None else runs[0].folder
     if out is not None and not is_address(out):
@@ -149,6 +151,22 @@ def _check_methods(run: _Run) -> None:
         warnings.warn(f"{came}. The same evaluate command draws them", NoisepromptWarning, stacklevel=3)
 
 
+def _check_images(run: _Run) -> None:
+    """Refuse figures of other lines than those that are there.
+
+    Raises:
+        StoreError: figures of more or fewer images of a method.
+    """
+    there = Counter(result.method for result in iter_counted(run.folder))
+    for label in there | dict.fromkeys(run.summary.methods, 0):
+        method = run.summary.methods.get(label)
+        told = method.images if method else 0
+        if told != there[label]:
+            came = f"{run.folder.where('results.json')} has figures of {told} images of {label!r:.80}, and {FILE} tells"
+            fix = f"run `noiseprompt report {run.folder}`"
+            raise StoreError(f"{came} of {there[label]}", "figures of the lines that are there", fix)
+
+
 def _check_noise(run: _Run) -> None:
     """Refuse noise figures of another evaluation; tell of methods without any.
 
@@ -164,6 +182,11 @@ def _check_noise(run: _Run) -> None:
     if missing:
         names = ", ".join(f"{label!r:.80}" for label in missing)
         warnings.warn(f"{name} tells nothing of {names}: the page is without", NoisepromptWarning, stacklevel=3)
+    for label, method in run.summary.methods.items():
+        told = figures[label]["images"] if label in figures else method.images
+        if told != method.images:
+            came = f"{name} tells of the noise of {told} images by {label!r:.80}, and {method.images} were drawn"
+            warnings.warn(f"{came}: the page tells of those", NoisepromptWarning, stacklevel=3)
 
 
 def _markdown(title: str, runs: Sequence[_Run], side: Across | None) -> str:
