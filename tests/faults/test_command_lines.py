@@ -68,6 +68,9 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "a seed that no generator takes": ("generate x --out o --seeds 18446744073709551616", ["from 0 to 2**63 - 1"]),
     "a place for a shell": ("generate x --out=$HOME/o", ["nobody put a value in the place of $HOME"]),
     "a place of two settings": ("generate x --out=runs/${now}", ["nobody put a value in the place of ${now}"]),
+    "a home alone, which YAML has as nothing": ("score i --prompts p.csv --out=~", ["--out '~'. Expected a path"]),
+    "a remark alone": ("evaluate --out o --features=#", ["--features '#'"]),
+    "a value that may be true or false": ("generate x --out o --no_text", ["Expected true or false after it"]),
     "no names of LoRAs": ("generate x --out o --lora ,", ["lora ','. Expected files or hub ids"]),
     "a blank extractor": ("evaluate --prompts o.txt --out o --features=", ["--features ''"]),
     "who filtered": ("evaluate --prompts o.txt --out o --filter_scorers shapes-prefrence", ["unknown scorer"]),
@@ -173,3 +176,9 @@ def test_what_is_written_beside_a_file_of_options_wins_wherever_the_file_stands(
 def test_a_range_is_written_as_a_list_is() -> None:
     parser = option_parser(COMMANDS["collect"])
     assert read_option(parser, "seed_range", "0,10") == read_option(parser, "seed_range", "[0, 10]") == (0, 10)
+
+
+@pytest.mark.parametrize("words", [["--npd", "🙂,b"], ["--config", "{npd: [🙂, b]}"]], ids=["words", "a file"])
+def test_a_list_holds_letters_beyond_the_basic_plane(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--out=o", *words]) == 2
+    assert "🙂" in capfd.readouterr().err

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from noiseprompt.cli.option_files import read_config
-from noiseprompt.cli.options import option_types, read_option, renamed
+from noiseprompt.cli.options import option_types, read_option, renamed, wanted
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.texts import unwritable
 
@@ -161,7 +161,7 @@ def _of_option(parser: Any, known: dict[str, Any], name: str, value: str | None)
     if known[name] is bool and name in _flags(parser):
         return [] if value is None else [(f"--{name}={value[:60]}", f"--{name} alone: it is a flag")]
     if value is None:
-        return [(f"--{name} without a value", "one after it")]
+        return [(f"--{name} without a value", f"{wanted(known[name])} after it")]
     try:
         read_option(parser, name, value)
     except InputError as error:
