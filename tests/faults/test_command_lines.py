@@ -62,6 +62,22 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         ["a list of 2, each a whole number, such as 0,5 or [0, 5]"],
     ),
     "a prompt as an option": ("generate --prompt x --out o", ["no option --prompt. Expected the prompt alone"]),
+    "nearly a prompt as an option": (
+        "generate --prompts x --out o",
+        ["no option --prompts. Expected the prompt alone"],
+    ),
+    "a strength that no method takes": (
+        "generate x --out o --methods standard,nlg:strength=2 --strength 0.5",
+        ["--strength with the methods standard, nlg:strength=2. Expected a method that takes it"],
+    ),
+    "a flag that no method takes": (
+        "generate x --out o --methods standard --renormalize --no_text true",
+        ["--renormalize and --no_text with the methods standard"],
+    ),
+    "no text of no network": ("evaluate --methods standard,redenoise --no_text true", ["--no_text with the methods"]),
+    "options of the source noise": ("evaluate --methods standard,standard:swap", ["the source noise whatever its"]),
+    "a licence beside a card": ("npd push n a/b --card c.md --license mit", ["--license with a card of your own"]),
+    "prompts of no evaluation": ("npnet push n a/b --prompts x", ["--prompts 'x' without an evaluation"]),
     "no prompts": ("collect --prompts p --out o --n 0", ["--n 0. Expected a whole number, 1 or more"]),
     "a short flag with a value": ("generate x --out o -v=3", ["no option -v=3"]),
     "a command of npd that is not there": ("npd", ["npd without a command. Expected one of info, verify"]),

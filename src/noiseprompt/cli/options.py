@@ -265,7 +265,9 @@ def _spelled_word(option: str, annotation: Any, word: str) -> str:
         value = spelled(annotation, word)
     except InputError as error:
         raise InputError(f"{option} {error.came}", error.expected, error.fix) from error
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)  # of \ud83d\ude42 YAML makes halves
+    return (
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    )  # of \ud83d\ude42 YAML makes halves
 
 
 def _is_structure(annotation: Any) -> bool:
