@@ -62,12 +62,31 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         ["a list of 2, each a whole number, such as 0,5 or [0, 5]"],
     ),
     "a prompt as an option": ("generate --prompt x --out o", ["no option --prompt. Expected the prompt alone"]),
+    "nearly a prompt as an option": (
+        "generate --prompts x --out o",
+        ["no option --prompts. Expected the prompt alone"],
+    ),
+    "a strength that no method takes": (
+        "generate x --out o --methods standard,nlg:strength=2 --strength 0.5",
+        ["--strength with the methods standard, nlg:strength=2. Expected a method that takes it"],
+    ),
+    "a flag that no method takes": (
+        "generate x --out o --methods standard --renormalize --no_text true",
+        ["--renormalize and --no_text with the methods standard"],
+    ),
+    "no text of no network": ("evaluate --methods standard,redenoise --no_text true", ["--no_text with the methods"]),
+    "options of the source noise": ("evaluate --methods standard,standard:swap", ["the source noise whatever its"]),
+    "a licence beside a card": ("npd push n a/b --card c.md --license mit", ["--license with a card of your own"]),
+    "prompts of no evaluation": ("npnet push n a/b --prompts x", ["--prompts 'x' without an evaluation"]),
     "no prompts": ("collect --prompts p --out o --n 0", ["--n 0. Expected a whole number, 1 or more"]),
     "a short flag with a value": ("generate x --out o -v=3", ["no option -v=3"]),
     "a command of npd that is not there": ("npd", ["npd without a command. Expected one of info, verify"]),
     "a seed that no generator takes": ("generate x --out o --seeds 18446744073709551616", ["from 0 to 2**63 - 1"]),
     "a place for a shell": ("generate x --out=$HOME/o", ["nobody put a value in the place of $HOME"]),
     "a place of two settings": ("generate x --out=runs/${now}", ["nobody put a value in the place of ${now}"]),
+    "a home alone, which YAML has as nothing": ("score i --prompts p.csv --out=~", ["--out '~'. Expected a path"]),
+    "a remark alone": ("evaluate --out o --features=#", ["--features '#'"]),
+    "a value that may be true or false": ("generate x --out o --no_text", ["Expected true or false after it"]),
     "no names of LoRAs": ("generate x --out o --lora ,", ["lora ','. Expected files or hub ids"]),
     "a blank extractor": ("evaluate --prompts o.txt --out o --features=", ["--features ''"]),
     "who filtered": ("evaluate --prompts o.txt --out o --filter_scorers shapes-prefrence", ["unknown scorer"]),
@@ -173,3 +192,9 @@ def test_what_is_written_beside_a_file_of_options_wins_wherever_the_file_stands(
 def test_a_range_is_written_as_a_list_is() -> None:
     parser = option_parser(COMMANDS["collect"])
     assert read_option(parser, "seed_range", "0,10") == read_option(parser, "seed_range", "[0, 10]") == (0, 10)
+
+
+@pytest.mark.parametrize("words", [["--npd", "🙂,b"], ["--config", "{npd: [🙂, b]}"]], ids=["words", "a file"])
+def test_a_list_holds_letters_beyond_the_basic_plane(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--out=o", *words]) == 2
+    assert "🙂" in capfd.readouterr().err

@@ -32,12 +32,21 @@ def load_model(model: str, loading: ModelOptions | None) -> Pipeline:
 def with_options(
     specs: Sequence[MethodSpec], strength: float = 1.0, renormalize: bool = False, no_text: bool = False
 ) -> list[MethodSpec]:
-    """The methods with the command's options where they do not name their own; the baseline stays the source noise."""
+    """The methods with the command's options where they do not name their own; the baseline stays the source noise.
+
+    Raises:
+        InputError: an option that none of them takes.
+    """
     from noiseprompt.results.summary import BASELINE
 
     given: dict[str, Any] = {"strength": strength, "renormalize": renormalize}
     if no_text:  # an option of few methods, and part of their label once it is named
         given["no_text"] = True
+    others = [spec for spec in specs if spec.name != BASELINE]
+    said = {"strength": strength != 1, "renormalize": renormalize, "no_text": no_text}
+    if idle := [name for name in said if said[name] and not any(spec.takes(name) for spec in others)]:
+        came = f"--{' and --'.join(idle)} with the methods {some_of([spec.label for spec in specs])}"
+        raise InputError(came, "a method that takes it and does not name its own")
     return [spec if spec.name == BASELINE else spec.with_defaults(**given) for spec in specs]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from noiseprompt.cli.option_files import read_config
-from noiseprompt.cli.options import option_types, read_option, renamed
+from noiseprompt.cli.options import option_types, read_option, renamed, wanted
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.texts import unwritable
 
@@ -127,9 +127,9 @@ def _of_words(parser: Any, words: Sequence[str], bare: Sequence[str]) -> tuple[l
             mistakes += _of_bare(places[0].removesuffix("...") if places else "", value or "")
             given |= {one.removesuffix("...") for one in places[:1]}
             places = places if places and places[0].endswith("...") else places[1:]
-        elif name in [one.removesuffix("...") for one in bare]:
-            mistakes.append((f"no option --{name}", f"the {name} alone, without an option before it"))
-            given.add(name)
+        elif own := _bare_named(name, known, bare):
+            mistakes.append((f"no option --{name}", f"the {own} alone, without an option before it"))
+            given.add(own)
         elif name.startswith("-"):
             mistakes.append(
                 (f"no option {name[:60]}", "options with two dashes; a text that begins with one stands after --")
@@ -140,6 +140,12 @@ def _of_words(parser: Any, words: Sequence[str], bare: Sequence[str]) -> tuple[l
             given.add(name)
             mistakes += _of_option(parser, known, name, value)
     return mistakes, given
+
+
+def _bare_named(name: str, known: Mapping[str, Any], bare: Sequence[str]) -> str:
+    """The argument without a dash that an option is called by, or most like; ""."""
+    close = [name] if name in known else difflib.get_close_matches(name, known, n=1)
+    return next((one for one in (word.removesuffix("...") for word in bare) if one in close), "")
 
 
 def _of_bare(name: str, word: str) -> list[Mistake]:
@@ -161,7 +167,7 @@ def _of_option(parser: Any, known: dict[str, Any], name: str, value: str | None)
     if known[name] is bool and name in _flags(parser):
         return [] if value is None else [(f"--{name}={value[:60]}", f"--{name} alone: it is a flag")]
     if value is None:
-        return [(f"--{name} without a value", "one after it")]
+        return [(f"--{name} without a value", f"{wanted(known[name])} after it")]
     try:
         read_option(parser, name, value)
     except InputError as error:

@@ -99,6 +99,11 @@ def npnet_push(
     from noiseprompt.results.card import measured
 
     hub.check_id(repo)
+    if prompts and evaluation is None:
+        raise InputError(
+            f"--prompts {prompts!r} without an evaluation", "what they are the prompts of", "pass --evaluation"
+        )
+    refuse_beside(card, license=license, dataset=dataset, evaluation=evaluation)
     method = NpnetMethod(str(folder))
     method.net = NPNet.from_pretrained(Path(folder))  # refuses what nobody could load
     facts = share.read_facts(Path(folder))
@@ -111,6 +116,17 @@ def npnet_push(
     address = share.push(Path(folder), repo, facts, card=own_card(card), private=private)
     print(f"NPNet in {hub.endpoint()}/{repo}\n{address}")
     say_next(f"noiseprompt.NPNet.from_pretrained({repo!r}), or --methods npnet:path={repo}")
+
+
+def refuse_beside(card: Path | None, **facts: object) -> None:
+    """Refuse what a made card would tell beside one of the user's own, which is taken as it is.
+
+    Raises:
+        InputError: with the options.
+    """
+    if card is not None and (given := [name for name, value in facts.items() if value]):
+        came = f"--{' and --'.join(given)} with a card of your own"
+        raise InputError(came, "one of the two", "write it into the card, or leave --card out")
 
 
 def own_card(path: Path | None) -> str:

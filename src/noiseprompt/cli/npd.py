@@ -6,7 +6,7 @@ import json
 import shlex
 from pathlib import Path
 
-from noiseprompt.cli.networks import own_card
+from noiseprompt.cli.networks import own_card, refuse_beside
 from noiseprompt.cli.progress import say_next
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.places import check_folder, check_local
@@ -71,6 +71,7 @@ def npd_push(folder: Path, repo: str, license: str = "", card: Path | None = Non
     from noiseprompt.npd.share import push
 
     check_local(folder)
+    refuse_beside(card, license=license)
     address = push(Path(folder), repo, license=license, card=own_card(card), private=private)
     print(f"noise prompt data set in {hub.endpoint()}/datasets/{repo}\n{address}")
     say_next(f"noiseprompt npd pull FOLDER {repo}, on any machine")

@@ -49,4 +49,4 @@ class OptionsFile(ActionConfigFile):
         refuse(name, mistakes)
         known = option_types(parser)
         plain = {key: spelled(known[key], data[key]) for key in given}
-        super().__call__(parser, cfg, json.dumps(plain, default=str), option_string)
+        super().__call__(parser, cfg, json.dumps(plain, default=str, ensure_ascii=False), option_string)

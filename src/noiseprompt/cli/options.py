@@ -8,6 +8,7 @@ once, and no value names code: jsonargparse would import the module of a `class_
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -60,8 +61,7 @@ def option_types(parser: Any) -> dict[str, Any]:
 
 
 def _annotation(action: Any) -> Any:
-    plain = bool if action.nargs == 0 else list[str] if action.nargs == "+" else str
-    return getattr(action, "_typehint", plain)
+    return getattr(action, "_typehint", bool if action.nargs == 0 else list[str] if action.nargs == "+" else str)
 
 
 def read_options(
@@ -71,7 +71,7 @@ def read_options(
 
     Args:
         parser: of one command; its required options may be missing here.
-        data: as read from YAML. A null is a value only where the option may be null; for a required one it is nothing.
+        data: as read from YAML; a null is a value where the option may be null, and nothing for a required one.
         where: written before each mistake, such as "train: ".
         reserved: options that may not be given here -> why.
 
@@ -110,6 +110,8 @@ def _held(parser: Any, key: str, annotation: Any, value: Any, limits: Any) -> An
     if typing.get_origin(annotation) is dict and isinstance(entries := _structure(annotation, value), Mapping):
         _check_entries(entries, typing.get_args(annotation)[1])
     typed = _typed(parser, key, annotation, value)
+    if typed is None and isinstance(value, str) and value.strip() != "null":  # "~" or "# x", which YAML has as null
+        raise InputError(_shown(value), wanted(annotation))
     if typed == [] and parser.get_default(key) is None:  # nothing named, where none is no choice
         raise InputError("[]", "at least one")
     if expected := misfit(annotation, typed, limits):
@@ -230,10 +232,9 @@ def _number(annotation: Any, word: str, whole: str = "") -> int | float:
 
 def _list(word: str) -> Any:
     """A list written as YAML; the text itself where it is none, which the parser refuses."""
-    try:
+    with contextlib.suppress(InputError):
         return parse_value(word, "a list")
-    except InputError:
-        return word
+    return word
 
 
 def spelled_words(words: Sequence[str], known: Mapping[str, Any]) -> list[str]:
@@ -264,7 +265,9 @@ def _spelled_word(option: str, annotation: Any, word: str) -> str:
         value = spelled(annotation, word)
     except InputError as error:
         raise InputError(f"{option} {error.came}", error.expected, error.fix) from error
-    return value if isinstance(value, str) else json.dumps(value)
+    return (
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    )  # of \ud83d\ude42 YAML makes halves
 
 
 def _is_structure(annotation: Any) -> bool:

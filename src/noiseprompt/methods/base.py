@@ -135,8 +135,8 @@ class MethodSpec:
 
         Raises:
             UnknownNameError: no such method.
-            InputError: an option the method does not have (the message lists those it has), or a value that does not
-                convert or is out of its range.
+            InputError: an option the method does not have (the message lists those it has), a value that does not
+                convert or is out of its range, or an option of "standard", which changes nothing.
         """
         check_value("a method", str, text)
         name, parts = split_spec(text)
@@ -147,7 +147,11 @@ class MethodSpec:
                 raise InputError(f"option {part!r} of method {name!r}", f"{now!r}: it has a new name")
         known = {**(option_types(method) or {}), **_GENERIC}
         given = spec_options("method", text, known)
-        return cls(name, name, named=frozenset(given))._with(given)
+        spec = cls(name, name, named=frozenset(given))._with(given)
+        if name == "standard" and spec.label != name:
+            came = f"the method {text.strip()!r}, which is the source noise whatever its options"
+            raise InputError(came, "standard alone", "give the option to another method")
+        return spec
 
     def with_defaults(self, **defaults: Any) -> MethodSpec:
         """This spec with `defaults` for the options it does not name itself; what its method does not take is left out.
@@ -155,8 +159,11 @@ class MethodSpec:
         Raises:
             InputError: a value out of its range.
         """
-        taken = {*(option_types(METHODS.get(self.name)) or ()), *_GENERIC} - self.named
-        return self._with({key: value for key, value in defaults.items() if key in taken})
+        return self._with({key: value for key, value in defaults.items() if self.takes(key)})
+
+    def takes(self, option: str) -> bool:
+        """Whether it has an option and does not name it itself."""
+        return option in {*(option_types(METHODS.get(self.name)) or ()), *_GENERIC} - self.named
 
     def _with(self, given: Mapping[str, Any]) -> MethodSpec:
         own = {key: value for key, value in given.items() if key not in _GENERIC}

@@ -109,6 +109,11 @@ def load_diffusers(
     except Exception as error:
         if not isinstance(folder, Path) and (words := of_the_hub(error, str(model))):
             raise ModelLoadError(*words) from error
+        if variant is not None and "variant=" in str(error):
+            came = f"{model} has no weights of the variant {variant!r}"
+            raise ModelLoadError(
+                came, "a variant that it has", "leave variant out for the weights without one"
+            ) from error
         came = f"{model} does not load ({type(error).__name__}: {reason_of(error)})"
         raise ModelLoadError(came, "a complete diffusers pipeline", FIX) from error
 
