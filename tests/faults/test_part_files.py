@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from noiseprompt.cli import main
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.part_files import check_network
-from noiseprompt.core.weights import read_state
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.scorers.base import load_scorers
 from tests import tiny
@@ -244,70 +243,6 @@ def test_weights_of_a_published_file_are_numbers(change: Any, says: str, tmp_pat
     checkpoints.save(state, tmp_path / "HPS_v2_compressed.pt")
     with pytest.raises(ModelLoadError, match=f"the scorer 'hpsv2'.*{says}"):
         load_scorers([f"hpsv2:path={tmp_path},device=cpu"])
-
-
-def head(path: Path, change: Any = None) -> Path:
-    state = checkpoints.head_state(checkpoints.PROJECTION, "layers.")
-    return checkpoints.save({name: change(value) for name, value in state.items()} if change else state, path)
-
-
-HEADS: dict[str, tuple[Any, str]] = {
-    "zeros": (torch.zeros_like, "of the linear layers lie in matrices of zeros alone"),
-    "whole numbers": (lambda x: (100 * x).to(torch.int8), "10 weights of the linear layers that are whole or complex"),
-    "complex numbers": (lambda x: x.to(torch.complex64), "10 weights of the linear layers that are whole or complex"),
-    "nothing": (lambda x: x[:0], "holds 10 tensors without a number"),
-}
-
-
-@pytest.mark.parametrize("kind", HEADS)
-def test_the_layers_of_a_reward_are_numbers(kind: str, clip: Path, tmp_path: Path) -> None:
-    change, says = HEADS[kind]
-    file = head(tmp_path / "layers.pth", change)
-    with pytest.raises(ModelLoadError, match=f"the scorer 'aes'.*{says}"):
-        load_scorers([f"aes:path={file},clip={clip},device=cpu"])
-
-
-def test_layers_in_eight_bits_are_read(clip: Path, tmp_path: Path) -> None:
-    file = head(tmp_path / "layers.pth", lambda x: x.to(torch.float8_e4m3fn))
-    (scorer,) = load_scorers([f"aes:path={file},clip={clip},device=cpu"])
-    assert scorer.layers[0].weight.dtype == torch.float32  # type: ignore[attr-defined]
-
-
-def test_a_flipped_bit_in_a_published_archive_is_seen(clip: Path, tmp_path: Path) -> None:
-    file = head(tmp_path / "layers.pth")
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
-    with pytest.raises(ModelLoadError, match=r"layers.pth is damaged: the checksum of .* Copy or download it again"):
-        load_scorers([f"aes:path={file},clip={clip},device=cpu"])
-
-
-def test_an_archive_without_checksums_is_read(tmp_path: Path) -> None:
-    torch.serialization.set_crc32_options(False)
-    try:
-        file = head(tmp_path / "layers.pth")
-    finally:
-        torch.serialization.set_crc32_options(True)
-    assert len(read_state(file)) == 10
-
-
-def test_shapes_that_no_network_has_are_told_in_words(tmp_path: Path) -> None:
-    state = checkpoints.open_clip_state() | {"visual.conv1.weight": torch.ones(())}
-    checkpoints.save(state, tmp_path / "HPS_v2_compressed.pt")
-    with pytest.raises(ModelLoadError, match=r"no checkpoint of CLIP ViT-H/14: its tensors have other shapes"):
-        load_scorers([f"hpsv2:path={tmp_path},device=cpu"])
-
-
-@pytest.mark.parametrize("change", [pipe, link])
-def test_a_tokenizer_that_is_no_file_is_not_replaced_by_the_hub_s(change: Change, scorer: Path) -> None:
-    change(scorer / "tokenizer.json")
-    with pytest.raises(ModelLoadError, match=r"'pickscore'.*tokenizer.json is a .*pickscore:tokenizer=FOLDER"):
-        load_scorers([f"pickscore:path={scorer},device=cpu"])
-
-
-def test_the_folder_of_a_scorer_may_begin_with_a_tilde(scorer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(scorer.parent))
-    assert load_scorers([f"pickscore:path=~/{scorer.name},device=cpu"])
 
 
 # -------------------------------------------------------------------------------------------------------------- doctor

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.places import refuse_pipe, refuse_pointer
+from noiseprompt.core.weight_kinds import TENSORS, refuse_other_kind
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,6 @@ SHA256 = "noiseprompt.sha256"
 """Key of a safetensors header: SHA-256 over names, types, shapes and bytes of the tensors, in the order of names."""
 
 _AGAIN = "copy or download it again"
-_TENSORS = "a .safetensors or torch checkpoint of tensors only"
 
 
 def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -50,6 +50,7 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         with path.open("rb") as start:
             length = int.from_bytes(start.read(8), "little")
         refuse_pointer(path)
+        refuse_other_kind(path, _AGAIN)
         if length > HEADER_BYTES:
             came = f"cannot read {path}: it claims a header of {length:,} bytes"
             raise ModelLoadError(came, f"at most {HEADER_BYTES:,}", _AGAIN)
@@ -234,7 +235,7 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
             return load_file(path)
         refuse_pipe(path)
         refuse_pointer(path)
-        _refuse_zeros(path, again)
+        refuse_other_kind(path, again)
         _check_archive(path, own, again)
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(path, state, own)
@@ -249,20 +250,12 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
         raise ModelLoadError(came, "a state dict: names and tensors", again if own else trusted) from error
     except Exception as error:  # torch raises many kinds for a damaged file, in words for who calls it
         if isinstance(error, OSError) and error.filename is not None:
-            raise ModelLoadError(f"cannot read {path}: {_reason(error)}", _TENSORS, again) from error
+            raise ModelLoadError(f"cannot read {path}: {_reason(error)}", TENSORS, again) from error
         kind = next((kind for kind in ("TorchScript", "legacy .tar") if kind in str(error)), "")
         if kind:
             came, fix = f"{path} is an archive in torch's {kind} format", "save its state dict as safetensors"
-            raise ModelLoadError(came, _TENSORS, f"where it comes from a source you trust, {fix}") from error
-        raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", _TENSORS, again) from error
-
-
-def _refuse_zeros(path: Path, again: str) -> None:
-    """Refuse a file that begins with zeros, as a crash of the machine leaves one: torch takes it for an old archive."""
-    with path.open("rb") as file:
-        begin = file.read(64)
-    if begin and not begin.strip(b"\0"):
-        raise ModelLoadError(f"cannot read {path}: it is damaged (it begins with zeros)", _TENSORS, again)
+            raise ModelLoadError(came, TENSORS, f"where it comes from a source you trust, {fix}") from error
+        raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", TENSORS, again) from error
 
 
 def _check_archive(path: Path, own: bool, again: str) -> None:
@@ -273,7 +266,7 @@ def _check_archive(path: Path, own: bool, again: str) -> None:
             if not any(name.endswith(("data.pkl", "constants.pkl")) for name in archive.namelist()):
                 first = next(iter(archive.namelist()), "nothing")
                 came = f"{path} is a zip archive of other things ({first})"
-                raise ModelLoadError(came, _TENSORS, again if own else "unpack it and name what is in it")
+                raise ModelLoadError(came, TENSORS, again if own else "unpack it and name what is in it")
             _refuse_more(path, sum(part.file_size for part in archive.infolist()), 1)
             told = any(part.CRC for part in archive.infolist())  # torch writes none where it was told not to
             changed = archive.testzip() if told else None

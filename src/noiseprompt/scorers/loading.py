@@ -221,7 +221,7 @@ def _check_folder(folder: Path) -> None:
     """
     if folder.is_dir() and not os.path.lexists(folder / "config.json"):
         raise OSError(f"there is no {folder / 'config.json'}")
-    check_network(folder, str(folder))
+    check_network(folder, str(folder), asked=False)
 
 
 def _short(error: Exception) -> str:
