@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from noiseprompt import NPNet, perturb_noise
+from noiseprompt.cli import main
 from noiseprompt.core.errors import ConfigError, ModelLoadError, StoreError
-from noiseprompt.core.weights import read_checkpoint
+from noiseprompt.core.weights import read_checkpoint, read_state
 from noiseprompt.npnet.published import published_config
 from noiseprompt.npnet.transfer import transfer_config
 from noiseprompt.pipelines.adapters import parse_lora
@@ -63,3 +66,83 @@ def test_a_pipe_is_no_lora(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "lora.safetensors")
     with pytest.raises(ModelLoadError, match="is a named pipe and no file"):
         parse_lora(str(tmp_path / "lora.safetensors"))
+
+
+def as_safetensors(path: Path) -> None:
+    save_file({"a": torch.ones(3)}, path)
+
+
+def as_torch(path: Path) -> None:
+    torch.save({"a": torch.ones(3)}, path)
+
+
+def as_old_torch(path: Path) -> None:
+    torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+
+
+def test_the_length_of_a_header_may_begin_as_a_pickle_does(tmp_path: Path) -> None:
+    path, begins = tmp_path / "a.safetensors", set[int]()
+    for more in range(0, 256, 8):  # headers of every length
+        save_file({"a": torch.ones(2)}, path, metadata={"x": "y" * more})
+        assert read_state(path)["a"].tolist() == [1, 1]
+        begins.add(path.read_bytes()[0])
+    assert 128 in begins
+
+
+def text(words: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(words, encoding="utf-8")
+
+
+FORMATS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "safetensors as pth": ("a.pth", as_safetensors, r"is a .safetensors file under another suffix.*Rename it"),
+    "torch as safetensors": ("a.safetensors", as_torch, r"begins as a torch checkpoint.*Rename it: .bin"),
+    "old torch as safetensors": ("a.safetensors", as_old_torch, r"begins as a torch checkpoint"),
+    "a recipe": (
+        "a.yaml",
+        text("model: shapes\nout: r\n"),
+        r"a text \('model: shapes' ...\).*Name the file of",
+    ),
+    "words": ("a.safetensors", text("später\n" * 20), r"a.safetensors is a text \('später' ...\)"),
+    "a cut character": ("a.pth", text("x" + "ü" * 40), r"a.pth is a text"),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_of_another_format_is_told_as_what_it_is(kind: str, tmp_path: Path) -> None:
+    name, write, says = FORMATS[kind]
+    write(tmp_path / name)
+    with pytest.raises(ModelLoadError, match=says):
+        NPNet.from_pretrained(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["best/README.md", "state.pt", "metrics.jsonl"])
+def test_a_file_beside_a_network_is_told_with_the_folder_of_that_network(name: str, tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path / "best")
+    (tmp_path / name).write_text("text")
+    with pytest.raises(ModelLoadError, match=rf"{name} is a file beside a saved network.*Name {tmp_path}/best\."):
+        NPNet.from_pretrained(tmp_path / name)
+
+
+def test_weights_of_before_checksums_are_told_with_their_folder(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path)
+    save_file(load_file(tmp_path / "model.safetensors"), tmp_path / "model.safetensors")
+    with pytest.raises(ModelLoadError, match=rf"Name {tmp_path}\."):
+        NPNet.from_pretrained(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("source", ["https://huggingface.co/me/net", "hf://me/net", "s3://bucket/net"])
+def test_an_address_is_no_hub_id(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ModelLoadError, match=rf"{source} is an address\. Expected .*OWNER/NAME:FILE"):
+        NPNet.from_pretrained(source)
+    assert main(["import", source, str(tmp_path / "out")]) == 2
+    assert f"{source} is an address" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_setting_of_a_network_is_told_with_what_it_may_be(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"width": 16', '"width": -8'))
+    with pytest.raises(ModelLoadError, match=r"config.json describes no NPNet: ") as told:
+        NPNet.from_pretrained(tmp_path)
+    assert told.value.expected.startswith("a whole number") and str(told.value).count("Expected") == 1

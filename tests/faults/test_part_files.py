@@ -234,7 +234,10 @@ def test_the_weights_of_one_scorer_are_not_taken_for_anothers(folder: bool, tmp_
         load_scorers([f"hpsv2.1:path={tmp_path if folder else file},device=cpu"])
 
 
-@pytest.mark.parametrize(("change", "says"), [(torch.zeros_like, "zeros alone"), (torch.Tensor.long, "whole numbers")])
+KINDS = [(torch.zeros_like, "zeros alone"), (torch.Tensor.long, "whole or complex numbers")]
+
+
+@pytest.mark.parametrize(("change", "says"), KINDS)
 def test_weights_of_a_published_file_are_numbers(change: Any, says: str, tmp_path: Path) -> None:
     state = {name: change(value) for name, value in checkpoints.open_clip_state().items()}
     checkpoints.save(state, tmp_path / "HPS_v2_compressed.pt")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from noiseprompt.cli import score as score_command
-from noiseprompt.core.errors import InputError, MethodError, NoisepromptError, ScorerError
+from noiseprompt.core.errors import InputError, MethodError, NoisepromptError, NoisepromptWarning, ScorerError
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.methods.table import METHODS
@@ -199,6 +199,23 @@ def offered(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> None:
     monkeypatch.setattr(base.SCORERS, "_entries", dict(base.SCORERS._entries))
     for table in ("_OFFERED", "_DISPUTED"):
         monkeypatch.setattr(base, table, {})
+
+
+def test_a_scorer_that_a_package_offers_under_a_name_of_ours_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = SimpleNamespace(name="hpsv2", value="theirs:HPS", dist=SimpleNamespace(name="their-package"))
+    monkeypatch.setattr(base, "entry_points", lambda group: [theirs])
+    monkeypatch.setattr(base, "_TOLD", set())
+    told = r"the scorer 'hpsv2' of the package 'their-package' is not used: noiseprompt has its own\. Ask"
+    with pytest.warns(NoisepromptWarning, match=told) as warned:
+        for _ in range(2):
+            assert base.check_scorers(["aes", "hpsv2:path=x"]) == ["aes", "hpsv2:path=x"]
+    assert len(warned) == 1
+
+
+def test_entry_points_that_cannot_be_read_do_not_matter_to_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "entry_points", lambda group: b"\xff".decode())
+    monkeypatch.setattr(base, "_TOLD", set())
+    assert base.check_scorers(["hpsv2"]) == ["hpsv2"]
 
 
 def test_a_name_that_two_packages_offer_is_nobody_s(monkeypatch: pytest.MonkeyPatch) -> None:

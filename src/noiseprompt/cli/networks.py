@@ -30,6 +30,7 @@ def import_npnet(source: str, out: Path, revision: str | None = None, license: s
     from noiseprompt.core import hub
     from noiseprompt.npnet import NPNet, import_published, share
 
+    share.refuse_address(source)
     out, path = Path(out), expanded(source)
     check_folder(out)
     if len(license.splitlines()) > 1:

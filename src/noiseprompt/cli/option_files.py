@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from noiseprompt.cli.options import option_types, read_options, refuse, spelled
 from noiseprompt.core.config import parse_yaml, read_yaml
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.places import check_local
+from noiseprompt.core.texts import in_yaml
 
 
 def read_config(parser: Any, source: str) -> tuple[set[str], list[str]]:
@@ -49,4 +49,4 @@ class OptionsFile(ActionConfigFile):
         refuse(name, mistakes)
         known = option_types(parser)
         plain = {key: spelled(known[key], data[key]) for key in given}
-        super().__call__(parser, cfg, json.dumps(plain, default=str, ensure_ascii=False), option_string)
+        super().__call__(parser, cfg, in_yaml(plain), option_string)

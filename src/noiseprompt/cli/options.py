@@ -29,7 +29,7 @@ from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.places import Address, check_path
 from noiseprompt.core.ranges import ANY, limits_of, misfit, shown
 from noiseprompt.core.specs import split_specs
-from noiseprompt.core.texts import spelt, unwritable
+from noiseprompt.core.texts import in_yaml, spelt, unwritable
 
 _RENAMED = {
     "sampling_steps": "num_inference_steps (what had that name, the grid of re-denoise, is redenoise_steps)",
@@ -265,9 +265,7 @@ def _spelled_word(option: str, annotation: Any, word: str) -> str:
         value = spelled(annotation, word)
     except InputError as error:
         raise InputError(f"{option} {error.came}", error.expected, error.fix) from error
-    return (
-        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    )  # of \ud83d\ude42 YAML makes halves
+    return value if isinstance(value, str) else in_yaml(value)
 
 
 def _is_structure(annotation: Any) -> bool:

@@ -32,7 +32,7 @@ def files_in(folder: Path, pattern: str) -> list[Path]:
     return [path for path in sorted(folder.glob(pattern)) if path.is_file() and not path.name.startswith(".")]
 
 
-def check_network(folder: Path, what: str, variant: str | None = None) -> None:
+def check_network(folder: Path, what: str, variant: str | None = None, asked: bool = True) -> None:
     """Refuse the folder of a network that cannot be read; a folder that is not there, as of a hub id, is none.
 
     Of weights the headers alone are read.
@@ -40,6 +40,7 @@ def check_network(folder: Path, what: str, variant: str | None = None) -> None:
     Args:
         what: it is, for messages.
         variant: of the weights that was asked for.
+        asked: whether one can be asked for; else a file of one has to be renamed.
 
     Raises:
         ModelLoadError: no configuration or a hostile one, no weights, an index without its files, or a file that is
@@ -52,7 +53,7 @@ def check_network(folder: Path, what: str, variant: str | None = None) -> None:
         came = no_file(config) if os.path.lexists(config) else f"{what} has no config.json"
         raise ModelLoadError(came, "the description of the network, beside its weights", AGAIN)
     check_config(config)
-    used = _weights(folder, what, variant)
+    used = _weights(folder, what, variant, asked)
     if all("-of-" in path.name for path in used):
         _check_indices(folder, what, used, variant)
     for path in used:
@@ -60,7 +61,7 @@ def check_network(folder: Path, what: str, variant: str | None = None) -> None:
             read_header(path)
 
 
-def _weights(folder: Path, what: str, variant: str | None) -> list[Path]:
+def _weights(folder: Path, what: str, variant: str | None, asked: bool = True) -> list[Path]:
     """The files that a library reads.
 
     Raises:
@@ -69,15 +70,16 @@ def _weights(folder: Path, what: str, variant: str | None) -> list[Path]:
     named = sorted(p for kind in WEIGHTS for p in folder.glob(f"*{kind}") if re.split("[.-]", p.name)[0] in _NAMED)
     whole = [path for path in named if path.is_file()]
     plain = [path for path in whole if path.name.count(".") == 1]
-    asked = [path for path in whole if variant and f".{variant}" in path.name]
-    for used in (asked, plain):
+    meant = [path for path in whole if variant and f".{variant}" in path.name]
+    for used in (meant, plain):
         if used:
             return [path for path in used if path.suffix == WEIGHTS[0]] or used
     variants = sorted({path.name.split(".")[-2].split("-")[0] for path in whole})
     if variants:
         came = f"{what} has weights of the variant {' and '.join(variants)} alone ({whole[0]})"
         expected = f"weights of the variant {variant}, or without one" if variant else "weights without a variant"
-        raise ModelLoadError(came, expected, f"ask for it: --variant {variants[0]}")
+        fix = f"rename it: {whole[0].name.replace(f'.{variants[0]}', '')}"
+        raise ModelLoadError(came, expected, f"ask for it: --variant {variants[0]}" if asked else fix)
     lost = [path for path in named if not path.is_file()]
     if lost:
         raise ModelLoadError(no_file(lost[0]), "a file of weights", AGAIN)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 from noiseprompt.core.errors import InputError, PromptError
 
@@ -94,3 +96,12 @@ def in_markdown(text: str) -> str:
 def in_csv(text: str) -> str:
     """As it is, but with an apostrophe before what a spreadsheet would take for a formula."""
     return "'" + text if text.startswith(_FORMULA) else text
+
+
+def in_yaml(value: Any) -> str:
+    """Plain data as JSON that a reader of YAML takes too: that one knows no letter as a pair of escapes.
+
+    What is no plain data stands as its text.
+    """
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return re.sub("[\x7f-\uffff]", lambda sign: f"\\u{ord(sign[0]):04x}", text)

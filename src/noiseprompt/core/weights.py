@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.places import refuse_pipe, refuse_pointer
+from noiseprompt.core.weight_kinds import TENSORS, refuse_other_kind
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,6 @@ SHA256 = "noiseprompt.sha256"
 """Key of a safetensors header: SHA-256 over names, types, shapes and bytes of the tensors, in the order of names."""
 
 _AGAIN = "copy or download it again"
-_TENSORS = "a .safetensors or torch checkpoint of tensors only"
 
 
 def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -50,6 +50,7 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         with path.open("rb") as start:
             length = int.from_bytes(start.read(8), "little")
         refuse_pointer(path)
+        refuse_other_kind(path, _AGAIN)
         if length > HEADER_BYTES:
             came = f"cannot read {path}: it claims a header of {length:,} bytes"
             raise ModelLoadError(came, f"at most {HEADER_BYTES:,}", _AGAIN)
@@ -198,7 +199,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a .safetensors file or a torch checkpoint, on the CPU; {"state_dict": ...} is opened.
 
     Raises:
-        ModelLoadError: as `read_checkpoint`; something else than named tensors; values that are not finite.
+        ModelLoadError: as `read_checkpoint`; something else than named tensors; one without values, or with some
+            that are not finite.
     """
     import torch
 
@@ -208,6 +210,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelLoadError(f"{path} holds no state dict", "names and tensors")
     named = {str(name): value for name, value in state.items()}
+    if empty := [name for name, value in named.items() if not value.numel()]:
+        raise ModelLoadError(f"{path} holds {some('tensors without a number', empty)}", "numbers", _AGAIN)
     check_finite(path, named)
     return named
 
@@ -216,8 +220,7 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
     """What a .safetensors file or a torch checkpoint holds, on the CPU: tensors and plain values, maybe nested.
 
     Args:
-        own: one that this package wrote: the checksums of its parts, which torch does not look at, are compared, and
-            every number has to be finite.
+        own: one that this package wrote: every number has to be finite.
 
     Raises:
         ModelLoadError: missing or damaged, more than tensors and plain values, or larger than the file itself.
@@ -232,7 +235,7 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
             return load_file(path)
         refuse_pipe(path)
         refuse_pointer(path)
-        _refuse_zeros(path, again)
+        refuse_other_kind(path, again)
         _check_archive(path, own, again)
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_tensors(path, state, own)
@@ -247,35 +250,28 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
         raise ModelLoadError(came, "a state dict: names and tensors", again if own else trusted) from error
     except Exception as error:  # torch raises many kinds for a damaged file, in words for who calls it
         if isinstance(error, OSError) and error.filename is not None:
-            raise ModelLoadError(f"cannot read {path}: {_reason(error)}", _TENSORS, again) from error
+            raise ModelLoadError(f"cannot read {path}: {_reason(error)}", TENSORS, again) from error
         kind = next((kind for kind in ("TorchScript", "legacy .tar") if kind in str(error)), "")
         if kind:
             came, fix = f"{path} is an archive in torch's {kind} format", "save its state dict as safetensors"
-            raise ModelLoadError(came, _TENSORS, f"where it comes from a source you trust, {fix}") from error
-        raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", _TENSORS, again) from error
-
-
-def _refuse_zeros(path: Path, again: str) -> None:
-    """Refuse a file that begins with zeros, as a crash of the machine leaves one: torch takes it for an old archive."""
-    with path.open("rb") as file:
-        begin = file.read(64)
-    if begin and not begin.strip(b"\0"):
-        raise ModelLoadError(f"cannot read {path}: it is damaged (it begins with zeros)", _TENSORS, again)
+            raise ModelLoadError(came, TENSORS, f"where it comes from a source you trust, {fix}") from error
+        raise ModelLoadError(f"cannot read {path}: it is damaged, or no checkpoint", TENSORS, again) from error
 
 
 def _check_archive(path: Path, own: bool, again: str) -> None:
     """Refuse a zip archive whose parts are larger than itself (torch stores them as they are, without compression), or
-    of our own one whose bytes were changed."""
+    whose bytes were changed: torch does not compare the checksums that it writes."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if not any(name.endswith(("data.pkl", "constants.pkl")) for name in archive.namelist()):
                 first = next(iter(archive.namelist()), "nothing")
                 came = f"{path} is a zip archive of other things ({first})"
-                raise ModelLoadError(came, _TENSORS, again if own else "unpack it and name what is in it")
+                raise ModelLoadError(came, TENSORS, again if own else "unpack it and name what is in it")
             _refuse_more(path, sum(part.file_size for part in archive.infolist()), 1)
-            changed = archive.testzip() if own else None
+            told = any(part.CRC for part in archive.infolist())  # torch writes none where it was told not to
+            changed = archive.testzip() if told else None
         if changed:
-            raise ModelLoadError(f"{path} is damaged: the checksum of {changed} does not match", "", _AGAIN)
+            raise ModelLoadError(f"{path} is damaged: the checksum of {changed} does not match", "", again)
 
 
 def _check_tensors(path: Path, state: Any, own: bool) -> None:
@@ -310,9 +306,15 @@ def check_finite(path: Path, state: Mapping[str, torch.Tensor]) -> None:
     Raises:
         ModelLoadError: with the tensors' names.
     """
-    bad = [name for name, value in state.items() if not name.endswith("mask") and not bool(value.isfinite().all())]
+    bad = [name for name, value in state.items() if not name.endswith("mask") and not _is_finite(value)]
     if bad:
         raise ModelLoadError(f"{path} holds weights that are not finite: {some('of them', bad)}", "numbers", _AGAIN)
+
+
+def _is_finite(value: torch.Tensor) -> bool:
+    if value.is_floating_point() and value.element_size() < 2:  # torch compares no float8
+        value = value.float()
+    return bool(value.isfinite().all())
 
 
 def shapes_of(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:

@@ -284,8 +284,9 @@ def _load(folder: Path, dtype: torch.dtype | None, swin_dtype: torch.dtype | Non
         disk.check_together(folder, settings)
         return net
     except (ConfigError, TypeError) as error:
-        path = folder / disk.CONFIG_FILE
-        raise ModelLoadError(f"{path} describes no NPNet: {error}", disk.LAYOUT, disk.FIX) from error
+        came, expected = (error.came, error.expected) if isinstance(error, ConfigError) else (error, disk.LAYOUT)
+        came = f"{folder / disk.CONFIG_FILE} describes no NPNet: {came}"
+        raise ModelLoadError(came, expected, "copy the whole folder again, or name another") from error
 
 
 def _load_checkpoint(file: Path, dtype: torch.dtype | None, swin_dtype: torch.dtype | None) -> NPNet:

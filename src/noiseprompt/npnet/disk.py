@@ -59,6 +59,14 @@ def _refuse_other(path: Path) -> None:
         raise StoreError(f"{path} is of another model", "a new folder, or that of an NPNet", "save to another folder")
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether a folder holds a network that `write` saved, as far as its configuration tells."""
+    try:
+        return read_json(folder / CONFIG_FILE).get("format") == FORMAT
+    except NoisepromptError:
+        return False
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """What `write` was given as settings.
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseprompt.core.arguments import held
+from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.errors import ConfigError, ModelLoadError
 from noiseprompt.core.places import no_file
 from noiseprompt.core.ranges import shown
@@ -31,7 +32,7 @@ from noiseprompt.core.weights import SHA256, check_finite, differences, read_che
 from noiseprompt.npnet.base import NPNet
 from noiseprompt.npnet.card import Facts
 from noiseprompt.npnet.config import NPNetConfig
-from noiseprompt.npnet.disk import CONFIG_FILE
+from noiseprompt.npnet.disk import CONFIG_FILE, WEIGHTS_FILE, is_saved
 from noiseprompt.npnet.paper import TextModulation, build_swin, run_swin
 from noiseprompt.npnet.svd import SingularBranch
 from noiseprompt.npnet.swin import from_timm
@@ -191,7 +192,7 @@ def made_for(text_width: int, filename: str) -> tuple[str, str]:
 
 
 _EXPECTED = "the parts unet_svd, unet_embedding, embeeding (or text_embedding), alpha and beta"
-_FIX = "download the file again; a folder written by save_pretrained needs no import"
+_FIX = "name the file of a published NPNet, or download it again; a folder written by save_pretrained needs no import"
 _PARTS = ("unet_svd", "unet_embedding", "embeeding", "embedding", "text_embedding")
 _OURS = {
     "unet_svd.mlp1.": "singular.embed_left.",
@@ -208,6 +209,8 @@ _OURS = {
 }
 _SWIN = "unet_embedding.swin."
 _UNUSED = ("unet_svd.bn.",)
+_BESIDE = (WEIGHTS_FILE, CARD_FILE, "state.pt", "settings.json", "metrics.jsonl", "embeds.npy", "embeds.json")
+"""Files of a saved network and of its training."""
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -219,6 +222,11 @@ def _read(path: Path) -> dict[str, Any]:
     if path.name == CONFIG_FILE:
         came = f"{path} is the configuration of a model or a saved network"
         raise ModelLoadError(came, "the folder it lies in", f"name {path.parent}")
+    for folder in (path.parent, path.parent / "best"):
+        if path.name in _BESIDE and is_saved(folder):
+            raise ModelLoadError(
+                f"{path} is a file beside a saved network", "the folder of a network", f"name {folder}"
+            )
     data = read_checkpoint(path)
     if not isinstance(data, Mapping):
         raise ModelLoadError(f"{path} holds a {type(data).__name__}", f"a mapping with {_EXPECTED}", _FIX)

@@ -12,7 +12,7 @@ from noiseprompt.core import hub
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.digests import file_sha256
 from noiseprompt.core.errors import HubError, InputError, ModelLoadError
-from noiseprompt.core.places import expanded, no_file
+from noiseprompt.core.places import expanded, is_address, no_file
 from noiseprompt.core.weights import read_header
 from noiseprompt.npnet import disk
 from noiseprompt.npnet.card import Facts, model_card, read_facts
@@ -42,6 +42,16 @@ def split_source(source: str) -> tuple[str, str]:
     return name, file
 
 
+def refuse_address(source: str | Path) -> None:
+    """Refuse an address, as a browser shows it, in place of a hub id.
+
+    Raises:
+        ModelLoadError: it is one.
+    """
+    if is_address(source):
+        raise ModelLoadError(f"{source} is an address", "a folder, a file, or a hub id (OWNER/NAME, OWNER/NAME:FILE)")
+
+
 def find(source: str | Path, revision: str | None = None) -> Path:
     """The folder of a saved network, or the file of a published checkpoint: on this machine, or from the hub.
 
@@ -52,6 +62,7 @@ def find(source: str | Path, revision: str | None = None) -> Path:
         ModelLoadError: nothing there, or the hub has it not or cannot be reached.
         InputError: a revision of what lies on this machine, which has none.
     """
+    refuse_address(source)
     path = expanded(source)
     if os.path.lexists(path):
         if not path.exists():

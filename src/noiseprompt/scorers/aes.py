@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from noiseprompt.core.part_files import check_values
 from noiseprompt.core.weights import read_state
-from noiseprompt.scorers.loading import check_keys, find_file, pretrained
+from noiseprompt.scorers.loading import check_keys, find_file, pretrained, refuse_other_numbers
 from noiseprompt.scorers.model import ModelScorer
 from noiseprompt.scorers.preprocess import clip_pixels, crop_tensor
 
@@ -76,11 +77,13 @@ def linear_head(state: dict[str, torch.Tensor], prefix: str) -> nn.Sequential:
     """The linear layers at `prefix`0, 2, 4, 6, 7 in float32: width of the embedding-1024-128-64-16-1.
 
     Raises:
-        ModelLoadError: layers missing, surplus or of another shape.
+        ModelLoadError: layers missing, surplus or of another shape, or weights that are no floating point numbers, or
+            zeros alone.
     """
     wanted = [f"{prefix}{place}.{kind}" for place in PLACES for kind in ("weight", "bias")]
     check_keys("the linear layers", set(wanted) - state.keys(), state.keys() - set(wanted))
     widths = (state[wanted[0]].shape[-1], *WIDTHS)
+    refuse_other_numbers("the linear layers", {name: state[name] for name in wanted})
     layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
     tensors = [(layer.weight, layer.bias) for layer in layers]
     for index, (weight, bias) in enumerate(tensors):
@@ -88,7 +91,9 @@ def linear_head(state: dict[str, torch.Tensor], prefix: str) -> nn.Sequential:
             if mine.shape != state[name].shape:
                 check_keys("the linear layers", (), (), [name])
             mine.data.copy_(state[name])
-    return nn.Sequential(*layers).eval().requires_grad_(False)
+    head = nn.Sequential(*layers)
+    check_values(head, "the linear layers")
+    return head.eval().requires_grad_(False)
 
 
 def check_width(layers: nn.Sequential, width: int, noun: str) -> None:

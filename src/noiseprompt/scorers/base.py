@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import distributions, entry_points
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -15,7 +16,14 @@ import numpy as np
 from noiseprompt.core.arguments import held
 from noiseprompt.core.arrays import plain_numbers
 from noiseprompt.core.devices import is_out_of_memory
-from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError, ScorerError, ShapeError
+from noiseprompt.core.errors import (
+    InputError,
+    ModelLoadError,
+    NoisepromptError,
+    NoisepromptWarning,
+    ScorerError,
+    ShapeError,
+)
 from noiseprompt.core.places import current_folder
 from noiseprompt.core.ranges import SUMMABLE, Limits, check_value, kind_of
 from noiseprompt.core.specs import make, split_spec
@@ -187,6 +195,7 @@ def check_scorers(names: Sequence[str]) -> list[str]:
     """
     specs = list(dict.fromkeys(name.strip() for name in names))
     words = [split_spec(spec)[0] for spec in specs]
+    _tell_of_doubles({word for word in words if SCORERS.is_own(word)} - _TOLD)
     for word in words:
         if words.count(word) > 1:
             raise InputError(f"the scorer {word!r} with two sets of options", "each scorer once", "score in two runs")
@@ -198,6 +207,29 @@ def check_scorers(names: Sequence[str]) -> list[str]:
             came = f"the scorer {word!r} of two packages, {_OFFERED[word]!r} and {_DISPUTED[word]!r}"
             raise InputError(came, "one package a scorer", "remove one of them")
     return specs
+
+
+_TOLD: set[str] = set()
+"""Scorers of ours of which a user knows what packages offer under their names."""
+
+
+def _tell_of_doubles(names: set[str]) -> None:
+    """Warn, once a process, that an installed package offers a scorer under the name of one of ours."""
+    if not names:
+        return
+    with suppress(Exception):  # what cannot be read is told when a scorer of a package is asked for
+        for point in entry_points(group=ENTRY_POINTS):
+            if point.name in names:
+                told = (
+                    f"the scorer {point.name!r} of the package {_offers(point)!r} is not used: noiseprompt has its own"
+                )
+                warnings.warn(f"{told}. Ask its makers for another name", NoisepromptWarning, stacklevel=3)
+    _TOLD.update(names)
+
+
+def _offers(point: Any) -> str:
+    """The package of an entry point."""
+    return point.dist.name if point.dist else point.value.partition(":")[0]
 
 
 def register_scorer(name: str, factory: Callable[..., Scorer] | str) -> None:
@@ -239,7 +271,7 @@ def _discover() -> None:
         expected = "lines such as mine = my_package:Mine, in UTF-8"
         raise ScorerError(came, expected, "install that package again, or remove it") from error
     for point in found:
-        package = point.dist.name if point.dist else point.value.partition(":")[0]
+        package = _offers(point)
         if point.name not in SCORERS:
             SCORERS.register(point.name, point.value.partition("[")[0].strip())  # extras are the installer's affair
             _OFFERED[point.name] = package

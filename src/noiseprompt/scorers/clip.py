@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.places import expanded, no_file
 from noiseprompt.scorers.loading import build, infer, load_tokenizer
 from noiseprompt.scorers.model import ModelScorer
 
@@ -47,15 +50,19 @@ def encode(tokenizer: Any, texts: Sequence[str], length: int) -> torch.Tensor:
     return tokenizer(list(texts), **options).input_ids
 
 
-def clip_tokenizer(scorer: str, tokenizer: str | None, folder: Path, fallback: str, model: Any) -> Any:
+def clip_tokenizer(scorer: str, tokenizer: str | None, folder: str | Path, fallback: str, model: Any) -> Any:
     """CLIP's tokenizer: the one named, else one lying in `folder`, else that of `fallback`.
 
     Raises:
-        ModelLoadError: none there, or not that of the model.
+        ModelLoadError: none there, one that is no file, or not that of the model.
     """
     from transformers import CLIPTokenizer
 
-    beside = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    folder = expanded(folder)
+    beside = [folder / name for name in ("tokenizer.json", "vocab.json") if os.path.lexists(folder / name)]
+    if tokenizer is None and beside and not beside[0].is_file():
+        fix = f'put it there, or name its folder: "{scorer}:tokenizer=FOLDER"'
+        raise ModelLoadError(f"the scorer {scorer!r}: {no_file(beside[0])}", "the words of the network", fix)
     source = tokenizer or (str(folder) if beside else fallback)
     return load_tokenizer(scorer, CLIPTokenizer, source, model.config.text_config.vocab_size)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ class CLIPScore(ClipScorer):
 
         super().__init__(device, dtype, batch_size)
         self.model = pretrained(self.name, CLIPModel, path, dtype=self.dtype).to(self.device)
-        self.tokenizer = clip_tokenizer(self.name, tokenizer, Path(path), path, self.model)
+        self.tokenizer = clip_tokenizer(self.name, tokenizer, path, path, self.model)
 
     def pixels(self, images: np.ndarray) -> torch.Tensor:
         """Shorter edge to 224, centre crop, as OpenAI's `clip.load` prepares it."""

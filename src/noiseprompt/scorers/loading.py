@@ -96,13 +96,23 @@ def build(cls: Any, config: Any, state: Mapping[str, torch.Tensor], dtype: torch
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     wrong = [name for name in wanted.keys() & shapes.keys() if wanted[name] != shapes[name]]
     check_keys(cls.__name__, wanted.keys() - shapes.keys(), shapes.keys() - wanted.keys(), wrong)
-    whole = [name for name in wanted if empty[name].is_floating_point() and not state[name].is_floating_point()]
-    if whole:
-        came = some(f"weights of {cls.__name__} that are whole numbers", sorted(whole), 3)
-        raise ModelLoadError(came, "floating point numbers", "convert them again, or load another copy")
-    model = cls.from_pretrained(None, config=config, state_dict=dict(state), dtype=dtype)
+    refuse_other_numbers(cls.__name__, {name: state[name] for name in wanted if empty[name].is_floating_point()})
+    with _quiet():
+        model = cls.from_pretrained(None, config=config, state_dict=dict(state), dtype=dtype)
     check_values(model, cls.__name__)
     return model.eval().requires_grad_(False)
+
+
+def refuse_other_numbers(what: str, state: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights that are whole or complex numbers: torch takes them as they come.
+
+    Raises:
+        ModelLoadError: with the first three.
+    """
+    other = sorted(name for name, value in state.items() if not value.is_floating_point())
+    if other:
+        came = some(f"weights of {what} that are whole or complex numbers", other, 3)
+        raise ModelLoadError(came, "floating point numbers", "convert them again, or load another copy")
 
 
 def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **options: Any) -> Any:
@@ -118,6 +128,7 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
     try:
         if folder.is_file():
             raise OSError("it is a file")
+        source = str(folder) if folder.exists() else source
         if not hasattr(cls, "forward"):  # a tokenizer
             return cls.from_pretrained(source, **options)
         _check_folder(folder)
@@ -143,15 +154,19 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """While it lasts, transformers prints no table of what is missing: `check_keys` says it in a line."""
+    """While it lasts, transformers prints no bars, no remarks on settings that published networks have, and no table
+    of what is missing: `check_keys` says it in a line."""
     from transformers.utils import logging as logs
 
-    before = logs.get_verbosity()
+    before, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
     logs.set_verbosity(logging.CRITICAL)
+    logs.disable_progress_bar()
     try:
         yield
     finally:
         logs.set_verbosity(before)
+        if bars:
+            logs.enable_progress_bar()
 
 
 def load_tokenizer(scorer: str, cls: Any, source: str, rows: int, spare: int = 0) -> Any:
@@ -185,12 +200,16 @@ def infer(what: str, read: Any) -> Any:
     """`read()`, a configuration read from the shapes of a state dict.
 
     Raises:
-        ModelLoadError: the names it looks for are not there.
+        ModelLoadError: the names it looks for are not there, or tensors of other shapes.
     """
     try:
-        return read()
-    except (KeyError, IndexError, ValueError) as error:
+        with _quiet():
+            return read()
+    except KeyError as error:
         raise ModelLoadError(f"this is no checkpoint of {what}: {error} is not in it", "the published file") from error
+    except (IndexError, ValueError, ZeroDivisionError) as error:
+        came = f"this is no checkpoint of {what}: its tensors have other shapes"
+        raise ModelLoadError(came, "the published file") from error
 
 
 def _check_folder(folder: Path) -> None:
@@ -202,7 +221,7 @@ def _check_folder(folder: Path) -> None:
     """
     if folder.is_dir() and not os.path.lexists(folder / "config.json"):
         raise OSError(f"there is no {folder / 'config.json'}")
-    check_network(folder, str(folder))
+    check_network(folder, str(folder), asked=False)
 
 
 def _short(error: Exception) -> str:

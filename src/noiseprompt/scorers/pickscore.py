@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class PickScore(ClipScorer):
 
         super().__init__(device, dtype, batch_size)
         self.model = pretrained(self.name, CLIPModel, path, dtype=self.dtype).to(self.device)
-        self.tokenizer = clip_tokenizer(self.name, tokenizer, Path(path), VIT_H, self.model)
+        self.tokenizer = clip_tokenizer(self.name, tokenizer, path, VIT_H, self.model)
 
     def pixels(self, images: np.ndarray) -> torch.Tensor:
         """Shorter edge to 224, centre crop, by transformers' processor."""
