@@ -8,7 +8,7 @@ from typing import Any
 
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.fetched import AnyFile
-from noiseprompt.core.places import refuse_pipe
+from noiseprompt.core.places import refuse_pipe, remedy
 
 LARGEST = 64 * 2**20
 """Bytes of a file that is read at once."""
@@ -39,7 +39,7 @@ def read_json(
     try:
         data = parse_json(read_bytes(path), nan=nan, infinite=infinite)
     except OSError as problem:
-        raise error(f"cannot read {path}: {problem.strerror or problem}", expected, fix) from problem
+        raise error(f"cannot read {path}: {problem.strerror or problem}", expected, remedy(problem, fix)) from problem
     except ValueError as problem:
         raise error(f"{path} is damaged: {problem}", expected, fix) from problem
     if not isinstance(data, dict):
