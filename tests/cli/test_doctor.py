@@ -77,7 +77,10 @@ def test_what_of_a_pipeline_is_missing(hub: Hub, model: str, tmp_path: Path, cap
     (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
     out = lines(capsys, 2, "--model", str(folder))
     assert f"  MISSING vae: there is no folder {folder / 'vae'}\n" in out
-    assert f"  MISSING unet: {weights} holds no weights, only a note where they are: run `git lfs pull`" in out
+    assert (
+        f"  MISSING unet: {weights} holds no weights, only the note of Git LFS where they are: run `git lfs pull`"
+        in out
+    )
     assert "lacks model-00001-of-00002.safetensors, model-00002-of-00002.safetensors, which model.safet" in out
     (folder / "model_index.json").write_text("{")
     for text in ("{", "[1]", "[" * 100_000):

@@ -50,7 +50,14 @@ def first_whole(state: State) -> State:
 CHANGES: dict[str, tuple[Callable[[State], State], str]] = {
     "whole numbers": (first_whole, "1 weights that are whole numbers"),
     "8 bits": (lambda state: {name: x.to(torch.int8) for name, x in state.items()}, "weights that are whole numbers"),
-    "zeros": (lambda state: {name: 0 * x for name, x in state.items()}, "lie in matrices of zeros alone"),
+    "zeros": (lambda state: {name: 0 * x for name, x in state.items()}, "lie in matrices of one value alone"),
+    "ones": (lambda state: {name: 0 * x + 1 for name, x in state.items()}, "lie in matrices of one value alone"),
+    "a flipped bit": (lambda state: {**state, max(state): state[max(state)] + 2.0**100}, "a weight of the size 1.26"),
+    "a prefix": (lambda state: {f"module.{name}": x for name, x in state.items()}, r"holds \d+ others \(module\."),
+    "exchanged": (
+        lambda state: dict(zip(sorted(state), (state[n] for n in sorted(state)[::-1]), strict=True)),
+        "shape",
+    ),
 }
 
 
@@ -113,7 +120,8 @@ def test_a_part_whose_config_does_not_fit_is_named(part: str, model: Path) -> No
     wrong = {"in_channels": "four", "hidden_size": 64, "beta_schedule": "x"}
     path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
     with pytest.raises(
-        ModelLoadError, match=rf"^{part} of .* does not load (\(.*its config among them|with in_channels 'four')"
+        ModelLoadError,
+        match=rf"^{part} of .* does not load \(.*its config among them|/unet/config.json has in_channels 'four'",
     ):
         Pipeline.load(model)
 

@@ -71,6 +71,11 @@ def half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def another(path: Path) -> None:
+    """A part of the weights in the place of the next, as of a mistaken copy."""
+    path.write_bytes(path.with_name(path.name.replace("-00001-", "-00002-")).read_bytes())
+
+
 def setting(**values: Any) -> Change:
     return lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
@@ -95,11 +100,12 @@ MODELS: dict[str, tuple[Change, str]] = {
     "an index of lists": (first("unet/*.index.json", setting(weight_map=[1])), "has weight_map"),
     "a place above": (first("unet/*.index.json", setting(weight_map={"a": "../x"})), "has weight_map"),
     "one of three": (first(UNET, os.remove), "lacks diffusion_pytorch_model-00001-of-00003.safetensors, which"),
+    "one of three twice": (first(UNET, another), "files that .*index.json names hold not .* of its tensors"),
     "a number in quotes": (first("unet/config.json", setting(in_channels="4")), "in_channels '4' in quotes"),
     "false in quotes": (first("scheduler/*.json", setting(clip_sample="false")), "clip_sample 'false' in quotes"),
     "yes for true": (first("scheduler/*.json", setting(set_alpha_to_one="yes")), "set_alpha_to_one 'yes' in quotes"),
     "no heads": (first("unet/config.json", setting(attention_head_dim=0)), "load with attention_head_dim 0"),
-    "no blocks": (first("vae/config.json", setting(block_out_channels=[])), r"load with block_out_channels \[\]"),
+    "no blocks": (first("vae/config.json", setting(block_out_channels=[])), r"has block_out_channels \[\]"),
     "an unknown word": (first("text_encoder/config.json", setting(hidden_act="silly")), "load with hidden_act 'silly'"),
     "an endless shift": (first("vae/config.json", setting(shift_factor=float("inf"))), "shift_factor inf"),
     "too late a step": (first("scheduler/*.json", setting(steps_offset=5000)), "steps_offset 5,000"),
@@ -195,7 +201,7 @@ SCORERS: dict[str, tuple[Change, str]] = {
     "a link": (first("*.safetensors", link), "is a link that leads nowhere"),
     "a pipe": (first("config.json", pipe), "config.json is a named pipe"),
     "not finite": (first("*.safetensors", values(lambda x: x * torch.nan)), "weights that are not finite"),
-    "zeros": (first("*.safetensors", values(torch.zeros_like)), "lie in matrices of zeros alone"),
+    "zeros": (first("*.safetensors", values(torch.zeros_like)), "lie in matrices of one value alone"),
     "whole numbers": (first("*.safetensors", values(lambda x: x.to(torch.int8))), "weights that are whole numbers"),
     "half of the words": (first("tokenizer.json", half), "tokenizer.json is damaged"),
     "no patches": (
@@ -234,7 +240,7 @@ def test_the_weights_of_one_scorer_are_not_taken_for_anothers(folder: bool, tmp_
         load_scorers([f"hpsv2.1:path={tmp_path if folder else file},device=cpu"])
 
 
-KINDS = [(torch.zeros_like, "zeros alone"), (torch.Tensor.long, "whole or complex numbers")]
+KINDS = [(torch.zeros_like, "one value alone"), (torch.Tensor.long, "whole or complex numbers")]
 
 
 @pytest.mark.parametrize(("change", "says"), KINDS)

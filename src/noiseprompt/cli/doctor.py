@@ -4,18 +4,19 @@ of a model's folder is missing."""
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from noiseprompt.core import hub
+from noiseprompt.core import hub, machine
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import check_config
 from noiseprompt.core.part_files import WEIGHTS, check_network, files_in, refuse_damaged
-from noiseprompt.core.places import expanded, is_pointer
+from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
@@ -115,8 +116,6 @@ def _devices() -> Iterator[Line]:
     """What computes, with its memory; a CPU will do."""
     if importlib.util.find_spec("torch") is None:
         return
-    import os
-
     import torch
 
     for number in range(torch.cuda.device_count()):
@@ -146,7 +145,7 @@ def _model(model: str) -> list[Line]:
             folder = hub.cached(model)
         except NoisepromptError:
             return [(model, "neither a folder here nor in the hub's cache", False)]
-    if (folder / "model_index.json").is_file():
+    if os.path.lexists(folder / "model_index.json"):
         return list(_pipeline(folder))
     if (folder / "config.json").is_file():
         return list(_npnet(folder))
@@ -164,18 +163,41 @@ def _npnet(folder: Path) -> Iterator[Line]:
 
 
 def _pipeline(folder: Path) -> Iterator[Line]:
-    """Each component that model_index.json names."""
-    try:
-        index = read_json(folder / "model_index.json")
-    except NoisepromptError as error:
-        yield "model_index.json", error.came, False
+    """Each component that model_index.json names, and where they are well, whether they load together."""
+    if wrong := _refused(lambda: check_config(folder / "model_index.json")):
+        yield "model_index.json", wrong, False
         return
+    index = read_json(folder / "model_index.json", infinite=True)
     parts = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     yield "pipeline", str(index.get("_class_name")), True
+    well = True
     for name, (library, kind) in parts.items():
         if library is not None and name not in ("safety_checker", "feature_extractor"):
             wrong = _component(folder / name, str(kind))
             yield name, wrong or str(kind), not wrong
+            well = well and not wrong
+    if well:
+        yield _loads(folder)
+
+
+_ROOM = 2
+"""Times the bytes of its weights that a model takes at most while it is loaded: in float32, of files in float16."""
+
+
+def _loads(folder: Path) -> Line:
+    """Whether the parts load as every command loads them, where the memory suffices."""
+    size = sum(path.stat().st_size for path in folder.glob("*/*") if path.suffix in WEIGHTS and path.is_file())
+    free = machine.free_memory()
+    if free is not None and _ROOM * size > free:
+        told = f"not tried: it may take {_ROOM * size / 2**30:.0f} GiB of memory, and {free / 2**30:.0f} are free"
+        return "loads", told, True
+    from noiseprompt.pipelines import Pipeline
+    from noiseprompt.pipelines.loading import silence
+
+    silence()
+    variant = next(filter(None, map(_variant, sorted(filter(Path.is_dir, folder.iterdir())))), None)
+    wrong = _refused(lambda: Pipeline.load(folder, device="cpu", variant=variant))
+    return "loads", wrong or "names, shapes and values of all weights were looked at", not wrong
 
 
 def _component(folder: Path, kind: str) -> str:
@@ -183,25 +205,24 @@ def _component(folder: Path, kind: str) -> str:
     if not folder.is_dir():
         return f"there is no folder {folder}"
     files = files_in(folder, "*")
-    if not any(path.suffix == ".json" for path in files):
-        return f"{folder} has no configuration (.json)"
-    for path in files:
-        if not path.stat().st_size:
-            return f"{path} is empty: copy or download it again"
-        if is_pointer(path):
-            return f"{path} holds no weights, only a note where they are: run `git lfs pull`, or download it again"
-    for path in files_in(folder, "*config.json"):
+    for path in sorted(folder.glob("[!.]*config.json")):
         if wrong := _refused(lambda path=path: check_config(path)):
             return wrong
+    if not any(path.suffix == ".json" for path in files):
+        return f"{folder} has no configuration (.json)"
     if any(word in kind for word in ("Scheduler", "Tokenizer", "Processor", "Extractor")):
         return _refused(lambda: refuse_damaged(folder))
-    whole = [path for path in files if path.suffix in WEIGHTS and not path.name.startswith(".")]
+    return _refused(lambda: check_network(folder, str(folder), _variant(folder)))
+
+
+def _variant(folder: Path) -> str | None:
+    """The first variant of a part's weights, where there are none without one."""
+    whole = [path for path in files_in(folder, "*") if path.suffix in WEIGHTS]
     variants = [path.name.split(".")[1].split("-")[0] for path in whole if path.name.count(".") > 1]
-    plain = not whole or len(variants) < len(whole)
-    return _refused(lambda: check_network(folder, str(folder), None if plain else variants[0]))
+    return variants[0] if variants and len(variants) == len(whole) else None
 
 
-def _refused(check: Callable[[], None]) -> str:
+def _refused(check: Callable[[], object]) -> str:
     """What a check says, or "" where it passes."""
     try:
         check()

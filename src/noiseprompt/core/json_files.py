@@ -9,7 +9,7 @@ from typing import Any
 
 from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.fetched import AnyFile
-from noiseprompt.core.places import no_file, refuse_pipe
+from noiseprompt.core.places import no_file, refuse_pipe, remedy
 
 LARGEST = 64 * 2**20
 """Bytes of a file that is read at once."""
@@ -40,9 +40,10 @@ def read_json(
     try:
         data = parse_json(read_bytes(path), nan=nan, infinite=infinite)
     except OSError as problem:
-        leads = isinstance(path, Path) and path.is_symlink() and isinstance(problem, FileNotFoundError)
-        came = no_file(path) if leads else f"cannot read {path}: {problem.strerror or problem}"
-        raise error(came, expected, fix) from problem
+        came = f"cannot read {path}: {problem.strerror or problem}"
+        if isinstance(path, Path) and path.is_symlink() and isinstance(problem, FileNotFoundError):
+            came = no_file(path)
+        raise error(came, expected, remedy(problem, fix)) from problem
     except ValueError as problem:
         raise error(f"{path} is damaged: {problem}", expected, fix) from problem
     if not isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""Which machine this is, and whether a process of it still runs."""
+"""Which machine this is, its free memory, and whether a process of it still runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from pathlib import Path
 def host() -> str:
     """The name of this machine, for readers."""
     return platform.node()
+
+
+def free_memory() -> int | None:
+    """Bytes of main memory that processes may still have, caches given up; None where the system does not tell."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 @functools.cache

@@ -33,13 +33,14 @@ def check_config(path: Path) -> None:
         with suppress(OSError):  # told below
             refuse_pointer(path, "settings")
         config = read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True)
-        wrong = _too_many(config)
+        wrong, expected = _odd_count(config)
         if wrong:
-            raise ModelLoadError(f"{path} asks for {wrong}", f"{MOST_LAYERS:,} at most", AGAIN)
+            raise ModelLoadError(f"{path} asks for {wrong}", expected, AGAIN)
         if path.parent.name == "scheduler":
             check_schedule(path, config)
         if path.parent.name == "vae":
             _check_settings(path, config, LATENTS)
+        _check_settings(path, config, dict.fromkeys(EPSILONS, (float | None, Limits(least=0, most=0.1))))
         quoted = [name for name, value in config.items() if _is_quoted(name, value)]
         if quoted and path.name in ("config.json", "scheduler_config.json"):
             came = f"{path} has {quoted[0]} {shown(config[quoted[0]])} in quotes"
@@ -51,10 +52,15 @@ def check_config(path: Path) -> None:
 SCHEDULE: dict[str, tuple[Any, Limits]] = {
     "num_train_timesteps": (int, Limits(least=1, most=1_000_000)),
     "beta_start": (float, SHARE),
-    "beta_end": (float, SHARE),
+    "beta_end": (float, Limits(above=0, below=1)),
     "trained_betas": (list[float] | None, SHARE),
     "steps_offset": (int, Limits(least=0, most=1_000_000)),
     "shift": (float | None, Limits(above=0, most=1_000_000)),
+    "prediction_type": (
+        str | None,
+        Limits(words=("epsilon", "sample", "v_prediction", "flow_prediction", "trigflow", "original_sample")),
+    ),
+    "timestep_spacing": (str | None, Limits(words=("linspace", "leading", "trailing"))),
 }
 """Of a scheduler's description: what each is where it is there. A beta is the share of the signal that a step takes,
 the shift 1 for none."""
@@ -66,6 +72,10 @@ LATENTS: dict[str, tuple[Any, Limits]] = {
     "latents_std": (list[float] | None, Limits(above=0, most=LARGEST)),
 }
 """Of an autoencoder's description: how its latents are brought to the scale of the noise."""
+
+
+EPSILONS = ("norm_eps", "layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
+"""What a network adds to a variance before it divides by its root; published are 1e-3 at most."""
 
 
 def check_schedule(path: Path, config: Mapping[str, Any]) -> None:
@@ -99,23 +109,35 @@ def _check_settings(path: Path, config: Mapping[str, Any], known: Mapping[str, t
             raise ModelLoadError(f"{path} has {name} {shown(config[name])}", expected, AGAIN)
 
 
-def _too_many(config: Mapping[str, Any]) -> str:
-    """The first number of layers that is none, also in configs inside a config; or ""."""
+_SIZE = re.compile(r"(heads|channels|groups|hidden_size|intermediate_size|_dim|_embeddings|vocab_size)$")
+"""Ends the name of a setting that counts something."""
+
+
+def _odd_count(config: Mapping[str, Any]) -> tuple[str, str]:
+    """The first number of layers or the like that is none, also in configs inside a config, and what it may be; or two
+    empty texts."""
     for name, value in config.items():
         if isinstance(value, Mapping):
-            found = _too_many(value)
-        else:
-            counts = value if isinstance(value, list) else [value]
-            layers = "layers" in name or "depth" in name or name.endswith("_blocks")
-            large = [one for one in counts if layers and type(one) is int and one > MOST_LAYERS]
-            found = f"{name} {large[0]}" if large else ""
-        if found:
-            return found
-    return ""
+            if (found := _odd_count(value))[0]:
+                return found
+            continue
+        layers = "layers" in name or "depth" in name or name.endswith("_blocks")
+        for count in value if isinstance(value, list) else [value]:
+            if type(count) is int and layers and count > MOST_LAYERS:
+                return f"{name} {count}", f"{MOST_LAYERS:,} at most"
+            if type(count) is int and (layers or _SIZE.search(name)) and count < 0:
+                return f"{name} {count}", "none below 0"
+    return "", ""
+
+
+_OTHER_SHAPE = re.compile(r"(\S+) expected shape torch\.Size\(\[(.*?)\]\), but got torch\.Size\(\[(.*?)\]\)")
+"""In the words of diffusers."""
 
 
 def of_shapes(reason: str) -> str:
     """The words of a library about weights of other shapes, less its advice for callers; "" of anything else."""
+    if found := _OTHER_SHAPE.search(reason):
+        return f"{found[1]} has the shape [{found[3]}], not [{found[2]}] as its config.json says"
     if "ignore_mismatched_sizes" not in reason:
         return ""
     told, advice, _ = reason.partition(" If you want")

@@ -3,12 +3,12 @@ they tell in words of their own, or by the last name that they try, is told here
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.json_files import read_json
@@ -119,6 +119,12 @@ def _check_index(index: Path, what: str) -> None:
         more = f" and {len(missing) - 3} more" if missing[3:] else ""
         came = f"{what} lacks {', '.join(missing[:3])}{more}, which {index.name} names"
         raise ModelLoadError(came, "all files of its weights", AGAIN)
+    shards = [index.parent / name for name in sorted(names) if name.endswith(WEIGHTS[0])]
+    there = {name for shard in shards for name in read_header(shard)}
+    lacking = sorted({*(places or ())} - there) if len(shards) == len(names) else []
+    if lacking:
+        came = f"the {len(shards)} files that {index} names hold not {some('of its tensors', lacking, 3)}"
+        raise ModelLoadError(came, "files of one save, each by its own name", AGAIN)
 
 
 def refuse_whole_numbers(folder: Path, network: torch.nn.Module, variant: str | None = None) -> None:
@@ -162,7 +168,8 @@ def refuse_damaged(folder: Path) -> None:
     for path in sorted(folder.glob("[!.]*.json")):
         if not path.is_file():
             raise ModelLoadError(no_file(path), "a JSON object", AGAIN)
-        refuse_pointer(path, "settings or words")
+        with suppress(OSError):  # told below
+            refuse_pointer(path, "settings or words")
         told = read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True, nan=True)
         if path.name == "tokenizer.json" and not isinstance(told.get("model"), Mapping):
             raise ModelLoadError(f"{path} describes no tokenizer", 'an object with "model" and "added_tokens"', AGAIN)
@@ -170,19 +177,23 @@ def refuse_damaged(folder: Path) -> None:
             _check_index(path, str(folder))
 
 
+LARGEST_WEIGHT = 1_000_000
+"""Of any; published ones stay below what float16 holds, 65,504. A flipped bit of an exponent is far beyond."""
+
 MOST_EMPTY = 0.25
-"""Share of a part's weights in matrices of zeros alone; networks begin with some, trained ones have none or few."""
+"""Share of a part's weights in matrices of one value alone, as zeros; networks begin with some, trained ones have none
+or few."""
 
 
 def check_values(network: torch.nn.Module, what: str) -> None:
-    """Refuse weights that are not finite, and a network with many matrices of zeros alone, as a file gives that was cut
-    and filled up; reads each once, a second for 5e9 of them.
+    """Refuse weights that are not finite or absurdly large, and a network with many matrices of one value alone, as a
+    file gives that was cut and filled up; reads each once, a second for 5e9 of them.
 
     Args:
         what: it is, for the message.
 
     Raises:
-        ModelLoadError: with the first weight, or how many are zeros.
+        ModelLoadError: with the first weight, or how many are one value.
     """
     import torch
 
@@ -194,72 +205,11 @@ def check_values(network: torch.nn.Module, what: str) -> None:
         if not (least.isfinite() and most.isfinite()):
             came = f"{what} has weights that are not finite (in {key})"
             raise ModelLoadError(came, "finite numbers", "load another copy, or convert it again in float32")
-        if value.ndim > 1:
-            values, empty = values + value.numel(), empty + value.numel() * bool(least == most == 0)
+        if (largest := max(-float(least), float(most))) > LARGEST_WEIGHT:
+            came = f"{what} has a weight of the size {largest:g} in {key}"
+            raise ModelLoadError(came, f"{LARGEST_WEIGHT:,} at most", f"a bit of it may be flipped: {AGAIN}")
+        if value.ndim > 1 and value.numel() > 1:
+            values, empty = values + value.numel(), empty + value.numel() * bool(least == most)
     if empty > MOST_EMPTY * values:
-        came = f"{empty:,} of {values:,} weights of {what} lie in matrices of zeros alone"
+        came = f"{empty:,} of {values:,} weights of {what} lie in matrices of one value alone, such as zeros"
         raise ModelLoadError(came, f"{MOST_EMPTY:.0%} at most", AGAIN)
-
-
-_BLIND = (TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError)
-"""What a library raises of a setting that nobody looked at: its words are of the library's own variables."""
-
-
-def refuse_setting(error: Exception, folder: Path, cls: Any, what: str) -> None:
-    """Name the settings that no part of this kind has, where a library failed over one in words of its own.
-
-    Args:
-        error: of the library.
-        cls: of the part.
-        what: it is, for messages.
-
-    Raises:
-        ModelLoadError: with the settings that are not like those the class begins with.
-    """
-    for path in files_in(folder, "*config.json"):
-        config = read_json(path, ModelLoadError, infinite=True, nan=True)
-        came, usual = strange_settings(error, config, cls)
-        if came:
-            expected = f"what a {cls.__name__} takes (it begins with {usual})"
-            raise ModelLoadError(f"{what} does not load with {came} in its {path.name}", expected, AGAIN) from error
-
-
-def strange_settings(error: Exception, config: Mapping[str, Any], cls: Any) -> tuple[str, str]:
-    """The settings of a part that an error of its library may be about, and the class's own of these, in words; two
-    empty texts where the library told it itself, or nothing is strange."""
-    if not isinstance(error, _BLIND):
-        return "", ""
-    every = dict(_known(config, _described_by(cls)))
-    named = {name: pair for name, pair in every.items() if isinstance(error, KeyError) and error.args == pair[:1]}
-    strange = named or {name: pair for name, pair in every.items() if _unlike(name, *pair)}
-    some_of = [*strange.items()][:3]
-    return tuple(", ".join(f"{name} {shown(pair[i])}" for name, pair in some_of) for i in (0, 1))  # type: ignore[return-value]
-
-
-def _described_by(cls: Any) -> Any:
-    """The class whose arguments are the settings of a part."""
-    return getattr(cls, "config_class", None) or cls
-
-
-def _known(config: Mapping[str, Any], cls: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Setting -> (its value, the class's own), those of a configuration inside it too."""
-    takes = inspect.signature(cls.__init__).parameters
-    for name, value in config.items():
-        inner = getattr(cls, "sub_configs", {}).get(name)
-        if inner is not None and isinstance(value, Mapping):
-            yield from _known(value, inner)
-        elif name in takes and (usual := takes[name].default) is not inspect.Parameter.empty:
-            yield name, (value, usual)
-
-
-def _unlike(name: str, value: Any, usual: Any) -> bool:
-    """Whether a setting is of another kind than the class's own, empty or none, or 0 or less where that is more; a
-    number may stand for a list of it, and that of a token may be 0."""
-    if value is None or usual is None or value == []:
-        return usual is not None or value == []
-    numbers = (int, float, list, tuple)
-    if isinstance(value, numbers) and isinstance(usual, numbers):
-        if type(value) is int and type(usual) is int:
-            return value <= 0 < usual and not name.endswith("_id")
-        return False
-    return type(value) is not type(usual)

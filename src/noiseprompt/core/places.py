@@ -269,6 +269,11 @@ def nearby(place: object, pattern: str) -> str:
     return f"did you mean {found[0]}?" if len(found) == 1 else ""
 
 
+def remedy(problem: BaseException, fix: str) -> str:
+    """What to do about a file that cannot be read: where the right to read it is missing, no other copy of it helps."""
+    return "ask its owner for the right to read it" if isinstance(problem, PermissionError) else fix
+
+
 def refuse_pipe(path: AnyFile) -> None:
     """Refuse a named pipe in a file's place: whoever opens it waits, maybe for ever, for somebody at its other end.
 

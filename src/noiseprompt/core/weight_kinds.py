@@ -15,8 +15,8 @@ _ARCHIVE, _PICKLE = b"PK\3\4", b"\x80"
 
 
 def refuse_other_kind(path: Path, again: str) -> None:
-    """Refuse a checkpoint under the suffix of another format, a text, and a file that begins with zeros, as a crash of
-    the machine leaves one (torch takes it for an old archive).
+    """Refuse a checkpoint under the suffix of another format, a text, an empty file, and one that begins with zeros, as
+    a crash of the machine leaves it (torch takes it for an old archive).
 
     Args:
         again: what to do about a damaged file.
@@ -27,6 +27,8 @@ def refuse_other_kind(path: Path, again: str) -> None:
     """
     with path.open("rb") as file:
         begin = file.read(_BYTES)
+    if not begin:
+        raise ModelLoadError(f"{path} is empty", TENSORS, again)
     header = begin[8:9] == b"{"  # after its length, which may begin with any byte
     if path.suffix == ".safetensors" and begin.startswith((_ARCHIVE, _PICKLE)) and not header:
         came, fix = f"{path} is no .safetensors file but begins as a torch checkpoint", "rename it: .bin, .pt or .pth"
@@ -34,9 +36,9 @@ def refuse_other_kind(path: Path, again: str) -> None:
     if path.suffix != ".safetensors" and header and begin[4:8] == bytes(4):
         came = f"{path} is a .safetensors file under another suffix"
         raise ModelLoadError(came, "the suffix of what it is", "rename it: .safetensors")
-    if begin and not begin.strip(b"\0"):
+    if not begin.strip(b"\0"):
         raise ModelLoadError(f"cannot read {path}: it is damaged (it begins with zeros)", TENSORS, again)
-    if begin and _is_text(begin):
+    if _is_text(begin):
         shown = begin.decode(errors="ignore").split("\n")[0].strip()[:30]
         raise ModelLoadError(f"{path} is a text ({shown!r} ...)", TENSORS, "name the file of weights")
 

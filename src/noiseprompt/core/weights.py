@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from noiseprompt.core.errors import ModelLoadError
-from noiseprompt.core.places import refuse_pipe, refuse_pointer
+from noiseprompt.core.places import refuse_pipe, refuse_pointer, remedy
 from noiseprompt.core.weight_kinds import TENSORS, refuse_other_kind
 
 if TYPE_CHECKING:
@@ -52,13 +52,14 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         refuse_pointer(path)
         refuse_other_kind(path, _AGAIN)
         if length > HEADER_BYTES:
-            came = f"cannot read {path}: it claims a header of {length:,} bytes"
-            raise ModelLoadError(came, f"at most {HEADER_BYTES:,}", _AGAIN)
+            came = f"{path} is no .safetensors file (it would begin with a header of {length:,} bytes)"
+            raise ModelLoadError(came, f"one, with at most {HEADER_BYTES:,}", _AGAIN)
         with safe_open(path, "pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except (OSError, SafetensorError) as error:
-        raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", _AGAIN) from error
+        fix = remedy(error, _AGAIN)
+        raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", fix) from error
 
 
 def packed(state: Mapping[str, torch.Tensor], told: Mapping[str, str] | None = None) -> bytes:
@@ -250,7 +251,7 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
         raise ModelLoadError(came, "a state dict: names and tensors", again if own else trusted) from error
     except Exception as error:  # torch raises many kinds for a damaged file, in words for who calls it
         if isinstance(error, OSError) and error.filename is not None:
-            raise ModelLoadError(f"cannot read {path}: {_reason(error)}", TENSORS, again) from error
+            raise ModelLoadError(f"cannot read {path}: {_reason(error)}", TENSORS, remedy(error, again)) from error
         kind = next((kind for kind in ("TorchScript", "legacy .tar") if kind in str(error)), "")
         if kind:
             came, fix = f"{path} is an archive in torch's {kind} format", "save its state dict as safetensors"

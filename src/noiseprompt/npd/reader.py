@@ -81,8 +81,8 @@ class Npd:
         for index, key in enumerate(self._table.column("id").to_pylist()):
             first = seen.setdefault(key, index)
             if first != index:
-                places = np.searchsorted(self._starts, [first, index], side="right") - 1
-                raise twice(key, *(self.shards[shard].name for shard in places), self.folder)
+                one, other = np.searchsorted(self._starts, [first, index], side="right") - 1
+                raise twice(key, self.shards[one].name, self.shards[other].name, self.folder)
 
     def _check_rejected(self) -> None:
         """Compare the checksums of shards without a usable pair: nobody else would read them."""

@@ -16,9 +16,9 @@ from noiseprompt.core.part_files import (
     check_network,
     files_in,
     refuse_damaged,
-    refuse_setting,
     refuse_whole_numbers,
 )
+from noiseprompt.core.part_settings import check_settings, refuse_setting
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import some
 
@@ -59,6 +59,7 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
         source = _source(args, options)
         folder = Path(str(source)) / str(options.get("subfolder") or "")
         check_network(folder, _what(folder, model), options.get("variant"))
+        check_settings(folder, cls, _what(folder, model))
         try:
             part, info = load(cls, *args, output_loading_info=True, **options)
         except Exception as error:
@@ -67,6 +68,8 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
         missing = sorted(info.get("missing_keys", ()))
         if missing:
             came = f"{_what(source, model)} lacks {some('of its tensors', missing, 3)}"
+            others = sorted(info.get("unexpected_keys", ()))
+            came += f" and holds {some('others', others, 2)}" if others else ""
             raise ModelLoadError(came, f"all weights of a {cls.__name__}", AGAIN)
         if getattr(part, "hf_quantizer", None) is None:  # what is quantised has names and numbers of its own
             _tell_surplus(info, _what(source, model))
@@ -78,10 +81,13 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
 
 def _other(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
     def from_pretrained(cls: Any, *args: Any, **options: Any) -> Any:
+        source = _source(args, options)
+        folder = Path(str(source)) / str(options.get("subfolder") or "")
+        check_settings(folder, cls, _what(folder, model))
         try:
             return load(cls, *args, **options)
         except Exception as error:
-            raise _told(error, _source(args, options), cls, model) from error
+            raise _told(error, source, cls, model) from error
 
     return from_pretrained
 
@@ -117,8 +123,8 @@ def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Excepti
     refuse_damaged(folder)
     refuse_setting(error, folder, cls, what)
     reason = reason_of(error)
-    reason = of_shapes(reason) or reason
-    came = f"{what} does not load ({type(error).__name__}: {reason[:300]})"
+    reason = of_shapes(reason) or f"{type(error).__name__}: {reason[:300]}"
+    came = f"{what} does not load ({reason})"
     return ModelLoadError(came, f"the files of a {cls.__name__}, its config among them", AGAIN)
 
 

@@ -16,7 +16,8 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import AGAIN, check_config, has_no_words
-from noiseprompt.core.part_files import check_values, refuse_damaged, strange_settings
+from noiseprompt.core.part_files import check_values, refuse_damaged
+from noiseprompt.core.part_settings import strange_settings
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import named_family
@@ -50,9 +51,12 @@ def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
     if not isinstance(index.get("_class_name", ""), str) or not index.get("_class_name"):
         came = f"the model_index.json of {model} gives _class_name as {shown(index.get('_class_name'))}"
         raise ModelLoadError(came, "the name of a pipeline of diffusers", "download it again")
+    kind = getattr(diffusers, str(index["_class_name"]), None)
+    parts = {*_needed(kind), *getattr(kind, "_optional_components", ())} if kind else set[str]()
     for name, value in index.items():  # diffusers takes it for granted
         pair = isinstance(value, list | tuple) and not name.startswith("_")
-        broken = pair and (len(value) != 2 or not all(part is None or isinstance(part, str) for part in value))
+        known = all(part is None or isinstance(part, str) for part in value) if pair else True
+        broken = (len(value) != 2 or not known) if pair else name in parts
         if broken:
             came = f"the model_index.json of {model} gives {name} as {shown(value)}"
             raise ModelLoadError(came, "a library and a class for each part", "download it again")
@@ -126,8 +130,7 @@ def check_parts(model: str | Path, index: Mapping[str, Any]) -> None:
     takes = inspect.signature(kind.__init__).parameters
     there = {name for name, value in index.items() if isinstance(value, list | tuple) and all(value)}
     optional = set(getattr(kind, "_optional_components", ()))
-    needed = {name for name, one in takes.items() if one.default is one.empty and one.kind == one.POSITIONAL_OR_KEYWORD}
-    missing = needed - optional - there - {"self", *left_out(index)}
+    missing = _needed(kind) - optional - there - set(left_out(index))
     for number in ("", "_2", "_3"):  # a text encoder and its tokenizer come together
         pair = {f"text_encoder{number}", f"tokenizer{number}"} & set(takes)
         missing |= pair - there if pair & there else set()
@@ -137,6 +140,13 @@ def check_parts(model: str | Path, index: Mapping[str, Any]) -> None:
         came = f"the model_index.json of {model} names no {' and no '.join(sorted(missing))}"
         expected = f"every part of a {index['_class_name']}"
         raise ModelLoadError(came, expected, f"take the index of the same model ({AGAIN})")
+
+
+def _needed(kind: Any) -> set[str]:
+    """Names that a pipeline class is not made without."""
+    takes = inspect.signature(kind.__init__).parameters.items()
+    needed = {name for name, one in takes if one.default is one.empty and one.kind == one.POSITIONAL_OR_KEYWORD}
+    return needed - {"self"}
 
 
 def check_folders(model: str | Path, folder: Path, index: Mapping[str, Any], fix: str = AGAIN) -> None:
@@ -273,7 +283,9 @@ def computing(pipe: Any, what: str) -> Iterator[None]:
             raise
         for name, part in pipe.components.items():
             config = getattr(part, "config", None)
-            strange, usual = strange_settings(error, dict(config) if isinstance(config, Mapping) else {}, type(part))
+            as_plain = getattr(config, "to_dict", None) if what.startswith("encodes") else None
+            told = as_plain() if as_plain else config
+            strange, usual = strange_settings(error, dict(told) if isinstance(told, Mapping) else {}, type(part))
             if strange:
                 came, expected = f"{name} of the model fails with {strange}", f"what it takes (it begins with {usual})"
                 raise ModelLoadError(came, expected, f"mend its configuration ({AGAIN})") from error
@@ -302,5 +314,5 @@ def check_drawn(images: Any) -> None:
     bad = int((~np.isfinite(images).reshape(len(images), -1).all(1)).sum())
     if bad:
         came = f"{bad} of {len(images)} pictures are not finite"
-        fix = "a model in float16 may overflow: load it with --dtype float32 or bfloat16"
+        fix = "in float16 a model may overflow: take --dtype float32 or bfloat16; in these, load another copy of it"
         raise NoiseError(came, "finite predictions of the model", fix)

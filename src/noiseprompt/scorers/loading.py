@@ -19,9 +19,9 @@ from noiseprompt.core.part_files import (
     check_network,
     check_values,
     refuse_damaged,
-    refuse_setting,
     refuse_whole_numbers,
 )
+from noiseprompt.core.part_settings import refuse_setting
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import some

@@ -1,0 +1,139 @@
+"""Settings of a network or a scheduler as its folder has them: those that its library would take for something else
+without a word are refused, and those over which it failed in words of its own are named."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.json_files import read_json
+from noiseprompt.core.model_files import AGAIN
+from noiseprompt.core.part_files import files_in
+from noiseprompt.core.ranges import shown
+
+_BLIND = (TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError)
+"""What a library raises of a setting that nobody looked at: its words are of the library's own variables."""
+
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (str, "a text"),
+)
+"""Of a setting, in this order, by what its class begins with; any may be null, or in a list."""
+
+_NOISE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "shift")
+"""Settings that every saved scheduler tells, of those that its class has: they make the noise levels."""
+
+
+def check_settings(folder: Path, cls: Any, what: str) -> None:
+    """Refuse settings that the class of a part of diffusers would take for something else without a word: of another
+    kind, or none of those of the noise schedule, for which the class has numbers of its own.
+
+    Args:
+        cls: of the part.
+        what: it is, for messages.
+
+    Raises:
+        ModelLoadError: with the first.
+    """
+    path = folder / str(getattr(cls, "config_name", None))
+    if not path.is_file():
+        return
+    config = read_json(path, ModelLoadError, "a JSON object", AGAIN, infinite=True)
+    scheduler = path.name.startswith("scheduler")
+    for name, (value, usual) in _known(config, cls):
+        first = usual[0] if isinstance(usual, list | tuple) and usual else usual
+        kind, expected = next(((kind, words) for kind, words in _KINDS if isinstance(first, kind)), (object, ""))
+        if value in ([], "") and usual:
+            expected = f"some, as {shown(usual)}"
+        elif isinstance(value, float) and not math.isfinite(value) and not scheduler:
+            expected = "a finite number"
+        elif _is_of(value, kind):
+            continue
+        raise ModelLoadError(f"{path} has {name} {shown(value)}", expected, AGAIN)
+    takes = inspect.signature(cls.__init__).parameters
+    lacking = [name for name in _NOISE if name in takes and name not in config]
+    if scheduler and lacking:
+        came = f"{path} says nothing of {', '.join(lacking)}: {what} would draw with numbers of its own"
+        raise ModelLoadError(came, f"the settings of a {cls.__name__}", AGAIN)
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a setting is of a kind; 0 and 1 are true and false, but no others."""
+    if isinstance(value, list):
+        return all(_is_of(one, kind) for one in value)
+    if kind is bool:
+        return value is None or value in (0, 1)
+    return value is None or (isinstance(value, kind) and not isinstance(value, bool))
+
+
+def refuse_setting(error: Exception, folder: Path, cls: Any, what: str) -> None:
+    """Name the settings that no part of this kind has, where a library failed over one in words of its own.
+
+    Args:
+        error: of the library.
+        cls: of the part.
+        what: it is, for messages.
+
+    Raises:
+        ModelLoadError: with the settings that are not like those the class begins with.
+    """
+    for path in files_in(folder, "*config.json"):
+        config = read_json(path, ModelLoadError, infinite=True, nan=True)
+        came, usual = strange_settings(error, config, cls, unset=True)
+        if came:
+            expected = f"what a {cls.__name__} takes (it begins with {usual})"
+            raise ModelLoadError(f"{what} does not load with {came} in its {path.name}", expected, AGAIN) from error
+
+
+def strange_settings(error: Exception, config: Mapping[str, Any], cls: Any, *, unset: bool = False) -> tuple[str, str]:
+    """The settings of a part that an error of its library may be about, and the class's own of these, in words; two
+    empty texts where the library told it itself, or nothing is strange."""
+    field = re.search(r"^Validation error for field '(\w+)'", str(error))  # of transformers
+    if not (field or isinstance(error, _BLIND)):
+        return "", ""
+    every = dict(_known(config, _described_by(cls)))
+    named = {name: pair for name, pair in every.items() if isinstance(error, KeyError) and error.args == pair[:1]}
+    named |= {name: pair for name, pair in every.items() if field and name == field[1]}
+    strange = named or {name: pair for name, pair in every.items() if _unlike(name, *pair)}
+    added = {name: pair for name, pair in every.items() if unset and pair[1] is None is not pair[0]}
+    strange = strange or {name: pair for name, pair in added.items() if not isinstance(pair[0], int | list)} or added
+    some_of = [*strange.items()][:3]
+    return tuple(", ".join(f"{name} {shown(pair[i])}" for name, pair in some_of) for i in (0, 1))  # type: ignore[return-value]
+
+
+def _described_by(cls: Any) -> Any:
+    """The class whose arguments are the settings of a part."""
+    return getattr(cls, "config_class", None) or cls
+
+
+def _known(config: Mapping[str, Any], cls: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Setting -> (its value, the class's own), those of a configuration inside it too."""
+    takes = inspect.signature(cls.__init__).parameters
+    for name, value in config.items():
+        inner = getattr(cls, "sub_configs", {}).get(name)
+        if inner is not None and isinstance(value, Mapping):
+            yield from _known(value, inner)
+        elif name in takes and (usual := takes[name].default) is not inspect.Parameter.empty:
+            yield name, (value, usual)
+
+
+def _unlike(name: str, value: Any, usual: Any) -> bool:
+    """Whether a setting is of another kind than the class's own, empty or none, or 0 or less where that is more; a
+    list may stand for a number, and that of a token may be 0."""
+    if value is None or usual is None or value == []:
+        return usual is not None or value == []
+    numbers = (int, float, list, tuple)
+    if isinstance(usual, list | tuple) and not isinstance(value, list | tuple):
+        return True
+    if isinstance(value, numbers) and isinstance(usual, numbers):
+        if type(value) is int and type(usual) is int:
+            return value <= 0 < usual and not name.endswith("_id")
+        return False
+    return type(value) is not type(usual)

@@ -1,0 +1,92 @@
+"""Settings of a model's parts that diffusers would take for something else without a word are refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noiseprompt.cli import main
+from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.pipelines import Pipeline
+from tests import tiny
+
+GONE = object()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
+
+
+@pytest.fixture
+def folder(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "sd"))
+
+
+def write(path: Path, **changes: Any) -> None:
+    told = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in told.items() if value is not GONE}))
+
+
+SCHEDULER, UNET, TEXT = "scheduler/scheduler_config.json", "unet/config.json", "text_encoder/config.json"
+WRONG: list[tuple[str, str, Any, str]] = [
+    (SCHEDULER, "beta_end", GONE, "says nothing of beta_end: scheduler of .* would draw with numbers of its own"),
+    (SCHEDULER, "num_train_timesteps", GONE, "says nothing of num_train_timesteps"),
+    (SCHEDULER, "beta_end", 1, "has beta_end 1. Expected a number between 0 and 1"),
+    (SCHEDULER, "clip_sample", 3, "has clip_sample 3. Expected true or false"),
+    (SCHEDULER, "thresholding", 0.5, "has thresholding 0.5. Expected true or false"),
+    (SCHEDULER, "clip_sample_range", "abc", "has clip_sample_range 'abc'. Expected a number"),
+    (SCHEDULER, "prediction_type", "noise", "has prediction_type 'noise'. Expected"),
+    (SCHEDULER, "timestep_spacing", "even", "has timestep_spacing 'even'. Expected"),
+    (UNET, "center_input_sample", [1, 2], "has center_input_sample .1, 2.. Expected true or false"),
+    (UNET, "norm_eps", 3, "has norm_eps 3. Expected"),
+    (UNET, "freq_shift", float("inf"), "has freq_shift inf. Expected a finite number"),
+    (UNET, "act_fn", 7, "has act_fn 7. Expected a text"),
+    (UNET, "down_block_types", 0.5, "has down_block_types 0.5. Expected a text"),
+    (UNET, "attention_head_dim", -1, "asks for attention_head_dim -1. Expected none below 0"),
+    (UNET, "time_cond_proj_dim", "wide", "does not load with time_cond_proj_dim 'wide' in its config.json"),
+    (TEXT, "num_attention_heads", -4, "asks for num_attention_heads -4"),
+    (TEXT, "layer_norm_eps", 0.5, "has layer_norm_eps 0.5"),
+    (TEXT, "attention_dropout", "abc", "does not load with attention_dropout 'abc' in its config.json"),
+    ("model_index.json", "feature_extractor", None, "gives feature_extractor as null. Expected a library and a class"),
+]
+
+
+@pytest.mark.parametrize(("file", "name", "value", "says"), WRONG)
+def test_a_setting_that_none_has_is_named(file: str, name: str, value: Any, says: str, folder: Path) -> None:
+    write(folder / file, **{name: value})
+    with pytest.raises(ModelLoadError, match=says) as told:
+        Pipeline.load(folder)
+    assert "\n" not in str(told.value)
+
+
+SOUND: list[tuple[str, str, Any]] = [
+    (SCHEDULER, "clip_sample", 0),
+    (SCHEDULER, "prediction_type", GONE),  # as Stable Diffusion 1's
+    (SCHEDULER, "timestep_spacing", GONE),
+    (SCHEDULER, "trained_betas", None),
+    (UNET, "attention_head_dim", [4, 4]),
+    (UNET, "only_cross_attention", [False, False]),
+    (UNET, "upcast_attention", None),
+    (UNET, "mid_block_scale_factor", 1.0),
+    (UNET, "of_a_later_release", float("inf")),
+    (TEXT, "bos_token_id", 0),
+]
+
+
+@pytest.mark.parametrize(("file", "name", "value"), SOUND)
+def test_settings_as_published_models_have_them_pass(file: str, name: str, value: Any, folder: Path) -> None:
+    write(folder / file, **{name: value})
+    Pipeline.load(folder)
+
+
+def test_the_doctor_says_what_every_command_says(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["doctor", "--model", str(folder)]) == 0
+    assert "  ok      loads: " in capsys.readouterr().out
+    write(folder / SCHEDULER, clip_sample=3)
+    assert main(["doctor", "--model", str(folder)]) == 2
+    assert "  MISSING loads: " in (said := capsys.readouterr().out) and "has clip_sample 3" in said
