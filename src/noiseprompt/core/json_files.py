@@ -40,8 +40,9 @@ def read_json(
     try:
         data = parse_json(read_bytes(path), nan=nan, infinite=infinite)
     except OSError as problem:
-        leads = isinstance(path, Path) and path.is_symlink() and isinstance(problem, FileNotFoundError)
-        came = no_file(path) if leads else f"cannot read {path}: {problem.strerror or problem}"
+        came = f"cannot read {path}: {problem.strerror or problem}"
+        if isinstance(path, Path) and path.is_symlink() and isinstance(problem, FileNotFoundError):
+            came = no_file(path)
         raise error(came, expected, fix) from problem
     except ValueError as problem:
         raise error(f"{path} is damaged: {problem}", expected, fix) from problem

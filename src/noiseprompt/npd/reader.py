@@ -82,7 +82,8 @@ class Npd:
             first = seen.setdefault(key, index)
             if first != index:
                 places = np.searchsorted(self._starts, [first, index], side="right") - 1
-                raise twice(key, *(self.shards[shard].name for shard in places), self.folder)
+                one, other = (self.shards[shard].name for shard in places)
+                raise twice(key, one, other, self.folder)
 
     def _check_rejected(self) -> None:
         """Compare the checksums of shards without a usable pair: nobody else would read them."""
