@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+from noiseprompt.core.ranges import shown
+
 Prepare = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
 LARGEST = 10**300
@@ -36,7 +38,7 @@ def read_value(kind: Any, value: Any, where: str, prepare: Prepare = lambda kind
         return {key: read_value(inner[1], one, f"{where} / {key:.60}", prepare) for key, one in value.items()}
     if type(value) is kind or (kind is float and type(value) is int and abs(value) < LARGEST):
         return value
-    raise ValueError(f"{where} is {value!r:.40}")
+    raise ValueError(f"{where} is {shown(value):.40}")
 
 
 @functools.cache

@@ -81,8 +81,9 @@ class Npd:
         for index, key in enumerate(self._table.column("id").to_pylist()):
             first = seen.setdefault(key, index)
             if first != index:
-                one, other = np.searchsorted(self._starts, [first, index], side="right") - 1
-                raise twice(key, self.shards[one].name, self.shards[other].name, self.folder)
+                places = np.searchsorted(self._starts, [first, index], side="right") - 1
+                one, other = (self.shards[shard].name for shard in places)
+                raise twice(key, one, other, self.folder)
 
     def _check_rejected(self) -> None:
         """Compare the checksums of shards without a usable pair: nobody else would read them."""

@@ -109,7 +109,7 @@ def warn_of_marks(path: Path, lines: Sequence[str]) -> None:
         if (len(lines) > 1 and all(map(line.fullmatch, lines))) or (fence and lines and line.fullmatch(lines[0])):
             which = "the first line" if fence else "every line"
             came = f"{which} of {path} begins with {mark}: {lines[0]!r:.60}. It is drawn as a part of the prompt"
-            warnings.warn(f"{came}; take such marks out if they are none", NoisepromptWarning, stacklevel=3)
+            warnings.warn(f"{came}; take the marks out if they are no part of it", NoisepromptWarning, stacklevel=3)
             return
 
 
