@@ -77,6 +77,20 @@ def imported(data, tmp_path_factory):
     return NPNet.from_pretrained(folder / "npnet")
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda value: (10 * value).to(torch.int8), r"tensors that are whole or complex numbers \(residual.swin"),
+        (torch.zeros_like, "lie in matrices of zeros alone"),
+    ],
+)
+def test_weights_that_no_training_leaves_are_refused(data, change, says, tmp_path):
+    swin = {name: change(value) if "swin" in name else value for name, value in data["unet_embedding"].items()}
+    torch.save(data | {"unet_embedding": swin}, tmp_path / "sdxl.pth")
+    with pytest.raises(ModelLoadError, match=says):
+        NPNet.from_pretrained(tmp_path / "sdxl.pth")
+
+
 def test_agrees_with_the_published_forward_pass(data, imported):
     generator = torch.Generator().manual_seed(5)
     noise = torch.randn(1, 4, 128, 128, generator=generator)
@@ -166,7 +180,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path, capsys):
         import_published(tmp_path / "none.pth", tmp_path / "out")
     for name in ("noise.pth", "noise.safetensors"):
         (tmp_path / name).write_bytes(b"not a checkpoint at all")
-        with pytest.raises(ModelLoadError, match="cannot read"):
+        with pytest.raises(ModelLoadError, match="noise.pth is a text"):
             import_published(tmp_path / name, tmp_path / "out")
     torch.save({"alpha": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(ModelLoadError, match="cannot read"):
