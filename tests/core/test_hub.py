@@ -23,6 +23,17 @@ def read(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if not name.startswith(".cache")}
 
 
+def test_a_file_that_was_not_fetched_before_is_told_so_offline(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("a/model", FILES)
+    fetched = client.fetch_file("a/model", "config.json")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert client.fetch_file("a/model", "config.json") == fetched
+    fetched.resolve().unlink()
+    for file in ("config.json", "weights/a.pth"):
+        with pytest.raises(HubError, match=r"a/model is not in the hub's cache, and offline.*Unset HF_HUB"):
+            client.fetch_file("a/model", file)
+
+
 def test_what_a_repository_is(hub: Hub) -> None:
     repo = hub.add("a/model", FILES)
     found = client.look_up("a/model")

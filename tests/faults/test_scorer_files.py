@@ -89,6 +89,12 @@ def test_a_tokenizer_that_is_no_file_is_not_replaced_by_the_hub_s(change: Change
         load_scorers([f"pickscore:path={scorer},device=cpu"])
 
 
+@pytest.mark.parametrize("name", ["hpsv2", "hpsv2.1"])
+def test_another_scorer_s_clip_is_not_taken_for_hpsv2(name: str, scorer: Path) -> None:
+    with pytest.raises(ModelLoadError, match=rf"the scorer '{name}'.*a CLIP under transformers' names"):
+        load_scorers([f"{name}:path={scorer},device=cpu"])
+
+
 def test_a_variant_in_the_folder_of_a_scorer_has_a_remedy_that_helps(scorer: Path) -> None:
     (scorer / "model.safetensors").rename(scorer / "model.fp16.safetensors")
     with pytest.raises(ModelLoadError, match=r"variant fp16 alone .*Rename it: model\.safetensors"):

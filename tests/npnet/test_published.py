@@ -77,6 +77,20 @@ def imported(data, tmp_path_factory):
     return NPNet.from_pretrained(folder / "npnet")
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda value: (10 * value).to(torch.int8), r"tensors that are whole or complex numbers \(residual.swin"),
+        (torch.zeros_like, "lie in matrices of zeros alone"),
+    ],
+)
+def test_weights_that_no_training_leaves_are_refused(data, change, says, tmp_path):
+    swin = {name: change(value) if "swin" in name else value for name, value in data["unet_embedding"].items()}
+    torch.save(data | {"unet_embedding": swin}, tmp_path / "sdxl.pth")
+    with pytest.raises(ModelLoadError, match=says):
+        NPNet.from_pretrained(tmp_path / "sdxl.pth")
+
+
 def test_agrees_with_the_published_forward_pass(data, imported):
     generator = torch.Generator().manual_seed(5)
     noise = torch.randn(1, 4, 128, 128, generator=generator)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import HubError
-from noiseprompt.core.hub_errors import KINDS, Kind, explained, page, unreachable
+from noiseprompt.core.hub_errors import KINDS, Kind, explained, is_offline, offline, page, unreachable
 from noiseprompt.core.places import refuse_page
 
 _ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -86,6 +86,8 @@ def fetch_file(name: str, file: str, kind: Kind = "model", revision: str | None 
     """
     path = fetch_files(name, [glob.escape(file)], kind, revision) / file
     if not path.is_file():
+        if is_offline():
+            raise HubError(*offline(f"{file} of {name}"))
         fix = f"look at {page(name, KINDS[kind])}/tree/main"
         raise HubError(f"{name} has no file {file}", "one of its files", fix)
     return path

@@ -41,7 +41,7 @@ def of_the_hub(error: BaseException, name: str, kind: Kind = "model") -> tuple[s
             return unreachable(one)
     if any("LocalEntryNotFoundError" in _names(one) for one in chain):
         return f"{name} is not in the hub's cache ({_line(error)})", "it there, or the network", ELSEWHERE
-    return None if _is_there(name, kind) else _offline(name)
+    return None if _is_there(name, kind) else offline(name)
 
 
 def refuse_of_the_hub(error: BaseException, name: str, source: str = "") -> None:
@@ -58,7 +58,15 @@ def refuse_of_the_hub(error: BaseException, name: str, source: str = "") -> None
         raise ModelLoadError(*words) from error
 
 
-def _offline(name: str) -> tuple[str, str, str]:
+def is_offline() -> bool:
+    """Whether the hub is not to be asked."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
+
+
+def offline(name: str) -> tuple[str, str, str]:
+    """As `explained`, of what was not fetched before the hub was not to be asked any more."""
     return f"{name} is not in the hub's cache, and offline mode is on", "", f"unset HF_HUB_OFFLINE, {ELSEWHERE}"
 
 
@@ -123,7 +131,7 @@ def _by_name(error: BaseException, name: str, kind: str) -> tuple[str, str, str]
     if "HFValidationError" in names:
         return f"{name!r} is no id of a repository on the hub", '"owner/name"', ""
     if "OfflineModeIsEnabled" in names:
-        return _offline(name)
+        return offline(name)
     if "GatedRepoError" in names:
         return f"{name} wants its terms agreed to first", "", f"ask for access at {where}, then `hf auth login`"
     if "RepositoryNotFoundError" in names:

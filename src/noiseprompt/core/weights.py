@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from noiseprompt.core.errors import ModelLoadError
-from noiseprompt.core.places import refuse_pipe, refuse_pointer, remedy
+from noiseprompt.core.places import no_file, refuse_pipe, refuse_pointer, remedy
 from noiseprompt.core.weight_kinds import TENSORS, refuse_other_kind
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        refuse_pipe(path)
+        if os.path.lexists(path) and not path.is_file():
+            raise ModelLoadError(no_file(path), "a whole .safetensors file", _AGAIN)
         with path.open("rb") as start:
             length = int.from_bytes(start.read(8), "little")
         refuse_pointer(path)

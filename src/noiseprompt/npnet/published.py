@@ -26,9 +26,10 @@ from torch.nn import functional as F
 from noiseprompt.core.arguments import held
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.errors import ConfigError, ModelLoadError
+from noiseprompt.core.part_files import check_values
 from noiseprompt.core.places import no_file
 from noiseprompt.core.ranges import shown
-from noiseprompt.core.weights import SHA256, check_finite, differences, read_checkpoint, read_metadata, shapes_of
+from noiseprompt.core.weights import SHA256, check_finite, differences, read_checkpoint, read_metadata, shapes_of, some
 from noiseprompt.npnet.base import NPNet
 from noiseprompt.npnet.card import Facts
 from noiseprompt.npnet.config import NPNetConfig
@@ -166,7 +167,8 @@ def load_published(
             name says so) or 1024 (Hunyuan-DiT), unless given.
 
     Raises:
-        ModelLoadError: unreadable, or not in the published layout; some missing or unexpected names are listed.
+        ModelLoadError: unreadable, of zeros alone, or not in the published layout; some missing or unexpected names
+            are listed.
     """
     path = Path(path)
     state = translate(_read(path), path)
@@ -179,9 +181,14 @@ def load_published(
         problems = differences(shapes_of(state), shapes_of(PublishedNPNet(config).state_dict()))
     if problems:
         raise ModelLoadError(f"{path} is not in the published layout: {problems}", _EXPECTED, _FIX)
+    other = [name for name, value in state.items() if not value.is_floating_point() and value.ndim]
+    if other:
+        came = f"{path} holds {some('tensors that are whole or complex numbers', other)}"
+        raise ModelLoadError(came, "floating point numbers", _FIX)
     check_finite(path, state)
     net = PublishedNPNet(config)
-    net.load_state_dict(state)
+    net.load_state_dict({name: value.float() for name, value in state.items()})
+    check_values(net, str(path))
     return net.eval()
 
 
@@ -258,7 +265,7 @@ def translate(data: Mapping[str, Any], path: Path | str) -> dict[str, Tensor]:
             continue
         prefix = next((p for p in _OURS if name.startswith(p)), "")
         state[_OURS[prefix] + name.removeprefix(prefix) if prefix else name] = tensor
-    return {name: value.float().contiguous() for name, value in state.items()}
+    return state
 
 
 def _is_number(value: Any) -> bool:

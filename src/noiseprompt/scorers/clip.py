@@ -139,7 +139,14 @@ _BLOCK = {
 
 
 def from_open_clip(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """open_clip's names -> transformers'; a name that is in no ViT passes as it is, and is refused later."""
+    """open_clip's names -> transformers'; a name that is in no ViT passes as it is, and is refused later.
+
+    Raises:
+        ModelLoadError: transformers' names already, as other scorers have them.
+    """
+    if any(name.startswith(("text_model.", "vision_model.")) for name in state):
+        came = "the weights are of a CLIP under transformers' names, as other scorers have them"
+        raise ModelLoadError(came, "the published checkpoint, under open_clip's names")
     renamed: dict[str, torch.Tensor] = {}
     for key, value in state.items():
         if key in _TOP:

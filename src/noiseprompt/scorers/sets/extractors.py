@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from noiseprompt.core.arguments import held
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
+from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.specs import make
 from noiseprompt.core.weights import load_network
@@ -62,9 +62,9 @@ class ShapesFeatures:
     def __init__(self, folder: str | None = None, device: str = "cpu", batch_size: int = 256) -> None:
         check_value("batch_size", int, batch_size, COUNT)
         self.batch_size, self.device = batch_size, resolve_device(device)
-        path = (features_folder() if folder is None else Path(folder)) / "model.safetensors"
+        path = (features_folder() if folder is None else expanded(folder)) / "model.safetensors"
         if not path.is_file():
-            raise ModelLoadError(f"there is no {path}", "weights that `noiseprompt shapes features` wrote")
+            raise ModelLoadError(no_file(path), "weights that `noiseprompt shapes features` wrote")
         self.network = load_network(path, FeatureNet).float().eval().requires_grad_(False).to(self.device)
 
     @torch.inference_mode()
