@@ -61,7 +61,7 @@ def option_types(parser: Any) -> dict[str, Any]:
 
 
 def _annotation(action: Any) -> Any:
-    return getattr(action, "_typehint", bool if action.nargs == 0 else list[str] if action.nargs == "+" else str)
+    return getattr(action, "_typehint", {0: bool, "+": list[str]}.get(action.nargs, str))
 
 
 def read_options(
@@ -265,9 +265,7 @@ def _spelled_word(option: str, annotation: Any, word: str) -> str:
         value = spelled(annotation, word)
     except InputError as error:
         raise InputError(f"{option} {error.came}", error.expected, error.fix) from error
-    return (
-        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    )  # of \ud83d\ude42 YAML makes halves
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _is_structure(annotation: Any) -> bool:

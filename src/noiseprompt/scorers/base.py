@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from noiseprompt.core.arguments import held
+from noiseprompt.core.arguments import called, held
 from noiseprompt.core.arrays import plain_numbers
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError, ScorerError, ShapeError
@@ -200,6 +200,7 @@ def check_scorers(names: Sequence[str]) -> list[str]:
     return specs
 
 
+@called
 def register_scorer(name: str, factory: Callable[..., Scorer] | str) -> None:
     """Make a scorer of your own known under a name; everything that takes scorers then takes it.
 
