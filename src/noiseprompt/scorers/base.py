@@ -111,6 +111,9 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
             with _our_folder():  # what a plug-in writes into its images would be saved as what was drawn
                 given = scorer.score(np.copy(images), prompts)
         scores = plain_numbers(given) if given is not None else np.empty(0)
+    except ShapeError as error:  # of several scorers the one that does not take the images
+        fix = error.fix or "ask for images of that size, or name other scorers"
+        raise ShapeError(f"{scorer.name}: {error.came}", error.expected, fix) from error
     except NoisepromptError:
         raise
     except KeyboardInterrupt:
