@@ -15,6 +15,7 @@ EVALUATE = "evaluate:\n  prompts: prompts.txt\n  methods: "
 ROWS = "rows: {Standard: {method: standard}}\n"
 
 STORIES = {
+    "settings that do not go together": (f"{COLLECT}  workers: 2\n", "collect: workers 2 without an engine. Expected"),
     "no baseline": (f"{EVALUATE}redenoise\n", "'standard' among them"),
     "a method twice": (f"{EVALUATE}'standard,redenoise,redenoise'\n", "different methods"),
     "a misspelled network": (f"{EVALUATE}'standard,npnet:path={{npent}}'\n", "{npent}. Expected {npnet}"),

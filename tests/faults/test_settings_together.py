@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt import initial_noise, mix_noise, winning_noise
+from noiseprompt import PairFilter, initial_noise, mix_noise, perturb_noise, register_scorer, winning_noise
 from noiseprompt.cli import common, main
 from noiseprompt.cli.entry import option_parser
 from noiseprompt.cli.options import read_options
@@ -18,10 +18,11 @@ from noiseprompt.cli.table import COMMANDS
 from noiseprompt.core.config import parse_yaml, to_dict
 from noiseprompt.core.errors import ConfigError, InputError, NoiseError, NoisepromptError, ShapeError
 from noiseprompt.core.pictures import png
-from noiseprompt.core.types import Prompt
+from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.modular import NoiseBlock, with_noise
 from noiseprompt.noise.figures import noise_spectrum
+from noiseprompt.pipelines.options import ModelOptions
 from noiseprompt.pipelines.samplers import parse_scheduler
 from noiseprompt.prompts import load_prompts
 from noiseprompt.shapes.settings import Phase, WorldConfig
@@ -168,3 +169,16 @@ def test_a_model_of_tables_is_named_and_no_path(tmp_path: Path, capfd: pytest.Ca
     assert main(["run", str(tmp_path / "r.yaml"), "--on=../on/shapes", "--out", str(tmp_path / "o")]) == 2
     assert "--on ../on/shapes. Expected one of shapes" in capfd.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["on", "r.yaml"]
+
+
+@pytest.mark.parametrize("record", [Prompt, PairFilter, ModelOptions, EvaluateConfig, TrainConfig, Sampling])
+def test_a_word_that_a_record_has_not_is_told_with_those_it_has(record: Any) -> None:
+    with pytest.raises(InputError, match=rf"{record.__name__}\(\): .*'(nosuch|text)'.* Expected the arguments \w+, "):
+        record(nosuch=1)
+
+
+def test_a_call_tells_of_a_word_that_it_has_not() -> None:
+    with pytest.raises(InputError, match="missing a required argument: 'factory'"):
+        register_scorer("x")  # type: ignore[call-arg]
+    with pytest.raises(InputError, match=r"perturb_noise\(\): missing a required argument: 'npnet'"):
+        perturb_noise(strenght=1)  # type: ignore[call-arg]

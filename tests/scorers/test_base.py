@@ -17,6 +17,7 @@ import noiseprompt
 from noiseprompt.core.errors import InputError, ShapeError, UnknownNameError
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers import load_scorers
+from noiseprompt.scorers.base import judge
 from noiseprompt.scorers.shapes_preference import ShapesPreference
 from noiseprompt.scorers.table import SCORERS
 from noiseprompt.shapes import scenes
@@ -111,3 +112,9 @@ def test_preference_scores_tensors_with_gradients() -> None:
 def test_names_are_listed_without_importing_transformers(tmp_path: Path) -> None:
     code = "import sys; from noiseprompt.scorers.table import SCORERS; import noiseprompt.scorers; list(SCORERS)"
     subprocess.run([sys.executable, "-c", code + "; assert 'transformers' not in sys.modules"], check=True)
+
+
+def test_the_scorer_that_does_not_take_the_images_is_named() -> None:
+    [scorer] = load_scorers(["shapes-preference"])
+    with pytest.raises(ShapeError, match=r"^shapes-preference: images of shape \(1, 32, 32, 3\).*other scorers"):
+        judge(scorer, np.zeros((1, 32, 32, 3), np.uint8), [Prompt("a red circle")])

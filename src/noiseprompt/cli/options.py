@@ -61,7 +61,7 @@ def option_types(parser: Any) -> dict[str, Any]:
 
 
 def _annotation(action: Any) -> Any:
-    return getattr(action, "_typehint", bool if action.nargs == 0 else list[str] if action.nargs == "+" else str)
+    return getattr(action, "_typehint", {0: bool, "+": list[str]}.get(action.nargs, str))
 
 
 def read_options(

@@ -14,6 +14,7 @@ from noiseprompt.core.ranges import misfit, plain, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def held(function: Callable[P, R]) -> Callable[P, R]:
@@ -59,6 +60,16 @@ def called(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return checked
+
+
+def told(record: type[T]) -> type[T]:
+    """A dataclass whose constructor tells of its arguments as `called` does.
+
+    Raises:
+        InputError: as `called`.
+    """
+    record.__init__ = called(record.__init__)  # type: ignore[method-assign]
+    return record
 
 
 def _bound(

@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.errors import ConfigError, InputError, PromptError
 from noiseprompt.core.ranges import (
     COUNT,
@@ -36,6 +37,7 @@ InvertAt = Literal["paper", "published"]
 """Timestep at which the inverting prediction is made: T-k (the paper, eq. 2) or T (the published code)."""
 
 
+@told
 @dataclass(frozen=True)
 class Prompt:
     """A text to draw.
@@ -70,6 +72,7 @@ class Prompt:
         return hashlib.sha256(unicodedata.normalize("NFC", self.text).encode()).hexdigest()[:16]
 
 
+@told
 @dataclass(frozen=True)
 class Sampling:
     """How images are drawn. None means the default of the model's family (of the model itself for the size).
@@ -187,6 +190,7 @@ def _filled(record: T, **defaults: Any) -> T:
     return replace(record, **{name: value for name, value in defaults.items() if getattr(record, name) is None})  # type: ignore[type-var]
 
 
+@told
 @dataclass(frozen=True)
 class StartLevel:
     """The level at which a sampler begins, in the latents that a user hands to the pipeline.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.part import Part, parse_part
 from noiseprompt.core.ranges import NAMED, NOT_NEGATIVE, Limits, check, setting
@@ -13,6 +14,7 @@ LOCAL, RAY = "local", "ray"
 WORKERS = Limits(least=1, most=1024)
 
 
+@told
 @dataclass(frozen=True)
 class Sharing:
     """How the work is shared with other processes. Whatever is chosen, the files are the same.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import Limits, check, check_value, setting
 from noiseprompt.core.specs import check_needed, option_types, spec_options, split_spec
@@ -97,6 +98,7 @@ def check_options(method: NoiseMethod) -> None:
     check(method, f"{method.name}:{{}}={{}}")
 
 
+@told
 @dataclass(frozen=True)
 class MethodSpec:
     """A method with its options, as typed by a user.

@@ -7,13 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from noiseprompt.core.arguments import held
+from noiseprompt.core.arguments import held, told
 from noiseprompt.core.errors import ConfigError, InputError, ShapeError, UnknownNameError
 from noiseprompt.core.ranges import Limits, check, setting
 
 BEST_SHARE = Limits(above=0, most=1)
 
 
+@told
 @dataclass(frozen=True)
 class PairFilter:
     """Which pairs a reader takes. Rejected pairs never pass. One rule of three: the margin, unless another is given.

@@ -235,7 +235,7 @@ class Npd:
     def _rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         try:
             rows = np.asarray(indices).reshape(-1)
-        except ValueError:  # lists of several lengths
+        except (ValueError, TypeError, RuntimeError):  # lists of several lengths, or a tensor that is no array
             rows = np.asarray([None])
         if len(rows) and rows.dtype.kind not in "iu":  # NumPy would cut 1.5 to 1
             raise InputError(f"pair index {shown(indices)}", "whole numbers")

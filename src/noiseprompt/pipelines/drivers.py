@@ -59,8 +59,8 @@ class OneMove:
         config: Any = None,
         only_levels: bool = False,
     ) -> None:
-        if invert_at not in ("paper", "published"):
-            raise InputError(f"invert_at {invert_at!r}", '"paper" (timestep T-k) or "published" (timestep T)')
+        if not isinstance(invert_at, str) or invert_at not in ("paper", "published"):
+            raise InputError(f"invert_at {invert_at!r:.60}", '"paper" (timestep T-k) or "published" (timestep T)')
         self.config, self.exact, self.up, self.invert_at = config, exact, up, invert_at
         self.only_levels = only_levels
         self.flow = None if isinstance(levels, Levels) else levels

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.devices import DTYPES
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import InputError, ModelLoadError
@@ -21,6 +22,7 @@ from noiseprompt.pipelines.table import OFFLOADS, SCHEDULES
 LONG_PROMPTS = ("truncate", "average")
 
 
+@told
 @dataclass(frozen=True)
 class ModelOptions:
     """How a model is loaded and changed. None means: as the model comes.

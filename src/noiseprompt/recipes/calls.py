@@ -11,7 +11,7 @@ from typing import Any
 
 from noiseprompt.cli.options import option_types, read_options, refuse
 from noiseprompt.cli.sharing import grouped
-from noiseprompt.core.errors import InputError, NoisepromptError
+from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError
 from noiseprompt.core.ranges import misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
@@ -194,8 +194,15 @@ def stage_call(stage: str, options: Any, model: str, name: str = "recipe") -> di
 
 
 def as_call(stage: str, given: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Keyword arguments of a stage's command from its typed options."""
-    return {"model": model, **grouped(_command(stage), given)}
+    """Keyword arguments of a stage's command from its typed options.
+
+    Raises:
+        ConfigError: options that do not go together, with the stage.
+    """
+    try:
+        return {"model": model, **grouped(_command(stage), given)}
+    except InputError as error:
+        raise ConfigError(f"{stage}: {error.came}", error.expected, error.fix) from error
 
 
 def _command(stage: str) -> Any:

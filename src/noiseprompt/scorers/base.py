@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from noiseprompt.core.arguments import held
+from noiseprompt.core.arguments import called, held
 from noiseprompt.core.arrays import plain_numbers
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import (
@@ -119,6 +119,9 @@ def judge(scorer: Scorer, images: np.ndarray, prompts: Sequence[Prompt]) -> np.n
             with _our_folder():  # what a plug-in writes into its images would be saved as what was drawn
                 given = scorer.score(np.copy(images), prompts)
         scores = plain_numbers(given) if given is not None else np.empty(0)
+    except ShapeError as error:  # of several scorers the one that does not take the images
+        fix = error.fix or "ask for images of that size, or name other scorers"
+        raise ShapeError(f"{scorer.name}: {error.came}", error.expected, fix) from error
     except NoisepromptError:
         raise
     except KeyboardInterrupt:
@@ -232,6 +235,7 @@ def _offers(point: Any) -> str:
     return point.dist.name if point.dist else point.value.partition(":")[0]
 
 
+@called
 def register_scorer(name: str, factory: Callable[..., Scorer] | str) -> None:
     """Make a scorer of your own known under a name; everything that takes scorers then takes it.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
@@ -43,6 +44,7 @@ _OF_REDENOISE = {
 """Setting -> the option of re-denoise that it spells out."""
 
 
+@told
 @dataclass(frozen=True)
 class CollectConfig:
     """Settings of a collection. None means the default of the model's family.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
@@ -30,6 +31,7 @@ SMALL = 128
 """Edge in pixels up to which every image is saved by default: a few kilobytes each."""
 
 
+@told
 @dataclass(frozen=True)
 class EvaluateConfig:
     """How images are drawn and judged.

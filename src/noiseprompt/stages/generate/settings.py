@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import COUNT, GUIDANCE, PIXELS, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
@@ -23,6 +24,7 @@ Job = tuple[int, Prompt, int]
 """Number of the prompt, prompt and seed of one picture."""
 
 
+@told
 @dataclass(frozen=True)
 class GenerateConfig:
     """How pictures are drawn; None means the default of the model's family.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from noiseprompt.core.arguments import held
+from noiseprompt.core.arguments import called, held
 from noiseprompt.core.errors import ConfigError, InputError, ShapeError
 from noiseprompt.core.ranges import COUNT, check_value, shown
 from noiseprompt.core.types import Sampling, StartLevel
@@ -117,6 +117,7 @@ def winning_noise(
 
 
 @torch.no_grad()
+@called
 def perturb_noise(
     npnet: NPNet,
     noise: torch.Tensor,
@@ -238,6 +239,8 @@ def _embeds(
         )
     if long not in (None, "truncate", "average"):
         raise InputError(f"long_prompts {long!r}", '"truncate" or "average"')
+    if given is not None and given.ndim != 3:
+        raise ShapeError(f"prompt_embeds of shape {tuple(given.shape)}", "(B, L, D), one row a prompt")
     texts = [prompt] if isinstance(prompt, str) else list(prompt or ())
     count = len(texts) if given is None else len(given)
     if not count or each < 1:
@@ -245,8 +248,6 @@ def _embeds(
     if count * each > MOST_IMAGES:
         raise InputError(f"{count} prompts with {each:,} images each", f"at most {MOST_IMAGES:,} images in one call")
     if given is not None:
-        if given.ndim != 3:
-            raise ShapeError(f"prompt_embeds of shape {tuple(given.shape)}", "(B, L, D), one row a prompt")
         check_noise(given, "prompt_embeds", "(B, L, D)")
         return given.repeat_interleave(each, dim=0)
     warn_cut(pipeline.text_limits, texts)

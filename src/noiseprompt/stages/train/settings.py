@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar, get_type_hints
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.ranges import (
@@ -32,6 +33,7 @@ from noiseprompt.npnet.config import ARCHITECTURES, NPNetConfig
 from noiseprompt.stages.train.table import COUPLINGS, OBJECTIVES
 
 
+@told
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of one training.
