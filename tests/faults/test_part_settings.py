@@ -12,7 +12,7 @@ import pytest
 from noiseprompt.cli import main
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.pipelines import Pipeline
-from tests import tiny
+from tests import tiny, tiny_flow
 
 GONE = object()
 
@@ -90,3 +90,21 @@ def test_the_doctor_says_what_every_command_says(folder: Path, capsys: pytest.Ca
     write(folder / SCHEDULER, clip_sample=3)
     assert main(["doctor", "--model", str(folder)]) == 2
     assert "  MISSING loads: " in (said := capsys.readouterr().out) and "has clip_sample 3" in said
+
+
+def test_a_checkpoint_in_one_file_is_told_how_to_become_a_folder(folder: Path) -> None:
+    file = next((folder / "unet").glob("*.safetensors"))
+    with pytest.raises(ModelLoadError, match=r"is a file\. Expected a folder .*from_single_file"):
+        Pipeline.load(file)
+
+
+def test_a_variant_that_no_part_has_is_named(folder: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"has no weights of the variant fp16\. .* Leave the variant out"):
+        Pipeline.load(folder, variant="fp16")
+
+
+def test_an_autoencoder_of_other_channels_is_named(folder: Path) -> None:
+    shutil.rmtree(folder / "vae")
+    tiny_flow.flow_vae(16).save_pretrained(folder / "vae")
+    with pytest.raises(ModelLoadError, match=r"unet of .* takes latents of 4 channels\. Expected 16, of its vae"):
+        Pipeline.load(folder)

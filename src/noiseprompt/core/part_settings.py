@@ -73,6 +73,17 @@ def _is_of(value: Any, kind: Any) -> bool:
     return value is None or (isinstance(value, kind) and not isinstance(value, bool))
 
 
+def described(folder: Path, cls: Any) -> str:
+    """ ", and its config.json describes a X" of a part that is of another class; "" where it is not or nobody tells."""
+    path = folder / "config.json"
+    config = read_json(path, ModelLoadError, infinite=True, nan=True) if path.is_file() else {}
+    of_transformers = config.get("architectures")
+    there = (
+        config.get("_class_name") or (of_transformers or [None])[0] if isinstance(of_transformers or [], list) else ""
+    )
+    return f", and its config.json describes a {there}" if isinstance(there, str) and there != cls.__name__ else ""
+
+
 def refuse_setting(error: Exception, folder: Path, cls: Any, what: str) -> None:
     """Name the settings that no part of this kind has, where a library failed over one in words of its own.
 
