@@ -49,6 +49,8 @@ WRONG: list[tuple[str, str, Any, str]] = [
     (UNET, "down_block_types", 0.5, "has down_block_types 0.5. Expected a text"),
     (UNET, "attention_head_dim", -1, "asks for attention_head_dim -1. Expected none below 0"),
     (UNET, "time_cond_proj_dim", "wide", "does not load with time_cond_proj_dim 'wide' in its config.json"),
+    (UNET, "conv_in_kernel", [1, 2, 3], r"unet of .* does not load \("),
+    ("vae/config.json", "up_block_types", GONE, "has 4 block_out_channels, 4 down_block_types, 1 up_block_types"),
     (TEXT, "num_attention_heads", -4, "asks for num_attention_heads -4"),
     (TEXT, "layer_norm_eps", 0.5, "has layer_norm_eps 0.5"),
     (TEXT, "attention_dropout", "abc", "does not load with attention_dropout 'abc' in its config.json"),
