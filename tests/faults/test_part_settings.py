@@ -51,6 +51,8 @@ WRONG: list[tuple[str, str, Any, str]] = [
     (UNET, "time_cond_proj_dim", "wide", "does not load with time_cond_proj_dim 'wide' in its config.json"),
     (UNET, "conv_in_kernel", [1, 2, 3], r"unet of .* does not load \("),
     ("vae/config.json", "up_block_types", GONE, "has 4 block_out_channels, 4 down_block_types, 1 up_block_types"),
+    (SCHEDULER, "thresholding", [], "has thresholding ... Expected some, as false"),
+    (TEXT, "eos_token_id", 49407, "text_encoder of .* has eos_token_id 49407. Expected one of its 78 words"),
     (TEXT, "num_attention_heads", -4, "asks for num_attention_heads -4"),
     (TEXT, "layer_norm_eps", 0.5, "has layer_norm_eps 0.5"),
     (TEXT, "attention_dropout", "abc", "does not load with attention_dropout 'abc' in its config.json"),

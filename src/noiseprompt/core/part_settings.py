@@ -50,7 +50,7 @@ def check_settings(folder: Path, cls: Any, what: str) -> None:
     for name, (value, usual) in _known(config, cls):
         first = usual[0] if isinstance(usual, list | tuple) and usual else usual
         kind, expected = next(((kind, words) for kind, words in _KINDS if isinstance(first, kind)), (object, ""))
-        if value in ([], "") and usual:
+        if value in ([], "") and usual not in (None, value, ()):
             expected = f"some, as {shown(usual)}"
         elif isinstance(value, float) and not math.isfinite(value) and not scheduler:
             expected = "a finite number"

@@ -194,6 +194,10 @@ def check_together(model: str | Path, pipe: Any) -> None:
             came = f"tokenizer{number} of {model} has no words: its files are empty, or not there"
             raise ModelLoadError(came, f"{known:,}, those of text_encoder{number}", AGAIN)
         came = f"tokenizer{number} of {model} has {len(tokenizer)} words, text_encoder{number} {known}"
+        end = getattr(words, "eos_token_id", None)
+        if type(encoder).__name__.startswith("CLIPText") and isinstance(end, int) and not 0 <= end < known:
+            told = f"text_encoder{number} of {model} has eos_token_id {end}"  # where it reads the prompt as a whole
+            raise ModelLoadError(told, f"one of its {known:,} words, from 0", fix)
         if len(tokenizer) > known:
             raise ModelLoadError(came, "as many", fix)
         if len(tokenizer) < FEWEST_WORDS * known:
