@@ -116,7 +116,7 @@ def test_the_weights_of_a_saved_network_name_its_folder(tmp_path: Path) -> None:
 
 
 def lora(path: Path, drop: str = "") -> Path:
-    names = {f"unet.conv_in.{side}.weight": torch.ones(2, 2) for side in ("lora_A", "lora_B")}
+    names = {f"unet.conv_in.{side}.weight": torch.randn(2, 2) for side in ("lora_A", "lora_B")}
     save_file({name: value for name, value in names.items() if not drop or drop not in name}, path)
     return path
 

@@ -100,7 +100,10 @@ def test_classes_that_draw_something_else_are_told() -> None:
 
 
 def layer(name: str, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    return {f"unet.{name}.lora_A.weight": torch.ones(2, 4, dtype=dtype), f"unet.{name}.lora_B.weight": torch.ones(4, 2)}
+    return {
+        f"unet.{name}.lora_A.weight": torch.arange(8).reshape(2, 4).to(dtype),
+        f"unet.{name}.lora_B.weight": torch.randn(4, 2),
+    }
 
 
 def test_whole_numbers_in_a_lora_are_told_and_layers_are_counted() -> None:

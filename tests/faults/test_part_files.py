@@ -100,7 +100,7 @@ MODELS: dict[str, tuple[Change, str]] = {
     "an index of lists": (first("unet/*.index.json", setting(weight_map=[1])), "has weight_map"),
     "a place above": (first("unet/*.index.json", setting(weight_map={"a": "../x"})), "has weight_map"),
     "one of three": (first(UNET, os.remove), "lacks diffusion_pytorch_model-00001-of-00003.safetensors, which"),
-    "one of three twice": (first(UNET, another), "files that .*index.json names hold not .* of its tensors"),
+    "one of three twice": (first(UNET, another), "files that .*index.json names lack .* of its tensors"),
     "a number in quotes": (first("unet/config.json", setting(in_channels="4")), "in_channels '4' in quotes"),
     "false in quotes": (first("scheduler/*.json", setting(clip_sample="false")), "clip_sample 'false' in quotes"),
     "yes for true": (first("scheduler/*.json", setting(set_alpha_to_one="yes")), "set_alpha_to_one 'yes' in quotes"),

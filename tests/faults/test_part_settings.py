@@ -12,7 +12,7 @@ import pytest
 from noiseprompt.cli import main
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.pipelines import Pipeline
-from tests import tiny
+from tests import tiny, tiny_flow
 
 GONE = object()
 
@@ -49,6 +49,10 @@ WRONG: list[tuple[str, str, Any, str]] = [
     (UNET, "down_block_types", 0.5, "has down_block_types 0.5. Expected a text"),
     (UNET, "attention_head_dim", -1, "asks for attention_head_dim -1. Expected none below 0"),
     (UNET, "time_cond_proj_dim", "wide", "does not load with time_cond_proj_dim 'wide' in its config.json"),
+    (UNET, "conv_in_kernel", [1, 2, 3], r"unet of .* does not load \("),
+    ("vae/config.json", "up_block_types", GONE, "has 4 block_out_channels, 4 down_block_types, 1 up_block_types"),
+    (SCHEDULER, "thresholding", [], "has thresholding ... Expected some, as false"),
+    (TEXT, "eos_token_id", 49407, "text_encoder of .* has eos_token_id 49407. Expected one of its 78 words"),
     (TEXT, "num_attention_heads", -4, "asks for num_attention_heads -4"),
     (TEXT, "layer_norm_eps", 0.5, "has layer_norm_eps 0.5"),
     (TEXT, "attention_dropout", "abc", "does not load with attention_dropout 'abc' in its config.json"),
@@ -90,3 +94,21 @@ def test_the_doctor_says_what_every_command_says(folder: Path, capsys: pytest.Ca
     write(folder / SCHEDULER, clip_sample=3)
     assert main(["doctor", "--model", str(folder)]) == 2
     assert "  MISSING loads: " in (said := capsys.readouterr().out) and "has clip_sample 3" in said
+
+
+def test_a_checkpoint_in_one_file_is_told_how_to_become_a_folder(folder: Path) -> None:
+    file = next((folder / "unet").glob("*.safetensors"))
+    with pytest.raises(ModelLoadError, match=r"is a file\. Expected a folder .*from_single_file"):
+        Pipeline.load(file)
+
+
+def test_a_variant_that_no_part_has_is_named(folder: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"has no weights of the variant fp16\. .* Leave the variant out"):
+        Pipeline.load(folder, variant="fp16")
+
+
+def test_an_autoencoder_of_other_channels_is_named(folder: Path) -> None:
+    shutil.rmtree(folder / "vae")
+    tiny_flow.flow_vae(16).save_pretrained(folder / "vae")
+    with pytest.raises(ModelLoadError, match=r"unet of .* takes latents of 4 channels\. Expected 16, of its vae"):
+        Pipeline.load(folder)

@@ -60,6 +60,7 @@ SCHEDULE: dict[str, tuple[Any, Limits]] = {
         str | None,
         Limits(words=("epsilon", "sample", "v_prediction", "flow_prediction", "trigflow", "original_sample")),
     ),
+    "timestep_type": (str | None, Limits(words=("discrete", "continuous"))),
     "timestep_spacing": (str | None, Limits(words=("linspace", "leading", "trailing"))),
 }
 """Of a scheduler's description: what each is where it is there. A beta is the share of the signal that a step takes,
@@ -133,11 +134,16 @@ def _odd_count(config: Mapping[str, Any]) -> tuple[str, str]:
 _OTHER_SHAPE = re.compile(r"(\S+) expected shape torch\.Size\(\[(.*?)\]\), but got torch\.Size\(\[(.*?)\]\)")
 """In the words of diffusers."""
 
+_OF_ANOTHER = re.compile(r"mismatch for (\S+): copying .*?Size\(\[(.*?)\]\) from .*?model is torch\.Size\(\[(.*?)\]\)")
+"""In the words of torch."""
+
 
 def of_shapes(reason: str) -> str:
     """The words of a library about weights of other shapes, less its advice for callers; "" of anything else."""
     if found := _OTHER_SHAPE.search(reason):
         return f"{found[1]} has the shape [{found[3]}], not [{found[2]}] as its config.json says"
+    if found := _OF_ANOTHER.search(reason):
+        return f"{found[1]} has the shape [{found[2]}], and the model wants [{found[3]}]"
     if "ignore_mismatched_sizes" not in reason:
         return ""
     told, advice, _ = reason.partition(" If you want")

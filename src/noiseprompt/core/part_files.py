@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,7 +123,7 @@ def _check_index(index: Path, what: str) -> None:
     there = {name for shard in shards for name in read_header(shard)}
     lacking = sorted({*(places or ())} - there) if len(shards) == len(names) else []
     if lacking:
-        came = f"the {len(shards)} files that {index} names hold not {some('of its tensors', lacking, 3)}"
+        came = f"the {len(shards)} files that {index} names lack {some('of its tensors', lacking, 3)}"
         raise ModelLoadError(came, "files of one save, each by its own name", AGAIN)
 
 
@@ -186,11 +186,24 @@ or few."""
 
 
 def check_values(network: torch.nn.Module, what: str) -> None:
-    """Refuse weights that are not finite or absurdly large, and a network with many matrices of one value alone, as a
-    file gives that was cut and filled up; reads each once, a second for 5e9 of them.
+    """Refuse the weights of a network as `check_tensors` does, a second for 5e9 of them.
 
     Args:
         what: it is, for the message.
+
+    Raises:
+        ModelLoadError: as `check_tensors`.
+    """
+    check_tensors(network.named_parameters(), what)
+
+
+def check_tensors(named: Iterable[tuple[str, torch.Tensor]], what: str, most_empty: float = MOST_EMPTY) -> None:
+    """Refuse weights that are not finite or absurdly large, and many matrices of one value alone, as a file gives that
+    was cut and filled up; reads each once.
+
+    Args:
+        what: they are of, for the message.
+        most_empty: share of the weights that may lie in such matrices.
 
     Raises:
         ModelLoadError: with the first weight, or how many are one value.
@@ -198,7 +211,7 @@ def check_values(network: torch.nn.Module, what: str) -> None:
     import torch
 
     values = empty = 0
-    for key, value in network.named_parameters():
+    for key, value in named:
         if value.is_meta or not value.numel() or not value.is_floating_point() or value.element_size() < 2:
             continue
         least, most = torch.aminmax(value.detach())
@@ -210,6 +223,6 @@ def check_values(network: torch.nn.Module, what: str) -> None:
             raise ModelLoadError(came, f"{LARGEST_WEIGHT:,} at most", f"a bit of it may be flipped: {AGAIN}")
         if value.ndim > 1 and value.numel() > 1:
             values, empty = values + value.numel(), empty + value.numel() * bool(least == most)
-    if empty > MOST_EMPTY * values:
+    if empty > most_empty * values:
         came = f"{empty:,} of {values:,} weights of {what} lie in matrices of one value alone, such as zeros"
-        raise ModelLoadError(came, f"{MOST_EMPTY:.0%} at most", AGAIN)
+        raise ModelLoadError(came, f"{most_empty:.0%} at most", AGAIN)

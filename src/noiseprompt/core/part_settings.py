@@ -50,7 +50,7 @@ def check_settings(folder: Path, cls: Any, what: str) -> None:
     for name, (value, usual) in _known(config, cls):
         first = usual[0] if isinstance(usual, list | tuple) and usual else usual
         kind, expected = next(((kind, words) for kind, words in _KINDS if isinstance(first, kind)), (object, ""))
-        if value in ([], "") and usual:
+        if value in ([], "") and usual not in (None, value, ()):
             expected = f"some, as {shown(usual)}"
         elif isinstance(value, float) and not math.isfinite(value) and not scheduler:
             expected = "a finite number"
@@ -58,10 +58,22 @@ def check_settings(folder: Path, cls: Any, what: str) -> None:
             continue
         raise ModelLoadError(f"{path} has {name} {shown(value)}", expected, AGAIN)
     takes = inspect.signature(cls.__init__).parameters
+    _check_blocks(path, {name: config.get(name, takes[name].default) for name in _BLOCKS if name in takes})
     lacking = [name for name in _NOISE if name in takes and name not in config]
     if scheduler and lacking:
         came = f"{path} says nothing of {', '.join(lacking)}: {what} would draw with numbers of its own"
         raise ModelLoadError(came, f"the settings of a {cls.__name__}", AGAIN)
+
+
+_BLOCKS = ("block_out_channels", "down_block_types", "up_block_types")
+"""Settings of a network that has as many blocks down as up, each with its channels."""
+
+
+def _check_blocks(path: Path, blocks: Mapping[str, Any]) -> None:
+    counts = {name: len(value) for name, value in blocks.items() if isinstance(value, list | tuple)}
+    if len({*counts.values()}) > 1:
+        came = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise ModelLoadError(f"{path} has {came}", "as many of each", AGAIN)
 
 
 def _is_of(value: Any, kind: Any) -> bool:
@@ -71,6 +83,17 @@ def _is_of(value: Any, kind: Any) -> bool:
     if kind is bool:
         return value is None or value in (0, 1)
     return value is None or (isinstance(value, kind) and not isinstance(value, bool))
+
+
+def described(folder: Path, cls: Any) -> str:
+    """ ", and its config.json describes a X" of a part that is of another class; "" where it is not or nobody tells."""
+    path = folder / "config.json"
+    config = read_json(path, ModelLoadError, infinite=True, nan=True) if path.is_file() else {}
+    of_transformers = config.get("architectures")
+    there = (
+        config.get("_class_name") or (of_transformers or [None])[0] if isinstance(of_transformers or [], list) else ""
+    )
+    return f", and its config.json describes a {there}" if isinstance(there, str) and there != cls.__name__ else ""
 
 
 def refuse_setting(error: Exception, folder: Path, cls: Any, what: str) -> None:
@@ -103,7 +126,7 @@ def strange_settings(error: Exception, config: Mapping[str, Any], cls: Any, *, u
     named |= {name: pair for name, pair in every.items() if field and name == field[1]}
     strange = named or {name: pair for name, pair in every.items() if _unlike(name, *pair)}
     added = {name: pair for name, pair in every.items() if unset and pair[1] is None is not pair[0]}
-    strange = strange or {name: pair for name, pair in added.items() if not isinstance(pair[0], int | list)} or added
+    strange = strange or {name: pair for name, pair in added.items() if not isinstance(pair[0], int | list)}
     some_of = [*strange.items()][:3]
     return tuple(", ".join(f"{name} {shown(pair[i])}" for name, pair in some_of) for i in (0, 1))  # type: ignore[return-value]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from noiseprompt.core.errors import InputError, NoisepromptWarning
+from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptWarning
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import replacing
-from noiseprompt.core.places import check_local, no_file, refuse_pipe
+from noiseprompt.core.places import check_local, no_file, refuse_pipe, refuse_pointer, remedy
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -119,6 +119,7 @@ def open_picture(path: AnyFile) -> Image:
 
     try:
         refuse_pipe(path)
+        _refuse_note(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # above our own limit
             opened = Image.open(path if isinstance(path, Path) else path.open("rb"), formats=FORMATS)
@@ -135,7 +136,25 @@ def open_picture(path: AnyFile) -> Image:
     except Exception as error:  # Pillow raises many kinds for a damaged file
         told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         why = " ".join(told.split())[:200] or type(error).__name__
-        raise InputError(f"{path} is not a readable picture: {why}", "PNG, JPEG, WebP or BMP") from error
+        fix = remedy(error, "")
+        raise InputError(f"{path} is not a readable picture: {why}", "PNG, JPEG, WebP or BMP", fix) from error
+
+
+def _refuse_note(path: AnyFile) -> None:
+    """Refuse a note of Git LFS or a page of the web in the place of a picture, and an empty file.
+
+    Raises:
+        InputError: with the remedy.
+        OSError: it cannot be read.
+    """
+    if not isinstance(path, Path):
+        return
+    try:
+        refuse_pointer(path, "pixels")
+    except ModelLoadError as error:
+        raise InputError(error.came, error.expected, error.fix) from error
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty", "a picture", "copy or download it again")
 
 
 def fitted(image: Image, height: int, width: int, fit: str = "crop") -> np.ndarray:

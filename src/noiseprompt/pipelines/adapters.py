@@ -21,14 +21,21 @@ from noiseprompt.core.errors import (
 )
 from noiseprompt.core.files import public_name
 from noiseprompt.core.hub_errors import refuse_of_the_hub
-from noiseprompt.core.model_files import AGAIN
+from noiseprompt.core.model_files import AGAIN, of_shapes
+from noiseprompt.core.part_files import check_tensors
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import read_state, some
 from noiseprompt.pipelines.complete import complete
-from noiseprompt.pipelines.loading import weights_in
+from noiseprompt.pipelines.loading import check_there, weights_in
 from noiseprompt.pipelines.soundness import check_finite
+
+MOST_EMPTY = 0.45
+"""Share of a LoRA's weights in matrices of one value: one that was never trained has zeros in the second of each two,
+and changes nothing."""
+
+_HALF = "look at its name; where it is half downloaded, run `hf download OWNER/NAME` again"
 
 WEIGHT = Limits(least=-100, most=100)
 """Of a LoRA; 1 is what it was trained for."""
@@ -70,13 +77,12 @@ def _load_unet(cls: Any, source: str, dtype: Any) -> Any:
 
 def _load(cls: Any, source: str, places: list[dict[str, Any]], dtype: Any) -> Any:
     """A diffusers model from the first place that has one."""
-    if not expanded(source).exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
-        raise ModelLoadError(f"there is no folder {source}", "the folder of a model, or a hub id like owner/name")
+    check_there(source)
     problem: Exception | None = None
     for place in places:
         try:
             with complete(source):
-                found = cls.from_pretrained(**place, use_safetensors=True, **weights_in(dtype))
+                found = cls.from_pretrained(**place, **weights_in(dtype))
             check_finite(source, {"unet": found})
             return found
         except ModelLoadError:
@@ -87,7 +93,7 @@ def _load(cls: Any, source: str, places: list[dict[str, Any]], dtype: Any) -> An
         refuse_of_the_hub(problem, source)
     reason = " ".join(str(problem).split())[:300]
     came = f"no {cls.__name__} loads from {source} ({type(problem).__name__}: {reason})"
-    raise ModelLoadError(came, "safetensors in diffusers' layout", "check the folder or the id") from problem
+    raise ModelLoadError(came, "weights in diffusers' layout", _HALF) from problem
 
 
 def parse_lora(text: str) -> tuple[str, float]:
@@ -156,8 +162,8 @@ def load_loras(pipe: Any, texts: Sequence[str]) -> None:
             pipe.load_lora_weights(repo, weight_name=file, adapter_name=f"lora{index}", use_safetensors=True)
         except Exception as error:
             refuse_of_the_hub(error, repo, source)
-            reason = reason_of(error)[:300]
-            came = f"the LoRA {source} does not load ({type(error).__name__}: {reason})"
+            reason = of_shapes(str(error)) or f"{type(error).__name__}: {reason_of(error)[:300]}"
+            came = f"the LoRA {source} does not load ({reason})"
             raise ModelLoadError(came, f"LoRA weights for a {type(pipe).__name__}") from error
         if f"lora{index}" not in str(pipe.get_list_adapters()):
             raise ModelMismatchError(f"the LoRA {source} changes nothing of this model", "one made for it")
@@ -199,6 +205,7 @@ def _check_pairs(path: Path, state: Mapping[str, Any]) -> int:
     )
     if lacking:
         raise ModelLoadError(f"{path} lacks {some('of its matrices', lacking)}", "two for each layer", AGAIN)
+    check_tensors(((name, value) for name, value in state.items() if "lora" in name), str(path), MOST_EMPTY)
     return sum(any(f"{down}." in name for down, _ in sides) for name in state)
 
 

@@ -18,7 +18,7 @@ from noiseprompt.core.part_files import (
     refuse_damaged,
     refuse_whole_numbers,
 )
-from noiseprompt.core.part_settings import check_settings, refuse_setting
+from noiseprompt.core.part_settings import check_settings, described, refuse_setting
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import some
 
@@ -69,7 +69,7 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
         if missing:
             came = f"{_what(source, model)} lacks {some('of its tensors', missing, 3)}"
             others = sorted(info.get("unexpected_keys", ()))
-            came += f" and holds {some('others', others, 2)}" if others else ""
+            came += (f" and holds {some('others', others, 2)}" if others else "") + described(folder, cls)
             raise ModelLoadError(came, f"all weights of a {cls.__name__}", AGAIN)
         if getattr(part, "hf_quantizer", None) is None:  # what is quantised has names and numbers of its own
             _tell_surplus(info, _what(source, model))
@@ -121,10 +121,11 @@ def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Excepti
         return ModelLoadError(came, f"a {cls.__name__} that fits", fix)
     what = _what(source, model)
     refuse_damaged(folder)
-    refuse_setting(error, folder, cls, what)
+    if not described(folder, cls):
+        refuse_setting(error, folder, cls, what)
     reason = reason_of(error)
     reason = of_shapes(reason) or f"{type(error).__name__}: {reason[:300]}"
-    came = f"{what} does not load ({reason})"
+    came = f"{what} does not load ({reason}){described(folder, cls)}"
     return ModelLoadError(came, f"the files of a {cls.__name__}, its config among them", AGAIN)
 
 

@@ -12,7 +12,7 @@ from noiseprompt.core.places import expanded
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.families.controlnet import CLASSES
-from noiseprompt.pipelines.loading import weights_in
+from noiseprompt.pipelines.loading import check_there, weights_in
 from noiseprompt.pipelines.soundness import check_finite
 
 
@@ -37,6 +37,7 @@ def with_controlnet(pipe: Any, controlnet: str | Path | None, control_image: str
             raise ModelMismatchError(f"a ControlNet with a {name}", f"one of {', '.join(CLASSES)}")
         if expanded(controlnet).is_file():
             raise ModelLoadError(f"{controlnet} is a file", "the folder of a ControlNet, or its hub id")
+        check_there(str(controlnet), "ControlNet")
         try:
             with complete(controlnet):
                 net = diffusers.ControlNetModel.from_pretrained(controlnet, **weights_in(dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
 import logging
 import os
@@ -58,6 +59,10 @@ def resolve(model: str | Path) -> str | Path:
     if not str(model).strip():
         raise ModelLoadError(f"a model named {str(model)!r}", "an existing folder or a hub id like owner/name", FIX)
     folder = expanded(model)
+    if folder.is_file():
+        convert = "`StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)` or the like"
+        fix = f"a checkpoint in one file is brought into a folder by diffusers: {convert}"
+        raise ModelLoadError(f"{model} is a file", "a folder with model_index.json, or a hub id", fix)
     if folder.exists():
         index = folder / "model_index.json"
         if os.path.lexists(index) and not index.is_file():
@@ -86,6 +91,7 @@ def load_diffusers(
         if revision is not None:
             raise InputError(f"revision {revision!r} of the folder {model}", "a hub id where a revision is named")
         check_configs(folder)
+        _check_variant(model, folder, variant)
     try:
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
         check_components(model, config)
@@ -116,6 +122,26 @@ def load_diffusers(
             ) from error
         came = f"{model} does not load ({type(error).__name__}: {reason_of(error)})"
         raise ModelLoadError(came, "a complete diffusers pipeline", FIX) from error
+
+
+def _check_variant(model: str | Path, folder: Path, variant: str | None) -> None:
+    if variant is not None and not any(folder.glob(f"*/*.{glob.escape(variant)}[.-]*")):
+        there = {path.name.split(".")[1].split("-")[0] for path in folder.glob("*/*.*.safetensors")}
+        fix = f"there is {', '.join(sorted(there))}" if there else "leave the variant out"
+        raise ModelLoadError(f"{model} has no weights of the variant {variant}", "one that it has", fix)
+
+
+def check_there(source: str, what: str = "model") -> None:
+    """Refuse the name of a part that is neither on this disk nor a hub id.
+
+    Args:
+        what: it is of, for the message.
+
+    Raises:
+        ModelLoadError: with the name.
+    """
+    if not expanded(source).exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
+        raise ModelLoadError(f"there is no folder {source}", f"the folder of a {what}, or a hub id like owner/name")
 
 
 @contextmanager

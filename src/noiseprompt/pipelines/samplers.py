@@ -24,6 +24,7 @@ _LIMITS = {
     "dynamic_thresholding_ratio": Limits(above=0, most=1),
     **dict.fromkeys(("sample_max_value", "clip_sample_range"), POSITIVE),
     "variance_type": Limits(words=("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")),
+    "timestep_type": Limits(words=("discrete", "continuous")),
     **dict.fromkeys(("beta_start", "beta_end"), Limits(above=0, below=1)),
     "steps_offset": NOT_NEGATIVE,
     "first_sigma": Limits(above=0, below=1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -171,8 +171,8 @@ FEWEST_WORDS = 0.9
 
 
 def check_together(model: str | Path, pipe: Any) -> None:
-    """Refuse a U-Net that reads text of another width than the text encoders give, and a tokenizer with more words than
-    its text encoder; tell of one with far fewer.
+    """Refuse a U-Net that reads text of another width than the text encoders give, or latents of other channels than
+    the autoencoder has, and a tokenizer with more words than its text encoder; tell of one with far fewer.
 
     Args:
         model: for the message.
@@ -183,12 +183,7 @@ def check_together(model: str | Path, pipe: Any) -> None:
     """
     fix = f"take all parts of one model ({AGAIN})"
     encoders = [getattr(pipe, f"text_encoder{number}", None) for number in ("", "_2")]
-    unet, reading = getattr(pipe, "unet", None), [encoder for encoder in encoders if encoder is not None]
-    if unet is not None and reading and all(type(encoder).__name__.startswith("CLIPText") for encoder in reading):
-        wide = sum(encoder.config.hidden_size for encoder in reading)
-        reads = unet.config.cross_attention_dim
-        if isinstance(reads, int) and unet.config.encoder_hid_dim_type is None and reads != wide:
-            raise ModelLoadError(f"unet of {model} reads text of width {reads}", f"{wide}, of its text encoders", fix)
+    _check_unet(model, pipe, [encoder for encoder in encoders if encoder is not None], fix)
     for number, encoder in zip(("", "_2"), encoders, strict=True):
         tokenizer, words = getattr(pipe, f"tokenizer{number}", None), getattr(encoder, "config", None)
         known = getattr(words, "vocab_size", None)
@@ -199,11 +194,28 @@ def check_together(model: str | Path, pipe: Any) -> None:
             came = f"tokenizer{number} of {model} has no words: its files are empty, or not there"
             raise ModelLoadError(came, f"{known:,}, those of text_encoder{number}", AGAIN)
         came = f"tokenizer{number} of {model} has {len(tokenizer)} words, text_encoder{number} {known}"
+        end = getattr(words, "eos_token_id", None)
+        if type(encoder).__name__.startswith("CLIPText") and isinstance(end, int) and not 0 <= end < known:
+            told = f"text_encoder{number} of {model} has eos_token_id {end}"  # where it reads the prompt as a whole
+            raise ModelLoadError(told, f"one of its {known:,} words, from 0", fix)
         if len(tokenizer) > known:
             raise ModelLoadError(came, "as many", fix)
         if len(tokenizer) < FEWEST_WORDS * known:
             told = f"{came}: it may be another model's, and prompts mean something else then"
             warnings.warn(told, NoisepromptWarning, stacklevel=3)
+
+
+def _check_unet(model: str | Path, pipe: Any, encoders: Sequence[Any], fix: str) -> None:
+    unet = getattr(pipe, "unet", None)
+    if unet is not None and encoders and all(type(encoder).__name__.startswith("CLIPText") for encoder in encoders):
+        wide = sum(encoder.config.hidden_size for encoder in encoders)
+        reads = unet.config.cross_attention_dim
+        if isinstance(reads, int) and unet.config.encoder_hid_dim_type is None and reads != wide:
+            raise ModelLoadError(f"unet of {model} reads text of width {reads}", f"{wide}, of its text encoders", fix)
+    takes = getattr(getattr(unet, "config", None), "in_channels", None)
+    gives = getattr(getattr(getattr(pipe, "vae", None), "config", None), "latent_channels", None)
+    if named_family(type(pipe).__name__) and isinstance(takes, int) and isinstance(gives, int) and takes != gives:
+        raise ModelLoadError(f"unet of {model} takes latents of {takes} channels", f"{gives}, of its vae", fix)
 
 
 def check_finite(model: str | Path, parts: Mapping[str, Any]) -> None:
