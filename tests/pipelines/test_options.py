@@ -152,6 +152,23 @@ def test_loras_add_their_products_at_their_weights(folder: Path, tmp_path: Path)
     assert pipeline.denoiser_calls == calls + 6
 
 
+def test_a_lora_of_a_few_blocks_is_one_and_one_of_none_is_not(folder: Path, tmp_path: Path) -> None:
+    """As tools make it that keep the style alone: all other blocks are zeros."""
+    from diffusers import StableDiffusionPipeline
+
+    whole, kept = lora_file(tmp_path / "whole.safetensors", 1), tmp_path / "kept.safetensors"
+    some = next(name for name in whole if "lora_B" in name)
+    few = {name: x if name.split(".lora_")[0] == some.split(".lora_")[0] else 0 * x for name, x in whole.items()}
+    StableDiffusionPipeline.save_lora_weights(tmp_path, unet_lora_layers=few, weight_name=kept.name)
+    pipe = by_hand(folder)
+    merge(pipe.unet, few, 1.0)
+    assert_same(drawn(Pipeline.load(folder, lora=[str(kept)])), plain(pipe))
+    fresh = {name: 0 * x if "lora_B" in name else x for name, x in whole.items()}
+    StableDiffusionPipeline.save_lora_weights(tmp_path, unet_lora_layers=fresh, weight_name=kept.name)
+    with pytest.raises(ModelLoadError, match="changes nothing"):
+        Pipeline.load(folder, lora=[str(kept)])
+
+
 def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("peft")
     (tmp_path / "a.safetensors").write_bytes(b"nothing")

@@ -31,9 +31,8 @@ from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.loading import check_there, weights_in
 from noiseprompt.pipelines.soundness import check_finite
 
-MOST_EMPTY = 0.45
-"""Share of a LoRA's weights in matrices of one value: one that was never trained has zeros in the second of each two,
-and changes nothing."""
+MOST_EMPTY = 0.999
+"""Share of a LoRA's weights in matrices of one value: many set all but a few blocks to zeros on purpose."""
 
 _HALF = "look at its name; where it is half downloaded, run `hf download OWNER/NAME` again"
 
@@ -206,6 +205,10 @@ def _check_pairs(path: Path, state: Mapping[str, Any]) -> int:
     if lacking:
         raise ModelLoadError(f"{path} lacks {some('of its matrices', lacking)}", "two for each layer", AGAIN)
     check_tensors(((name, value) for name, value in state.items() if "lora" in name), str(path), MOST_EMPTY)
+    seconds = [value for name, value in state.items() if any(f"{second}." in name for _, second in sides)]
+    if seconds and not any(bool(value.any()) for value in seconds):
+        came = f"{path} changes nothing: the second matrix of every layer is zeros"
+        raise ModelLoadError(came, "a LoRA that was trained", AGAIN)
     return sum(any(f"{down}." in name for down, _ in sides) for name in state)
 
 
