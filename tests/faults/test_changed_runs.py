@@ -236,7 +236,7 @@ def test_a_state_that_lacks_something_says_what(run: Path, pairs: Npd) -> None:
     with pytest.raises(ModelLoadError, match="it lacks 'best'"):
         trained(run, pairs)
     (run / "state.pt").write_bytes(b"")
-    with pytest.raises(ModelLoadError, match=r"no checkpoint.*delete it: the same command begins anew"):
+    with pytest.raises(ModelLoadError, match=r"is empty.*delete it: the same command begins anew"):
         trained(run, pairs)
 
 

@@ -104,7 +104,7 @@ def test_a_state_that_is_not_finite_is_refused(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_pickle_are_not_called_code(tmp_path: Path) -> None:
-    (tmp_path / "state.pt").write_bytes(b"x")
+    (tmp_path / "state.pt").write_bytes(b"\x07x")
     with pytest.raises(ModelLoadError, match="damaged, or no checkpoint"):
         read_checkpoint(tmp_path / "state.pt")
 

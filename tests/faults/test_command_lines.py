@@ -144,7 +144,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "keys as options are spelled": ("train --config dashes.yaml", ["dashes.yaml: batch_size: 0 (expected"]),
     "both spellings": ("train --out o --npd n --config both.yaml", ["both.yaml gives batch_size twice"]),
-    "a file elsewhere": ("collect --out o --config https://a.b/c.yaml", ["https://a.b/c.yaml (expected a path on a"]),
+    "a file elsewhere": ("collect --out o --config https://a.b/c.yaml", ["https://a.b/c.yaml, which is the address"]),
     "yaml itself": ("train --npd n --out o --config {epochs:two,lr:fast}", ["--config: epochs:", "lr: "]),
 }
 

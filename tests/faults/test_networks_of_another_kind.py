@@ -130,7 +130,7 @@ def test_weights_of_before_checksums_are_told_with_their_folder(tmp_path: Path) 
         NPNet.from_pretrained(tmp_path / "model.safetensors")
 
 
-@pytest.mark.parametrize("source", ["https://huggingface.co/me/net", "hf://me/net", "s3://bucket/net"])
+@pytest.mark.parametrize("source", ["hf://me/net", "s3://bucket/net"])
 def test_an_address_is_no_hub_id(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelLoadError, match=rf"{source} is an address\. Expected .*OWNER/NAME:FILE"):
         NPNet.from_pretrained(source)

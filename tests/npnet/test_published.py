@@ -81,7 +81,7 @@ def imported(data, tmp_path_factory):
     ("change", "says"),
     [
         (lambda value: (10 * value).to(torch.int8), r"tensors that are whole or complex numbers \(residual.swin"),
-        (torch.zeros_like, "lie in matrices of zeros alone"),
+        (torch.zeros_like, "lie in matrices of one value alone"),
     ],
 )
 def test_weights_that_no_training_leaves_are_refused(data, change, says, tmp_path):

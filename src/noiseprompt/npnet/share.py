@@ -12,7 +12,7 @@ from noiseprompt.core import hub
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.digests import file_sha256
 from noiseprompt.core.errors import HubError, InputError, ModelLoadError
-from noiseprompt.core.places import expanded, is_address, no_file
+from noiseprompt.core.places import expanded, is_address, no_file, refuse_page
 from noiseprompt.core.weights import read_header
 from noiseprompt.npnet import disk
 from noiseprompt.npnet.card import Facts, model_card, read_facts
@@ -43,11 +43,13 @@ def split_source(source: str) -> tuple[str, str]:
 
 
 def refuse_address(source: str | Path) -> None:
-    """Refuse an address, as a browser shows it, in place of a hub id.
+    """Refuse an address in place of a hub id.
 
     Raises:
-        ModelLoadError: it is one.
+        InputError: of a page in the web, as a browser shows it.
+        ModelLoadError: another.
     """
+    refuse_page(source)
     if is_address(source):
         raise ModelLoadError(f"{source} is an address", "a folder, a file, or a hub id (OWNER/NAME, OWNER/NAME:FILE)")
 
