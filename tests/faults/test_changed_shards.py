@@ -49,6 +49,27 @@ def test_a_whole_short_shard_is_filled_up(tmp_path: Path) -> None:
     assert verify(tmp_path) == []
 
 
+ROWS = {
+    "an infinite score": {"score_target.a": float("inf")},
+    "a score alone": {"score_source.a": None},
+    "a seed below 0": {"seed": -5},
+    "no digest": {"source_digest": ""},
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+@pytest.mark.parametrize("reader", [Npd, info])
+def test_a_row_that_is_none_is_told_before_it_is_used(what: str, reader: Callable[..., object], tmp_path: Path) -> None:
+    shard = read_shard(write(tmp_path) / "shard-000000.arrow")
+    rows = shard.batch.to_pylist()
+    rows[2] |= ROWS[what]
+    (tmp_path / "shard-000000.arrow").write_bytes(shard_bytes(rows, shard.batch.schema, shard.settings))
+    (column,) = ROWS[what]
+    with pytest.raises(StoreError, match=rf"pair {rows[2]['id']} of .* has {column} .*npd verify"):
+        reader(tmp_path)
+    assert any(rows[2]["id"] in problem for problem in verify(tmp_path))
+
+
 @pytest.mark.parametrize("read", ["targets", "sources", "pair", "export"])
 def test_what_reads_a_noise_of_a_changed_shard_is_refused(read: str, tmp_path: Path) -> None:
     flip(write(tmp_path / "npd"), 0, 2)
