@@ -16,7 +16,7 @@ import torch
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.hub_errors import of_the_hub
 from noiseprompt.core.model_files import AGAIN
-from noiseprompt.core.places import expanded, no_file
+from noiseprompt.core.places import expanded, no_file, refuse_closed
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.families import FAMILIES, named_family, no_family
@@ -28,10 +28,10 @@ from noiseprompt.pipelines.soundness import (
     check_folders,
     check_kinds,
     check_parts,
-    check_together,
     left_out,
 )
 from noiseprompt.pipelines.table import OFFLOADS
+from noiseprompt.pipelines.together import check_together
 from noiseprompt.shapes import world
 
 FIX = (
@@ -64,6 +64,7 @@ def resolve(model: str | Path) -> str | Path:
         fix = f"a checkpoint in one file is brought into a folder by diffusers: {convert}"
         raise ModelLoadError(f"{model} is a file", "a folder with model_index.json, or a hub id", fix)
     if folder.exists():
+        refuse_closed(folder)
         index = folder / "model_index.json"
         if os.path.lexists(index) and not index.is_file():
             raise ModelLoadError(no_file(index), "a diffusers pipeline folder", AGAIN)
