@@ -52,6 +52,16 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda m: settings(m / "tokenizer_2" / "tokenizer_config.json", model_max_length=77),
         r"tokenizer_2 of .* reads 77 tokens .*at most 16, as text_encoder_2",
     ),
+    "half a token": (
+        "sd",
+        lambda m: settings(m / "tokenizer" / "tokenizer_config.json", model_max_length=2.5),
+        "has model_max_length 2.5. Expected the number of tokens",
+    ),
+    "noise that wanes": (
+        "sd",
+        lambda m: settings(m / "scheduler" / "scheduler_config.json", beta_start=0.9),
+        "has beta_start 0.9 above beta_end 0.012",
+    ),
     "a tokenizer without words": ("chroma", lambda m: emptied(m / "tokenizer"), "tokenizer of .* has no file of words"),
     "an empty tokenizer": ("sd", lambda m: emptied(m / "tokenizer"), "tokenizer of .* has no file of words"),
     "no shift": (
@@ -83,7 +93,7 @@ def test_what_does_not_belong_together_is_named(change: str, folders: Callable[[
     folder = Path(shutil.copytree(folders(kind), tmp_path / "model"))
     act(folder)
     with pytest.raises(ModelLoadError, match=says):
-        Pipeline.load(folder)
+        Pipeline.load(folder).encode(["a red circle"])
 
 
 def test_another_autoencoder_is_refused(folders: Callable[[str], Path], tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class Npd:
             return tuple(map(Prompt, texts, kinds))
         except PromptError as error:
             fix = "see `noiseprompt npd verify`"
-            raise StoreError(f"a pair of {self.folder} has {error.came}", error.expected, fix) from error
+            raise StoreError(f"a pair of {self.folder}: {error.came}", error.expected, fix) from error
 
     def seeds(self) -> np.ndarray:
         """(N,) int64: the seed of every source."""
