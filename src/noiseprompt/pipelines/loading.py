@@ -97,13 +97,14 @@ def load_diffusers(
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
         check_components(model, config)
         check_class(str(config["_class_name"]))  # before gigabytes are read
-        check_parts(model, config)
+        renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
+        with known_as(renamed):
+            check_parts(model, config)
         if isinstance(folder, Path):
             check_folders(model, folder, config, f"{FIX}; {AGAIN}")
             check_kinds(model, folder, config)
         extra: dict[str, Any] = {**left_out(config)}
         extra |= {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
-        renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
         with known_as(renamed), complete(model):
             pipe = DiffusionPipeline.from_pretrained(
                 folder, **weights_in(dtype), revision=revision, variant=variant, **extra

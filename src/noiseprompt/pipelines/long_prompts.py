@@ -40,7 +40,7 @@ def limits(pipe: Any, family: Family) -> Limits:
     for name, most in family.token_limits.items():
         tokenizer = getattr(pipe, name, None)
         own = getattr(tokenizer, "model_max_length", UNLIMITED)
-        sound = own >= (1 if isinstance(own, int) else MOST_TOKENS) if isinstance(own, int | float) else False
+        sound = isinstance(own, int | float) and own >= 1
         if not sound or (tokenizer is not None and most >= UNLIMITED and own >= MOST_TOKENS):
             came = f"the {name} of a {type(pipe).__name__} has model_max_length {shown(own)}"
             raise ModelLoadError(

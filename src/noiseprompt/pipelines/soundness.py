@@ -21,7 +21,7 @@ from noiseprompt.core.part_settings import strange_settings
 from noiseprompt.core.places import refuse_closed
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
-from noiseprompt.pipelines.families import FAMILIES, named_family
+from noiseprompt.pipelines.families import named_family
 
 LIBRARIES = ("diffusers", "transformers")
 
@@ -170,8 +170,7 @@ def _is_installed(value: Any) -> bool:
     """Whether the library of an entry of the index has its class; so has what is of neither library."""
     if not isinstance(value, list | tuple) or value[0] not in LIBRARIES:
         return True
-    renamed = any(value[1] in family.renamed_classes for family in FAMILIES)
-    return renamed or hasattr(importlib.import_module(value[0]), str(value[1]))
+    return hasattr(importlib.import_module(value[0]), str(value[1]))
 
 
 def _needed(kind: Any) -> set[str]:
@@ -283,6 +282,13 @@ def computing(pipe: Any, what: str) -> Iterator[None]:
             if strange:
                 came, expected = f"{name} of the model fails with {strange}", f"what it takes (it begins with {usual})"
                 raise ModelLoadError(came, expected, f"mend its configuration ({AGAIN})") from error
+        config = getattr(getattr(pipe, "vae", None), "config", None) or {}
+        if isinstance(error, TypeError) and "NoneType" in str(error) and config.get("shift_factor", 0) is None:
+            came, expected = (
+                "vae of the model has no shift_factor",
+                f"a number: a {type(pipe).__name__} adds it to latents",
+            )
+            raise ModelLoadError(came, expected, f"take all parts of one model ({AGAIN})") from error
         came = f"the {type(pipe).__name__} fails while it {what} ({type(error).__name__}: {reason_of(error)[:300]})"
         fix = "load another copy; where diffusers alone draws with this one, please report it"
         raise NoisepromptError(came, "parts that belong together, each with its own config", fix) from error

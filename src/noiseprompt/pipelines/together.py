@@ -15,6 +15,9 @@ from noiseprompt.pipelines.families import named_family
 FEWEST_WORDS = 0.9
 """Share of the words of a text encoder that its tokenizer has at least: some round their number up."""
 
+_ENDLESS = 1_000_000
+"""Tokens of a tokenizer that says nothing of its length begin far above."""
+
 _ONE_MODEL = f"take all parts of one model ({AGAIN})"
 
 
@@ -41,6 +44,10 @@ def check_together(model: str | Path, pipe: Any) -> None:
 
 def _check_words(model: str | Path, number: str, tokenizer: Any, encoder: Any) -> None:
     known = encoder.config.vocab_size
+    length = tokenizer.model_max_length
+    if isinstance(length, float) and length < _ENDLESS:
+        came = f"tokenizer{number} of {model} has model_max_length {length:g}"
+        raise ModelLoadError(came, "a whole number of tokens", AGAIN)
     if has_no_words(tokenizer):
         refuse_damaged(Path(str(model)) / f"tokenizer{number}")
         came = f"tokenizer{number} of {model} has no words: its files are empty, or not there"
@@ -53,10 +60,6 @@ def _check_words(model: str | Path, number: str, tokenizer: Any, encoder: Any) -
     if len(tokenizer) < FEWEST_WORDS * known:
         told = f"{came}: it may be another model's, and prompts mean something else then"
         warnings.warn(told, NoisepromptWarning, stacklevel=4)
-
-
-_ENDLESS = 1_000_000
-"""Tokens of a tokenizer that says nothing of its length begin far above."""
 
 
 def _check_clip(model: str | Path, number: str, tokenizer: Any, config: Any) -> None:
@@ -80,10 +83,6 @@ def _check_width(model: str | Path, pipe: Any, encoders: Sequence[Any]) -> None:
             raise ModelLoadError(came, f"{wide}, of its text encoders", _ONE_MODEL)
 
 
-_SHIFTED = ("StableDiffusion3Pipeline", "FluxPipeline", "ChromaPipeline", "ZImagePipeline")
-"""Pipelines that add their autoencoder's shift_factor to latents, whatever it is."""
-
-
 def _check_latents(model: str | Path, pipe: Any) -> None:
     family = named_family(type(pipe).__name__)
     if family is None or getattr(pipe, family.denoiser, None) is None:
@@ -97,6 +96,3 @@ def _check_latents(model: str | Path, pipe: Any) -> None:
     if isinstance(gives, int) and takes != gives:
         came = f"{family.denoiser} of {model} takes latents of {takes} channels"
         raise ModelLoadError(came, f"{gives}, of its vae", _ONE_MODEL)
-    if type(pipe).__name__ in _SHIFTED and config is not None and config.get("shift_factor") is None:
-        came = f"vae of {model} has no shift_factor"
-        raise ModelLoadError(came, f"a number, as a {type(pipe).__name__} takes it", _ONE_MODEL)
