@@ -49,6 +49,27 @@ def test_a_whole_short_shard_is_filled_up(tmp_path: Path) -> None:
     assert verify(tmp_path) == []
 
 
+ROWS = {
+    "an infinite score": {"score_target.a": float("inf")},
+    "a score alone": {"score_source.a": None},
+    "a seed below 0": {"seed": -5},
+    "no digest": {"source_digest": ""},
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+@pytest.mark.parametrize("reader", [Npd, info])
+def test_a_row_that_is_none_is_told_before_it_is_used(what: str, reader: Callable[..., object], tmp_path: Path) -> None:
+    shard = read_shard(write(tmp_path) / "shard-000000.arrow")
+    rows = shard.batch.to_pylist()
+    rows[2] |= ROWS[what]
+    (tmp_path / "shard-000000.arrow").write_bytes(shard_bytes(rows, shard.batch.schema, shard.settings))
+    (column,) = ROWS[what]
+    with pytest.raises(StoreError, match=rf"pair {rows[2]['id']} of .* has {column} .*npd verify"):
+        reader(tmp_path)
+    assert any(rows[2]["id"] in problem for problem in verify(tmp_path))
+
+
 @pytest.mark.parametrize("read", ["targets", "sources", "pair", "export"])
 def test_what_reads_a_noise_of_a_changed_shard_is_refused(read: str, tmp_path: Path) -> None:
     flip(write(tmp_path / "npd"), 0, 2)
@@ -191,7 +212,7 @@ def test_a_target_that_is_missing_is_no_noise_of_zeros(tmp_path: Path) -> None:
 
 def test_an_empty_prompt_is_told_with_its_folder(tmp_path: Path) -> None:
     changed_rows(tmp_path, lambda rows: rows[1].update(prompt=" "))
-    with pytest.raises(StoreError, match=f"a pair of {tmp_path} has an empty prompt.*npd verify"):
+    with pytest.raises(StoreError, match=f"a pair of {tmp_path}: an empty prompt.*npd verify"):
         Npd(tmp_path).prompts()
 
 
@@ -240,3 +261,13 @@ def test_pairs_that_were_rejected_are_counted_where_too_few_are_left(tmp_path: P
     changed_rows(tmp_path, lambda rows: [row.update(rejected="failed", target=None) for row in rows])
     with pytest.raises(InputError, match=r"validation pairs of 6 \(5 of them rejected"):
         select_pairs(Npd(tmp_path), PairFilter(), 0.01)
+
+
+def test_a_category_that_no_prompt_has_is_told_by_verify(tmp_path: Path) -> None:
+    shard = read_shard(write(tmp_path) / "shard-000000.arrow")
+    rows = shard.batch.to_pylist()
+    rows[2]["kind"] = "a\0b"
+    (tmp_path / "shard-000000.arrow").write_bytes(shard_bytes(rows, shard.batch.schema, shard.settings))
+    assert any("NUL" in problem for problem in verify(tmp_path))
+    with pytest.raises(StoreError, match=r"NUL.*npd verify"):
+        Npd(tmp_path).prompts()

@@ -18,7 +18,7 @@ from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.adapters import parse_lora
 from noiseprompt.pipelines.complete import RELICS
-from noiseprompt.pipelines.soundness import check_together
+from noiseprompt.pipelines.together import check_together
 from tests import tiny
 
 State = dict[str, torch.Tensor]

@@ -31,7 +31,7 @@ def test_verify_names_every_wrong_row(tmp_path):
     rows[0]["source_digest"] = "0" * 16
     rows[1]["target"] = np.full(SHAPE, np.nan, np.float16).tobytes()
     own, rows[2]["id"] = rows[2]["id"], rows[3]["id"]
-    rows[3]["score_target.b"] = None
+    score, rows[3]["score_target.b"] = rows[3]["score_target.b"], None
     data = npd_format.shard_bytes(rows, shard.batch.schema, shard.settings)
     (tmp_path / "shard-000000.arrow").write_bytes(data)
     problems = "\n".join(verify(tmp_path))
@@ -40,6 +40,10 @@ def test_verify_names_every_wrong_row(tmp_path):
     with pytest.raises(StoreError, match=r"pair .* is twice in shard-000000\.arrow"):
         Npd(tmp_path)
     rows[2]["id"] = own
+    (tmp_path / "shard-000000.arrow").write_bytes(npd_format.shard_bytes(rows, shard.batch.schema, shard.settings))
+    with pytest.raises(StoreError, match=rf"pair {rows[3]['id']} .* has score_target\.b null.*npd verify"):
+        Npd(tmp_path)
+    rows[3]["score_target.b"] = score
     (tmp_path / "shard-000000.arrow").write_bytes(npd_format.shard_bytes(rows, shard.batch.schema, shard.settings))
     with pytest.raises(StoreError, match="torch release"):
         Npd(tmp_path)[0]

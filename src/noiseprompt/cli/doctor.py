@@ -15,8 +15,8 @@ from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import check_config
-from noiseprompt.core.part_files import WEIGHTS, check_network, files_in, refuse_damaged
-from noiseprompt.core.places import expanded
+from noiseprompt.core.part_files import WEIGHTS, check_network, check_tokenizer, files_in, refuse_damaged
+from noiseprompt.core.places import expanded, refuse_closed
 from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
@@ -204,6 +204,8 @@ def _component(folder: Path, kind: str) -> str:
     """What is wrong with a component's folder, or ""."""
     if not folder.is_dir():
         return f"there is no folder {folder}"
+    if wrong := _refused(lambda: refuse_closed(folder)):
+        return wrong
     files = files_in(folder, "*")
     for path in sorted(folder.glob("[!.]*config.json")):
         if wrong := _refused(lambda path=path: check_config(path)):
@@ -211,7 +213,8 @@ def _component(folder: Path, kind: str) -> str:
     if not any(path.suffix == ".json" for path in files):
         return f"{folder} has no configuration (.json)"
     if any(word in kind for word in ("Scheduler", "Tokenizer", "Processor", "Extractor")):
-        return _refused(lambda: refuse_damaged(folder))
+        words = "Tokenizer" in kind
+        return (words and _refused(lambda: check_tokenizer(folder, kind))) or _refused(lambda: refuse_damaged(folder))
     return _refused(lambda: check_network(folder, str(folder), _variant(folder)))
 
 

@@ -139,6 +139,9 @@ def _by_name(error: BaseException, name: str, kind: str) -> tuple[str, str, str]
         return came, "one that you may read", "look at its name, or log in with `hf auth login`"
     if "RevisionNotFoundError" in names:
         return f"{name} has no such revision", "a branch, tag or commit of it", f"look at {where}"
+    if "EntryNotFoundError" in names and "LocalEntryNotFoundError" not in names:
+        file = str(getattr(getattr(error, "response", None), "url", "")).partition("?")[0].rpartition("/")[2]
+        return f"{name} on the hub has no {file or 'such file'}", f"a {kind} that has it", f"look at {where}"
     if "DisabledRepoError" in names:
         return f"{name} is switched off by the hub", "", f"look at {where}"
     if "LocalTokenNotFoundError" in names:

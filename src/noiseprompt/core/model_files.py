@@ -90,6 +90,9 @@ def check_schedule(path: Path, config: Mapping[str, Any]) -> None:
     if betas is not None and len(betas) != steps:
         came = f"{path} has {len(betas):,} trained_betas with num_train_timesteps {steps:,}"
         raise ModelLoadError(came, "a beta for each", AGAIN)
+    least, most = config.get("beta_start"), config.get("beta_end")
+    if least is not None and most is not None and least > most and betas is None:
+        raise ModelLoadError(f"{path} has beta_start {least:g} above beta_end {most:g}", "noise that grows", AGAIN)
     if config.get("steps_offset", 0) >= steps:
         came = f"{path} has steps_offset {config['steps_offset']:,} with num_train_timesteps {steps:,}"
         raise ModelLoadError(came, "fewer", AGAIN)

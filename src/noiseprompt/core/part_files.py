@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import AGAIN, check_config
-from noiseprompt.core.places import no_file, refuse_pointer
+from noiseprompt.core.places import no_file, refuse_closed, refuse_pointer
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.weights import read_checkpoint, read_header, some
 
@@ -46,8 +46,9 @@ def check_network(folder: Path, what: str, variant: str | None = None, asked: bo
         ModelLoadError: no configuration or a hostile one, no weights, an index without its files, or a file that is
             cut, is no file or leads nowhere.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return
+    refuse_closed(folder)
     config = folder / "config.json"
     if not config.is_file():
         came = no_file(config) if os.path.lexists(config) else f"{what} has no config.json"
@@ -125,6 +126,27 @@ def _check_index(index: Path, what: str) -> None:
     if lacking:
         came = f"the {len(shards)} files that {index} names lack {some('of its tensors', lacking, 3)}"
         raise ModelLoadError(came, "files of one save, each by its own name", AGAIN)
+
+
+SAID_OF_WORDS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "README.md")
+"""Files beside the words of a tokenizer."""
+
+
+def check_tokenizer(folder: Path, what: str) -> None:
+    """Refuse the folder of a tokenizer without a file of words: transformers makes one that knows none.
+
+    Args:
+        what: it is, for the message.
+
+    Raises:
+        ModelLoadError: with the folder.
+    """
+    if not os.path.isdir(folder):
+        return
+    refuse_closed(folder)
+    if not [path for path in folder.glob("[!.]*") if path.name not in SAID_OF_WORDS]:
+        came = f"{what} has no file of words ({folder})"
+        raise ModelLoadError(came, "tokenizer.json, or vocab.json, vocab.txt, spiece.model or the like", AGAIN)
 
 
 def refuse_whole_numbers(folder: Path, network: torch.nn.Module, variant: str | None = None) -> None:

@@ -86,9 +86,15 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 
 def described(folder: Path, cls: Any) -> str:
-    """ ", and its config.json describes a X" of a part that is of another class; "" where it is not or nobody tells."""
-    path = folder / "config.json"
+    """ ", and its config.json describes a X" of a part that is of another class; "" where it is not or nobody tells. Of
+    a tokenizer its tokenizer_config.json tells."""
+    words = getattr(cls, "vocab_files_names", None) is not None
+    path = folder / ("tokenizer_config.json" if words else "config.json")
     config = read_json(path, ModelLoadError, infinite=True, nan=True) if path.is_file() else {}
+    if words:
+        there = str(config.get("tokenizer_class") or cls.__name__).removesuffix("Fast")
+        of_class = cls.__name__.removesuffix("Fast")
+        return "" if there in (of_class, "TokenizersBackend") else f", and its {path.name} describes a {there}"
     of_transformers = config.get("architectures")
     there = (
         config.get("_class_name") or (of_transformers or [None])[0] if isinstance(of_transformers or [], list) else ""

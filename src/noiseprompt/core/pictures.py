@@ -13,7 +13,7 @@ import numpy as np
 from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptWarning
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import replacing
-from noiseprompt.core.places import check_local, no_file, refuse_pipe, refuse_pointer, remedy
+from noiseprompt.core.places import check_local, no_file, refuse_closed, refuse_pipe, refuse_pointer, remedy
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,13 +43,17 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
             editors leave such (._a.png, .ipynb_checkpoints).
 
     Raises:
-        InputError: no folder, an address, no picture there, or the name of one with a link that leads nowhere or a pipe
-            behind it.
+        InputError: no folder, an address, one that may not be read, no picture there, or the name of one with a link
+            that leads nowhere or a pipe behind it.
     """
     check_local(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", "a folder of pictures", "check the path")
+    refuse_closed(folder, InputError)
     there = [*(folder.rglob("*") if below else folder.iterdir())]
+    for path in there if below else ():
+        if not hidden(path.relative_to(folder)):
+            refuse_closed(path, InputError)
     named = [path for path in there if path.suffix.lower() in SUFFIXES and not hidden(path.relative_to(folder))]
     files = sorted(path for path in named if path.is_file())
     if lost := sorted(path for path in named if not (path.is_file() or path.is_dir())):

@@ -9,7 +9,7 @@ import re
 import stat
 from pathlib import Path
 
-from noiseprompt.core.errors import InputError, ModelLoadError, StoreError
+from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError, StoreError
 from noiseprompt.core.fetched import AnyFile
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -249,6 +249,17 @@ def no_file(path: Path) -> str:
         return f"cannot read {path}: {error.strerror or error}"
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe"}
     return f"{path} is {kinds.get(stat.S_IFMT(mode), 'a device or a socket')} and no file"
+
+
+def refuse_closed(folder: Path, kind: type[NoisepromptError] = ModelLoadError) -> None:
+    """Refuse a folder that is there and may not be looked into: to many it looks empty.
+
+    Raises:
+        ModelLoadError: with the folder; or a `kind`.
+    """
+    if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+        came = f"cannot read {folder}: {os.strerror(errno.EACCES)}"
+        raise kind(came, "a folder that may be read", "ask its owner for the right to read it")
 
 
 def nearby(place: object, pattern: str) -> str:

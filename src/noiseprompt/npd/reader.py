@@ -22,6 +22,7 @@ from noiseprompt.core.store import Store
 from noiseprompt.core.stores import store_to_read
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.claim import read_claim
+from noiseprompt.npd.columns import check_columns
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.format import Shard, digest, holds_pictures, light_shard, present_shards, read_shard
 from noiseprompt.npd.halves import finite_rows
@@ -73,6 +74,7 @@ class Npd:
         self._whole = np.zeros(len(self.shards), bool)
         self._finite = np.ones(len(self), bool)
         self._refuse_twice()
+        check_columns(self._table, self.settings, self.folder)
         self._check_rejected()
 
     def _refuse_twice(self) -> None:
@@ -114,7 +116,7 @@ class Npd:
             return tuple(map(Prompt, texts, kinds))
         except PromptError as error:
             fix = "see `noiseprompt npd verify`"
-            raise StoreError(f"a pair of {self.folder} has {error.came}", error.expected, fix) from error
+            raise StoreError(f"a pair of {self.folder}: {error.came}", error.expected, fix) from error
 
     def seeds(self) -> np.ndarray:
         """(N,) int64: the seed of every source."""

@@ -106,7 +106,7 @@ def _shard_problems(shard: Shard, seen: dict[str, str], digests: Digests) -> lis
 def _row_problems(row: dict[str, Any], settings: dict[str, Any], digests: Digests) -> list[str]:
     problems = []
     try:
-        if row["id"] != f"{Prompt(row['prompt']).id}-{row['seed']}":
+        if row["id"] != f"{Prompt(row['prompt'], row['kind']).id}-{row['seed']}":
             problems.append("its id does not belong to its prompt and seed")
     except InputError as error:  # no prompt
         problems.append(str(error))

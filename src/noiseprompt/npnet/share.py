@@ -12,7 +12,7 @@ from noiseprompt.core import hub
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.digests import file_sha256
 from noiseprompt.core.errors import HubError, InputError, ModelLoadError
-from noiseprompt.core.places import expanded, is_address, no_file, refuse_page
+from noiseprompt.core.places import expanded, is_address, no_file, refuse_closed, refuse_page
 from noiseprompt.core.weights import read_header
 from noiseprompt.npnet import disk
 from noiseprompt.npnet.card import Facts, model_card, read_facts
@@ -72,6 +72,7 @@ def find(source: str | Path, revision: str | None = None) -> Path:
         if revision is not None:
             raise InputError(f"revision {revision!r} of {path}", "a hub id where a revision is named")
         return path
+    refuse_closed(path.parent)
     name, file = split_source(str(source))
     try:
         if file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.model_files import AGAIN, of_shapes
 from noiseprompt.core.part_files import (
     check_network,
+    check_tokenizer,
     files_in,
     refuse_damaged,
     refuse_whole_numbers,
@@ -58,6 +60,7 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
     def from_pretrained(cls: Any, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
         source = _source(args, options)
         folder = Path(str(source)) / str(options.get("subfolder") or "")
+        _refuse_whole(folder, model, cls)
         check_network(folder, _what(folder, model), options.get("variant"))
         check_settings(folder, cls, _what(folder, model))
         try:
@@ -83,6 +86,9 @@ def _other(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
     def from_pretrained(cls: Any, *args: Any, **options: Any) -> Any:
         source = _source(args, options)
         folder = Path(str(source)) / str(options.get("subfolder") or "")
+        _refuse_whole(folder, model, cls)
+        if hasattr(cls, "vocab_files_names"):
+            check_tokenizer(folder, _what(folder, model))
         check_settings(folder, cls, _what(folder, model))
         try:
             return load(cls, *args, **options)
@@ -90,6 +96,14 @@ def _other(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
             raise _told(error, source, cls, model) from error
 
     return from_pretrained
+
+
+def _refuse_whole(folder: Path, model: str | Path, cls: Any) -> None:
+    """Refuse a whole model in the place of a part: diffusers looks there for one whose folder is not in the hub's
+    cache."""
+    if os.path.isfile(folder / "model_index.json"):
+        came = f"{model} is a whole model without the folder of a {cls.__name__}"
+        raise ModelLoadError(came, "a folder for each part that its model_index.json names", AGAIN)
 
 
 def _what(source: Any, model: str | Path) -> str:
@@ -121,11 +135,13 @@ def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Excepti
         return ModelLoadError(came, f"a {cls.__name__} that fits", fix)
     what = _what(source, model)
     refuse_damaged(folder)
-    if not described(folder, cls):
-        refuse_setting(error, folder, cls, what)
+    if another := described(folder, cls):
+        came = f"{what} does not load as a {cls.__name__}{another}"
+        return ModelLoadError(came, "the part that is named, in its own folder", AGAIN)
+    refuse_setting(error, folder, cls, what)
     reason = reason_of(error)
     reason = of_shapes(reason) or f"{type(error).__name__}: {reason[:300]}"
-    came = f"{what} does not load ({reason}){described(folder, cls)}"
+    came = f"{what} does not load ({reason})"
     return ModelLoadError(came, f"the files of a {cls.__name__}, its config among them", AGAIN)
 
 

@@ -16,7 +16,7 @@ import torch
 from noiseprompt.core.errors import InputError, ModelLoadError
 from noiseprompt.core.hub_errors import of_the_hub
 from noiseprompt.core.model_files import AGAIN
-from noiseprompt.core.places import expanded, no_file
+from noiseprompt.core.places import expanded, no_file, refuse_closed
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.families import FAMILIES, named_family, no_family
@@ -28,10 +28,10 @@ from noiseprompt.pipelines.soundness import (
     check_folders,
     check_kinds,
     check_parts,
-    check_together,
     left_out,
 )
 from noiseprompt.pipelines.table import OFFLOADS
+from noiseprompt.pipelines.together import check_together
 from noiseprompt.shapes import world
 
 FIX = (
@@ -64,6 +64,7 @@ def resolve(model: str | Path) -> str | Path:
         fix = f"a checkpoint in one file is brought into a folder by diffusers: {convert}"
         raise ModelLoadError(f"{model} is a file", "a folder with model_index.json, or a hub id", fix)
     if folder.exists():
+        refuse_closed(folder)
         index = folder / "model_index.json"
         if os.path.lexists(index) and not index.is_file():
             raise ModelLoadError(no_file(index), "a diffusers pipeline folder", AGAIN)
@@ -96,13 +97,14 @@ def load_diffusers(
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
         check_components(model, config)
         check_class(str(config["_class_name"]))  # before gigabytes are read
-        check_parts(model, config)
+        renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
+        with known_as(renamed):
+            check_parts(model, config)
         if isinstance(folder, Path):
             check_folders(model, folder, config, f"{FIX}; {AGAIN}")
             check_kinds(model, folder, config)
         extra: dict[str, Any] = {**left_out(config)}
         extra |= {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
-        renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
         with known_as(renamed), complete(model):
             pipe = DiffusionPipeline.from_pretrained(
                 folder, **weights_in(dtype), revision=revision, variant=variant, **extra

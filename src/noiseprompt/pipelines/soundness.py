@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import traceback
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from noiseprompt.core.devices import is_out_of_memory
-from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError, NoisepromptWarning
+from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.model_files import AGAIN, check_config, has_no_words
-from noiseprompt.core.part_files import check_values, refuse_damaged
+from noiseprompt.core.model_files import AGAIN, check_config
+from noiseprompt.core.part_files import check_values
 from noiseprompt.core.part_settings import strange_settings
+from noiseprompt.core.places import refuse_closed
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import named_family
@@ -60,6 +61,7 @@ def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
         if broken:
             came = f"the model_index.json of {model} gives {name} as {shown(value)}"
             raise ModelLoadError(came, "a library and a class for each part", "download it again")
+    _check_flags(model, index, kind)
     strange = [
         f"{name} from {library!r}"
         for name, value in index.items()
@@ -72,15 +74,26 @@ def check_components(model: str | Path, index: Mapping[str, Any]) -> None:
         raise ModelLoadError(came, "parts of diffusers and transformers alone", fix)
 
 
+def _check_flags(model: str | Path, index: Mapping[str, Any], kind: Any) -> None:
+    """Refuse a text for a setting of the pipeline that is true or false: every text is true."""
+    takes = inspect.signature(kind.__init__).parameters if kind else {}
+    for name in takes.keys() & index.keys():
+        if isinstance(takes[name].default, bool) and index[name] not in (None, True, False):
+            came = f"the model_index.json of {model} gives {name} as {shown(index[name])}"
+            raise ModelLoadError(came, "true or false", AGAIN)
+
+
 def left_out(index: Mapping[str, Any]) -> dict[str, None]:
-    """Parts that a model was saved without, as its family allows; diffusers wants them named as None.
+    """Parts that a model was saved without, as its family allows, and a feature extractor of a class that is gone,
+    which the safety checker alone would use; diffusers wants them named as None.
 
     Args:
         index: as of `check_components`.
     """
     family = named_family(str(index.get("_class_name")))
     lacking = [name for name in (family.may_lack if family else ()) if index.get(name) == [None, None]]
-    return dict.fromkeys(lacking)
+    gone = [name for name in ("feature_extractor",) if not _is_installed(index.get(name))]
+    return dict.fromkeys(lacking + gone)
 
 
 def check_kinds(model: str | Path, folder: Path, index: Mapping[str, Any]) -> None:
@@ -127,6 +140,7 @@ def check_parts(model: str | Path, index: Mapping[str, Any]) -> None:
     kind = getattr(diffusers, str(index.get("_class_name")), None)
     if kind is None:
         return
+    _check_classes(model, index)
     takes = inspect.signature(kind.__init__).parameters
     there = {name for name, value in index.items() if isinstance(value, list | tuple) and all(value)}
     optional = set(getattr(kind, "_optional_components", ()))
@@ -140,6 +154,23 @@ def check_parts(model: str | Path, index: Mapping[str, Any]) -> None:
         came = f"the model_index.json of {model} names no {' and no '.join(sorted(missing))}"
         expected = f"every part of a {index['_class_name']}"
         raise ModelLoadError(came, expected, f"take the index of the same model ({AGAIN})")
+
+
+def _check_classes(model: str | Path, index: Mapping[str, Any]) -> None:
+    """Refuse parts of classes that the installed libraries do not have."""
+    for name, value in index.items():
+        if not _is_installed(value) and name not in left_out(index):
+            came = f"the model_index.json of {model} gives {name} as a {value[1]}, which {value[0]} has not"
+            raise ModelLoadError(
+                came, "a class that is installed", f"mend its name, or install a {value[0]} that has it"
+            )
+
+
+def _is_installed(value: Any) -> bool:
+    """Whether the library of an entry of the index has its class; so has what is of neither library."""
+    if not isinstance(value, list | tuple) or value[0] not in LIBRARIES:
+        return True
+    return hasattr(importlib.import_module(value[0]), str(value[1]))
 
 
 def _needed(kind: Any) -> set[str]:
@@ -164,58 +195,8 @@ def check_folders(model: str | Path, folder: Path, index: Mapping[str, Any], fix
     if missing:
         came = f"{model} has no folder {' and no folder '.join(missing)}, which its model_index.json names"
         raise ModelLoadError(came, "a folder for each part", fix)
-
-
-FEWEST_WORDS = 0.9
-"""Share of the words of a text encoder that its tokenizer has at least: some round their number up."""
-
-
-def check_together(model: str | Path, pipe: Any) -> None:
-    """Refuse a U-Net that reads text of another width than the text encoders give, or latents of other channels than
-    the autoencoder has, and a tokenizer with more words than its text encoder; tell of one with far fewer.
-
-    Args:
-        model: for the message.
-        pipe: of diffusers, loaded.
-
-    Raises:
-        ModelLoadError: with both.
-    """
-    fix = f"take all parts of one model ({AGAIN})"
-    encoders = [getattr(pipe, f"text_encoder{number}", None) for number in ("", "_2")]
-    _check_unet(model, pipe, [encoder for encoder in encoders if encoder is not None], fix)
-    for number, encoder in zip(("", "_2"), encoders, strict=True):
-        tokenizer, words = getattr(pipe, f"tokenizer{number}", None), getattr(encoder, "config", None)
-        known = getattr(words, "vocab_size", None)
-        if tokenizer is None or not isinstance(known, int):
-            continue
-        if has_no_words(tokenizer):
-            refuse_damaged(Path(str(model)) / f"tokenizer{number}")
-            came = f"tokenizer{number} of {model} has no words: its files are empty, or not there"
-            raise ModelLoadError(came, f"{known:,}, those of text_encoder{number}", AGAIN)
-        came = f"tokenizer{number} of {model} has {len(tokenizer)} words, text_encoder{number} {known}"
-        end = getattr(words, "eos_token_id", None)
-        if type(encoder).__name__.startswith("CLIPText") and isinstance(end, int) and not 0 <= end < known:
-            told = f"text_encoder{number} of {model} has eos_token_id {end}"  # where it reads the prompt as a whole
-            raise ModelLoadError(told, f"one of its {known:,} words, from 0", fix)
-        if len(tokenizer) > known:
-            raise ModelLoadError(came, "as many", fix)
-        if len(tokenizer) < FEWEST_WORDS * known:
-            told = f"{came}: it may be another model's, and prompts mean something else then"
-            warnings.warn(told, NoisepromptWarning, stacklevel=3)
-
-
-def _check_unet(model: str | Path, pipe: Any, encoders: Sequence[Any], fix: str) -> None:
-    unet = getattr(pipe, "unet", None)
-    if unet is not None and encoders and all(type(encoder).__name__.startswith("CLIPText") for encoder in encoders):
-        wide = sum(encoder.config.hidden_size for encoder in encoders)
-        reads = unet.config.cross_attention_dim
-        if isinstance(reads, int) and unet.config.encoder_hid_dim_type is None and reads != wide:
-            raise ModelLoadError(f"unet of {model} reads text of width {reads}", f"{wide}, of its text encoders", fix)
-    takes = getattr(getattr(unet, "config", None), "in_channels", None)
-    gives = getattr(getattr(getattr(pipe, "vae", None), "config", None), "latent_channels", None)
-    if named_family(type(pipe).__name__) and isinstance(takes, int) and isinstance(gives, int) and takes != gives:
-        raise ModelLoadError(f"unet of {model} takes latents of {takes} channels", f"{gives}, of its vae", fix)
+    for name in parts:
+        refuse_closed(folder / name)
 
 
 def check_finite(model: str | Path, parts: Mapping[str, Any]) -> None:
@@ -301,6 +282,13 @@ def computing(pipe: Any, what: str) -> Iterator[None]:
             if strange:
                 came, expected = f"{name} of the model fails with {strange}", f"what it takes (it begins with {usual})"
                 raise ModelLoadError(came, expected, f"mend its configuration ({AGAIN})") from error
+        config = getattr(getattr(pipe, "vae", None), "config", None) or {}
+        if isinstance(error, TypeError) and "NoneType" in str(error) and config.get("shift_factor", 0) is None:
+            came, expected = (
+                "vae of the model has no shift_factor",
+                f"a number: a {type(pipe).__name__} adds it to latents",
+            )
+            raise ModelLoadError(came, expected, f"take all parts of one model ({AGAIN})") from error
         came = f"the {type(pipe).__name__} fails while it {what} ({type(error).__name__}: {reason_of(error)[:300]})"
         fix = "load another copy; where diffusers alone draws with this one, please report it"
         raise NoisepromptError(came, "parts that belong together, each with its own config", fix) from error

@@ -22,7 +22,7 @@ from noiseprompt.core.part_files import (
     refuse_whole_numbers,
 )
 from noiseprompt.core.part_settings import refuse_setting
-from noiseprompt.core.places import expanded, no_file
+from noiseprompt.core.places import expanded, no_file, refuse_closed
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import some
 
@@ -54,6 +54,7 @@ PUBLISHED = ("HPS_v2_compressed.pt", "HPS_v2.1_compressed.pt", "ImageReward.pt")
 
 def _local(scorer: str, path: Path, filename: str) -> Path:
     fix = f'name the file: "{scorer}:path=FILE"'
+    refuse_closed(path)
     if path.is_dir():
         found = sorted(p for p in path.glob("*") if p.suffix in SUFFIXES and not p.name.startswith("."))
         file = path / filename if os.path.lexists(path / filename) else found[0] if len(found) == 1 else None
@@ -129,6 +130,7 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
         if folder.is_file():
             raise OSError("it is a file")
         source = str(folder) if folder.exists() else source
+        refuse_closed(folder)
         if not hasattr(cls, "forward"):  # a tokenizer
             return cls.from_pretrained(source, **options)
         _check_folder(folder)
@@ -145,8 +147,9 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
             raise
         refuse_damaged(folder)
         refuse_setting(error, folder, cls, f"{cls.__name__} in {source}")
+        gone = "there is no such folder; " if not folder.exists() and not hub.is_id(source) else ""
         raise ModelLoadError(
-            f"the scorer {scorer!r} cannot load {cls.__name__} from {source!r}: {_short(error)}",
+            f"the scorer {scorer!r} cannot load {cls.__name__} from {source!r}: {gone}{_short(error)}",
             "a folder in transformers' layout, or access to the hub",
             f'fetch it elsewhere and name it: "{scorer}:{option}=FOLDER"',
         ) from error

@@ -1,0 +1,56 @@
+"""The columns of a data set that are no noise, looked at when it is opened: what nobody else would see before it is
+trained on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from noiseprompt.core.errors import StoreError
+from noiseprompt.core.ranges import shown
+from noiseprompt.npd.format import holds_pictures
+
+_SEE = "see `noiseprompt npd verify`, and restore that shard"
+_DIGEST = r"^[0-9a-f]{16}$"
+
+
+def check_columns(table: pa.Table, settings: Mapping[str, Any], folder: str | Path) -> None:
+    """Refuse seeds, digests of sources and scores that are none.
+
+    Args:
+        table: every column but the noises.
+        settings: of the run that made it.
+        folder: for the message.
+
+    Raises:
+        StoreError: with the first pair.
+    """
+    pictures = holds_pictures(settings)
+    _refuse(table, table.column("seed").to_numpy() < 0, "seed", "a whole number from 0", folder)
+    if not pictures:
+        digests = table.column("source_digest")
+        odd = ~pc.match_substring_regex(digests, _DIGEST).to_numpy()  # type: ignore[attr-defined]
+        _refuse(table, odd, "source_digest", "16 hexadecimal digits", folder)
+    sides = ("target",) if pictures else ("source", "target")
+    names = [f"score_{side}.{name}" for name in settings["scorers"] for side in sides]
+    if not names:
+        return
+    scores = np.stack([table.column(name).to_numpy() for name in names])
+    lacking = np.isnan(scores)
+    usable = np.array([not reason for reason in table.column("rejected").to_pylist()], bool)
+    for name, column, missing in zip(names, scores, lacking, strict=True):
+        wrong = np.isinf(column) | (missing & ~lacking.all(axis=0))
+        _refuse(table, wrong & usable, name, "a finite number: all scores of a pair, or none", folder)
+
+
+def _refuse(table: pa.Table, wrong: np.ndarray, column: str, expected: str, folder: str | Path) -> None:
+    if wrong.any():
+        row = int(wrong.argmax())
+        key, value = (table.column(name)[row].as_py() for name in ("id", column))
+        raise StoreError(f"pair {re.sub(r'[^ -~]', '?', key)} of {folder} has {column} {shown(value)}", expected, _SEE)
