@@ -18,6 +18,7 @@ from noiseprompt.core.part import parse_part
 from noiseprompt.core.ranges import misfit
 from noiseprompt.core.types import Sampling
 from noiseprompt.engines.options import Sharing
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise import moves
 from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.noise.seeds import prompt_seed
@@ -36,6 +37,7 @@ ROWS = np.random.default_rng(0).normal(size=(6, 3))
 X = torch.zeros(1, 2, 4, 4)
 FILTER, ALL = PairFilter(("a",), best_share=0.5), np.ones(6, bool)
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "a method without a label": (lambda: MethodSpec("", "redenoise"), "label ''"),
     "texts": (lambda: statistics.win_rate(["1", "2"], [1, 2]), "texts in place of numbers"),
     "a table": (lambda: statistics.win_rate([[1, 2]], [[1, 2]]), r"shape \(1, 2\)"),
     "one number": (lambda: statistics.detectable_effect(3.0), r"shape \(\)"),

@@ -222,7 +222,11 @@ def test_settings_that_diffusers_would_draw_something_of_are_refused(text: str, 
 @pytest.mark.parametrize(
     ("text", "steps", "told"),
     [
-        ("lcm:original_inference_steps=5", 6, "num_inference_steps 6 of a LCMScheduler with original_inference_steps 5"),
+        (
+            "lcm:original_inference_steps=5",
+            6,
+            "num_inference_steps 6 of a LCMScheduler with original_inference_steps 5",
+        ),
         ("lcm", 51, "Expected 1 to 50"),
         ("ddim:steps_offset=50", 50, "timestep 1030 of a DDIMScheduler in 50 steps. Expected at most 999"),
         ("euler:steps_offset=50", 50, "timestep 1030 of a EulerDiscreteScheduler in 50 steps. Expected at most 1000"),
