@@ -28,7 +28,7 @@ def test_what_is_out_of_range_or_no_part_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("number", "of"), [(1.5, 2), ("1", 2), (1, 2.0), (1, True)])
 def test_a_part_is_made_of_whole_numbers(number: Any, of: Any) -> None:
-    with pytest.raises(ConfigError, match="the number of .*Expected a whole number"):
+    with pytest.raises(ConfigError, match=r"the number of .*Expected a whole number"):
         Part(number, of)
 
 
