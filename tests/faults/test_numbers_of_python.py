@@ -28,6 +28,7 @@ from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.transfer import without_text
 from noiseprompt.pipelines.early import early_images
 from noiseprompt.results import statistics
+from noiseprompt.scorers.base import load_scorers
 from noiseprompt.scorers.model import check_tensor
 from noiseprompt.scorers.mps import MPS
 from noiseprompt.scorers.sets import distances
@@ -46,6 +47,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no scenes": (lambda: next(reference_scenes(["a red circle"], 0)), "each 0"),
     "a share above 1": (lambda: early_images(None, None, X, share=2), "share 2"),  # type: ignore[arg-type]
     "layers dropped twice": (lambda: NPNetConfig(swin_drop_path=2.0), "swin_drop_path 2.0"),
+    "an option of a scorer": (
+        lambda: load_scorers(["shapes-preference:batch_size=0"]),
+        "shapes-preference:batch_size 0",
+    ),
     "texts": (lambda: statistics.win_rate(["1", "2"], [1, 2]), "texts in place of numbers"),
     "a table": (lambda: statistics.win_rate([[1, 2]], [[1, 2]]), r"shape \(1, 2\)"),
     "one number": (lambda: statistics.detectable_effect(3.0), r"shape \(\)"),

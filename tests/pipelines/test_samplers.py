@@ -228,9 +228,11 @@ def test_settings_that_diffusers_would_draw_something_of_are_refused(text: str, 
             "num_inference_steps 6 of a LCMScheduler with original_inference_steps 5",
         ),
         ("lcm", 51, "Expected 1 to 50"),
-        ("ddim:steps_offset=50", 50, "timestep 1030 of a DDIMScheduler in 50 steps. Expected at most 999"),
-        ("euler:steps_offset=50", 50, "timestep 1030 of a EulerDiscreteScheduler in 50 steps. Expected at most 1000"),
+        ("ddim:steps_offset=50", 50, "50 with a DDIMScheduler: timestep 1030. Expected timesteps to 999"),
+        ("euler:steps_offset=50", 50, "timestep 1030. Expected timesteps to 1000"),
         ("ddim", 1001, "num_inference_steps 1001. Expected 1 to 1000"),
+        ("ddim", 0, "num_inference_steps 0. Expected 1 to 1000"),
+        ("pndm:steps_offset=5", 1000, "1000 with a PNDMScheduler: timestep 1004. Expected timesteps to 999"),
     ],
 )
 def test_steps_that_a_scheduler_cannot_do_are_refused(text: str, steps: int, told: str) -> None:

@@ -60,7 +60,7 @@ def resolve(model: str | Path) -> str | Path:
         raise ModelLoadError(f"a model named {str(model)!r}", "an existing folder or a hub id like owner/name", FIX)
     folder = expanded(model)
     if folder.is_file():
-        convert = "`StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)` or the like"
+        convert = "`CLASS.from_single_file(FILE).save_pretrained(FOLDER)` of its pipeline's class"
         fix = f"a checkpoint in one file is brought into a folder by diffusers: {convert}"
         raise ModelLoadError(f"{model} is a file", "a folder with model_index.json, or a hub id", fix)
     if folder.exists():

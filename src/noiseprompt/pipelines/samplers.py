@@ -141,9 +141,10 @@ def check_steps(scheduler: Any, num_inference_steps: int) -> None:
     if longest is None:
         return
     own = scheduler.config.get("original_inference_steps")
-    if num_inference_steps > min(longest, own or longest):
-        of = f" of a {name} with original_inference_steps {own}" if own and num_inference_steps <= longest else ""
-        raise InputError(f"num_inference_steps {num_inference_steps}{of}", f"1 to {min(longest, own or longest)}")
+    most = min(longest, own or longest)
+    if not 1 <= num_inference_steps <= most:
+        of = f" of a {name} with original_inference_steps {own}" if most < num_inference_steps <= longest else ""
+        raise InputError(f"num_inference_steps {num_inference_steps}{of}", f"1 to {most}")
     if is_flow(scheduler):
         return
     grid = copy.deepcopy(scheduler)
@@ -153,8 +154,8 @@ def check_steps(scheduler: Any, num_inference_steps: int) -> None:
         came = f"num_inference_steps {num_inference_steps} with a {name}: {reason_of(error)}"
         raise InputError(came, "a number of steps that it can do", "use fewer steps") from error
     if _last(grid) > _longest(grid):
-        came = f"timestep {_last(grid):g} of a {name} in {num_inference_steps} steps"
-        raise InputError(came, f"at most {_longest(grid)}", "use fewer steps, or lower its steps_offset")
+        came = f"num_inference_steps {num_inference_steps} with a {name}: timestep {_last(grid):g}"
+        raise InputError(came, f"timesteps to {_longest(grid)}", "use fewer steps, or lower its steps_offset")
 
 
 def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:
