@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.part import Part, parse_part
 
 
@@ -23,6 +24,12 @@ def test_parts_cover_everything_once() -> None:
 def test_what_is_out_of_range_or_no_part_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="I from 1 to N"):
         parse_part(text, {})
+
+
+@pytest.mark.parametrize(("number", "of"), [(1.5, 2), ("1", 2), (1, 2.0), (1, True)])
+def test_a_part_is_made_of_whole_numbers(number: Any, of: Any) -> None:
+    with pytest.raises(ConfigError, match=r"the number of .*Expected a whole number"):
+        Part(number, of)
 
 
 def test_numbers_of_parts_have_an_end() -> None:

@@ -18,24 +18,39 @@ from noiseprompt.core.part import parse_part
 from noiseprompt.core.ranges import misfit
 from noiseprompt.core.types import Sampling
 from noiseprompt.engines.options import Sharing
+from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise import moves
 from noiseprompt.noise.fresh import fresh_noise
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.noise.white import project_white
 from noiseprompt.npd import PairFilter
+from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.npnet.transfer import without_text
+from noiseprompt.pipelines.early import early_images
 from noiseprompt.results import statistics
+from noiseprompt.scorers.base import load_scorers
 from noiseprompt.scorers.model import check_tensor
 from noiseprompt.scorers.mps import MPS
 from noiseprompt.scorers.sets import distances
 from noiseprompt.shapes.checker import check, find_objects
 from noiseprompt.shapes.scenes import parse
+from noiseprompt.shapes.world import reference_scenes, scene_of
 from noiseprompt.stages.train.settings import TrainConfig
 
 ROWS = np.random.default_rng(0).normal(size=(6, 3))
 X = torch.zeros(1, 2, 4, 4)
 FILTER, ALL = PairFilter(("a",), best_share=0.5), np.ones(6, bool)
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "a method without a label": (lambda: MethodSpec("", "redenoise"), "label ''"),
+    "a scene of no size": (lambda: scene_of("a red circle", 1, (0, 64)), r"size \[0, 64\]"),
+    "half a seed of a scene": (lambda: scene_of("a red circle", 1.5), "seed 1.5"),  # type: ignore[arg-type]
+    "no scenes": (lambda: next(reference_scenes(["a red circle"], 0)), "each 0"),
+    "a share above 1": (lambda: early_images(None, None, X, share=2), "share 2"),  # type: ignore[arg-type]
+    "layers dropped twice": (lambda: NPNetConfig(swin_drop_path=2.0), "swin_drop_path 2.0"),
+    "an option of a scorer": (
+        lambda: load_scorers(["shapes-preference:batch_size=0"]),
+        "shapes-preference:batch_size 0",
+    ),
     "texts": (lambda: statistics.win_rate(["1", "2"], [1, 2]), "texts in place of numbers"),
     "a table": (lambda: statistics.win_rate([[1, 2]], [[1, 2]]), r"shape \(1, 2\)"),
     "one number": (lambda: statistics.detectable_effect(3.0), r"shape \(\)"),

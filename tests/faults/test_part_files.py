@@ -109,6 +109,8 @@ MODELS: dict[str, tuple[Change, str]] = {
     "an unknown word": (first("text_encoder/config.json", setting(hidden_act="silly")), "load with hidden_act 'silly'"),
     "an endless shift": (first("vae/config.json", setting(shift_factor=float("inf"))), "shift_factor inf"),
     "too late a step": (first("scheduler/*.json", setting(steps_offset=5000)), "steps_offset 5,000"),
+    "a sigma below 0": (first("scheduler/*.json", setting(sigma_min=-1)), "sigma_min -1"),
+    "a shift that turns": (first("scheduler/*.json", setting(flow_shift=-3.0)), "flow_shift -3"),
     "no betas": (first("scheduler/*.json", setting(trained_betas=[])), "0 trained_betas"),
     "another kind": (first("scheduler/*.json", setting(_class_name="AutoencoderKL")), "describes a AutoencoderKL"),
 }

@@ -158,6 +158,14 @@ def test_a_name_that_no_column_has_is_refused(name: str) -> None:
         base.register_scorer(name, Plugin)
 
 
+@pytest.mark.parametrize("name", ["shapes-checker", "hpsv2"])
+def test_a_scorer_that_calls_itself_as_one_of_ours_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base.SCORERS, "_entries", dict(base.SCORERS._entries))
+    base.register_scorer("mine", lambda: type("S", (Plugin,), {"name": name})(1))
+    with pytest.raises(InputError, match=f"the scorer 'mine' calls itself '{name}'"):
+        base.load_scorers(["mine"])
+
+
 def around() -> Any:
     told: dict[str, Any] = {}
     told["again"] = told

@@ -75,6 +75,11 @@ def test_labels_and_lists_keep_the_method_inside() -> None:
     ]
 
 
+def test_the_first_option_inside_may_follow_a_plus() -> None:
+    """As in a list of methods, where "npnet,strength=2" is one."""
+    assert MethodSpec.parse("search:noise=redenoise+strength=2").build().made_by.strength == 2
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -87,6 +92,8 @@ def test_labels_and_lists_keep_the_method_inside() -> None:
         ("best_of_n:noise=", "noise"),
         ("npnet:noise=standard", "option 'noise=standard'"),
         ("prune:n=2,keep=3", "keep=3 of n=2"),
+        ("best_of_n:noise=npnet+strength=inf", "npnet:strength is 'inf'"),
+        ("search:noise=npnet+redenoise", "noise=npnet+redenoise names 2 methods"),
     ],
 )
 def test_nonsense_is_refused_when_it_is_read(text: str, words: str) -> None:

@@ -62,6 +62,9 @@ def test_an_index_is_a_whole_number(tmp_path):
     for wrong in ([0.5], ["1"], [[0], [1, 2]], np.array([True])):
         with pytest.raises(InputError, match=r"pair index .*whole numbers"):
             npd.targets(wrong)
+    for several in ([[0, 1]], np.zeros((2, 2), int)):
+        with pytest.raises(InputError, match=r"shape \(\d, 2\). Expected one row of whole numbers"):
+            npd.targets(several)
     assert npd[np.int32(1)].id == npd[1].id and npd.targets(np.array([1], np.uint8)).shape == (1, *SHAPE)
 
 

@@ -18,7 +18,7 @@ from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.pipelines import Pipeline
-from noiseprompt.pipelines.samplers import make_scheduler, schedule_arguments
+from noiseprompt.pipelines.samplers import check_steps, make_scheduler, schedule_arguments
 from noiseprompt.stages.collect.collect import find_teacher
 from noiseprompt.stages.collect.pairs import PairMaker
 from noiseprompt.stages.collect.settings import CollectConfig
@@ -206,11 +206,45 @@ def test_settings_after_a_colon() -> None:
         ("ddim:beta_start=0.9,beta_end=0.1", "beta_start 0.9 with beta_end 0.1"),
         ("ddim:beta_end=2", "beta_end 2. Expected a number between 0 and 1"),
         ("ddim:trained_betas=0.1", "trained_betas 0.1. Expected a list, each a"),
+        ("euler:steps_offset=5000", "does not take steps_offset=5000: its timesteps leave its noise schedule"),
+        ("euler:sigma_min=-1", "sigma_min -1. Expected a number, 0 or more"),
+        ("euler:sigma_max=0", "sigma_max 0. Expected a number above 0"),
+        ("euler:sigma_min=5000,use_karras_sigmas=true", "its noise grows on the way"),
+        ("lcm:timestep_scaling=-1", "timestep_scaling -1. Expected a number above 0"),
+        ("dpm++:variance_type=5", "variance_type 5. Expected one of"),
     ],
 )
 def test_settings_that_diffusers_would_draw_something_of_are_refused(text: str, told: str) -> None:
     with pytest.raises(InputError, match=re.escape(told)):
         make_scheduler(sdxl(), text)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "told"),
+    [
+        (
+            "lcm:original_inference_steps=5",
+            6,
+            "num_inference_steps 6 of a LCMScheduler with original_inference_steps 5",
+        ),
+        ("lcm", 51, "Expected 1 to 50"),
+        ("ddim:steps_offset=50", 50, "50 with a DDIMScheduler: timestep 1030. Expected timesteps to 999"),
+        ("euler:steps_offset=50", 50, "timestep 1030. Expected timesteps to 1000"),
+        ("ddim", 1001, "num_inference_steps 1001. Expected 1 to 1000"),
+        ("ddim", 0, "num_inference_steps 0. Expected 1 to 1000"),
+        ("pndm:steps_offset=5", 1000, "1000 with a PNDMScheduler: timestep 1004. Expected timesteps to 999"),
+    ],
+)
+def test_steps_that_a_scheduler_cannot_do_are_refused(text: str, steps: int, told: str) -> None:
+    with pytest.raises(InputError, match=re.escape(told)):
+        check_steps(make_scheduler(sdxl(), text), steps)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"), [("lcm:original_inference_steps=5", 5), ("euler", 1000), ("ddim", 50), ("pndm", 1)]
+)
+def test_steps_that_a_scheduler_can_do_are_not(text: str, steps: int) -> None:
+    check_steps(make_scheduler(sdxl(), text), steps)
 
 
 @pytest.mark.parametrize(

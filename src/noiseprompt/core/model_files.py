@@ -55,7 +55,10 @@ SCHEDULE: dict[str, tuple[Any, Limits]] = {
     "beta_end": (float, Limits(above=0, below=1)),
     "trained_betas": (list[float] | None, SHARE),
     "steps_offset": (int, Limits(least=0, most=1_000_000)),
-    "shift": (float | None, Limits(above=0, most=1_000_000)),
+    **dict.fromkeys(("shift", "flow_shift", "sigma_max"), (float | None, Limits(above=0, most=1_000_000))),
+    "sigma_min": (float | None, Limits(least=0, most=1_000_000)),
+    "timestep_scaling": (float, Limits(above=0)),
+    "original_inference_steps": (int, Limits(least=1)),
     "prediction_type": (
         str | None,
         Limits(words=("epsilon", "sample", "v_prediction", "flow_prediction", "trigflow", "original_sample")),

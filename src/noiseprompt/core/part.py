@@ -26,6 +26,7 @@ class Part:
         of: how many parts there are.
 
     Raises:
+        ConfigError: no whole numbers.
         InputError: out of range.
     """
 
@@ -33,6 +34,8 @@ class Part:
     of: int = 1
 
     def __post_init__(self) -> None:
+        check_value("the number of a part", int, self.number)
+        check_value("the number of parts", int, self.of)
         if not 1 <= self.number <= self.of:
             zero = "parts are counted from 1: add 1 to a number from 0" if self.number == 0 else ""
             raise InputError(f"part {self.number}/{self.of}", _FORM, zero)

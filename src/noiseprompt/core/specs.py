@@ -14,7 +14,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from noiseprompt.core.config import parse_value, plain_number
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.registry import Registry
 
 
@@ -23,13 +23,19 @@ def make(registry: Registry, spec: str) -> Any:
 
     Raises:
         UnknownNameError: no such name.
+        ConfigError: an option out of its range.
         InputError: as `spec_options`, or an option that it cannot do without is not there.
     """
     name = split_spec(spec)[0]
     target = registry.get(name)
     given = spec_options(registry.noun, spec, option_types(target))
     check_needed(registry.noun, name, target, given)
-    return target(**given)
+    try:
+        return target(**given)
+    except ConfigError as error:
+        if error.came.partition(" ")[0] in given:  # an option that a command has too, such as batch_size
+            raise ConfigError(f"{name}:{error.came}", error.expected, error.fix) from error
+        raise
 
 
 def check_needed(noun: str, name: str, target: Any, given: Container[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from noiseprompt.core.arguments import told
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import Limits, check, check_value, setting
+from noiseprompt.core.ranges import NAMED, Limits, check, check_value, setting
 from noiseprompt.core.specs import check_needed, option_types, spec_options, split_spec
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.table import METHODS
@@ -116,7 +116,7 @@ class MethodSpec:
         named: the options that the user wrote, those of no effect too ("strength=1" is not in the label).
 
     Raises:
-        ConfigError: a strength out of its range.
+        ConfigError: a strength out of its range, or an empty label.
     """
 
     label: str
@@ -130,6 +130,7 @@ class MethodSpec:
 
     def __post_init__(self) -> None:
         check(self)
+        check_value("label", str, self.label, NAMED)
 
     @classmethod
     def parse(cls, text: str) -> MethodSpec:

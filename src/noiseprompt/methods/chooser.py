@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from noiseprompt.core.errors import InputError, NoiseError
+from noiseprompt.core.specs import split_specs
 from noiseprompt.core.types import Sampling
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, check_options, make_noise
 from noiseprompt.methods.judging import described, load_judge, prompts_of
@@ -114,8 +115,11 @@ def candidate_spec(chooser: str, text: str) -> MethodSpec:
         UnknownNameError: no such method.
         InputError: one that chooses itself, a control (it belongs to the whole), or options that it does not take.
     """
-    spec = MethodSpec.parse(text.replace("+", ","))
     came = f"{chooser}:noise={text}"
+    specs = split_specs(text.replace("+", ","), METHODS) if text.strip(" +") else [text]
+    if len(specs) > 1:
+        raise InputError(f"{came} names {len(specs)} methods", "one, its options after a colon and joined by +")
+    spec = MethodSpec.parse(specs[0])
     if issubclass(METHODS.get(spec.name), Chooser):
         raise InputError(f"{came} chooses among choices", "a method that makes one noise, such as npnet")
     if spec.swap or spec.shuffle:

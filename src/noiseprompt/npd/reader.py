@@ -236,11 +236,13 @@ class Npd:
 
     def _rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         try:
-            rows = np.asarray(indices).reshape(-1)
+            rows = np.atleast_1d(np.asarray(indices))
         except (ValueError, TypeError, RuntimeError):  # lists of several lengths, or a tensor that is no array
             rows = np.asarray([None])
         if len(rows) and rows.dtype.kind not in "iu":  # NumPy would cut 1.5 to 1
             raise InputError(f"pair index {shown(indices)}", "whole numbers")
+        if rows.ndim > 1:
+            raise InputError(f"pair indices of shape {rows.shape}", "one row of whole numbers")
         rows = rows.astype(np.int64)
         if len(rows) and (rows.min() < -len(self) or rows.max() >= len(self)):
             raise InputError(f"pair index {rows.min()} to {rows.max()}", f"-{len(self)} to {len(self) - 1}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import Limits, check, setting
+from noiseprompt.core.ranges import DECAY, Limits, check, setting
 
 ARCHITECTURES = ("paper", "published", "tokens")
 BRANCHES = ("singular", "residual", "text")
@@ -73,7 +73,7 @@ class NPNetConfig:
     swin_width: int = setting(96, _SIZE)
     swin_depths: tuple[int, ...] = setting((2, 2, 6, 2), Limits(least=1, most=DEEPEST, some=True, longest=STAGES))
     swin_heads: tuple[int, ...] = setting((3, 6, 12, 24), Limits(least=1, most=WIDEST, some=True, longest=STAGES))
-    swin_drop_path: float = setting(0.1, _PLAIN)
+    swin_drop_path: float = setting(0.1, DECAY)
     alpha_init: float = setting(0.0, _PLAIN)
     beta_init: float = setting(0.0, _PLAIN)
     width: int = setting(160, _SIZE)

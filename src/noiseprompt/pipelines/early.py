@@ -14,6 +14,7 @@ import torch
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
+from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.types import Sampling
 from noiseprompt.noise.moves import move
 from noiseprompt.noise.seeds import check_noise
@@ -98,8 +99,10 @@ def early_images(
         uint8 (B, H, W, 3), blurred the more the smaller the share.
 
     Raises:
-        InputError, ShapeError, NoiseError: as `Pipeline.sample`; or a scheduler whose levels are not known.
+        InputError, ShapeError, NoiseError: as `Pipeline.sample`; a share out of its range, or a scheduler whose levels
+            are not known.
     """
+    check_value("share", float, share, Limits(above=0, most=1))
     check_noise(latents, "the latents to sample from")
     how = Sampling(guidance_scale, num_inference_steps, height, width).resolve(pipeline.family)
     loaded = calls.Loaded(pipeline.pipe, pipeline.family)

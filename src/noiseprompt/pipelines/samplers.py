@@ -28,7 +28,11 @@ _LIMITS = {
     **dict.fromkeys(("beta_start", "beta_end"), Limits(above=0, below=1)),
     "steps_offset": NOT_NEGATIVE,
     "first_sigma": Limits(above=0, below=1),
+    **dict.fromkeys(("sigma_max", "timestep_scaling", "flow_shift"), POSITIVE),
+    "sigma_min": NOT_NEGATIVE,
 }
+_KINDS = {"trained_betas": list[float], "sigma_min": float, "sigma_max": float, "variance_type": str}
+"""Setting of diffusers whose default tells no type -> its type."""
 _FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 
 
@@ -45,7 +49,7 @@ def parse_scheduler(text: str) -> tuple[Any, dict[str, Any]]:
     known = dict.fromkeys(parameters, Any)  # some of diffusers' annotations are wrong
     given = spec_options(SCHEDULERS.noun, text, known)
     for key, value in given.items():
-        kind = list[float] if key == "trained_betas" else _kind(parameters[key].default)
+        kind = _KINDS.get(key) or _kind(parameters[key].default)
         if kind is not None:
             check_value(f"{name}:{key}", kind, value, _limits(cls, key))
     low, high = given.get("sigma_min"), given.get("sigma_max")
@@ -103,13 +107,55 @@ def make_scheduler(pipe: Any, text: str, hands_sigmas: bool = False) -> Any:
 
 def _try(scheduler: Any) -> None:
     """A whole chain on a tiny latent: some read their settings with the first timesteps, or the first step, alone."""
-    steps = min(10, scheduler.config.num_train_timesteps)
+    steps = min(10, scheduler.config.num_train_timesteps, scheduler.config.get("original_inference_steps") or 10)
     with torch.random.fork_rng(devices=[]):
         scheduler.set_timesteps(steps)
+        if _last(scheduler) > _longest(scheduler):
+            raise IndexError
+        sigmas = getattr(scheduler, "sigmas", None)
+        if sigmas is not None and sigmas.max() > sigmas[0]:
+            raise ValueError("its noise grows on the way")
         latents = torch.zeros(1, 1, 2, 2)
         for timestep in scheduler.timesteps:
             taken = scheduler.scale_model_input(latents, timestep)
             latents = scheduler.step(torch.zeros_like(taken), timestep, latents, return_dict=False)[0]
+
+
+def _last(scheduler: Any) -> float:
+    """The largest timestep of its grid."""
+    return float(torch.as_tensor(scheduler.timesteps).max())
+
+
+def _longest(scheduler: Any) -> int:
+    """The largest timestep that it can be asked for; one that has sigmas takes them between its ends."""
+    return scheduler.config.num_train_timesteps - (not hasattr(scheduler, "sigmas"))
+
+
+def check_steps(scheduler: Any, num_inference_steps: int) -> None:
+    """Refuse a number of steps that a scheduler cannot do, before anything is drawn with it; it is left as it is.
+
+    Raises:
+        InputError: more than it has, or timesteps beyond those of the training.
+    """
+    longest, name = getattr(scheduler.config, "num_train_timesteps", None), type(scheduler).__name__
+    if longest is None:
+        return
+    own = scheduler.config.get("original_inference_steps")
+    most = min(longest, own or longest)
+    if not 1 <= num_inference_steps <= most:
+        of = f" of a {name} with original_inference_steps {own}" if most < num_inference_steps <= longest else ""
+        raise InputError(f"num_inference_steps {num_inference_steps}{of}", f"1 to {most}")
+    if is_flow(scheduler):
+        return
+    grid = copy.deepcopy(scheduler)
+    try:
+        grid.set_timesteps(num_inference_steps)
+    except (ValueError, IndexError) as error:
+        came = f"num_inference_steps {num_inference_steps} with a {name}: {reason_of(error)}"
+        raise InputError(came, "a number of steps that it can do", "use fewer steps") from error
+    if _last(grid) > _longest(grid):
+        came = f"num_inference_steps {num_inference_steps} with a {name}: timestep {_last(grid):g}"
+        raise InputError(came, f"timesteps to {_longest(grid)}", "use fewer steps, or lower its steps_offset")
 
 
 def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.types import StartLevel
 from noiseprompt.pipelines import calls
 from noiseprompt.pipelines.levels import is_flow
-from noiseprompt.pipelines.samplers import schedule_arguments
+from noiseprompt.pipelines.samplers import check_steps, schedule_arguments
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines.families.embeds import TextEmbeds
@@ -72,9 +72,8 @@ def diffusion_level(scheduler: Any, num_inference_steps: int, timesteps: dict[st
         InputError: a number of steps that it cannot do, or a scheduler whose first level cannot be read.
     """
     grid, name = copy.deepcopy(scheduler), type(scheduler).__name__
-    longest = int(grid.config.get("num_train_timesteps", num_inference_steps))
-    if not 1 <= num_inference_steps <= longest:
-        raise InputError(f"num_inference_steps {num_inference_steps}", f"1 to {longest}")
+    if not timesteps:
+        check_steps(scheduler, num_inference_steps)
     try:
         grid.set_timesteps(**(timesteps or {"num_inference_steps": num_inference_steps}))
         first = grid.timesteps[0]

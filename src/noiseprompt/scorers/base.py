@@ -76,6 +76,9 @@ def _load(spec: str) -> Scorer:
         came = f"the scorer {name!r}{_of(_OFFERED.get(name, ''))} is {kind_of(scorer)}"
         raise InputError(came, "an object with `name`, a text, and `score`")
     check_name(scorer.name)
+    if SCORERS.is_own(scorer.name) and not SCORERS.is_own(name):
+        came = f"the scorer {name!r}{_of(_OFFERED.get(name, ''))} calls itself {scorer.name!r}, as one of ours"
+        raise InputError(came, "a `name` of its own")
     return scorer
 
 

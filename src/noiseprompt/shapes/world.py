@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from noiseprompt.core.digests import files_digest
 from noiseprompt.core.errors import ModelLoadError, UnknownNameError
+from noiseprompt.core.ranges import COUNT, PIXELS, Limits, check_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,8 +148,10 @@ def reference_scenes(texts: Sequence[str], each: int) -> Iterator[np.ndarray]:
     """uint8 (64, 64, 3): `each` scenes that show each prompt, always the same ones.
 
     Raises:
+        ConfigError: `each` below 1.
         ValueError: a prompt that is no sentence of the world.
     """
+    check_value("each", int, each, COUNT)
     for text in texts:
         yield from _scenes(f"reference/{text}", text, each)
 
@@ -160,8 +163,11 @@ def scene_of(text: str, seed: int, size: tuple[int, int] = (SIDE, SIDE)) -> np.n
         size: (height, width) in pixels, of which neither is below `SIDE`.
 
     Raises:
+        ConfigError: a seed that is no whole number, or a size out of its range.
         ValueError: the prompt is no sentence of the world.
     """
+    check_value("seed", int, seed)
+    check_value("size", tuple[int, int], size, Limits(least=SIDE, most=PIXELS.most))
     return next(_scenes(f"scene/{seed}/{text}", text, 1, size))
 
 
