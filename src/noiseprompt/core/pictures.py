@@ -13,7 +13,7 @@ import numpy as np
 from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptWarning
 from noiseprompt.core.fetched import AnyFile
 from noiseprompt.core.files import replacing
-from noiseprompt.core.places import check_local, no_file, refuse_pipe, refuse_pointer, remedy
+from noiseprompt.core.places import check_local, entries, no_file, refuse_pipe, refuse_pointer, remedy
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,8 +48,9 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
     """
     check_local(folder)
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}", "a folder of pictures", "check the path")
-    there = [*(folder.rglob("*") if below else folder.iterdir())]
+        raise InputError(no_file(folder, "folder"), "a folder of pictures", "check the path")
+    there = entries(folder)
+    there = [*folder.rglob("*")] if below else there
     named = [path for path in there if path.suffix.lower() in SUFFIXES and not hidden(path.relative_to(folder))]
     files = sorted(path for path in named if path.is_file())
     if lost := sorted(path for path in named if not (path.is_file() or path.is_dir())):

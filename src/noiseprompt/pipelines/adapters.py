@@ -23,7 +23,7 @@ from noiseprompt.core.files import public_name
 from noiseprompt.core.hub_errors import refuse_of_the_hub
 from noiseprompt.core.model_files import AGAIN, of_shapes
 from noiseprompt.core.part_files import check_tensors
-from noiseprompt.core.places import expanded, no_file
+from noiseprompt.core.places import entries, expanded, no_file
 from noiseprompt.core.ranges import Limits, check_value
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import read_state, some
@@ -220,7 +220,7 @@ def _lora_place(source: str) -> tuple[str, str | None]:
     if path.is_file():
         return str(path.parent), path.name
     if path.is_dir():
-        found = sorted(file.name for file in path.glob("*.safetensors") if not file.name.startswith("."))
+        found = sorted(file.name for file in entries(path) if file.suffix == ".safetensors" and file.name[0] != ".")
         usual = [name for name in found if name == "pytorch_lora_weights.safetensors"] or found
         if len(usual) != 1:
             came = f"{source} holds {some('.safetensors files', found) or 'no .safetensors file'}"

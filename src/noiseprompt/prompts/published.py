@@ -21,7 +21,7 @@ from typing import Any
 
 from noiseprompt.core import hub
 from noiseprompt.core.errors import HubError, PromptError
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import entries, expanded
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_of, decode, lines_of, noun, read_rows, seed_of
@@ -105,6 +105,7 @@ def read_set(name: str, source: str) -> list[Prompt]:
 
 
 def _files(known: PromptSet, folder: Path) -> list[Path]:
+    entries(folder)  # tells where it may not be read
     for pattern in known.files:
         found = [
             p for one in _alternatives(pattern) for p in sorted(folder.glob(one)) if p.is_file() and p.name[0] != "."

@@ -33,7 +33,7 @@ from typing import Any
 
 from noiseprompt.core.config import fingerprint, read_yaml, recorded
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import entries, expanded
 from noiseprompt.core.ranges import shown
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.recipes.calls import by_reward, filter_mistake, stage_call
@@ -328,7 +328,8 @@ def recipes_in(folder: Path) -> list[Path]:
         ConfigError: none there.
     """
     folder = expanded(folder)
-    found = sorted((path for path in folder.glob("*.yaml") if not path.name.startswith(".")), key=_order)
+    there = entries(folder) if folder.is_dir() else []
+    found = sorted((path for path in there if path.suffix == ".yaml" and path.name[0] != "."), key=_order)
     if not found:
         raise ConfigError(f"no recipe in {folder}", "a folder of .yaml files")
     return found

@@ -22,7 +22,7 @@ from noiseprompt.core.part_files import (
     refuse_whole_numbers,
 )
 from noiseprompt.core.part_settings import refuse_setting
-from noiseprompt.core.places import expanded, no_file
+from noiseprompt.core.places import entries, expanded, no_file
 from noiseprompt.core.texts import reason_of
 from noiseprompt.core.weights import some
 
@@ -55,7 +55,7 @@ PUBLISHED = ("HPS_v2_compressed.pt", "HPS_v2.1_compressed.pt", "ImageReward.pt")
 def _local(scorer: str, path: Path, filename: str) -> Path:
     fix = f'name the file: "{scorer}:path=FILE"'
     if path.is_dir():
-        found = sorted(p for p in path.glob("*") if p.suffix in SUFFIXES and not p.name.startswith("."))
+        found = sorted(p for p in entries(path) if p.suffix in SUFFIXES and not p.name.startswith("."))
         file = path / filename if os.path.lexists(path / filename) else found[0] if len(found) == 1 else None
         if file is None:
             came = f"the scorer {scorer!r}: {path} holds {len(found)} files of weights"
