@@ -27,7 +27,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def asked(of: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def ask(path: Any = ".") -> Any:
-            if not isinstance(path, int) and os.fspath(path).endswith("no"):
+            if not isinstance(path, int) and os.fspath(path).endswith("/no"):
                 raise PermissionError(13, "Permission denied", str(path))
             return of(path)
 
@@ -53,10 +53,21 @@ def test_a_folder_without_rights_is_not_called_empty(name: str, refused: None, t
         LISTING[name](tmp_path / "no")
 
 
-def test_a_call_tells_of_a_path_in_one_line(refused: None, tmp_path: Path) -> None:
+def test_a_call_tells_of_a_path_in_one_line(refused: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no").mkdir()
     with pytest.raises(StoreError, match=r"cannot use .*no: Permission denied"):
         noiseprompt.Npd(tmp_path / "no")
+    (tmp_path / "no" / "model_index.json").write_text("{}")
+    stat = os.stat
+
+    def looked(path: Any, **how: Any) -> Any:
+        if str(path).endswith("model_index.json"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", looked)
+    with pytest.raises(StoreError, match=r"cannot use .*model_index\.json: Permission denied"):
+        noiseprompt.Pipeline.load(tmp_path / "no")
 
 
 def test_errors_of_paths_are_told_wherever_they_arise() -> None:
