@@ -56,6 +56,12 @@ STORIES = {
         "train: init: there is no ./gone; evaluate: model: there is no ./m; evaluate: scorers: there is no ../gone; "
         "evaluate: methods: there is no /gone/a. Nothing was run",
     ),
+    "places that can be no id of the hub": (
+        f"{COLLECT}train: {{init: gone}}\n{EVALUATE}'standard,npnet:path=<npnet>,npnet:path=shapes:redenoise'\n"
+        "  reference: real/pictures\n",
+        "train: init: there is no gone; evaluate: reference: there is no real/pictures; evaluate: methods: there is no "
+        "<npnet>. Nothing was run",
+    ),
     "a column that is not there": (
         f"{COLLECT}evaluate: {{prompts: a.csv, column: words}}\n",
         "evaluate: prompts: a.csv has no column 'words'",

@@ -142,6 +142,13 @@ def test_fields_that_are_missing_or_unknown_are_named(tmp_path, file) -> None:
             count(tmp_path)
 
 
+def test_a_batch_below_zero_is_refused(tmp_path) -> None:
+    name, row, count = FILES["diagnostics"]
+    write(tmp_path / name, row | {"batch": -3})
+    with pytest.raises(StoreError, match=r"line 1 of .* the batch -3"):
+        count(tmp_path)
+
+
 def test_an_image_told_twice_is_refused_with_both_lines(tmp_path) -> None:
     write(tmp_path / "results.jsonl", RESULT, other(RESULT, 1), RESULT | {"method": "redenoise"}, RESULT)
     with pytest.raises(StoreError, match=r"line 4 .* line 1"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,16 @@ def test_metrics_of_no_step_are_told(step: Any, tmp_path: Path) -> None:
     path.write_text(json.dumps({"step": 1}) + "\n" + json.dumps({"step": step}) + "\n")
     with pytest.raises(StoreError, match=r"line 2 of .*metrics\.jsonl is damaged: its step is"):
         check_metrics(path, 8)
+
+
+@pytest.mark.parametrize(("last", "step", "lost"), [(0, 12, True), (4, 12, True), (10, 12, False), (0, 8, False)])
+def test_metrics_that_are_gone_are_told(last: int, step: int, lost: bool, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps({"step": last}) + "\n" if last else "")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        check_metrics(path, 20, step)
+    assert [f"tells of no step after {last}" in str(one.message) for one in told] == [True] * lost
 
 
 def test_a_state_of_another_network_is_told_in_words() -> None:

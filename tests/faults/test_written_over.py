@@ -10,13 +10,17 @@ import pytest
 import torch
 
 from noiseprompt.cli import main
-from noiseprompt.core.errors import ConfigError, StoreError
+from noiseprompt.core.errors import ConfigError, NoisepromptWarning, StoreError
 from noiseprompt.core.files import claim, replace
 from noiseprompt.core.pictures import write_picture
+from noiseprompt.npd.info import write_noise_figures
 from noiseprompt.npnet import build, tokens_config
+from noiseprompt.pipelines import Pipeline
 from noiseprompt.shapes.settings import FeatureConfig
 from noiseprompt.shapes.training import save_network
 from noiseprompt.stages.train.start import BEGUN
+from noiseprompt.stages.train.texts import cache_embeds
+from tests.npd_fakes import write as write_pairs
 
 GENERATE = ["generate", "a cat", "--methods=standard", "--seeds=0", "--num_inference_steps=1"]
 EVALUATE = [
@@ -87,6 +91,8 @@ HOMES: dict[str, tuple[list[str], str]] = {
     "a run's account": ([*GENERATE, "--out=there"], "run.json"),
     "figures": ([*EVALUATE, "--out=there"], "results.json"),
     "a page": ([*EVALUATE, "--out=there"], "report.html"),
+    "lines of noise": ([*EVALUATE, "--out=there"], "diagnostics.jsonl"),
+    "more lines of noise": ([*GENERATE, "--out=there"], "noise.jsonl"),
 }
 
 
@@ -109,6 +115,26 @@ def test_a_training_begins_in_no_folder_of_another(name: str, tmp_path: Path) ->
     with pytest.raises(ConfigError, match=f"holds {name} without settings.json"), beginning:
         pytest.fail("it began")
     assert file.read_bytes() == b"mine" and not (tmp_path / "settings.json").exists()
+
+
+def test_figures_of_noise_that_are_of_something_else_stay(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    there = tmp_path / "noise.json"
+    there.write_text('{"mine": 1}')
+    with pytest.warns(NoisepromptWarning, match=r"noise\.json is of something else and stays"):
+        write_noise_figures(tmp_path)
+    assert there.read_text() == '{"mine": 1}'
+    there.write_text("{")  # torn, which is no loss
+    write_noise_figures(tmp_path)
+    assert "target noise" in there.read_text()
+
+
+def test_a_record_of_embeddings_that_is_of_something_else_stays(tmp_path: Path) -> None:
+    record = tmp_path / "run" / "embeds.json"
+    record.write_text('{"mine": 1}')
+    with pytest.raises(ConfigError, match=r"embeds\.json is of something else"):
+        cache_embeds(["a cat"], Pipeline.load("shapes"), record.with_suffix(".npy"))
+    assert record.read_text() == '{"mine": 1}' and not {"embeds.npy", "embeds.part"} & {*os.listdir(record.parent)}
 
 
 def test_settings_of_another_program_are_no_other_settings(tmp_path: Path) -> None:

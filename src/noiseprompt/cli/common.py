@@ -61,11 +61,16 @@ def scorers_of(given: list[str] | None, model: str, *of_the_world: str) -> list[
 
     Raises:
         InputError: none given, and another model, or none named.
+        ModelLoadError: none given, and no such model.
     """
     if not model.strip():
         raise InputError(f"--model {model!r}", "a folder, a hub id, or shapes")
     if given is None and not world.is_world(model):
         known = f"; {world.NAME!r} alone has its own" if model.strip().lower() == world.NAME else ""
+        if not known:
+            from noiseprompt.pipelines.loading import resolve
+
+            resolve(model)
         raise InputError(f"no scorers for the model {model!r}{known}", "names of scorers", "pass --scorers NAME")
     return list(of_the_world) if given is None else given
 

@@ -6,10 +6,11 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ParamSpec, TypeVar
 
 from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.places import as_told
 from noiseprompt.core.ranges import misfit, plain, shown
 
 P = ParamSpec("P")
@@ -41,7 +42,7 @@ def held(function: Callable[P, R]) -> Callable[P, R]:
             came = ", ".join(f"{name} {shown(given[name])}" for name in wrong)
             several = len(wrong) > 1
             raise ConfigError(came, ", ".join(f"{name}: {text}" if several else text for name, text in wrong.items()))
-        return function(*bound.args, **bound.kwargs)
+        return _run(function, bound.args, bound.kwargs)
 
     return checked
 
@@ -57,7 +58,7 @@ def called(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         _bound(function, signature, args, kwargs)
-        return function(*args, **kwargs)
+        return _run(function, args, kwargs)
 
     return checked
 
@@ -80,6 +81,26 @@ def _bound(
     except TypeError as error:
         names = [name for name in signature.parameters if name != "self"]
         raise InputError(f"{_named(function)}: {error}", f"the arguments {', '.join(names)}") from error
+
+
+def _run(function: Callable[..., R], args: Any, kwargs: Any) -> R:
+    """What it returns; the error of a path that nobody translated, such as one of no rights, told as by `as_told`."""
+    try:
+        made = function(*args, **kwargs)
+    except OSError as error:
+        if (told_of := as_told(error)) is None:
+            raise
+        raise told_of from error
+    return _stepped(made) if inspect.isgenerator(made) else made  # type: ignore[return-value]
+
+
+def _stepped(made: Generator[Any, Any, R]) -> Generator[Any, Any, R]:
+    try:
+        return (yield from made)
+    except OSError as error:
+        if (told_of := as_told(error)) is None:
+            raise
+        raise told_of from error
 
 
 def _own(kind: Any, value: Any) -> Any:

@@ -48,7 +48,7 @@ def find_pictures(folder: Path, *, below: bool = False) -> list[Path]:
     """
     check_local(folder)
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}", "a folder of pictures", "check the path")
+        raise InputError(no_file(folder, "folder"), "a folder of pictures", "check the path")
     refuse_closed(folder, InputError)
     there = [*(folder.rglob("*") if below else folder.iterdir())]
     for path in there if below else ():

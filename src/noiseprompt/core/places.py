@@ -239,16 +239,21 @@ def expanded(path: str | Path) -> Path:
     return made
 
 
-def no_file(path: Path) -> str:
-    """What is where a file is wanted and none is, in words: "there is no file x.txt", or what has its name."""
+def no_file(path: Path, wanted: str = "file") -> str:
+    """What is where a file (or a folder) is wanted, in words: "there is no file x.txt", or what has its name."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return f"{path} is a link that leads nowhere" if path.is_symlink() else f"there is no file {path}"
+        return f"{path} is a link that leads nowhere" if path.is_symlink() else f"there is no {wanted} {path}"
     except OSError as error:
         return f"cannot read {path}: {error.strerror or error}"
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe"}
-    return f"{path} is {kinds.get(stat.S_IFMT(mode), 'a device or a socket')} and no file"
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFREG: "a file"}
+    return f"{path} is {kinds.get(stat.S_IFMT(mode), 'a device or a socket')} and no {wanted}"
+
+
+def absent(place: object) -> str:
+    """ ": there is no folder x" of a place on disk that is none; "" of one that is, and of an address."""
+    return f": {no_file(place, 'folder')}" if isinstance(place, Path) and not place.is_dir() else ""
 
 
 def refuse_closed(folder: Path, kind: type[NoisepromptError] = ModelLoadError) -> None:

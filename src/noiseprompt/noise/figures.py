@@ -124,6 +124,8 @@ def read(folder: Folder) -> dict[str, dict[str, Any]]:
             sizes = {len(line.perturbation), len(line.std), len(line.neighbour)}
             if len(sizes) > 1 or 0 in sizes or len(line.spectrum) != len(BANDS):
                 raise damaged(file, number, "its lists do not belong together", fix)
+            if line.batch < 0:
+                raise damaged(file, number, f"the batch {line.batch}", fix)
             lines[line.method, line.batch] = line
     methods: dict[str, list[_Line]] = {}
     for (method, _), line in sorted(lines.items(), key=lambda entry: entry[0][1]):

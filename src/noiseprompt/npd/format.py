@@ -40,7 +40,7 @@ import pyarrow as pa
 from noiseprompt.core.config import fingerprint, to_dict
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_files import parse_json
-from noiseprompt.core.places import nearby, refuse_pipe
+from noiseprompt.core.places import absent, nearby, refuse_pipe
 from noiseprompt.core.ranged import Ranged
 from noiseprompt.core.ranges import ANY, COUNT, SHARE, Limits, check_value
 from noiseprompt.core.store import Store
@@ -194,7 +194,7 @@ def present_shards(store: Store) -> list[int]:
     if not numbers:
         expected = "shards named shard-000000.arrow and so on"
         hint = nearby(store.folder, shard_name(0)) or "collect one first"
-        raise StoreError(f"{store} holds no noise prompt data set", expected, hint)
+        raise StoreError(f"{store} holds no noise prompt data set{absent(store.folder)}", expected, hint)
     return numbers
 
 

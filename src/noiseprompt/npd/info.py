@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.config import fingerprint
+from noiseprompt.core.errors import NoisepromptWarning
 from noiseprompt.npd.filter import PairFilter
 from noiseprompt.npd.reader import Npd
 
@@ -106,8 +108,13 @@ def write_noise_figures(folder: str | Path) -> None:
     usable = npd.select()
     if npd.pictures:
         return
-    told = npd.store.read_json(NOISE).get("target noise")  # missing or damaged: made anew
+    there = npd.store.read_json(NOISE)  # {} where it is missing or damaged: made anew
+    told = there.get("target noise")
     if isinstance(told, dict) and told.get("images") == len(usable):
+        return
+    if there and told is None:
+        came = f"{npd.store.where(NOISE)} is of something else and stays: the figures of the noise are written nowhere"
+        warnings.warn(came, NoisepromptWarning, stacklevel=2)
         return
     guard = Guard()
     for start in range(0, len(usable), NOISE_BATCH):

@@ -48,8 +48,8 @@ class Npd:
             a shard is read.
     """
 
+    @held
     def __init__(self, folder: str | Path) -> None:
-        check_value("folder", str | Path, folder)
         self.store = store_to_read(folder)
         self.folder = self.store.folder
         numbers = present_shards(self.store)

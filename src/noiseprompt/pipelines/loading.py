@@ -72,7 +72,7 @@ def resolve(model: str | Path) -> str | Path:
             raise ModelLoadError(f"{model} is not a diffusers pipeline folder", "a folder with model_index.json", FIX)
         return folder
     if isinstance(model, Path) or str(model).startswith((".", "/", "~")) or str(model).count("/") != 1:
-        raise ModelLoadError(f"there is no folder {model}", "an existing folder or a hub id like owner/name", FIX)
+        raise ModelLoadError(no_file(folder, "folder"), "an existing folder or a hub id like owner/name", FIX)
     return model
 
 

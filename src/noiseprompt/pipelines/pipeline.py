@@ -76,6 +76,7 @@ class Pipeline:
         self._loaded = calls.Loaded(pipe, self.family)
 
     @classmethod
+    @held
     def load(cls, model: str | Path, options: ModelOptions | None = None, **changes: Any) -> Pipeline:
         """Load a model, onto the CPU unless told.
 
@@ -88,8 +89,6 @@ class Pipeline:
             InputError: an unknown option, dtype or device, or a value that an option does not take.
             ModelLoadError: nothing loadable there, or a pipeline that cannot work.
         """
-        check_value("model", str | Path, model)
-        check_value("options", ModelOptions | None, options)
         options = (options or ModelOptions(device="cpu")).but(**changes)
         pipe, family = load(model, options)
         self = cls(pipe, name=str(model), family=family)

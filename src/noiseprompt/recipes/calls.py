@@ -153,13 +153,19 @@ def place_mistakes(stage: str, given: Mapping[str, Any], folder: Path) -> list[s
     named = [(key, str(given[key]).partition(":")[0]) for key in _PLACES if given.get(key)]
     for key in ("scorers", "methods", "reward", "validation_scorers"):
         named += [(key, place) for place in re.findall(r"\bpath=([^,{}'\]]+)(?=[,'\]]|$)", str(given.get(key) or ""))]
-    plain = [(key, place) for key, place in named if place.startswith(("/", "./", "../"))]
+    plain = [(key, place) for key, place in named if _is_place(key, place)]
     gone = [(key, place) for key, place in plain if not os.path.lexists(place)]
     return [
         f"{stage}: {key}: there is no {place}"
         for key, place in gone
         if not Path(os.path.abspath(place)).is_relative_to(made)
     ]
+
+
+def _is_place(key: str, place: str) -> bool:
+    """Whether it can be no id of the hub, which has two names, nor a network of the world."""
+    bare = key in ("init", "methods") and not {"/", "{"} & {*place} and not world.is_world(place.partition(":")[0])
+    return bare or key in ("control_image", "reference") or place.startswith(("/", "./", "../"))
 
 
 def objective_mistake(collect: Mapping[str, Any], train: Mapping[str, Any]) -> str:

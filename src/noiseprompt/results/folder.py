@@ -20,11 +20,12 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import damaged, of_all
 from noiseprompt.core.kinds import EVALUATION, refuse_other
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.places import nearby
+from noiseprompt.core.places import absent, nearby
 from noiseprompt.core.ranges import check_value, shown
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import Folder, store_of
 from noiseprompt.core.types import EvalResult, Prompt
+from noiseprompt.noise.figures import FILE as DIAGNOSTICS
 from noiseprompt.results.lines import FILE, NEW, check_mark, iter_numbered
 from noiseprompt.results.names import public_spec, slug
 from noiseprompt.shapes.world import CHECKER
@@ -123,8 +124,9 @@ def _refuse_other(store: Store) -> None:
     """
     names = store.names()
     strange = [name for name in _AT_THE_END if name in names]
-    if strange or of_all(names, FILE):
-        came = f"{store} holds {strange[0] if strange else 'results'} without settings.json"
+    strange += of_all(names, FILE) or of_all(names, DIAGNOSTICS)
+    if strange:
+        came = f"{store} holds {strange[0]} without settings.json"
         raise ConfigError(came, "a new folder, or one made by an evaluation", "choose a new folder")
 
 
@@ -233,7 +235,7 @@ def _read_settings(out: Folder) -> dict[str, Any]:
     path = store_of(out).file(SETTINGS)
     if not path.is_file() and SETTINGS not in store_of(out).names():
         hint = nearby(store_of(out).folder, FILE) or "run the evaluation first"
-        raise InputError(f"no evaluation in {out}", "a folder with settings.json", hint)
+        raise InputError(f"no evaluation in {out}{absent(store_of(out).folder)}", "a folder with settings.json", hint)
     data = {"judging": {}, "refused": {}, **read_json(path, fix=NEW)}
     missing = {"fingerprint", "settings", "methods", "environment"} - set(data)
     if missing:

@@ -52,6 +52,7 @@ ENTRY_POINTS = "noiseprompt.scorers"
 """Entry-point group by which an installed package offers scorers: name = "module:class"."""
 
 
+@called
 def load_scorers(names: Sequence[str]) -> list[Scorer]:
     """One scorer for each "name" or "name:key=value,..." in the order given; one that occurs twice is loaded once.
 

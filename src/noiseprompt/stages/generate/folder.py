@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FILE = "pictures.json"
 _NEW = "draw into a new folder"
-_AT_THE_END = ("grid.png", "run.json")
+_BESIDE = ("grid.png", "run.json", "noise.jsonl")
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _settled(
     path = out.file(FILE)
     if not path.is_file():
         there = out.names()
-        strange = [name for name in (*files, *_AT_THE_END) if name in there]
+        strange = [name for name in (*files, *_BESIDE) if name in there]
         if strange:
             raise ConfigError(f"{out} holds {strange[0]} without {FILE}", "pictures whose settings are known", _NEW)
         return _text(settings, methods)

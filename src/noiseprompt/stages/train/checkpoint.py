@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from noiseprompt.core.errors import StoreError
+from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import damaged, read_lines
 from noiseprompt.core.ranges import SUMMABLE, shown
@@ -58,17 +59,29 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> None:
         raise ValueError(f"its optimizer's numbers are not of this network ({type(error).__name__})") from error
 
 
-def check_metrics(path: Path, steps: int) -> None:
-    """Refuse lines that no training told.
+LOGGED = 10
+"""Each such step leaves a line in metrics.jsonl."""
+
+
+def check_metrics(path: Path, steps: int, step: int = 0) -> None:
+    """Refuse lines that no training told; lines that are gone are told of.
+
+    Args:
+        steps: of the whole training.
+        step: from which it goes on.
 
     Raises:
         StoreError: with the first of them.
     """
-    fix = "delete that line: it tells of the training alone"
+    fix, told = "delete that line: it tells of the training alone", 0
     for number, line in read_lines(path, dict, fix):
-        step = line.get("step")
-        if type(step) is not int or not 0 < step <= steps:
-            raise damaged(path, number, f"its step is {shown(step)}", fix)
+        there = line.get("step")
+        if type(there) is not int or not 0 < there <= steps:
+            raise damaged(path, number, f"its step is {shown(there)}", fix)
+        told = max(told, there)
+    if told < step - step % LOGGED:
+        came = f"{path} tells of no step after {told}, and the training goes on from step {step}"
+        warnings.warn(f"{came}: what lies between is told nowhere", NoisepromptWarning, stacklevel=3)
 
 
 def check_best(out: Path, net: torch.nn.Module) -> None:

@@ -134,6 +134,8 @@ def cache_embeds(
     record, made_from = path.with_suffix(".json"), _made_from(pipeline, texts)
     if part.exists() and (not record.exists() or _read_record(record, f"delete {part}") != made_from):
         remove(part)
+    if record.exists() and not _read_record(record, f"delete {record}").keys() & made_from.keys():
+        raise ConfigError(f"{record} is of something else", "a new folder, or one of a training", "choose a new folder")
     if not part.exists():  # first: embeddings without it would go unchecked
         replace(record, json.dumps(made_from, indent=1) + "\n")
     _encode(texts, pipeline, part, encoded)
@@ -181,7 +183,7 @@ def read_embeds(path: Path, count: int, shape: Any) -> np.ndarray:
     except ConfigError:  # is a ValueError too
         raise
     except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no array of numbers"
         raise ConfigError(f"cannot read {path}: {reason}", "embeddings that a training wrote", again) from error
     if not isinstance(embeds, np.ndarray) or embeds.dtype != np.float16 or embeds.ndim != 3:
         what = f"{embeds.dtype} of shape {embeds.shape}" if isinstance(embeds, np.ndarray) else "several arrays"

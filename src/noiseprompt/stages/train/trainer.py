@@ -37,6 +37,7 @@ from noiseprompt.core.weights import read_checkpoint
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npnet import NPNet, build
 from noiseprompt.stages.train.checkpoint import (
+    LOGGED,
     check_best,
     check_metrics,
     check_state,
@@ -103,12 +104,13 @@ class Trainer:
         self.board: Any = nullcontext()
         if processes.main:
             mend(out / "metrics.jsonl")
-            check_metrics(out / "metrics.jsonl", self.steps)
             self.board = _board(out / "tensorboard") if config.tensorboard else self.board
         resumed = self._resume()
         if processes.once(lambda: self.step) != self.step:
             came = f"process {processes.rank} is at step {self.step} of {out}, process 0 is not"
             raise StoreError(came, "one folder that all processes see", "train in a folder that all machines share")
+        if processes.main:
+            check_metrics(out / "metrics.jsonl", self.steps, self.step)
         if not resumed and first is not None:
             self.best = first
             self._save_net("best")
@@ -300,7 +302,7 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def _log(self, record: TrainProgress) -> None:
-        if self.processes.main and (record.explained is not None or record.step % 10 == 0):
+        if self.processes.main and (record.explained is not None or record.step % LOGGED == 0):
             known = {key: value for key, value in to_dict(record).items() if value is not None}
             scores = known.pop("scores")
             values = {key: value for key, value in known.items() if math.isfinite(value)}  # JSON has no infinity
