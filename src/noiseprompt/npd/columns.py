@@ -21,7 +21,7 @@ _DIGEST = r"^[0-9a-f]{16}$"
 
 
 def check_columns(table: pa.Table, settings: Mapping[str, Any], folder: str | Path) -> None:
-    """Refuse seeds, digests of sources and scores that are none.
+    """Refuse seeds that are none, and digests of sources and scores of usable pairs.
 
     Args:
         table: every column but the noises.
@@ -32,18 +32,18 @@ def check_columns(table: pa.Table, settings: Mapping[str, Any], folder: str | Pa
         StoreError: with the first pair.
     """
     pictures = holds_pictures(settings)
+    usable = np.array([not reason for reason in table.column("rejected").to_pylist()], bool)
     _refuse(table, table.column("seed").to_numpy() < 0, "seed", "a whole number from 0", folder)
     if not pictures:
         digests = table.column("source_digest")
         odd = ~pc.match_substring_regex(digests, _DIGEST).to_numpy()  # type: ignore[attr-defined]
-        _refuse(table, odd, "source_digest", "16 hexadecimal digits", folder)
+        _refuse(table, odd & usable, "source_digest", "16 hexadecimal digits", folder)
     sides = ("target",) if pictures else ("source", "target")
     names = [f"score_{side}.{name}" for name in settings["scorers"] for side in sides]
     if not names:
         return
     scores = np.stack([table.column(name).to_numpy() for name in names])
     lacking = np.isnan(scores)
-    usable = np.array([not reason for reason in table.column("rejected").to_pylist()], bool)
     for name, column, missing in zip(names, scores, lacking, strict=True):
         wrong = np.isinf(column) | (missing & ~lacking.all(axis=0))
         _refuse(table, wrong & usable, name, "a finite number: all scores of a pair, or none", folder)

@@ -87,7 +87,7 @@ def _other(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
         source = _source(args, options)
         folder = Path(str(source)) / str(options.get("subfolder") or "")
         _refuse_whole(folder, model, cls)
-        if hasattr(cls, "vocab_files_names"):
+        if getattr(cls, "vocab_files_names", None):  # of bytes there is no file
             check_tokenizer(folder, _what(folder, model))
         check_settings(folder, cls, _what(folder, model))
         try:
