@@ -212,6 +212,9 @@ def test_settings_after_a_colon() -> None:
         ("euler:sigma_min=5000,use_karras_sigmas=true", "its noise grows on the way"),
         ("lcm:timestep_scaling=-1", "timestep_scaling -1. Expected a number above 0"),
         ("dpm++:variance_type=5", "variance_type 5. Expected one of"),
+        ("flow-euler:shift=0", "shift 0. Expected a number above 0 to 1,000"),
+        ("flow-euler:shift_terminal=1", "shift_terminal 1. Expected a number between 0 and 1"),
+        ("unipc:flow_shift=1e9", "flow_shift 1000000000.0. Expected a number above 0 to 1,000"),
     ],
 )
 def test_settings_that_diffusers_would_draw_something_of_are_refused(text: str, told: str) -> None:

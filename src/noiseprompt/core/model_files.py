@@ -57,6 +57,7 @@ SCHEDULE: dict[str, tuple[Any, Limits]] = {
     "steps_offset": (int, Limits(least=0, most=1_000_000)),
     **dict.fromkeys(("shift", "flow_shift", "sigma_max"), (float | None, Limits(above=0, most=1_000_000))),
     "sigma_min": (float | None, Limits(least=0, most=1_000_000)),
+    "shift_terminal": (float | None, Limits(above=0, below=1)),
     "timestep_scaling": (float, Limits(above=0)),
     "original_inference_steps": (int, Limits(least=1)),
     "prediction_type": (

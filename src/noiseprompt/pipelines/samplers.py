@@ -28,10 +28,16 @@ _LIMITS = {
     **dict.fromkeys(("beta_start", "beta_end"), Limits(above=0, below=1)),
     "steps_offset": NOT_NEGATIVE,
     "first_sigma": Limits(above=0, below=1),
-    **dict.fromkeys(("sigma_max", "timestep_scaling", "flow_shift"), POSITIVE),
+    **dict.fromkeys(("shift", "flow_shift"), Limits(above=0, most=1000)),  # with far more all levels are one
+    **dict.fromkeys(("sigma_max", "timestep_scaling"), POSITIVE),
+    "shift_terminal": Limits(above=0, below=1),
     "sigma_min": NOT_NEGATIVE,
 }
-_KINDS = {"trained_betas": list[float], "sigma_min": float, "sigma_max": float, "variance_type": str}
+_KINDS = {
+    "trained_betas": list[float],
+    "variance_type": str,
+    **dict.fromkeys(("sigma_min", "sigma_max", "shift_terminal"), float),
+}
 """Setting of diffusers whose default tells no type -> its type."""
 _FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 
