@@ -14,7 +14,7 @@ from noiseprompt.cli import main
 from noiseprompt.core.arguments import called, held
 from noiseprompt.core.errors import NoisepromptError, StoreError
 from noiseprompt.core.pictures import find_pictures
-from noiseprompt.core.places import entries
+from noiseprompt.core.places import refuse_closed
 from noiseprompt.pipelines.adapters import _lora_place
 from noiseprompt.recipes.plan import recipes_in
 from noiseprompt.stages.evaluate.evaluate import summarize_run
@@ -23,7 +23,7 @@ from noiseprompt.stages.evaluate.evaluate import summarize_run
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders named "no" may not be listed, also by root, who may read everything."""
-    scan, listed = os.scandir, os.listdir
+    scan, listed, access = os.scandir, os.listdir, os.access
 
     def asked(of: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def ask(path: Any = ".") -> Any:
@@ -35,10 +35,11 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "scandir", asked(scan))
     monkeypatch.setattr(os, "listdir", asked(listed))
+    monkeypatch.setattr(os, "access", lambda path, *how, **more: path.name != "no" and access(path, *how, **more))
 
 
 LISTING: dict[str, Callable[[Path], object]] = {
-    "entries": entries,
+    "any": refuse_closed,
     "pictures": find_pictures,
     "pictures below": lambda folder: find_pictures(folder, below=True),
     "recipes": recipes_in,
@@ -49,15 +50,16 @@ LISTING: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", LISTING)
 def test_a_folder_without_rights_is_not_called_empty(name: str, refused: None, tmp_path: Path) -> None:
     (tmp_path / "no").mkdir()
-    with pytest.raises(PermissionError, match="Permission denied"):
+    with pytest.raises(NoisepromptError, match="no: Permission denied"):
         LISTING[name](tmp_path / "no")
 
 
 def test_a_call_tells_of_a_path_in_one_line(refused: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no").mkdir()
-    with pytest.raises(StoreError, match=r"cannot use .*no: Permission denied"):
+    with pytest.raises(StoreError, match=r"cannot (use|read) .*no: Permission denied"):
         noiseprompt.Npd(tmp_path / "no")
-    (tmp_path / "no" / "model_index.json").write_text("{}")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "model_index.json").write_text("{}")
     stat = os.stat
 
     def looked(path: Any, **how: Any) -> Any:
@@ -67,7 +69,7 @@ def test_a_call_tells_of_a_path_in_one_line(refused: None, tmp_path: Path, monke
 
     monkeypatch.setattr(os, "stat", looked)
     with pytest.raises(StoreError, match=r"cannot use .*model_index\.json: Permission denied"):
-        noiseprompt.Pipeline.load(tmp_path / "no")
+        noiseprompt.Pipeline.load(tmp_path / "a")
 
 
 def test_errors_of_paths_are_told_wherever_they_arise() -> None:
