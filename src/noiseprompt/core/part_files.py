@@ -145,7 +145,7 @@ def check_tokenizer(folder: Path, what: str) -> None:
         return
     refuse_closed(folder)
     if not [path for path in folder.glob("[!.]*") if path.name not in SAID_OF_WORDS]:
-        came = f"{what} has no file of words ({folder})"
+        came = f"{what} has no words: no file of them is in {folder}"
         raise ModelLoadError(came, "tokenizer.json, or vocab.json, vocab.txt, spiece.model or the like", AGAIN)
 
 
