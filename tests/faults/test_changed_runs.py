@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,29 @@ def test_a_page_is_not_made_of_figures_of_other_lines(evaluation: Path) -> None:
     (evaluation / "results.jsonl").write_text("".join(lines[:-1]))
     with pytest.raises(StoreError, match=f"has figures of {len(lines)} images of 'standard'.* of {len(lines) - 1}"):
         report(evaluation)
+
+
+def test_a_page_of_an_evaluation_that_goes_on_meanwhile_is_without_the_images_that_came_since(evaluation: Path) -> None:
+    path = evaluation / "results.jsonl"
+    whole = path.read_text()
+    path.write_text("".join(whole.splitlines(keepends=True)[:-2]))
+    with warnings.catch_warnings(action="ignore"):
+        images = summarize_run(evaluation).methods["standard"].images
+    path.write_text(whole)
+    with pytest.warns(NoisepromptWarning, match=f"has figures of {images} images of 'standard'.* of {images + 2}: the"):
+        assert Path(report(evaluation)).is_file()
+
+
+def test_a_page_is_without_a_method_that_was_begun_meanwhile(tmp_path: Path) -> None:
+    list(evaluation_runs.run(tmp_path, methods=["standard", "redenoise"]))
+    path = tmp_path / "results.jsonl"
+    whole = path.read_text()
+    path.write_text("".join(line for line in whole.splitlines(keepends=True) if '"redenoise"' not in line))
+    with warnings.catch_warnings(action="ignore"):
+        assert list(summarize_run(tmp_path).methods) == ["standard"]
+    path.write_text(whole)
+    with pytest.warns(NoisepromptWarning, match="figures of 0 images of 'redenoise'"):
+        assert Path(report(tmp_path)).is_file()
 
 
 def test_noise_figures_of_some_images_alone_are_told(evaluation: Path) -> None:

@@ -198,3 +198,25 @@ def test_a_range_is_written_as_a_list_is() -> None:
 def test_a_list_holds_letters_beyond_the_basic_plane(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--out=o", *words]) == 2
     assert "🙂" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("asked", ["--print_config", "--print_config=skip_default"])
+def test_options_that_are_written_into_a_file_are_held_too(asked: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "--num_inference_steps=0", asked]) == 2
+    told = capfd.readouterr()
+    assert "--num_inference_steps 0. Expected a whole number, 1 or more" in told.err and not told.out
+    with pytest.raises(SystemExit):  # a part of a command can be written
+        main(["generate", "--num_inference_steps=4", asked])
+    assert "num_inference_steps: 4" in capfd.readouterr().out
+
+
+def test_a_current_folder_that_was_removed_is_told_before_torch_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gone = Path("gone")
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    Path("../gone").rmdir()
+    assert main(["generate", "a red circle", "--out=o"]) == 2
+    told = capfd.readouterr().err
+    assert told.startswith("noiseprompt: error: the current folder was removed") and told.count("\n") == 1

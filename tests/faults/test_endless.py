@@ -9,13 +9,14 @@ import pytest
 
 from noiseprompt.cli import common, main
 from noiseprompt.core.errors import NoisepromptError
-from noiseprompt.core.types import Redenoising, Sampling, StartLevel
+from noiseprompt.core.types import Prompt, Redenoising, Sampling, StartLevel
 from noiseprompt.engines.options import Sharing
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.shapes.settings import FeatureConfig, Phase, PreferenceConfig, WorldConfig
+from noiseprompt.stages.collect.collect import pair_seeds
 from noiseprompt.stages.collect.settings import CollectConfig
 from noiseprompt.stages.evaluate.plan import EvaluateConfig
-from noiseprompt.stages.generate.settings import GenerateConfig
+from noiseprompt.stages.generate.settings import GenerateConfig, check
 from noiseprompt.stages.train.settings import TrainConfig
 
 COUNTS = [
@@ -104,6 +105,26 @@ def test_a_guidance_scale_on_the_command_line(
     assert main([*command, f"--out={tmp_path / 'o'}", "--guidance_scale=-1e308"]) == 2
     told = capsys.readouterr().err
     assert "guidance_scale" in told and "from -1,000 to 1,000" in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(("kind", "name"), [(CollectConfig, "seeds_per_prompt"), (EvaluateConfig, "num_seeds")])
+def test_seeds_of_a_prompt_have_an_end(kind: Any, name: str) -> None:
+    assert kind(**{name: 10_000})
+    with pytest.raises(NoisepromptError, match=rf"{name} 10001. Expected a whole number from 1 to 10,000"):
+        kind(**{name: 10_001})
+
+
+def test_many_seeds_of_a_prompt_are_distinct_and_of_its_range() -> None:
+    seeds = pair_seeds(Prompt("a cat", seed=7), CollectConfig(seeds_per_prompt=1000, seed_range=(0, 1024)))
+    assert seeds[0] == 7 and len({*seeds}) == 1000 and max(seeds) <= 1024
+
+
+def test_a_range_is_a_list() -> None:
+    assert EvaluateConfig(seeds=range(3)).seeds == [0, 1, 2]  # type: ignore[arg-type]
+    check([Prompt("a cat")], range(2), [MethodSpec.parse("standard")])
+    for endless in (range(10**15), range(-1, 1)):
+        with pytest.raises(NoisepromptError, match="seed"):
+            EvaluateConfig(seeds=endless)  # type: ignore[arg-type]
 
 
 def test_workers_have_an_end() -> None:

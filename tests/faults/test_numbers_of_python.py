@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt import initial_noise
+from noiseprompt import initial_noise, mix_noise, noise_spectrum
 from noiseprompt.core.arguments import held
 from noiseprompt.core.arrays import plain_numbers
 from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError
@@ -32,18 +32,24 @@ from noiseprompt.scorers.base import load_scorers
 from noiseprompt.scorers.model import check_tensor
 from noiseprompt.scorers.mps import MPS
 from noiseprompt.scorers.sets import distances
+from noiseprompt.shapes.captions import CaptionNoise
 from noiseprompt.shapes.checker import check, find_objects
-from noiseprompt.shapes.scenes import parse
+from noiseprompt.shapes.scenes import Scene, parse, random_scene, render
 from noiseprompt.shapes.world import reference_scenes, scene_of
 from noiseprompt.stages.train.settings import TrainConfig
 
 ROWS = np.random.default_rng(0).normal(size=(6, 3))
 X = torch.zeros(1, 2, 4, 4)
+HALVES = torch.zeros(1, 1024).half().index_fill_(1, torch.tensor(0), 6e4)
+RNG = np.random.default_rng(0)
 FILTER, ALL = PairFilter(("a",), best_share=0.5), np.ones(6, bool)
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a method without a label": (lambda: MethodSpec("", "redenoise"), "label ''"),
     "a scene of no size": (lambda: scene_of("a red circle", 1, (0, 64)), r"size \[0, 64\]"),
     "half a seed of a scene": (lambda: scene_of("a red circle", 1.5), "seed 1.5"),  # type: ignore[arg-type]
+    "a scene below its least size": (lambda: random_scene(RNG, parse("a red circle"), (0, 64)), r"size \[0, 64\]"),
+    "a picture of no size": (lambda: render(Scene((), 0.1), (-1, 64)), r"size \[-1, 64\]. Expected a list of 2"),
+    "a picture beyond memory": (lambda: render(Scene((), 0.1), (10**6, 10**6)), "from 64 to 16,384"),
     "no scenes": (lambda: next(reference_scenes(["a red circle"], 0)), "each 0"),
     "a share above 1": (lambda: early_images(None, None, X, share=2), "share 2"),  # type: ignore[arg-type]
     "layers dropped twice": (lambda: NPNetConfig(swin_drop_path=2.0), "swin_drop_path 2.0"),
@@ -79,6 +85,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "features of one row": (lambda: distances.diversity({"a": np.zeros(3)}), r"\(N, D\)"),
     "features of NaN": (lambda: distances.diversity({"a": np.full((2, 2), np.nan)}), "not finite"),
     "no width": (lambda: distances.FeatureStore(0), "width 0"),
+    "features beyond sums": (lambda: distances.fid(ROWS * 1e200, ROWS), r"features up to .*e\+200"),
+    "features beyond sums of a prompt": (lambda: distances.diversity({"a": ROWS * 1e200}), r"of 'a' up to .*e\+200"),
+    "neighbours of NaN": (lambda: distances.precision_recall(ROWS * np.nan, ROWS), "features that are not finite"),
+    "a spectrum beyond sums": (lambda: noise_spectrum(np.full((1, 4, 8, 8), 1e300)), r"noise up to 1e\+300"),
+    "a mix beyond halves": (lambda: mix_noise(HALVES, torch.full_like(HALVES, 6e4), 0.1), "values of the mix are not finite"),
+    "a share of captions above 1": (lambda: CaptionNoise(1.5), "unrelated 1.5. Expected a number from 0 to 1"),
+    "a picture of NaN": (lambda: find_objects(np.full((64, 64, 3), np.nan)), "an image that is not finite"),
     "a list of features": (lambda: distances.FeatureStore(2).add([[1.0, 2.0]]), "a list"),  # type: ignore[arg-type]
     "one side": (lambda: distances.frechet_distance([0, 0], [[1, 5], [0, 1]], [0, 0], np.eye(2)), "not symmetric"),
     "means of texts": (lambda: distances.frechet_distance(["a"], np.eye(1), [0], np.eye(1)), "a mean: texts"),  # type: ignore[list-item]

@@ -210,6 +210,7 @@ def test_settings_after_a_colon() -> None:
         ("euler:sigma_min=-1", "sigma_min -1. Expected a number, 0 or more"),
         ("euler:sigma_max=0", "sigma_max 0. Expected a number above 0"),
         ("euler:sigma_min=5000,use_karras_sigmas=true", "its noise grows on the way"),
+        ("euler:sigma_min=0,use_karras_sigmas=true", "it draws what is not finite"),
         ("lcm:timestep_scaling=-1", "timestep_scaling -1. Expected a number above 0"),
         ("dpm++:variance_type=5", "variance_type 5. Expected one of"),
         ("flow-euler:shift=0", "shift 0. Expected a number above 0 to 1,000"),

@@ -209,6 +209,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
             refuse_command(words, COMMANDS)
             command = _named(words)
             if command is not None:
+                os.getcwd()  # of one that was removed torch would tell in words of its own
                 _refuse_python()
                 _refuse_mistakes(command, words)
                 names = _depth(words)

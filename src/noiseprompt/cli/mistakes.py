@@ -94,10 +94,14 @@ def refuse_words(parser: Any, words: Sequence[str], bare: Sequence[str], title: 
     Raises:
         InputError: there are mistakes.
     """
-    if any(word.partition("=")[0] in (*_BARE, "-h", "--") for word in words):
+    asked = [word.partition("=")[0] for word in words]
+    if {*_HELP, "--debug", "--"} & {*asked}:
         return
+    printed = "--print_config" in asked  # what it writes is held as anything else, and may be a part of a command
+    words = [word for word, name in zip(words, asked, strict=True) if name != "--print_config"]
     mistakes, given = _of_words(parser, words, bare)
-    missing = [_dashed(action.dest, bare) for action in parser._actions if action.required and action.dest not in given]
+    needed = [] if printed else [action.dest for action in parser._actions if action.required]
+    missing = [_dashed(name, bare) for name in needed if name not in given]
     mistakes += [(f"required: {', '.join(missing)}", "")] * bool(missing)
     hint = f"`noiseprompt {title} --help` lists what there is"
     if len(mistakes) == 1:

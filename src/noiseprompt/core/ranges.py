@@ -89,9 +89,13 @@ RATE = Limits(above=0, most=1_000_000)
 """Of what a step is multiplied by, for the same reason."""
 TRIES = Limits(least=1, most=10_000)
 """Of what a method does for one picture, again and again: more would never end."""
+SEEDS_EACH = Limits(least=1, most=10_000)
+"""Of the seeds of one prompt: a plan of many more alone would never end."""
 SUMMABLE = 1e30
 """The greatest score, count or time: sums of squares of many are finite still."""
 DECAY = Limits(least=0, below=1)
+LONGEST_RANGE = 1_000_000
+"""Numbers of a range that is taken for a list; a longer one is no list that anybody wants."""
 SEED = Limits(least=0, most=2**63 - 1)
 SEED_RANGE = dataclasses.replace(SEED, rising=True)
 
@@ -144,7 +148,9 @@ def misfit(annotation: Any, value: Any, limits: Limits = ANY) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Numbers, texts and rows of NumPy, alone or in a list, as Python's own; anything else is itself."""
+    """Numbers, texts and rows of NumPy, alone or in a list, as Python's own, a range as a list; anything else is itself."""
+    if type(value) is range and len(value) <= LONGEST_RANGE:
+        return list(value)
     if type(value).__module__ == "numpy" and getattr(value, "ndim", 2) < 2 and value.dtype.kind in "biufUO":
         return value.tolist()
     if type(value) in (list, tuple) and any(type(one).__module__ == "numpy" for one in value):

@@ -18,7 +18,7 @@ import numpy as np
 from noiseprompt.core.arguments import called
 from noiseprompt.core.errors import InputError, NoiseError, ShapeError
 from noiseprompt.core.json_lines import damaged, files_of_all, read_lines
-from noiseprompt.core.ranges import kind_of
+from noiseprompt.core.ranges import SUMMABLE, kind_of
 from noiseprompt.core.stores import Folder
 from noiseprompt.core.texts import reason_of
 
@@ -77,6 +77,8 @@ def noise_spectrum(noise: np.ndarray) -> np.ndarray:
         raise ShapeError(f"noise of shape {noise.shape}", "(B, C, H, W), B from 1 on")
     if not np.isfinite(noise).all():
         raise NoiseError(f"{np.sum(~np.isfinite(noise)):,} of {noise.size:,} values are not finite", "finite noise")
+    if np.abs(noise).max() > SUMMABLE:
+        raise NoiseError(f"noise up to {np.abs(noise).max():g}", f"values from {-SUMMABLE:g} to {SUMMABLE:g}")
     return _bands(noise)
 
 

@@ -48,4 +48,6 @@ def mix_noise(first: torch.Tensor, second: torch.Tensor, amount: float) -> torch
     weights = torch.sin((1 - amount) * angle) / sine, torch.sin(amount * angle) / sine
     arc = (weights[0] * u + weights[1] * v) * ((1 - amount) * norms[0] + amount * norms[1])
     curved = (sine > 1e-4) & (norms[0] > 0) & (norms[1] > 0)
-    return torch.where(curved, arc, (1 - amount) * a + amount * b).reshape(first.shape).to(first.dtype)
+    mixed = torch.where(curved, arc, (1 - amount) * a + amount * b).reshape(first.shape).to(first.dtype)
+    check_noise(mixed, "the mix")
+    return mixed

@@ -125,7 +125,8 @@ def _weighted(text: str) -> tuple[str, float]:
         source, last = text, "1"
     weight = plain_number(last)
     if weight is None or not math.isfinite(weight) or not source or set(source) & set("[]{}\"'"):
-        raise InputError(f"LoRA {text!r}", '"NAME" or "NAME:weight", several separated by commas')
+        expected = f'"NAME" or "NAME:weight", the weight {WEIGHT.told("a number")}, several separated by commas'
+        raise InputError(f"LoRA {text!r}", expected)
     return source, float(weight)
 
 

@@ -7,16 +7,24 @@ from itertools import product
 
 import numpy as np
 
+from noiseprompt.core.ranges import SHARE, check, setting
 from noiseprompt.shapes.scenes import COLOURS, RELATIONS, SHAPES, Request, random_request, split_of
 
 
 @dataclass(frozen=True)
 class CaptionNoise:
-    """Shares of captions in [0, 1] that do not tell the truth about their picture, as on the web."""
+    """Shares of captions in [0, 1] that do not tell the truth about their picture, as on the web.
 
-    unrelated: float = 0.35
-    altered: float = 0.10
-    empty: float = 0.10
+    Raises:
+        ConfigError: a share that is none.
+    """
+
+    unrelated: float = setting(0.35, SHARE)
+    altered: float = setting(0.10, SHARE)
+    empty: float = setting(0.10, SHARE)
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def caption(self, rng: np.random.Generator, request: Request) -> str:
         """The caption for a picture of `request`: true, unrelated, altered in one attribute, or empty."""

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from noiseprompt.core.arguments import held
-from noiseprompt.core.errors import ShapeError
+from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.shapes import scenes
 from noiseprompt.shapes.scenes import COLOURS, RELATIONS, SHAPES, Request
 
@@ -96,9 +96,12 @@ def find_objects(image: np.ndarray) -> tuple[Found, ...]:
 
     Raises:
         ShapeError: no one image.
+        InputError: values that are not finite.
     """
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ShapeError(f"an image of shape {tuple(image.shape)}", "(H, W, 3)", "check images one at a time")
+    if not np.isfinite(image).all():
+        raise InputError("an image that is not finite", "floats in [0, 1], or uint8")
     pixels = image.astype(np.float32) / 255 if image.dtype == np.uint8 else image.astype(np.float32)
     ground = np.median(pixels.reshape(-1, 3), axis=0)
     difference = pixels - ground

@@ -20,13 +20,15 @@ from itertools import product
 
 import numpy as np
 
-from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranges import PIXELS, Limits, check_value
 
 SIZE = 64
 """Edge of an image in pixels, unless another size is asked; the least of any."""
 
 SQUARE = (SIZE, SIZE)
 """(height, width) of an image, unless another is asked."""
+
+_SIDES = Limits(least=SIZE, most=PIXELS.most)
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.12, 0.14),
@@ -203,7 +205,11 @@ def random_scene(rng: np.random.Generator, request: Request, size: tuple[int, in
 
     Args:
         size: (height, width) in pixels, of which neither is below `SIZE`.
+
+    Raises:
+        ConfigError: a size out of its range.
     """
+    check_value("size", tuple[int, int], size, _SIDES)
     things = request.things * request.count if request.kind == "count" else request.things
     low, high = SIZES.get(request.size, PLAIN_RADIUS)
     while True:
@@ -286,7 +292,12 @@ def coverage(scene_object: Object, size: tuple[int, int] = SQUARE) -> np.ndarray
 
 
 def render(scene: Scene, size: tuple[int, int] = SQUARE) -> np.ndarray:
-    """The picture of a scene, float32 (height, width, 3) in [0, 1], of `size` = (height, width)."""
+    """The picture of a scene, float32 (height, width, 3) in [0, 1], of `size` = (height, width).
+
+    Raises:
+        ConfigError: a size out of its range.
+    """
+    check_value("size", tuple[int, int], size, _SIDES)
     image = np.full((*size, 3), scene.ground, np.float32)
     for item in scene.objects:
         mask = coverage(item, size)[..., None]

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from noiseprompt.core.arguments import held
 from noiseprompt.core.arrays import plain_numbers
 from noiseprompt.core.errors import InputError, ShapeError
-from noiseprompt.core.ranges import COUNT, check_value, kind_of
+from noiseprompt.core.ranges import COUNT, SUMMABLE, check_value, kind_of
 
 ROWS = 1024
 """Rows of each set in a block of distances: 8 MB."""
@@ -46,9 +46,8 @@ class FeatureStore:
             raise InputError(f"features: {_kind(features)}", "a numpy array of numbers (n, D)")
         if features.ndim != 2 or features.shape[1] != self.width:
             raise ShapeError(f"features of shape {tuple(features.shape)}", f"(n, {self.width})")
+        _check_sizes(features)
         rows = np.ascontiguousarray(features, "<f4")
-        if not np.isfinite(rows).all():
-            raise InputError("features that are not finite", "finite numbers")
         self._parts.append(rows.copy())
         self._count(rows)
 
@@ -132,6 +131,8 @@ def precision_recall(images: Features, reference: Features, k: int = 3) -> Preci
         raise ShapeError(f"features of widths {mine.shape[1]} and {theirs.shape[1]}", "one extractor for both sets")
     if k < 1 or min(len(mine), len(theirs)) <= k:
         raise InputError(f"k = {k} with {len(mine)} images and {len(theirs)} of reference", "k >= 1 and more images")
+    for rows in (mine, theirs):
+        _check_sizes(rows)
     return PrecisionRecall(_share_near(mine, theirs, k), _share_near(theirs, mine, k))
 
 
@@ -199,8 +200,7 @@ def diversity(grouped: Mapping[str, np.ndarray]) -> dict[str, float]:
     check_value("grouped", Mapping[str, np.ndarray], grouped)
     found = {}
     for prompt, rows in grouped.items():
-        if not np.isfinite(_rows(rows)).all():
-            raise InputError(f"features of {prompt!r:.60} that are not finite", "finite numbers")
+        _check_sizes(_rows(rows), f"features of {prompt!r:.60}")
         if len(rows) > 1:
             upper = np.triu_indices(len(rows), 1)
             exact = rows.astype(np.float64)
@@ -216,10 +216,17 @@ def _store(features: Features) -> FeatureStore:
     rows = _rows(features)
     store = FeatureStore(rows.shape[1])
     for _, block in _blocks(rows):
-        if not np.isfinite(block).all():
-            raise InputError("features that are not finite", "finite numbers")
+        _check_sizes(block)
         store._count(block)
     return store
+
+
+def _check_sizes(rows: np.ndarray, label: str = "features") -> None:
+    """Refuse features that no sum of squares holds."""
+    if not np.isfinite(rows).all():
+        raise InputError(f"{label} that are not finite", "finite numbers")
+    if (np.abs(rows) > SUMMABLE).any():
+        raise InputError(f"{label} up to {np.abs(rows).max():g}", f"numbers from {-SUMMABLE:g} to {SUMMABLE:g}")
 
 
 def _rows(features: Features) -> np.ndarray:

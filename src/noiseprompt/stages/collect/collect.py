@@ -130,16 +130,15 @@ def pair_seeds(prompt: Prompt, config: CollectConfig) -> list[int]:
     if not 1 <= wanted <= high - low + 1:
         raise InputError(f"{wanted} seeds per prompt", f"1 to {high - low + 1}, the number of seeds in {low}-{high}")
     own = prompt_seed(config.seed, prompt.id, config.seed_range)
-    seeds = [own if prompt.seed is None else prompt.seed]
-    if not 0 <= seeds[0] < 2**63:
-        raise InputError(f"seed {seeds[0]} of prompt {prompt.text!r}", "an integer from 0 to 2**63 - 1")
+    first = own if prompt.seed is None else prompt.seed
+    if not 0 <= first < 2**63:
+        raise InputError(f"seed {first} of prompt {prompt.text!r}", "an integer from 0 to 2**63 - 1")
+    seeds = {first: None}
     index = 0
     while len(seeds) < wanted:
         index += 1
-        seed = prompt_seed(config.seed, f"{prompt.id}/{index}", config.seed_range)
-        if seed not in seeds:
-            seeds.append(seed)
-    return seeds
+        seeds[prompt_seed(config.seed, f"{prompt.id}/{index}", config.seed_range)] = None
+    return list(seeds)
 
 
 def find_teacher(pipeline: Pipeline, config: CollectConfig) -> Teacher:

@@ -14,7 +14,7 @@ from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import FITS
-from noiseprompt.core.ranges import COUNT, GUIDANCE, OF_ONE_STEP, PIXELS, SEED, SEED_RANGE, Limits, check, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, OF_ONE_STEP, PIXELS, SEED, SEED_RANGE, SEEDS_EACH, Limits, check, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS
@@ -89,7 +89,7 @@ class CollectConfig:
     guidance_scale: float | None = setting(None, GUIDANCE)
     seed: int = setting(0, SEED)
     seed_range: tuple[int, int] = setting(PAPER_SEEDS, SEED_RANGE)
-    seeds_per_prompt: int = setting(1, COUNT)
+    seeds_per_prompt: int = setting(1, SEEDS_EACH)
     scored_share: float = setting(1.0, SHARE)
     batch_size: int = setting(32, COUNT)
     shard_size: int = setting(64, COUNT)

@@ -12,7 +12,7 @@ from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
-from noiseprompt.core.ranges import COUNT, GUIDANCE, NAMED, PIXELS, SEED, SEED_RANGE, Limits, check_value, setting
+from noiseprompt.core.ranges import COUNT, GUIDANCE, NAMED, PIXELS, SEED, SEED_RANGE, SEEDS_EACH, Limits, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import EvalResult, Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
@@ -62,7 +62,7 @@ class EvaluateConfig:
     """
 
     seeds: tuple[int, ...] = setting((), SEED)
-    num_seeds: int = setting(1, COUNT)
+    num_seeds: int = setting(1, SEEDS_EACH)
     seed: int = setting(0, SEED)
     seed_range: tuple[int, int] = setting(PAPER_SEEDS, SEED_RANGE)
     guidance_scale: float | None = setting(None, GUIDANCE)

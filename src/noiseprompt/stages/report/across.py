@@ -88,7 +88,7 @@ def _results(
     for number, (_, folder, summary) in enumerate(runs):
         own = {label: _label(number, at, label) for at, label in enumerate(summary.methods)}
         for result in iter_counted(folder):
-            if _key(result) in shared and scorers <= {*result.scores}:
+            if result.method in own and _key(result) in shared and scorers <= {*result.scores}:
                 label = own[result.method]
                 labels.setdefault(label, (number, result.method))
                 yield replace(result, method=label, scores={scorer: result.scores[scorer] for scorer in scorers})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -20,6 +20,7 @@ from noiseprompt.core.ranges import NOT_NEGATIVE, check_value
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import store_of
 from noiseprompt.core.texts import in_markdown
+from noiseprompt.core.types import EvalResult
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.results import words
 from noiseprompt.results.folder import iter_counted, read_settings
@@ -151,20 +152,28 @@ def _check_methods(run: _Run) -> None:
         warnings.warn(f"{came}. The same evaluate command draws them", NoisepromptWarning, stacklevel=3)
 
 
+def _told(run: _Run) -> Iterator[EvalResult]:
+    """The images of the methods that the figures are of: a run at work may have begun another since."""
+    return (result for result in iter_counted(run.folder) if result.method in run.summary.methods)
+
+
 def _check_images(run: _Run) -> None:
-    """Refuse figures of other lines than those that are there.
+    """Refuse figures of other lines than those that are there; tell of lines that came since, as of a run at work.
 
     Raises:
-        StoreError: figures of more or fewer images of a method.
+        StoreError: figures of more images of a method than there are.
     """
     there = Counter(result.method for result in iter_counted(run.folder))
     for label in there | dict.fromkeys(run.summary.methods, 0):
         method = run.summary.methods.get(label)
         told = method.images if method else 0
-        if told != there[label]:
-            came = f"{run.folder.where('results.json')} has figures of {told} images of {label!r:.80}, and {FILE} tells"
-            fix = f"run `noiseprompt report {run.folder}`"
+        came = f"{run.folder.where('results.json')} has figures of {told} images of {label!r:.80}, and {FILE} tells"
+        fix = f"run `noiseprompt report {run.folder}`"
+        if told > there[label]:
             raise StoreError(f"{came} of {there[label]}", "figures of the lines that are there", fix)
+        if told < there[label]:
+            more = f"{came} of {there[label]}: the page is without those that came since"
+            warnings.warn(f"{more}. Later {fix} again", NoisepromptWarning, stacklevel=3)
 
 
 def _check_noise(run: _Run) -> None:
@@ -228,7 +237,7 @@ def _across_section(side: Across | None) -> str:
 
 def _section(run: _Run, index: int, several: bool, examples: int, random_examples: int) -> str:
     summary = run.summary
-    album = Album.open(run.folder, iter_counted(run.folder), summary)
+    album = Album.open(run.folder, _told(run), summary)
     facts = (
         f"{summary.prompts} prompts, {summary.images} images, {_sampling(run.settings['settings']['config'])}. "
         f"Judge: {words.metric_name(summary.main_metric, summary)}. "
@@ -271,7 +280,7 @@ def _price_section(summary: Summary) -> str:
 def _score_section(run: _Run) -> str:
     metric = charts.scatter_metric(run.summary)
     scores: dict[str, dict[Any, float]] = {}
-    for r in iter_counted(run.folder):
+    for r in _told(run):
         scores.setdefault(r.method, {})[r.prompt_id, r.seed] = r.scores[metric]
     drawn = charts.score_charts(run.summary, scores)
     if not drawn:
