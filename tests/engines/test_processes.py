@@ -40,7 +40,7 @@ def test_what_a_launcher_says() -> None:
         ({"LOCAL_RANK": "2"}, "LOCAL_RANK=2"),
         ({"WORLD_SIZE": "9" * 30}, "WORLD_SIZE='9{30}'.*from 1 to 1000000"),
         ({"LOCAL_WORLD_SIZE": "5"}, "LOCAL_RANK=1 of 5.*below their sizes"),
-        ({"MASTER_ADDR": "\udc80"}, "MASTER_ADDR with halves of characters"),
+        ({"MASTER_ADDR": "\udc80"}, "MASTER_ADDR with bytes that are not UTF-8"),
         ({"MASTER_PORT": "x"}, "MASTER_PORT='x'.*from 1 to 65535"),
         ({"MASTER_PORT": "0"}, "MASTER_PORT='0'"),
         ({"MASTER_PORT": "65536"}, "MASTER_PORT='65536'"),

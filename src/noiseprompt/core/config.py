@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.json_files import read_bytes
+from noiseprompt.core.looks import has_conflict, other_kind
 from noiseprompt.core.parts import without
 from noiseprompt.core.places import check_local, expanded
 
@@ -75,13 +76,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     check_local(path)
     path = expanded(path)
     try:
-        text = read_bytes(path, YAML_BYTES).decode()
+        data = read_bytes(path, YAML_BYTES)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read {path}: it is not UTF-8", "a YAML file in UTF-8") from error
     except ValueError as error:
         raise ConfigError(f"cannot read {path}: {error}", "a YAML file of settings") from error
+    kind, fix = other_kind(data)
+    if kind:
+        raise ConfigError(f"{path} is {kind}, by its first bytes", "a YAML file of settings", fix)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {path}: it is not UTF-8", "a YAML file in UTF-8") from error
+    if has_conflict(text):
+        raise ConfigError(f"{path} holds a conflict of Git (<<<<<<<)", "one of the two sides", "resolve it")
     return parse_yaml(text, path)
 
 

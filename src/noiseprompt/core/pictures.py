@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,13 +72,13 @@ def hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def read_picture(path: AnyFile) -> np.ndarray:
+def read_picture(path: AnyFile, formats: Sequence[str] = FORMATS) -> np.ndarray:
     """uint8 (H, W, 3) of a file, as `open_picture` reads it.
 
     Raises:
         InputError: as `open_picture`.
     """
-    return np.asarray(open_picture(path))
+    return np.asarray(open_picture(path, formats))
 
 
 def is_whole_png(path: AnyFile) -> bool:
@@ -110,14 +110,17 @@ def png_size(path: AnyFile) -> tuple[int, int]:
     return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
 
 
-def open_picture(path: AnyFile) -> Image:
+def open_picture(path: AnyFile, formats: Sequence[str] = FORMATS) -> Image:
     """An RGB picture of a file; its size is looked at before anything is decoded.
 
     Transparency is dropped; of an animation the first picture is read, of 16 bits the upper 8. A camera's note on
     how it was held is followed (EXIF).
 
+    Args:
+        formats: some of `FORMATS`, those that it may have.
+
     Raises:
-        InputError: the file is no picture, is not there, or has more than `PIXELS`.
+        InputError: the file is no picture, is not there, has another format, or has more than `PIXELS`.
     """
     from PIL import Image, ImageOps
 
@@ -128,6 +131,8 @@ def open_picture(path: AnyFile) -> Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # above our own limit
             opened = Image.open(path if isinstance(path, Path) else path.open("rb"), formats=FORMATS)
         with opened as image:
+            if image.format not in formats:
+                raise InputError(f"{path} is a {image.format}, whatever its name says", f"a {' or '.join(formats)}")
             _check_size(path, *image.size)
             if image.mode.startswith("I"):  # 16 bits of grey, which Pillow's own conversion cuts at 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -234,7 +234,8 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
     """What a setting takes, in words; null is not mentioned."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return ", or ".join(_wanted(one, value, limits) for one in inner if one is not type(None))
+        kinds = (_wanted(one, value, limits) for one in inner if one is not type(None))
+        return ", or ".join(dict.fromkeys(kinds))
     if origin is typing.Literal or (kind is str and limits.words):
         return f"one of {', '.join(str(word) or repr(word) for word in inner or limits.words)}"
     if origin is Callable:
@@ -246,13 +247,15 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
         return f"{head}, each {_wanted(inner[0], None, limits)}{', the lowest first' * limits.rising}"
     if origin in (dict, Mapping):
         return "a mapping of names" + ("" if inner[1] is Any else f", each to {_wanted(inner[1], None, limits)}")
+    vast = isinstance(value, int) and abs(value) > _LARGEST and limits.most is None and limits.below is None
+    digits = " of at most 308 digits" * vast
     if kind is float:
         endless = isinstance(value, float) and not abs(value) <= _LARGEST
-        return limits.told("a finite number" if endless or limits == ANY else "a number")
+        return limits.told("a finite number" if endless or (limits == ANY and not vast) else f"a number{digits}")
     if isinstance(value, str | Path) and (bad := unwritable(str(value))):
         return f"a text without {bad}"
     text = "a text that is not blank" if limits.some else "a text"
-    words = {int: limits.told("a whole number"), bool: "true or false", str: text, Path: "a path"}
+    words = {int: limits.told(f"a whole number{digits}"), bool: "true or false", str: text, Path: "a path"}
     if kind in words or not isinstance(kind, type):
         return words.get(kind, "another value")
     package = kind.__module__.partition(".")[0]

@@ -24,7 +24,10 @@ def unwritable(text: str) -> str:
     """What a text holds that no file, terminal or other program takes as text, in words; "" for nothing of the kind."""
     if "\0" in text:
         return "NUL"
-    return "halves of characters (lone surrogates)" if not text.isascii() and _HALVES.search(text) else ""
+    if text.isascii() or not (halves := _HALVES.findall(text)):
+        return ""
+    raw = all("\udc80" <= half <= "\udcff" for half in halves)  # so Python tells bytes of a name or a word
+    return "bytes that are not UTF-8 (lone surrogates)" if raw else "halves of characters (lone surrogates)"
 
 
 def check_text(text: str, what: str, fix: str = "save it again as UTF-8") -> None:
@@ -83,7 +86,11 @@ def _escaped(character: str) -> str:
 
 
 def spelt(name: str) -> str:
-    """A name that is not known; of letters beyond ASCII also their numbers, for some look like others."""
+    """A name that is not known; of letters beyond ASCII also their numbers, for some look like others; of blanks beyond
+    ASCII what they are, for all look like one."""
+    blanks = {letter for letter in name if letter.isspace() and not letter.isascii()}
+    if blanks:
+        return f"{visible(name)} (with {', '.join(unicodedata.name(letter, 'a blank') for letter in sorted(blanks))})"
     return visible(name) if name.isascii() or not name.isprintable() else f"{name} ({name!a})"
 
 

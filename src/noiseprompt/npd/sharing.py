@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from noiseprompt.core.errors import NoisepromptWarning
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.types import ScoredPair
@@ -57,8 +59,16 @@ class SharedWriter(Writer):
         self._open: dict[int, tuple[OpenShard, list[str], AnyLease]] = {}
         self._claim = Claim(self.home)
         self.home.refresh()
+        self._tell_surplus()
         numbers = [*self.home.tallies, *(number for number, _ in self.home.lacking(self.ids))]
         self._claim.shared(self.ids, max(numbers, default=-1) + 1)
+
+    def _tell_surplus(self) -> None:
+        """Say that the folder holds pairs that are not asked for now, such as after `n` was made smaller."""
+        if surplus := len(self.home.homes) - sum(pair in self.home.homes for pair in self.ids):
+            whose = f"{self.home.store} holds {surplus:,} rows that are not asked for now"
+            told = f"{whose}: they stay, and what reads the folder takes them too. A new folder is without them"
+            warnings.warn(told, NoisepromptWarning, stacklevel=3)
 
     def take(self) -> list[str]:
         """Lease the next shard that lacks pairs and that nobody makes; the ids of these pairs, in order.

@@ -23,7 +23,7 @@ from noiseprompt.core.places import check_local, expanded
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
-from noiseprompt.prompts.files import category_of, decode, known_names, read_rows
+from noiseprompt.prompts.files import category_in, decode, known_names, read_rows
 from noiseprompt.prompts.load import TEXT_COLUMNS, text_column
 from noiseprompt.prompts.looks import refuse_no_text
 
@@ -161,10 +161,7 @@ def _captioned(row: Any, file_column: str, column: str, path: Path, number: int)
     check_text(name, where)
     check_text(text, where)
     refuse_no_text(text, where)
-    kind = category_of(
-        next((cells[key] for key in ("kind", "category") if cells.get(key) not in (None, "")), ""), where
-    )
-    return Captioned(Prompt(text.strip(), kind), path.parent / name, name)
+    return Captioned(Prompt(text.strip(), category_in(cells, where)), path.parent / name, name)
 
 
 def _first(found: list[Captioned], limit: int) -> list[Captioned]:

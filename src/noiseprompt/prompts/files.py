@@ -7,7 +7,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,10 @@ def csv_rows(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         before = reader.line_num
         if text.strip() and not titles:
             raise PromptError(f"line 1 of {path} is blank", "the header there", "take blank lines before it out")
+        if titles and re.fullmatch("sep=.?", titles[0]):
+            raise PromptError(
+                f"line 1 of {path} is {titles[0]!r}, a note for Excel", "the header", "take that line out"
+            )
         twice = next((title for title in titles if title and titles.count(title) > 1), None)
         if twice is not None:
             raise PromptError(f"{path} has two columns {twice!r}", "a header with each column once")
@@ -257,8 +261,24 @@ def seed_of(value: Any, where: str) -> int | None:
     return seed
 
 
+def category_in(cells: Mapping[str, Any], where: str) -> str:
+    """The category that a row names under "kind" or "category", "" where both are empty.
+
+    Args:
+        where: the row, for the message.
+
+    Raises:
+        PromptError: as `category_of`, or the two differ.
+    """
+    found = [category_of(cells.get(name), where) for name in ("kind", "category")]
+    if len({*filter(None, found)}) > 1:
+        came = f"{where} has the kind {found[0]!r:.80} and the category {found[1]!r:.80}"
+        raise PromptError(came, "one of the two", "rename the column that is not meant")
+    return found[0] or found[1]
+
+
 def category_of(value: Any, where: str) -> str:
-    """The category that a row names, "" where the cell is empty.
+    """The category that a cell holds, "" where it is empty.
 
     Args:
         where: the row, for the message.

@@ -22,8 +22,8 @@ from noiseprompt.core.places import check_local, expanded, no_file
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
-from noiseprompt.prompts.files import SUFFIXES, category_of, known_names, noun, read_rows, seed_of
-from noiseprompt.prompts.looks import refuse_damaged, refuse_no_text
+from noiseprompt.prompts.files import SUFFIXES, category_in, known_names, noun, read_rows, seed_of
+from noiseprompt.prompts.looks import refuse_damaged, refuse_no_text, warn_of_codes
 from noiseprompt.prompts.published import SETS, read_set
 from noiseprompt.shapes import world
 from noiseprompt.shapes.splits import SPLITS, prompts_of
@@ -233,6 +233,7 @@ def _from_rows(rows: list[Any], path: Path, column: str | None) -> list[Prompt]:
     if left_out:  # of a .csv the rows of commas that spreadsheets leave
         came = f"{left_out} of {len(rows)} entries of {path} have no prompt and are left out"
         warnings.warn(NoisepromptWarning(came), stacklevel=2)
+    warn_of_codes(path, [prompt.text for prompt in prompts])
     return prompts
 
 
@@ -284,6 +285,6 @@ def _prompt(row: Any, column: str, where: str) -> Prompt:
         raise PromptError(f"{where} holds {noun(text)} in {column!r}", "a text")
     check_text(text, where)
     refuse_no_text(text, where)
-    kind = category_of(next((row[name] for name in ("kind", "category") if row.get(name) not in (None, "")), ""), where)
+    kind = category_in(row, where)
     check_text(kind, where)
     return Prompt(text.strip(), kind, seed_of(row.get("seed"), where))

@@ -9,20 +9,7 @@ from pathlib import Path
 
 from noiseprompt.core.errors import NoisepromptWarning, PromptError
 from noiseprompt.core.json_files import parse_json
-
-_OTHER_KINDS = {
-    b"pk\x03\x04": ("a ZIP file, as spreadsheets are", "export it as text"),
-    b"\x1f\x8b": ("packed by gzip", "unpack it"),
-    b"par1": ("a parquet file", "let its name end in .parquet"),
-    b"version https://git-lfs.": ("the pointer that Git LFS leaves for a file", "run `git lfs pull`"),
-    b"<!doctype html": ("a web page", "download the file itself"),
-    b"<html": ("a web page", "download the file itself"),
-    b"<?xml": ("an XML file", "export it as text"),
-    b"{\\rtf": ("a rich text file", "save it as plain text"),
-    b"%pdf-": ("a PDF file", "export it as text"),
-    b"sqlite format 3": ("a database", "export it as text"),
-}
-"""How files of other kinds begin, in lower case -> what they are, and what to do."""
+from noiseprompt.core.looks import has_conflict, other_kind
 
 _NOTHING = ("nan", "<na>", "null", "none")
 _FAULTS = ("#n/a", "#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#spill!", "#calc!")
@@ -42,13 +29,11 @@ def refuse_other_kind(path: Path, start: bytes, of: str = "prompts") -> None:
     Raises:
         PromptError: with the kind.
     """
-    start = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for begins, (kind, fix) in _OTHER_KINDS.items():
-        if start.startswith(begins):
-            raise PromptError(f"{path} is {kind}, by its first bytes", f"a file of {of}", fix)
+    kind, fix = other_kind(start)
+    if kind:
+        raise PromptError(f"{path} is {kind}, by its first bytes", f"a file of {of}", fix)
 
 
-_CONFLICT = re.compile(r"^<{7} .*^={7}$.*^>{7} ", re.MULTILINE | re.DOTALL)
 _RULE = re.compile(r"\|?[\s:|-]*-{3}[\s:|-]*\|?")
 """What stands below the header of a table in Markdown."""
 
@@ -59,7 +44,7 @@ def refuse_conflict(path: Path, text: str) -> None:
     Raises:
         PromptError: it holds the marks of it.
     """
-    if _CONFLICT.search(text.replace("\r\n", "\n")):
+    if has_conflict(text):
         raise PromptError(f"{path} holds a conflict of Git (<<<<<<<)", "one of the two sides", "resolve it")
 
 
@@ -111,6 +96,16 @@ def warn_of_marks(path: Path, lines: Sequence[str]) -> None:
             came = f"{which} of {path} begins with {mark}: {lines[0]!r:.60}. It is drawn as a part of the prompt"
             warnings.warn(f"{came}; take the marks out if they are no part of it", NoisepromptWarning, stacklevel=3)
             return
+
+
+def warn_of_codes(path: Path, texts: Sequence[str]) -> None:
+    """Tell of texts that were copied from a terminal with its codes, of colours among others: they are kept."""
+    coded = [number for number, text in enumerate(texts, 1) if "\x1b" in text]
+    if coded:
+        came = f"prompt {coded[0]} of {path} holds the codes of a terminal (U+001B): {texts[coded[0] - 1]!a:.60}"
+        also = f", and so do {len(coded) - 1} more" if len(coded) > 1 else ""
+        told = f"{came}{also}. They are drawn as a part of the prompt; take them out if they are no part of it"
+        warnings.warn(told, NoisepromptWarning, stacklevel=3)
 
 
 def is_json_lines(text: str) -> bool:

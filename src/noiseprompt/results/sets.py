@@ -109,7 +109,7 @@ def measure(out: Folder, extractor: str, reference: str = "", *, world: bool = F
 
 def _picture(pictures: Pictures, name: str) -> np.ndarray:
     try:
-        return read_picture(pictures.file(name))
+        return read_picture(pictures.file(name), ("PNG",))
     except InputError as error:
         fix = "restore it, or delete it: distances and diversity are then without it"
         raise StoreError(error.came, "the picture that was drawn", fix) from error
