@@ -50,7 +50,7 @@ def test_a_source_is_told_from_a_text(tmp_path):
 
 def test_a_kind_of_zero_is_a_kind(tmp_path):
     path = tmp_path / "p.json"
-    path.write_text('[{"prompt": "a", "kind": 0, "category": "x"}, {"prompt": "b", "kind": "", "category": "x"}]')
+    path.write_text('[{"prompt": "a", "kind": 0}, {"prompt": "b", "kind": "", "category": "x"}]')
     assert [p.kind for p in load_prompts(str(path)).prompts] == ["0", "x"]
 
 
