@@ -160,3 +160,8 @@ def of_shapes(reason: str) -> str:
 def has_no_words(tokenizer: Any) -> bool:
     """Whether a tokenizer knows its special tokens alone: transformers makes such a one where there are no files."""
     return len(tokenizer) <= len(set(tokenizer.all_special_tokens))
+
+
+def last_word(tokenizer: Any) -> int:
+    """The largest number that a tokenizer gives a word: its network has to know as many, and one more."""
+    return max(tokenizer.get_vocab().values(), default=0)

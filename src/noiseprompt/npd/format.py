@@ -42,14 +42,9 @@ from noiseprompt.core.errors import StoreError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.places import absent, nearby, refuse_pipe
 from noiseprompt.core.ranged import Ranged
-from noiseprompt.core.ranges import ANY, COUNT, SHARE, Limits, check_value
 from noiseprompt.core.store import Store
-from noiseprompt.core.types import check_shape
+from noiseprompt.npd.known import PICTURES, SCHEMA_VERSION, check_known
 from noiseprompt.npd.wrong import RESTORE, difference, unread
-
-SCHEMA_VERSION = 1
-PICTURES = "pictures"
-"""What `settings["targets"]` says where targets are pictures; absent where they are noises."""
 
 NOISES = ("source", "target")
 """The columns that are large."""
@@ -57,16 +52,6 @@ NOISES = ("source", "target")
 Row = dict[str, Any]
 MOST_MISSING = 100_000
 """Shards that a data set may lack."""
-_KNOWN = (
-    ("scorers", list[str], ANY),
-    ("store_source", bool, ANY),
-    ("shard_size", int, COUNT),
-    ("scored_share", float, SHARE),
-    ("parts", dict, ANY),
-    ("targets", str, Limits(words=(PICTURES,))),
-    ("schema_version", int, Limits(least=SCHEMA_VERSION, most=SCHEMA_VERSION)),
-)
-"""Settings that readers go by: name, kind, limits."""
 
 CLAIM_FILE = ".claim.json"
 """What those who write agreed on: settings, a digest of the planned pairs, how many pairs and shards that is."""
@@ -310,10 +295,7 @@ def read_shard(file: Path | bytes | Ranged, where: str = "") -> Shard:
             raise StoreError(f"the settings in {path} are {settings!r:.40}", "an object", RESTORE)
         if fingerprint(settings) != metadata[_PREFIX + "fingerprint"]:
             raise StoreError(f"the settings in {path} were changed after writing", "those of its run", RESTORE)
-        check_shape("latent_shape", settings["latent_shape"])
-        for name, kind, limits in _KNOWN:
-            if name in settings:
-                check_value(name, kind, settings[name], limits)
+        check_known(settings)
         expected = schema(settings["latent_shape"], settings["scorers"], settings["store_source"])
         if isinstance(file, Ranged):
             expected = pa.schema([field for field in expected if field.name not in NOISES])

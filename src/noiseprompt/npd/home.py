@@ -18,7 +18,6 @@ from noiseprompt.core.store import Stamp
 from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import ScoredPair, check_shape
 from noiseprompt.npd.format import (
-    SCHEMA_VERSION,
     Row,
     Shard,
     holds_pictures,
@@ -29,6 +28,7 @@ from noiseprompt.npd.format import (
     shard_numbers,
     stored_shard,
 )
+from noiseprompt.npd.known import SCHEMA_VERSION
 from noiseprompt.npd.rows import pair_to_row
 from noiseprompt.npd.wrong import twice
 

@@ -40,8 +40,8 @@ def verify(folder: str | Path) -> list[str]:
     """Read everything and check it, a shard at a time; an empty list means the data set is whole.
 
     Checks: every shard readable and of one run, checksums, no missing shard numbers, no pair twice, ids, sources equal
-    to what their seeds give (pictures have none), targets and scores finite, and scores of the
-    pairs that are to have them alone.
+    to what their seeds give (pictures have none), targets and scores finite, no noise of one value alone, and scores of
+    the pairs that are to have them alone.
 
     Returns:
         One line a problem.
@@ -120,8 +120,11 @@ def _row_problems(row: dict[str, Any], settings: dict[str, Any], digests: Digest
         return problems
     if row["target"] is None:
         return [*problems, "it has neither a target nor a reason"]
-    if not finite_rows(np.frombuffer(row["target"], np.float16)[None]).all():
+    target = np.frombuffer(row["target"], np.float16)
+    if not finite_rows(target[None]).all():
         problems.append("its target is not finite")
+    elif len(target) > 1 and not pictures and (target == target[0]).all():
+        problems.append("its target is one value alone, and no noise")
     sides = ("target",) if pictures else ("source", "target")
     values = [row[f"score_{side}.{name}"] for name in settings["scorers"] for side in sides]
     if not is_scored(row["id"], settings):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from noiseprompt.core.errors import StoreError
+from noiseprompt.core.errors import ConfigError, StoreError
 from noiseprompt.core.places import is_pointer, no_file
 
 AGAIN = "delete what is there and run the same collect command again: it refills the gap"
@@ -48,6 +48,8 @@ def unread(path: str, error: Exception) -> StoreError:
     if os.path.isfile(path) and is_pointer(Path(path)):
         came = f"{path} holds no pairs, only the note of Git LFS where they are"
         return StoreError(came, "the shard itself", "run `git lfs pull`, or download it again")
+    if isinstance(error, ConfigError):
+        return StoreError(f"the settings in {path} tell {error.came}", error.expected, RESTORE)
     return StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", RESTORE)
 
 

@@ -25,6 +25,7 @@ from noiseprompt.core.config import from_dict, to_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
+from noiseprompt.core.part_files import check_tensors
 from noiseprompt.core.ranges import NAMED, check_value
 from noiseprompt.core.types import StartLevel, check_tensor
 from noiseprompt.core.weights import load_network, some
@@ -35,6 +36,9 @@ from noiseprompt.npnet.table import NETWORKS
 
 FORMATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Of weights."""
+MOST_EMPTY = 0.9
+"""Share of a network's weights that may lie in matrices of one value: a fresh one begins with some of zeros."""
+
 SWIN = "residual.swin."
 """Where the tensors of a Swin transformer are, in the networks that have one."""
 
@@ -282,6 +286,7 @@ def _load(folder: Path, dtype: torch.dtype | None, swin_dtype: torch.dtype | Non
         of = lambda name: dtypes[name.startswith(SWIN)]  # noqa: E731
         net = load_network(folder / disk.WEIGHTS_FILE, lambda: build(config), disk.FIX, of)
         disk.check_together(folder, settings)
+        check_tensors(net.named_parameters(), f"the NPNet in {folder}", MOST_EMPTY)
         return net
     except (ConfigError, TypeError) as error:
         came, expected = (error.came, error.expected) if isinstance(error, ConfigError) else (error, disk.LAYOUT)

@@ -16,6 +16,9 @@ DEEPEST, STAGES, WIDEST, LARGEST = 128, 8, 65_536, 10_000
 """Bounds of a configuration: blocks in a row, stages of Swin, every other size, and numbers that are no sizes. The
 networks of the paper have 12, 4, 3,072 and 2."""
 
+LONGEST_SIDE = 2_048
+"""Of the picture that a Swin transformer sees: no weight tells it, and its masks grow with its square."""
+
 _SIZE = Limits(least=1, most=WIDEST)
 _PLAIN = Limits(least=-LARGEST, most=LARGEST)
 
@@ -66,7 +69,7 @@ class NPNetConfig:
     svd_hidden: int = setting(64, _SIZE)
     svd_wide: int = setting(1024, _SIZE)
     svd_heads: int = setting(8, _SIZE)
-    swin_image: int = setting(224, Limits(least=0, most=WIDEST))
+    swin_image: int = setting(224, Limits(least=0, most=LONGEST_SIDE))
     swin_channels: int = setting(3, _SIZE)
     swin_patch: int = setting(4, _SIZE)
     swin_window: int = setting(7, _SIZE)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
-from noiseprompt.core.model_files import AGAIN, has_no_words
+from noiseprompt.core.model_files import AGAIN, has_no_words, last_word
 from noiseprompt.core.part_files import refuse_damaged
 from noiseprompt.pipelines.families import named_family
 
@@ -23,8 +23,8 @@ _ONE_MODEL = f"take all parts of one model ({AGAIN})"
 
 def check_together(model: str | Path, pipe: Any) -> None:
     """Refuse a U-Net that reads text of another width than the text encoders give, a denoiser of latents of other
-    channels than the autoencoder has, and a tokenizer with more words or longer prompts than its text encoder; tell of
-    one with far fewer words.
+    channels than the autoencoder has, and a tokenizer with more words, numbers beyond them or longer prompts than its
+    text encoder; tell of one with far fewer words.
 
     Args:
         model: for the message.
@@ -57,6 +57,9 @@ def _check_words(model: str | Path, number: str, tokenizer: Any, encoder: Any) -
         _check_clip(model, number, tokenizer, encoder.config)
     if len(tokenizer) > known:
         raise ModelLoadError(came, "as many", _ONE_MODEL)
+    if (last := last_word(tokenizer)) >= known:
+        told = f"tokenizer{number} of {model} gives a word the number {last:,}"
+        raise ModelLoadError(told, f"at most {known - 1:,}, the last that text_encoder{number} knows", _ONE_MODEL)
     if len(tokenizer) < FEWEST_WORDS * known:
         told = f"{came}: it may be another model's, and prompts mean something else then"
         warnings.warn(told, NoisepromptWarning, stacklevel=4)

@@ -14,7 +14,7 @@ import torch
 from noiseprompt.core import hub
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import HubError, ModelLoadError, NoisepromptError
-from noiseprompt.core.model_files import has_no_words, of_shapes
+from noiseprompt.core.model_files import has_no_words, last_word, of_shapes
 from noiseprompt.core.part_files import (
     check_network,
     check_values,
@@ -196,6 +196,10 @@ def load_tokenizer(scorer: str, cls: Any, source: str, rows: int, spare: int = 0
             "the tokenizer the network was trained with",
             f'name its folder: "{scorer}:tokenizer=FOLDER"',
         )
+    if (last := last_word(tokenizer)) >= rows:
+        came = f"the tokenizer in {source!r} gives a word the number {last:,}"
+        expected = f"at most {rows - 1:,}, the last that the network of {scorer!r} knows"
+        raise ModelLoadError(came, expected, f'name its folder: "{scorer}:tokenizer=FOLDER"')
     return tokenizer
 
 

@@ -12,6 +12,7 @@ from noiseprompt.core.config import check_whole, from_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.part_files import check_values
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.types import Prompt
 from noiseprompt.core.weights import load_network as filled
@@ -40,7 +41,9 @@ class ShapesPreference:
     def __init__(self, folder: str | Path | None = None, batch_size: int = 64, device: str = "cpu") -> None:
         check_value("batch_size", int, batch_size, COUNT)
         self.batch_size, self.device = batch_size, resolve_device(device)
-        self.network = load_network(preference_folder() if folder is None else Path(folder)).to(self.device)
+        place = preference_folder() if folder is None else Path(folder)
+        self.network = load_network(place).to(self.device)
+        check_values(self.network, f"the network in {place}")
 
     @torch.inference_mode()
     def score(self, images: np.ndarray, prompts: Sequence[Prompt]) -> np.ndarray:

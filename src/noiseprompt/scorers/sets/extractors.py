@@ -10,6 +10,7 @@ import torch
 from noiseprompt.core.arguments import held
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
+from noiseprompt.core.part_files import check_values
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.specs import make
@@ -66,6 +67,7 @@ class ShapesFeatures:
         if not path.is_file():
             raise ModelLoadError(no_file(path), "weights that `noiseprompt shapes features` wrote")
         self.network = load_network(path, FeatureNet).float().eval().requires_grad_(False).to(self.device)
+        check_values(self.network, f"the network in {path.parent}")
 
     @torch.inference_mode()
     def features(self, images: np.ndarray) -> np.ndarray:

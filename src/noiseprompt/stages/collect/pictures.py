@@ -19,7 +19,7 @@ from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.ranges import check_value
 from noiseprompt.core.types import Sampling, ScoredPair, check_pipeline
-from noiseprompt.npd.format import PICTURES
+from noiseprompt.npd.known import PICTURES
 from noiseprompt.npd.sharing import SharedWriter
 from noiseprompt.scorers.base import Scorer, judge
 from noiseprompt.stages.collect.collect import plan
