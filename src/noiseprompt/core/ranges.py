@@ -148,9 +148,9 @@ def misfit(annotation: Any, value: Any, limits: Limits = ANY) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Numbers, texts and rows of NumPy, alone or in a list, as Python's own, a range as a list; anything else is itself."""
-    if type(value) is range and len(value) <= LONGEST_RANGE:
-        return list(value)
+    """Numbers, texts and rows of NumPy, alone or in a list, as Python's own, a range as a list; all else is itself."""
+    if isinstance(value, range):
+        return list(value) if len(value) <= LONGEST_RANGE else value
     if type(value).__module__ == "numpy" and getattr(value, "ndim", 2) < 2 and value.dtype.kind in "biufUO":
         return value.tolist()
     if type(value) in (list, tuple) and any(type(one).__module__ == "numpy" for one in value):

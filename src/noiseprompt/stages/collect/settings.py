@@ -14,7 +14,18 @@ from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
 from noiseprompt.core.pictures import FITS
-from noiseprompt.core.ranges import COUNT, GUIDANCE, OF_ONE_STEP, PIXELS, SEED, SEED_RANGE, SEEDS_EACH, Limits, check, setting
+from noiseprompt.core.ranges import (
+    COUNT,
+    GUIDANCE,
+    OF_ONE_STEP,
+    PIXELS,
+    SEED,
+    SEED_RANGE,
+    SEEDS_EACH,
+    Limits,
+    check,
+    setting,
+)
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.noise.seeds import PAPER_SEEDS

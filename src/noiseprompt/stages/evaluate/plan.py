@@ -12,7 +12,18 @@ from noiseprompt.core.digests import weights_digest
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.files import public_name
 from noiseprompt.core.parts import PARTS
-from noiseprompt.core.ranges import COUNT, GUIDANCE, NAMED, PIXELS, SEED, SEED_RANGE, SEEDS_EACH, Limits, check_value, setting
+from noiseprompt.core.ranges import (
+    COUNT,
+    GUIDANCE,
+    NAMED,
+    PIXELS,
+    SEED,
+    SEED_RANGE,
+    SEEDS_EACH,
+    Limits,
+    check_value,
+    setting,
+)
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import EvalResult, Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
