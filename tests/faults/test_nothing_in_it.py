@@ -18,8 +18,8 @@ from noiseprompt.npd.verify import verify
 from noiseprompt.npnet import NPNetConfig
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.scorers.sets.extractors import ShapesFeatures
-from noiseprompt.scorers.shapes_preference import ShapesPreference, preference_folder
-from noiseprompt.shapes.world import features_folder
+from noiseprompt.scorers.shapes_preference import ShapesPreference
+from noiseprompt.shapes.world import features_folder, preference_folder
 from tests import npd_fakes, tiny
 from tests.npnet.test_share import small
 from tests.scorers import checkpoints
