@@ -1,7 +1,9 @@
-"""Commands that end in a moment: a model that draws at once, tiny networks, short validations."""
+"""Commands that end in a moment: a model that draws at once, tiny networks, short validations; folders to break."""
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,9 @@ from noiseprompt.pipelines.options import ModelOptions
 from noiseprompt.scorers.table import SCORERS
 from noiseprompt.shapes import features, preference
 from noiseprompt.shapes import model as networks
+from tests import tiny
 from tests.evaluation_fakes import FakeScorer
+from tests.scorers import checkpoints
 
 
 def drawn(embeds: Any, latents: torch.Tensor, **_: Any) -> np.ndarray:
@@ -50,3 +54,22 @@ def quick(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCORERS._entries, "brightness", FakeScorer)
     monkeypatch.setattr(features, "VALIDATION_SCENES", 2)
     monkeypatch.setattr(preference, "VALIDATION_PAIRS", 1)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of Stable Diffusion as diffusers saves it; to be copied, not broken."""
+    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny CLIP; to be copied, not broken."""
+    made = tmp_path_factory.mktemp("clip")
+    checkpoints.clip_folder(made)
+    return made
+
+
+@pytest.fixture
+def scorer(clip: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(clip, tmp_path / "scorer"))

@@ -22,11 +22,6 @@ NOTE = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 10362
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
-
-
 @pytest.fixture
 def model(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "model"))

@@ -30,11 +30,6 @@ from tests.scorers import checkpoints
 PICTURE = str(Path(__file__).parents[2] / "docs" / "web.png")
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
-
-
 @pytest.fixture
 def model(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "model"))

@@ -12,13 +12,6 @@ import pytest
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.pipelines import Pipeline
-from tests import tiny
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
-
 
 FILES = ["model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json"]
 DAMAGED: dict[str, tuple[bytes, str]] = {

@@ -24,11 +24,6 @@ from tests import tiny
 State = dict[str, torch.Tensor]
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
-
-
 @pytest.fixture
 def model(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "model"))

@@ -41,18 +41,6 @@ def folder(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "model"))
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("clip")
-    checkpoints.clip_folder(made)
-    return made
-
-
-@pytest.fixture
-def scorer(clip: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(clip, tmp_path / "scorer"))
-
-
 def link(path: Path) -> None:
     path.unlink()
     path.symlink_to("/gone")

@@ -12,14 +12,9 @@ import pytest
 from noiseprompt.cli import main
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.pipelines import Pipeline
-from tests import tiny, tiny_flow
+from tests import tiny_flow
 
 GONE = object()
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tiny.stable_diffusion(), tmp_path_factory.mktemp("models") / "sound")
 
 
 @pytest.fixture

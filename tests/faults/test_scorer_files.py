@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,6 @@ from noiseprompt.core.weights import read_state
 from noiseprompt.scorers.base import load_scorers
 from tests.faults.test_part_files import Change, link, pipe
 from tests.scorers import checkpoints
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("clip")
-    checkpoints.clip_folder(made)
-    return made
-
-
-@pytest.fixture
-def scorer(clip: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(clip, tmp_path / "scorer"))
 
 
 def head(path: Path, change: Any = None) -> Path:
