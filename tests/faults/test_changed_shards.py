@@ -54,6 +54,7 @@ ROWS = {
     "a score alone": {"score_source.a": None},
     "a seed below 0": {"seed": -5},
     "no digest": {"source_digest": ""},
+    "the prompt of another": {"prompt": "prompt number 17"},
 }
 
 
@@ -211,7 +212,7 @@ def test_a_target_that_is_missing_is_no_noise_of_zeros(tmp_path: Path) -> None:
 
 
 def test_an_empty_prompt_is_told_with_its_folder(tmp_path: Path) -> None:
-    changed_rows(tmp_path, lambda rows: rows[1].update(prompt=" "))
+    changed_rows(tmp_path, lambda rows: rows[1].update(prompt=" ", id="of another program"))
     with pytest.raises(StoreError, match=f"a pair of {tmp_path}: an empty prompt.*npd verify"):
         Npd(tmp_path).prompts()
 

@@ -69,7 +69,12 @@ class Prompt:
     @property
     def id(self) -> str:
         """16 hexadecimal digits: a hash of the text alone (NFC), the same on every machine."""
-        return hashlib.sha256(unicodedata.normalize("NFC", self.text).encode()).hexdigest()[:16]
+        return text_id(self.text)
+
+
+def text_id(text: str) -> str:
+    """As `Prompt.id`, of any text that files can hold."""
+    return hashlib.sha256(unicodedata.normalize("NFC", text).encode()).hexdigest()[:16]
 
 
 @told

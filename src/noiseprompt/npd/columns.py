@@ -14,14 +14,18 @@ import pyarrow.compute as pc
 
 from noiseprompt.core.errors import StoreError
 from noiseprompt.core.ranges import shown
+from noiseprompt.core.types import text_id
 from noiseprompt.npd.format import holds_pictures
 
 _SEE = "see `noiseprompt npd verify`, and restore that shard"
 _DIGEST = r"^[0-9a-f]{16}$"
+_ID = r"^[0-9a-f]{16}-[0-9]+$"
+"""An id as collections make it; who writes pairs of their own may give others."""
 
 
 def check_columns(table: pa.Table, settings: Mapping[str, Any], folder: str | Path) -> None:
-    """Refuse seeds that are none, and digests of sources and scores of usable pairs.
+    """Refuse seeds that are none, prompts and seeds that are not those of their ids, and digests of sources and scores
+    of usable pairs.
 
     Args:
         table: every column but the noises.
@@ -34,6 +38,7 @@ def check_columns(table: pa.Table, settings: Mapping[str, Any], folder: str | Pa
     pictures = holds_pictures(settings)
     usable = np.array([not reason for reason in table.column("rejected").to_pylist()], bool)
     _refuse(table, table.column("seed").to_numpy() < 0, "seed", "a whole number from 0", folder)
+    _refuse(table, _strange(table), "prompt", "the prompt and seed that its id was made of", folder)
     if not pictures:
         digests = table.column("source_digest")
         odd = ~pc.match_substring_regex(digests, _DIGEST).to_numpy()  # type: ignore[attr-defined]
@@ -47,6 +52,15 @@ def check_columns(table: pa.Table, settings: Mapping[str, Any], folder: str | Pa
     for name, column, missing in zip(names, scores, lacking, strict=True):
         wrong = np.isinf(column) | (missing & ~lacking.all(axis=0))
         _refuse(table, wrong & usable, name, "a finite number: all scores of a pair, or none", folder)
+
+
+def _strange(table: pa.Table) -> np.ndarray:
+    """(N,) bool: pairs whose prompt or seed is another's, as where a column was sorted by itself."""
+    texts = table.column("prompt").combine_chunks().dictionary_encode()
+    made = pa.array([text_id(text) for text in texts.dictionary.to_pylist()], pa.string()).take(texts.indices)
+    ids, seeds = table.column("id").combine_chunks(), table.column("seed").combine_chunks().cast(pa.string())
+    other = pc.not_equal(ids, pc.binary_join_element_wise(made, seeds, "-"))  # type: ignore[attr-defined]
+    return pc.and_(other, pc.match_substring_regex(ids, _ID)).to_numpy(zero_copy_only=False)  # type: ignore[attr-defined]
 
 
 def _refuse(table: pa.Table, wrong: np.ndarray, column: str, expected: str, folder: str | Path) -> None:
