@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from noiseprompt.noise import initial_noise
 from noiseprompt.npd import Npd, NpdWriter, PairFilter
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.stages.train.data import PairData, select_pairs
+from noiseprompt.stages.train.noises import NoiseObjective
+from noiseprompt.stages.train.settings import TrainConfig
 from noiseprompt.stages.train.texts import KeptTexts, cache_embeds, distinct_texts, read_embeds
 from noiseprompt.stages.train.train import train
 from tests.train_fakes import CONFIG, SHAPE, FakePipeline, embedding, facts, write
@@ -99,3 +102,15 @@ def test_stored_sources_are_what_is_trained_on(tmp_path: Path) -> None:
     texts = KeptTexts(np.zeros((1, 3, 8), np.float16))
     batch = PairData(Npd(tmp_path / "npd"), texts, np.array([0])).batch(np.array([0]))
     assert (batch["source"] == 0.5).all() and batch["source"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.18])
+def test_targets_that_are_no_noise_are_told(scale: float, tmp_path: Path) -> None:
+    with NpdWriter(tmp_path / "npd", {"scorers": []}, SHAPE) as writer:
+        for i in range(4):
+            source = initial_noise(i, SHAPE).numpy()
+            writer.add(ScoredPair(f"a-{i}", Prompt("a"), i, source, scale * source + np.float32(0.01), {}))
+    data = PairData(Npd(tmp_path / "npd"), KeptTexts(np.zeros((1, 3, 8), np.float16)), np.zeros(4, np.int64))
+    with warnings.catch_warnings(record=True) as told:
+        NoiseObjective(TrainConfig(), data, np.array([0, 1, 2]), np.array([3]))
+    assert [str(one.message)[: len("the targets of")] for one in told] == ["the targets of"] * (scale != 1)

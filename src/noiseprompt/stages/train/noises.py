@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from noiseprompt.core.errors import InputError
+from noiseprompt.noise.guard import NoiseWarning, inspect_noise
 from noiseprompt.npnet import NPNet, NPNetConfig
 from noiseprompt.npnet.svd import SingularBranch, decomposed
 from noiseprompt.stages.train.data import SINGULAR, PairData
@@ -20,6 +22,9 @@ class NoiseObjective(Regression):
 
     Raises:
         InputError: every target equals its source.
+
+    Warns:
+        NoiseWarning: the first targets are outside the Gaussian band.
     """
 
     whole = "the perturbation"
@@ -29,6 +34,7 @@ class NoiseObjective(Regression):
         self.data = data
         self.baseline = self._baseline(training)
         self._baseline(validation)
+        self._look(training[:256])
 
     def begin(self, net: NPNet) -> None:
         if isinstance(branch := getattr(net, "singular", None), SingularBranch):
@@ -55,6 +61,12 @@ class NoiseObjective(Regression):
 
     def saved(self, config: NPNetConfig, power: float) -> NPNetConfig:
         return config
+
+    def _look(self, rows: np.ndarray) -> None:
+        """Tell of targets that another program scaled, sorted or made of a picture: what is learned is as they are."""
+        if problems := inspect_noise(self.data.targets(rows).float()).problems:
+            came = f"the targets of {self.data.npd.folder} are not like unit Gaussian noise: {'; '.join(problems)}"
+            warnings.warn(f"{came}. The network learns to make such noise", NoiseWarning, stacklevel=2)
 
     def _baseline(self, rows: np.ndarray) -> float:
         """MSE of "predict the source unchanged" over at most 2,048 pairs."""
