@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -113,6 +114,22 @@ def test_a_shard_under_two_numbers_is_refused_before_anything_is_made(tmp_path: 
     with pytest.raises(StoreError, match=r"in shard-000000\.arrow and in shard-000001\.arrow.*take the copied shard"):
         NpdWriter(tmp_path, SETTINGS, SHAPE, shard_size=4)
     assert shards(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"scorers": None}, "the settings in .*shard-000000.arrow do not tell scorers"),
+        ({"parts": "abc"}, "tell parts 'abc'. Expected a mapping of names"),
+    ],
+)
+def test_settings_that_no_run_records_are_told(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    shard = read_shard(write(tmp_path) / "shard-000000.arrow")
+    settings = {key: value for key, value in {**shard.settings, **change}.items() if value is not None}
+    data = shard_bytes(shard.batch.to_pylist(), shard.batch.schema, settings)
+    (tmp_path / "shard-000000.arrow").write_bytes(data)
+    with pytest.raises(StoreError, match=told):
+        Npd(tmp_path)
 
 
 def test_a_missing_shard_is_told(tmp_path: Path) -> None:

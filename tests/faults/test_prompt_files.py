@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import warnings
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "a table behind itself": ("p.csv", b"prompt,kind\na,k\nprompt,kind\na,k\n", "line 3 of .*its header again"),
     "a pointer by the name of parquet": ("p.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "null in a set": ("geneval:p.jsonl", b"null\n", "entry 1 of .* is null"),
+    "the end of a file of DOS": ("p.txt", b"a cat\r\n\x1a", "entry 2 of .* letters that are seen"),
+    "two marks": ("p.txt", "\ufeff\ufeffa cat\n".encode(), "line 2 of .*U\\+FEFF"),
+    "an old spreadsheet": ("p.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "an old spreadsheet .*Export it as text"),
+    "a picture": ("p.txt", b"\x89PNG\r\n\x1a\n", "a picture"),
+    "a shard": ("p.parquet", b"ARROW1\0\0", "an Arrow file"),
+    "a table with a column of its own": ("p.txt", b"prompt;seed;style\na cat;3;x\n", "header of a table"),
+    "no category in words": ("p.csv", b"prompt,kind\na cat,nan\n", "entry 1 of .* the category 'nan'"),
     "NUL in a set": ("drawbench:p.json", b'[{"prompts": "a\\u0000"}]', "entry 1 of .* holds NUL"),
 }
 
@@ -161,6 +169,29 @@ def test_entries_without_anything_are_told_and_left_out(name: str, data: str, tm
     (tmp_path / name).write_text(data)
     with pytest.warns(NoisepromptWarning, match=r"2 of 3 entries of .* have no prompt and are left out"):
         assert load_prompts(tmp_path / name).prompts == (Prompt("a"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("p.csv", "prompt,negative_prompt\na,blurry\n", "columns 'negative_prompt', which are not read"),
+        ("p.jsonl", '{"prompt": "a", "noise_seed": 3}', "columns 'noise_seed', which are not read"),
+        ("p.csv", "cat\na\n", "one column, 'cat': its first line is taken for the header"),
+        ("p.txt", "- prompt: a\n  seed: 3\n", "every line of .* begins with a key, as in YAML"),
+    ],
+)
+def test_what_is_not_read_as_somebody_may_mean_it_is_told(name: str, data: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(data)
+    with pytest.warns(NoisepromptWarning, match=told):
+        load_prompts(tmp_path / name)
+
+
+@pytest.mark.parametrize("head", ["prompt,seed,image_seed", "prompt", "caption", "id,Prompt,kind"])
+def test_a_table_as_it_should_be_is_read_without_a_word(head: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(f"{head}\n{','.join('1' for _ in head.split(','))}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_prompts(tmp_path / "p.csv")
 
 
 @pytest.mark.parametrize("data", ["", "\n"])

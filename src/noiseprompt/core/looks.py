@@ -15,6 +15,10 @@ _OTHER_KINDS = {
     b"{\\rtf": ("a rich text file", "save it as plain text"),
     b"%pdf-": ("a PDF file", "export it as text"),
     b"sqlite format 3": ("a database", "export it as text"),
+    b"\xd0\xcf\x11\xe0": ("an old spreadsheet or document of Office", "export it as text"),
+    b"\x89png": ("a picture (PNG)", "name a file of text"),
+    b"\xff\xd8\xff": ("a picture (JPEG)", "name a file of text"),
+    b"arrow1\0": ("an Arrow file", "write it as .parquet"),
 }
 """How files of other kinds begin, in lower case -> what they are, and what to do."""
 

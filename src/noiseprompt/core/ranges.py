@@ -256,6 +256,7 @@ def _wanted(kind: Any, value: Any, limits: Limits) -> str:
         return f"a text without {bad}"
     text = "a text that is not blank" if limits.some else "a text"
     words = {int: limits.told(f"a whole number{digits}"), bool: "true or false", str: text, Path: "a path"}
+    words[dict] = "a mapping of names"
     if kind in words or not isinstance(kind, type):
         return words.get(kind, "another value")
     package = kind.__module__.partition(".")[0]

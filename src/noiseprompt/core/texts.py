@@ -38,8 +38,8 @@ def check_text(text: str, what: str, fix: str = "save it again as UTF-8") -> Non
         fix: what to do where it cannot be written.
 
     Raises:
-        PromptError: it is no text, holds NUL or half a character, nothing but what nobody sees (U+200B), or is longer
-            than `LONGEST`.
+        PromptError: it is no text, holds NUL or half a character, nothing but what nobody sees (U+200B, the mark that
+            ended a file of DOS), or is longer than `LONGEST`.
     """
     if isinstance(text, str) and len(text) > LONGEST:
         came = f"{what} has {len(text):,} characters (it begins {text[:40]!r})"
@@ -48,7 +48,8 @@ def check_text(text: str, what: str, fix: str = "save it again as UTF-8") -> Non
     if bad or not isinstance(text, str):
         came = f"{what} holds {bad}" if bad else f"{what} is {text!r:.60}"
         raise PromptError(came, "a text of whole characters, without NUL", fix if bad else "")
-    if text.strip() and not text.isascii() and all(unicodedata.category(letter)[0] in "CZ" for letter in text):
+    plain = text.isascii() and text.isprintable()
+    if text.strip() and not plain and all(unicodedata.category(letter)[0] in "CZ" for letter in text):
         raise PromptError(f"{what} is {text!a:.60}", "letters that are seen")
 
 

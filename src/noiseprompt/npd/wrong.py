@@ -48,6 +48,8 @@ def unread(path: str, error: Exception) -> StoreError:
     if os.path.isfile(path) and is_pointer(Path(path)):
         came = f"{path} holds no pairs, only the note of Git LFS where they are"
         return StoreError(came, "the shard itself", "run `git lfs pull`, or download it again")
+    if isinstance(error, KeyError):
+        return StoreError(f"the settings in {path} do not tell {error.args[0]}", "those of its run", RESTORE)
     if isinstance(error, ConfigError):
         return StoreError(f"the settings in {path} tell {error.came}", error.expected, RESTORE)
     return StoreError(f"{path} is damaged: {error}", "a whole Arrow IPC shard", RESTORE)

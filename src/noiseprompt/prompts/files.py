@@ -17,6 +17,7 @@ from noiseprompt.core.places import no_file, refuse_pipe
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import reason_of
 from noiseprompt.prompts.looks import (
+    NO_NUMBERS,
     TITLES,
     is_json_lines,
     refuse_conflict,
@@ -87,7 +88,7 @@ def decode(path: Path, of: str = "prompts") -> str:
             f"{path} is not UTF-8: byte 0x{byte:02x} at offset {error.start}", "a UTF-8 file", "save it again as UTF-8"
         ) from error
     refuse_conflict(path, text)
-    if joint := re.search("[\r\n]\ufeff", text):
+    if joint := re.search("(?:^|[\r\n])\ufeff", text):
         line = len(lines_of(text[: joint.start()], blank=True)) + 1
         came = f"line {line} of {path} begins with the mark that begins a file (U+FEFF)"
         raise PromptError(came, "one file, and no several behind each other", "take the mark out")
@@ -284,10 +285,12 @@ def category_of(value: Any, where: str) -> str:
         where: the row, for the message.
 
     Raises:
-        PromptError: neither a text nor a number.
+        PromptError: neither a text nor a number, or what a table writes where there is nothing.
     """
     if value is None:
         return ""
+    if isinstance(value, str) and value.strip().lower() in NO_NUMBERS:
+        raise PromptError(f"{where} has the category {value.strip()!r}", "a text, or an empty cell", "mend that row")
     if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
         raise PromptError(f"{where} has the category {noun(value)}", "a text")
     return str(value).strip()

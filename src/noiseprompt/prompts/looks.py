@@ -11,7 +11,10 @@ from noiseprompt.core.errors import NoisepromptWarning, PromptError
 from noiseprompt.core.json_files import parse_json
 from noiseprompt.core.looks import has_conflict, other_kind
 
-_NOTHING = ("nan", "<na>", "null", "none")
+NO_NUMBERS = ("nan", "<na>")
+"""What pandas writes for an empty cell, in lower case."""
+
+_NOTHING = (*NO_NUMBERS, "null", "none")
 _FAULTS = ("#n/a", "#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#spill!", "#calc!")
 """What spreadsheets show in a cell whose formula fails, in lower case."""
 
@@ -52,6 +55,10 @@ _LIST = re.compile(r"\[\s*(['\"]).*\1\s*,?\s*\]", re.DOTALL)
 """A list of texts as Python writes it."""
 
 
+_SEPARATORS = {",": ".csv", "\t": ".csv, with commas in place of tabs", **dict.fromkeys(";|", ".csv, with commas")}
+"""What stands between the cells of a table -> how it is to be named."""
+
+
 def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
     """Refuse JSON, or a table with a header, in a file whose every line would be a prompt.
 
@@ -71,9 +78,10 @@ def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
     if len(lines) > 1 and (title.rstrip(":") in ("prompt", "prompts") or ("|" in title and _RULE.fullmatch(lines[1]))):
         came = f"{path} begins with {lines[0]!r:.80}, which looks like a header"
         raise PromptError(came, "one prompt a line, and no header", "take it out")
-    for mark, suffix in ((",", ".csv"), ("\t", ".csv, with commas in place of tabs"), (";", ".csv, with commas")):
+    for mark, suffix in _SEPARATORS.items():
         cells = [cell.strip().strip('"').lower() for cell in lines[0].split(mark)] if lines else []
-        if len(cells) > 1 and set(cells) & {*TITLES[:4]} and set(cells) <= {*TITLES, ""}:
+        known = set(cells) & {*TITLES[:4]} and (set(cells) <= {*TITLES, ""} or {"prompt", "prompts"} & set(cells))
+        if len(cells) > 1 and known:
             came = f"{path} begins with the header of a table, {lines[0]!r:.80}"
             raise PromptError(came, "one prompt a line", f"let its name end in {suffix}")
 
@@ -82,6 +90,7 @@ _MARKS = {
     "a bullet": re.compile(r"[-*+\u2022\u2013]\s+\S.*"),
     "a number, as in a list": re.compile(r"\d{1,5}[.):]\s+\S.*"),
     "a quotation mark, and ends with one": re.compile(r"([\"']).*\1[,;]?"),
+    "a key, as in YAML": re.compile(r"(-\s+)?(prompts?|text|caption|seed|kind|category):(\s.*)?", re.IGNORECASE),
     "three signs, as in a block of code": re.compile(r"`{3}.*"),
 }
 """What people put before the texts of a list -> lines that begin so."""
@@ -106,6 +115,26 @@ def warn_of_codes(path: Path, texts: Sequence[str]) -> None:
         also = f", and so do {len(coded) - 1} more" if len(coded) > 1 else ""
         told = f"{came}{also}. They are drawn as a part of the prompt; take them out if they are no part of it"
         warnings.warn(told, NoisepromptWarning, stacklevel=3)
+
+
+_UNUSED = re.compile(r"negative([ _-]?prompt)?|.+[ _-]seeds?", re.IGNORECASE)
+"""Columns that tools for drawing know, and this package does not."""
+
+
+def warn_of_columns(path: Path, columns: Sequence[str], text: str) -> None:
+    """Tell of columns that somebody may count on, and of a first line that may be a prompt.
+
+    Args:
+        columns: of the table.
+        text: that of the prompts.
+    """
+    unused = [name for name in columns if _UNUSED.fullmatch(name.strip()) and name != text]
+    if unused and not ("seed" in columns and all("seed" in name.lower() for name in unused)):
+        came = f"{path} has the columns {', '.join(map(repr, unused))}, which are not read"
+        warnings.warn(f"{came}: of a table text, seed, kind and category count", NoisepromptWarning, stacklevel=3)
+    if len(columns) == 1 and path.suffix.lower() == ".csv" and text.lower() not in TITLES:
+        came = f"{path} has one column, {text!r:.60}: its first line is taken for the header, and is not drawn"
+        warnings.warn(f'{came}; write "prompt" above it if it is a prompt', NoisepromptWarning, stacklevel=3)
 
 
 def is_json_lines(text: str) -> bool:

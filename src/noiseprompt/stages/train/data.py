@@ -102,7 +102,7 @@ def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
     What an older data set does not record is not compared.
 
     Raises:
-        ModelMismatchError: of another family, with other weights or another shape of text.
+        ModelMismatchError: of another family, with other weights or another shape of text or latents.
         InputError: the model has no text embedding.
     """
     made, family = npd.settings, pipeline.family.name
@@ -112,6 +112,8 @@ def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
         here["weights"] = _weights_as(pipeline, pipeline.denoiser, made.get("dtype"))
     if "autoencoder" in made:
         here["autoencoder"] = _weights_as(pipeline, pipeline.pipe.vae, made.get("dtype"))
+    if made.get("height") and made.get("width"):
+        here["latent_shape"] = list(pipeline.latent_shape(made["height"], made["width"]))
     other = [name for name in dict.fromkeys((*here, "text_embeds")) if name in made and made[name] != here[name]]
     if other:
         with_these = f", changed by {made['changes']}" if made.get("changes") else ""
