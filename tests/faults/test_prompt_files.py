@@ -123,6 +123,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "a table behind itself": ("p.csv", b"prompt,kind\na,k\nprompt,kind\na,k\n", "line 3 of .*its header again"),
     "a pointer by the name of parquet": ("p.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "null in a set": ("geneval:p.jsonl", b"null\n", "entry 1 of .* is null"),
+    "JSON by the name of a table": ("p.csv", b'[{"prompt": "a cat"}]', "holds JSON.*end in .json"),
     "the end of a file of DOS": ("p.txt", b"a cat\r\n\x1a", "entry 2 of .* letters that are seen"),
     "two marks": ("p.txt", "\ufeff\ufeffa cat\n".encode(), "line 2 of .*U\\+FEFF"),
     "an old spreadsheet": ("p.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "an old spreadsheet .*Export it as text"),

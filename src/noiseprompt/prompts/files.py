@@ -21,6 +21,7 @@ from noiseprompt.prompts.looks import (
     TITLES,
     is_json_lines,
     refuse_conflict,
+    refuse_json,
     refuse_other_kind,
     refuse_table,
     warn_of_marks,
@@ -61,6 +62,8 @@ def read_rows(path: Path, columns: Collection[str] = (), of: str = "prompts") ->
         refuse_table(path, text, lines)
         warn_of_marks(path, lines)
         return lines
+    if suffix == ".csv":
+        refuse_json(path, text, "a header and rows")
     return {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}[suffix](text, path)
 
 

@@ -55,6 +55,17 @@ _LIST = re.compile(r"\[\s*(['\"]).*\1\s*,?\s*\]", re.DOTALL)
 """A list of texts as Python writes it."""
 
 
+def refuse_json(path: Path, text: str, expected: str) -> None:
+    """Refuse JSON, or lines of it, by another name.
+
+    Raises:
+        PromptError: with the name it should have.
+    """
+    for whole, suffix in ((text, ".json"), (text.strip().partition("\n")[0], ".jsonl")):
+        if whole.lstrip()[:1] in ("[", "{") and _is_json(whole):
+            raise PromptError(f"{path} holds JSON", expected, f"let its name end in {suffix}")
+
+
 _SEPARATORS = {",": ".csv", "\t": ".csv, with commas in place of tabs", **dict.fromkeys(";|", ".csv, with commas")}
 """What stands between the cells of a table -> how it is to be named."""
 
@@ -69,9 +80,7 @@ def refuse_table(path: Path, text: str, lines: Sequence[str]) -> None:
     Raises:
         PromptError: with what it is, and how to name it.
     """
-    for whole, suffix in ((text, ".json"), (lines[0] if lines else "", ".jsonl")):
-        if whole.lstrip()[:1] in ("[", "{") and _is_json(whole):
-            raise PromptError(f"{path} holds JSON", "one prompt a line", f"let its name end in {suffix}")
+    refuse_json(path, text, "one prompt a line")
     if _LIST.fullmatch(text.strip()):
         raise PromptError(f"{path} holds a list in brackets", "one prompt a line", "write each on a line of its own")
     title = lines[0].strip('"').lower() if lines else ""
