@@ -73,6 +73,15 @@ def test_what_a_scorer_writes_into_its_images_is_its_own() -> None:
     assert not IMAGES.any()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [torch.tensor([0.5, 2.0], dtype=torch.bfloat16), torch.tensor([0.5, 2.0], requires_grad=True)],
+    ids=["bfloat16", "with gradients"],
+)
+def test_tensors_are_taken_as_scorers_leave_them(answer: torch.Tensor) -> None:
+    assert base.judge(Plugin(answer), IMAGES, PROMPTS).tolist() == [0.5, 2.0]
+
+
 def test_what_a_scorer_says_of_itself_is_left_alone() -> None:
     with pytest.raises(InputError, match="my own words"):
         base.judge(Plugin(InputError("my own words")), IMAGES, PROMPTS)

@@ -12,13 +12,17 @@ from noiseprompt.core.ranges import kind_of
 def plain_numbers(given: Any) -> np.ndarray:
     """float64 of what is real numbers already; of what NumPy itself would turn or cut.
 
-    It would take the real part of complex numbers, what a mask hides, days since 1970 of dates, and digits in texts.
+    It would take the real part of complex numbers, what a mask hides, days since 1970 of dates, and digits in texts. A
+    tensor may be on any device, of bfloat16 and with its gradients.
 
     Raises:
         TypeError: no numbers, with what they are.
     """
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise TypeError("masked numbers")
+    if callable(getattr(given, "detach", None)):
+        given = given.detach().cpu()
+        given = given.double() if given.is_floating_point() else given
     try:
         plain = np.asarray(given)
     except ValueError as error:  # rows of several lengths
