@@ -382,3 +382,10 @@ def test_paths_of_methods_are_shortened_and_told_in_the_settings(folder: Path, t
     assert label not in before
     assert "npnet (away/best)" in before
     assert label in after
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 2.0**70, 1e16, 0.0])
+def test_equal_figures_of_any_size_have_a_chart(value: float) -> None:
+    marks = [svg.Mark("a", value, value, value, x=20), svg.Mark("b", value, x=40, style=0)]
+    for chart in (svg.scatter("title", marks, "calls", "score"), svg.gains("title", marks, "score")):
+        assert "nan" not in chart and "inf" not in chart and chart.count("<circle") >= 2

@@ -123,7 +123,7 @@ def _y_axis(low: float, high: float, left: float, right: float, top: float, bott
 def _range(values: Sequence[float], include: float | None = None) -> tuple[float, float]:
     every = [*values, *([] if include is None else [include])]
     low, high = min(every), max(every)
-    pad = 0.08 * (high - low) or 0.05
+    pad = max(0.08 * (high - low) or 0.05, 1e-12 * max(-low, high))  # beside 1e21 nothing is left of 0.05
     return low - pad, high + pad
 
 
