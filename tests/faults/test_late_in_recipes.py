@@ -102,6 +102,23 @@ def test_a_story_is_refused_whole(kind: str, capfd: pytest.CaptureFixture[str]) 
     assert told in refused(text, capfd)
 
 
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("s3://bucket/x", "out: s3://bucket/x. Expected a path on a file system"),
+        ("\"'o'\"", "out: cannot write to 'o': it is in quotes"),
+        ("~/x", "out: cannot write to ~/x: no shell"),
+    ],
+)
+def test_a_folder_that_cannot_be_meant_is_told_before_anything_runs(
+    out: str, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("r.yaml").write_text(f"out: {out}\n{COLLECT}")
+    assert main(["run", "r.yaml"]) == 2
+    said = capfd.readouterr().err
+    assert told in said and "Nothing was run" in said
+
+
 @pytest.mark.parametrize("kind", TABLES)
 def test_a_table_is_refused_whole(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     text, told = TABLES[kind]

@@ -29,6 +29,7 @@ from noiseprompt.recipes.calls import (
     filter_mistake,
     needed_mistakes,
     objective_mistake,
+    out_mistakes,
     place_mistakes,
     prompt_mistakes,
     read_stage,
@@ -141,7 +142,9 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
     mistakes += text_mistakes("about", data.get("about") or "none")
     if not any(name in data for name in STAGES):
         mistakes.append(f"no stage (expected some of {', '.join(STAGES)})")
-    folder = Path(out or str(data.get("out") or Path("runs") / recipe.stem))
+    written = out or str(data.get("out") or Path("runs") / recipe.stem)
+    mistakes += out_mistakes(written) if str(written).strip() else []
+    folder = Path(written)
     stages: dict[str, dict[str, Any]] = {}
     for name in STAGES:
         if name in data:
