@@ -19,8 +19,8 @@ _S3 = re.compile(r"s3://([A-Za-z0-9._-]{3,63})/([^/].*?)/*", re.DOTALL)
 _FORM = "s3://BUCKET/FOLDER"
 
 ON_OBJECTS = (
-    "object storage (s3://) is for collect --out, evaluate --out, generate --out, report, train --npd and the folder of "
-    "npd info, npd verify and npd export alone"
+    "object storage (s3://) is for collect --out, evaluate --out, generate --out, report, train --npd and the folder "
+    "of npd info, npd verify and npd export alone"
 )
 _VARIABLE = re.compile(r"(?<![^/])\$[A-Za-z_]\w*|\$\{[^}]*\}?|\$\([^)]*\)|^%[A-Za-z_]\w*%")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
