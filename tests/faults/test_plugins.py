@@ -18,6 +18,7 @@ from noiseprompt.core.errors import InputError, MethodError, NoisepromptError, N
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.methods.table import METHODS
+from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.scorers import base
 
 
@@ -275,12 +276,21 @@ def test_a_scorer_leaves_the_current_folder(tmp_path: Path, monkeypatch: pytest.
 
 
 NOISE = torch.zeros(2, 4, 8, 8)
+
+
+def text() -> TextEmbeds:
+    return TextEmbeds({}, torch.zeros(2, 3, 4))
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "raises": ({"perturb": lambda *_: 1 / 0}, "fails (ZeroDivisionError: division by zero)"),
     "ends the process": ({"perturb": lambda *_: sys.exit(0)}, "fails (SystemExit: 0)"),
     "gives nothing": ({"perturb": lambda *_: None}, "fails (TypeError: it gives nothing, not latents)"),
     "gives an array": ({"perturb": lambda s, p, e, noise: noise.numpy()}, "it gives a ndarray, not latents"),
     "gives too few": ({"perturb": lambda s, p, e, noise: noise[:1]}, "it gives latents (1, 4, 8, 8) for (2, 4, 8, 8)"),
+    "gives what is not dense": ({"perturb": lambda s, p, e, noise: noise.to_sparse()}, "it gives torch.sparse_coo"),
+    "gives no values": ({"perturb": lambda s, p, e, noise: noise.to("meta")}, "it gives latents without values"),
+    "carries less than nothing": ({"signal": lambda s, p: -1}, "signal() gives -1.0"),
     "cannot prepare": ({"prepare": lambda *_: 1 / 0}, "fails (ZeroDivisionError"),
     "tells no data": ({"describe": lambda s: [1]}, "describe() gives a list in place of a dict"),
     "cannot be made": ({"__init__": lambda s: 1 / 0}, "fails (ZeroDivisionError"),
@@ -298,7 +308,8 @@ def test_a_method_that_does_not_work_is_named_with_its_package(kind: str, monkey
         method = spec.build()
         method.prepare(nothing, Sampling())
         method.describe()
-        make_noise(spec, method, nothing, nothing, None, NOISE)
+        method.signal(nothing)
+        make_noise(spec, method, nothing, text(), None, NOISE)
     told = str(caught.value)
     assert told.startswith("the method 'mine' of the package 'tests' fails (") and WRONG[kind][1] in told, told
 
@@ -310,10 +321,15 @@ def test_a_method_that_needs_an_option_says_which(monkeypatch: pytest.MonkeyPatc
         MethodSpec.parse("mine")
 
 
-def test_a_method_of_another_package_works_and_leaves_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = {"name": "mine", "teaches": False, "perturb": lambda s, p, e, noise: noise.add_(1), "own": 3}
+def test_a_method_of_another_package_works_and_leaves_its_source_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def perturb(self: Any, pipeline: Any, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
+        embeds.prompt_embeds.fill_(7)
+        return noise.add_(1)
+
+    made = {"name": "mine", "teaches": False, "perturb": perturb, "own": 3}
     monkeypatch.setitem(METHODS._entries, "mine", type("Mine", (NoiseMethod,), made))
     method: Any = MethodSpec.parse("mine").build()
-    source = NOISE.clone()
-    assert torch.equal(method.perturb(None, None, source), NOISE + 1) and torch.equal(source, NOISE)
+    source, embeds = NOISE.clone(), text()
+    assert torch.equal(method.perturb(None, embeds, source), NOISE + 1) and torch.equal(source, NOISE)
+    assert not embeds.prompt_embeds.any()
     assert (method.own, method.teaches, method.name, method.describe()) == (3, False, "mine", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -92,16 +93,19 @@ class Foreign:
     def signal(self, pipeline: Pipeline) -> float:
         """As of the method."""
         with blamed(self._name, self._package):
-            return float(self._method.signal(pipeline))
+            factor = float(self._method.signal(pipeline))
+            if not 0 <= factor < math.inf:
+                raise ValueError(f"signal() gives {factor}")
+            return factor
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:
-        """As of the method; its source stays as it is, whatever the method does to it.
+        """As of the method; its source and text stay as they are, whatever the method does to them.
 
         Raises:
             MethodError: it fails, or gives something else than a tensor of the shape of `noise`.
         """
         with blamed(self._name, self._package):
-            return _checked(self._method.perturb(pipeline, embeds, noise.clone()), noise)
+            return _checked(self._method.perturb(pipeline, _copy(embeds), noise.clone()), noise)
 
     def perturb_and_lower(
         self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, sampling: Sampling
@@ -112,8 +116,13 @@ class Foreign:
             MethodError: as `perturb`.
         """
         with blamed(self._name, self._package):
-            made, lower = self._method.perturb_and_lower(pipeline, embeds, noise.clone(), sampling)
+            made, lower = self._method.perturb_and_lower(pipeline, _copy(embeds), noise.clone(), sampling)
             return _checked(made, noise), None if lower is None else _checked(lower, noise)
+
+
+def _copy(embeds: TextEmbeds) -> TextEmbeds:
+    """What the picture is drawn with afterwards is another."""
+    return embeds.select(range(len(embeds)))
 
 
 def _checked(made: Any, noise: torch.Tensor) -> torch.Tensor:
@@ -121,6 +130,8 @@ def _checked(made: Any, noise: torch.Tensor) -> torch.Tensor:
 
     if not isinstance(made, torch.Tensor) or not made.is_floating_point():
         raise TypeError(f"it gives {made.dtype if isinstance(made, torch.Tensor) else kind_of(made)}, not latents")
+    if made.layout is not torch.strided or made.is_meta:
+        raise TypeError(f"it gives {made.layout if made.layout is not torch.strided else 'latents without values'}")
     if made.shape != noise.shape:
         raise ValueError(f"it gives latents {tuple(made.shape)} for {tuple(noise.shape)}")
     return made
