@@ -196,3 +196,9 @@ def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPat
     assert explained(error, "owner/name")[0] == f"SSL_CERT_FILE names {tmp_path / 'none.pem'}, which is not there"
     monkeypatch.delenv("SSL_CERT_FILE")
     assert of_the_hub(error, "owner/name") is None
+
+
+def test_a_token_that_no_header_takes_is_named() -> None:
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "Bearer \u00e9".encode("ascii")
+    assert explained(caught.value, "owner/name")[2] == "mend or unset HF_TOKEN"

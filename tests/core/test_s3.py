@@ -90,6 +90,7 @@ def test_a_bucket_that_is_not_there_is_told(bucket: Bucket) -> None:
             {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
             "^there are no credentials for s3://.*AWS_PROFILE",
         ),
+        ({"AWS_ACCESS_KEY_ID": "key\n"}, r"^the credentials for s3://.* hold the end of a line"),
         ({"AWS_PROFILE": "nobody"}, r"^there are no credentials for .*\(.*nobody.*\)"),
         ({"AWS_ENDPOINT_URL": "over there"}, r"^cannot use object storage: Invalid endpoint: over there"),
     ],

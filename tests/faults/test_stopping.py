@@ -356,6 +356,7 @@ def test_python_without_docstrings_is_refused(
     [
         (RuntimeError("Only a single TORCH_LIBRARY can be used to register the name"), ("TORCH_LOGS", "x")),
         (ValueError("invalid literal for int() with base 10: 'soon'"), ("HF_HUB_ETAG_TIMEOUT", "soon")),
+        (ValueError("Port out of range 0-65535"), ("HF_ENDPOINT", "http://host:99999")),
         (
             ValueError("Invalid boolean value for environment variable JSONARGPARSE_DEBUG: 1"),
             ("JSONARGPARSE_DEBUG", "1"),

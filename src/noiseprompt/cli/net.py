@@ -88,7 +88,8 @@ def _variable(error: Exception) -> str:
         return ""
     for name, value in os.environ.items():
         of_a_library = name.startswith(_OF_LIBRARIES) and "TOKEN" not in name
-        if of_a_library and (name in told or (len(value) > 1 and told.endswith(repr(value)))):
+        port = "://" in value and "port" in told.lower()  # out of range: the address is not told
+        if of_a_library and (name in told or port or (len(value) > 1 and told.endswith(repr(value)))):
             return f"{name}={value!r:.60}"
     return ""
 

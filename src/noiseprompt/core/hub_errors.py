@@ -128,6 +128,8 @@ def _no_room(error: BaseException, name: str, kind: str) -> tuple[str, str, str]
 
 def _by_name(error: BaseException, name: str, kind: str) -> tuple[str, str, str] | None:
     names, where = _names(error), page(name, kind)
+    if isinstance(error, UnicodeEncodeError) or "header value" in str(error):
+        return "the token holds a sign that no token has", "a token of the hub", "mend or unset HF_TOKEN"
     if "HFValidationError" in names:
         return f"{name!r} is no id of a repository on the hub", '"owner/name"', ""
     if "OfflineModeIsEnabled" in names:

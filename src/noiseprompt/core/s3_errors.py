@@ -59,6 +59,8 @@ def told(error: Exception, what: str, bucket: str = "", endpoint: str = "") -> S
         return StoreError(f"cannot use {what}{at}: {reason}", "", "nothing committed is lost: try again later")
     if name.startswith(_LACKING):
         return StoreError(f"there are no credentials for {what} ({reason})", _KEYS)
+    if "header value" in reason.lower():  # with the key in it
+        return StoreError(f"the credentials for {what} hold the end of a line, or another sign that is none", _KEYS)
     if any(word in name for word in _UNREACHED):
         reason = reason.partition(': "')[0]  # the address stands before it
         came = f"the store of {what} cannot be reached{at} ({reason})"
