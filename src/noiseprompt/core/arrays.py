@@ -20,9 +20,10 @@ def plain_numbers(given: Any) -> np.ndarray:
     """
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise TypeError("masked numbers")
-    if callable(getattr(given, "detach", None)):
-        given = given.detach().cpu()
-        given = given.double() if given.is_floating_point() else given
+    detach = getattr(given, "detach", None)
+    if callable(detach):
+        tensor: Any = detach()
+        given = (tensor.double() if tensor.is_floating_point() else tensor).cpu()
     try:
         plain = np.asarray(given)
     except ValueError as error:  # rows of several lengths
