@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,9 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import AGAIN, check_config
 from noiseprompt.core.places import no_file, refuse_closed, refuse_pointer
 from noiseprompt.core.ranges import shown
-from noiseprompt.core.weights import read_checkpoint, read_header, some
+from noiseprompt.core.tensors import other_numbers, refuse_other_numbers
+from noiseprompt.core.texts import some
+from noiseprompt.core.weights import read_checkpoint, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -149,20 +151,18 @@ def check_tokenizer(folder: Path, what: str) -> None:
         raise ModelLoadError(came, "tokenizer.json, or vocab.json, vocab.txt, spiece.model or the like", AGAIN)
 
 
-def refuse_whole_numbers(folder: Path, network: torch.nn.Module, variant: str | None = None) -> None:
-    """Refuse files in which whole numbers stand in place of a network's weights: a library takes them as they come.
+def check_numbers(folder: Path, network: torch.nn.Module, variant: str | None = None) -> None:
+    """Refuse files in which whole or complex numbers stand in place of a network's weights.
 
     Raises:
         ModelLoadError: with the first file.
     """
     weights = {name for name, value in network.named_parameters() if value.is_floating_point()}
     for file in _weights(folder, str(folder), variant) if folder.is_dir() else ():
-        if whole := [name for name in _whole_numbers(file) if name in weights]:
-            came = f"{file} holds {some('weights that are whole numbers', sorted(whole), 3)}"
-            raise ModelLoadError(came, "floating point numbers", "convert the model again, or load another copy")
+        refuse_other_numbers(str(file), weights & {*_other_numbers(file)})
 
 
-def _whole_numbers(file: Path) -> list[str]:
+def _other_numbers(file: Path) -> list[str]:
     """Names of the tensors in a file that are no floating point numbers; no tensor is read."""
     if file.suffix == ".safetensors":
         return [name for name, (kind, _) in read_header(file).items() if not kind.startswith(("F", "BF"))]
@@ -172,7 +172,7 @@ def _whole_numbers(file: Path) -> list[str]:
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError:  # of before torch 1.6, which cannot be looked at alone
         return []
-    return [name for name, value in state.items() if isinstance(value, torch.Tensor) and not value.is_floating_point()]
+    return other_numbers((name, value) for name, value in state.items() if isinstance(value, torch.Tensor))
 
 
 def refuse_damaged(folder: Path) -> None:
@@ -197,54 +197,3 @@ def refuse_damaged(folder: Path) -> None:
             raise ModelLoadError(f"{path} describes no tokenizer", 'an object with "model" and "added_tokens"', AGAIN)
         if path.name.endswith(".index.json") and not files_in(folder, "*.index.*.json"):
             _check_index(path, str(folder))
-
-
-LARGEST_WEIGHT = 1_000_000
-"""Of any; published ones stay below what float16 holds, 65,504. A flipped bit of an exponent is far beyond."""
-
-MOST_EMPTY = 0.25
-"""Share of a part's weights in matrices of one value alone, as zeros; networks begin with some, trained ones have none
-or few."""
-
-
-def check_values(network: torch.nn.Module, what: str) -> None:
-    """Refuse the weights of a network as `check_tensors` does, a second for 5e9 of them.
-
-    Args:
-        what: it is, for the message.
-
-    Raises:
-        ModelLoadError: as `check_tensors`.
-    """
-    check_tensors(network.named_parameters(), what)
-
-
-def check_tensors(named: Iterable[tuple[str, torch.Tensor]], what: str, most_empty: float = MOST_EMPTY) -> None:
-    """Refuse weights that are not finite or absurdly large, and many matrices of one value alone, as a file gives that
-    was cut and filled up; reads each once.
-
-    Args:
-        what: they are of, for the message.
-        most_empty: share of the weights that may lie in such matrices.
-
-    Raises:
-        ModelLoadError: with the first weight, or how many are one value.
-    """
-    import torch
-
-    values = empty = 0
-    for key, value in named:
-        if value.is_meta or not value.numel() or not value.is_floating_point() or value.element_size() < 2:
-            continue
-        least, most = torch.aminmax(value.detach())
-        if not (least.isfinite() and most.isfinite()):
-            came = f"{what} has weights that are not finite (in {key})"
-            raise ModelLoadError(came, "finite numbers", "load another copy, or convert it again in float32")
-        if (largest := max(-float(least), float(most))) > LARGEST_WEIGHT:
-            came = f"{what} has a weight of the size {largest:g} in {key}"
-            raise ModelLoadError(came, f"{LARGEST_WEIGHT:,} at most", f"a bit of it may be flipped: {AGAIN}")
-        if value.ndim > 1 and value.numel() > 1:
-            values, empty = values + value.numel(), empty + value.numel() * bool(least == most)
-    if empty > most_empty * values:
-        came = f"{empty:,} of {values:,} weights of {what} lie in matrices of one value alone, such as zeros"
-        raise ModelLoadError(came, f"{most_empty:.0%} at most", AGAIN)

@@ -25,10 +25,11 @@ from noiseprompt.core.config import from_dict, to_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.part_files import check_tensors
+from noiseprompt.core.network_files import load_network
 from noiseprompt.core.ranges import NAMED, check_value
+from noiseprompt.core.tensors import check_tensors
+from noiseprompt.core.texts import some
 from noiseprompt.core.types import StartLevel, check_tensor
-from noiseprompt.core.weights import load_network, some
 from noiseprompt.npnet import disk, share
 from noiseprompt.npnet.card import Facts, model_card
 from noiseprompt.npnet.config import NPNetConfig

@@ -14,7 +14,8 @@ from noiseprompt.core.config import fingerprint
 from noiseprompt.core.errors import ModelLoadError, NoisepromptError, StoreError
 from noiseprompt.core.files import make_folder, replace, replacing
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.weights import packed, read_metadata
+from noiseprompt.core.network_files import packed
+from noiseprompt.core.weights import read_metadata
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

@@ -13,16 +13,9 @@ from typing import Any
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.model_files import AGAIN, of_shapes
-from noiseprompt.core.part_files import (
-    check_network,
-    check_tokenizer,
-    files_in,
-    refuse_damaged,
-    refuse_whole_numbers,
-)
+from noiseprompt.core.part_files import check_network, check_numbers, check_tokenizer, files_in, refuse_damaged
 from noiseprompt.core.part_settings import check_settings, described, refuse_setting
-from noiseprompt.core.texts import reason_of
-from noiseprompt.core.weights import some
+from noiseprompt.core.texts import reason_of, some
 
 RELICS = ("position_ids", "inv_freq", "num_batches_tracked")
 """Last names of tensors that older releases of transformers saved and newer ones make anew."""
@@ -76,7 +69,7 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
             raise ModelLoadError(came, f"all weights of a {cls.__name__}", AGAIN)
         if getattr(part, "hf_quantizer", None) is None:  # what is quantised has names and numbers of its own
             _tell_surplus(info, _what(source, model))
-            refuse_whole_numbers(folder, part, options.get("variant"))
+            check_numbers(folder, part, options.get("variant"))
         return (part, info) if output_loading_info else part
 
     return from_pretrained

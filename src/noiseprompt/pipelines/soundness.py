@@ -16,10 +16,10 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import AGAIN, check_config
-from noiseprompt.core.part_files import check_values
 from noiseprompt.core.part_settings import strange_settings
 from noiseprompt.core.places import refuse_closed
 from noiseprompt.core.ranges import shown
+from noiseprompt.core.tensors import check_values
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import named_family
 
