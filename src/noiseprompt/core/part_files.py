@@ -8,16 +8,17 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.kinds import NETWORK, is_network
 from noiseprompt.core.model_files import AGAIN, check_config
 from noiseprompt.core.places import no_file, refuse_closed, refuse_pointer
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.tensors import other_numbers, refuse_other_numbers
 from noiseprompt.core.texts import some
-from noiseprompt.core.weights import read_checkpoint, read_header
+from noiseprompt.core.weights import SHARED, read_checkpoint, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,9 @@ def check_network(folder: Path, what: str, variant: str | None = None, asked: bo
         came = no_file(config) if os.path.lexists(config) else f"{what} has no config.json"
         raise ModelLoadError(came, "the description of the network, beside its weights", AGAIN)
     check_config(config)
+    if is_network(config):
+        came, fix = f"{folder} holds {NETWORK}, an NPNet", "name an NPNet as a method: npnet:path=FOLDER"
+        raise ModelLoadError(came, "a network of diffusers or transformers", fix)
     used = _weights(folder, what, variant, asked)
     if all("-of-" in path.name for path in used):
         _check_indices(folder, what, used, variant)
@@ -130,25 +134,35 @@ def _check_index(index: Path, what: str) -> None:
         raise ModelLoadError(came, "files of one save, each by its own name", AGAIN)
 
 
-SAID_OF_WORDS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "README.md")
-"""Files beside the words of a tokenizer."""
+FEW = 100_000_000
+"""Weights that a library makes up within a second or two, and tells itself which are missing."""
 
 
-def check_tokenizer(folder: Path, what: str) -> None:
-    """Refuse the folder of a tokenizer without a file of words: transformers makes one that knows none.
+def check_size(folder: Path, cls: Any, what: str) -> None:
+    """Refuse the description of a network of transformers that is many times its weights: the library would make up
+    the rest at random, for minutes and gigabytes, before anyone is told.
 
     Args:
+        cls: of the network; one of diffusers is built without memory anyway.
         what: it is, for the message.
 
     Raises:
-        ModelLoadError: with the folder.
+        ModelLoadError: with both sizes.
     """
-    if not os.path.isdir(folder):
+    import torch
+
+    if not folder.is_dir() or getattr(cls, "config_class", None) is None:
         return
-    refuse_closed(folder)
-    if not [path for path in folder.glob("[!.]*") if path.name not in SAID_OF_WORDS]:
-        came = f"{what} has no words: no file of them is in {folder}"
-        raise ModelLoadError(came, "tokenizer.json, or vocab.json, vocab.txt, spiece.model or the like", AGAIN)
+    try:
+        with torch.device("meta"):
+            asked = sum(value.numel() for value in cls(cls.config_class.from_pretrained(folder)).parameters())
+    except Exception:  # what cannot be built is told of where it is loaded
+        return
+    there = sum(path.stat().st_size for kind in WEIGHTS for path in files_in(folder, f"*{kind}"))
+    if asked > max(SHARED * there, FEW):
+        size = f"{asked:,} weights, and beside it lie {there:,} bytes"
+        came = f"{folder / 'config.json'} describes a {cls.__name__} of {size}"
+        raise ModelLoadError(came, f"the description of {what} itself", AGAIN)
 
 
 def check_numbers(folder: Path, network: torch.nn.Module, variant: str | None = None) -> None:

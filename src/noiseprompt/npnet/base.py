@@ -192,7 +192,7 @@ class NPNet(nn.Module):
 
         Raises:
             StoreError: the folder cannot be written, or the disk is full.
-            InputError: no folder named, or weights that are not finite: they would not load.
+            InputError: no folder named, or one of something else, or weights that are not finite: they would not load.
         """
         check_value("folder", str | Path, folder, NAMED)
         _check_weights(self)
@@ -306,7 +306,8 @@ def _load_checkpoint(file: Path, dtype: torch.dtype | None, swin_dtype: torch.dt
 
 def _check_swin(config: NPNetConfig, swin_dtype: torch.dtype | None, source: Path) -> None:
     if swin_dtype is not None and not config.has_swin:
-        raise InputError(f"swin_dtype {swin_dtype} of {source}, which has no Swin transformer", "leave it out")
+        came = f"swin_dtype {swin_dtype} of {source}, which has no Swin transformer"
+        raise InputError(came, "a network that has one", "leave it out")
 
 
 @held

@@ -281,7 +281,7 @@ def _is_number(value: Any) -> bool:
 def _text_width(state: Mapping[str, Tensor], path: Path) -> int:
     weight = state.get("text.project.weight")
     if weight is None:
-        names = ", ".join(sorted(state)[:4])
+        names = ", ".join(sorted(state)[:4]) or "it has none"
         raise ModelLoadError(f"{path} has no text branch (its first names: {names})", _EXPECTED, _FIX)
     if weight.ndim != 2 or weight.shape[1] % TEXT_LENGTH:
         came = f"{path} has a text branch of shape {tuple(weight.shape)}"

@@ -15,11 +15,12 @@ from noiseprompt.core import hub
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import HubError, ModelLoadError, NoisepromptError
 from noiseprompt.core.model_files import has_no_words, last_word, of_shapes
-from noiseprompt.core.part_files import check_network, check_numbers, refuse_damaged
+from noiseprompt.core.part_files import check_network, check_numbers, check_size, refuse_damaged
 from noiseprompt.core.part_settings import refuse_setting
 from noiseprompt.core.places import expanded, no_file, refuse_closed
 from noiseprompt.core.tensors import check_values, other_numbers, refuse_other_numbers
 from noiseprompt.core.texts import reason_of
+from noiseprompt.core.tokenizer_files import check_tokenizer
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files with weights."""
@@ -115,9 +116,11 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
             raise OSError("it is a file")
         source = str(folder) if folder.exists() else source
         refuse_closed(folder)
-        if not hasattr(cls, "forward"):  # a tokenizer
+        if not hasattr(cls, "forward"):  # a tokenizer; what it is asked for says the length
+            check_tokenizer(folder, f"{cls.__name__} in {source}", cls, settings=False)
             return cls.from_pretrained(source, **options)
         _check_folder(folder)
+        check_size(folder, cls, f"{cls.__name__} in {source}")
         with _quiet():
             model, info = cls.from_pretrained(source, output_loading_info=True, **options)
         check_keys(f"{cls.__name__} in {source}", info["missing_keys"], (), info["mismatched_keys"])
