@@ -23,6 +23,10 @@ MOST_LAYERS = 1000
 """In a row, of any part; the deepest that are published have about 100."""
 
 
+WIDEST = 100_000_000
+"""Of what a part counts: channels, heads, words, places of a text; the largest that are published are a hundredth."""
+
+
 def check_config(path: Path) -> None:
     """Refuse the description of a model or a part that is torn or hostile; one that is not there is none.
 
@@ -145,6 +149,8 @@ def _odd_count(config: Mapping[str, Any]) -> tuple[str, str]:
         for count in value if isinstance(value, list) else [value]:
             if type(count) is int and layers and count > MOST_LAYERS:
                 return f"{name} {count}", f"{MOST_LAYERS:,} at most"
+            if type(count) is int and _SIZE.search(name) and count > WIDEST:
+                return f"{name} {count}", f"{WIDEST:,} at most"
             if type(count) is int and (layers or _SIZE.search(name)) and count < 0:
                 return f"{name} {count}", "none below 0"
     return "", ""
