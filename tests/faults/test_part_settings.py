@@ -37,6 +37,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
     (SCHEDULER, "clip_sample_range", "abc", "has clip_sample_range 'abc'. Expected a number"),
     (SCHEDULER, "prediction_type", "noise", "has prediction_type 'noise'. Expected"),
     (SCHEDULER, "timestep_spacing", "even", "has timestep_spacing 'even'. Expected"),
+    (UNET, "flip_sin_to_cos", None, "has flip_sin_to_cos null. Expected true or false"),
     (UNET, "center_input_sample", [1, 2], "has center_input_sample .1, 2.. Expected true or false"),
     (UNET, "norm_eps", 3, "has norm_eps 3. Expected"),
     (UNET, "freq_shift", float("inf"), "has freq_shift inf. Expected a finite number"),

@@ -44,7 +44,7 @@ def check_tokenizer(folder: Path, what: str, cls: Any = None, settings: bool = T
             raise ModelLoadError(no_file(path), "a file of the tokenizer", AGAIN)
     if not any((folder / name).is_file() for name in names):
         came = f"{what} has no words: no file of them is in {folder}"
-        raise ModelLoadError(came, f"{' or '.join(names[:2])}, or {', '.join(_OLDER[:3])} or the like", AGAIN)
+        raise ModelLoadError(came, f"{', '.join(names[:4])} or the like", AGAIN)
     if settings and not (folder / SETTINGS).is_file():
         came = f"{what} has no {SETTINGS}, which says how long prompts are and what ends them"
         raise ModelLoadError(came, "it beside the words", AGAIN)
