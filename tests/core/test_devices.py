@@ -12,6 +12,12 @@ from noiseprompt.core.devices import DTYPES, best_device, resolve_device, resolv
 from noiseprompt.core.errors import InputError
 
 
+@pytest.mark.skipif(torch.backends.mps.is_built(), reason="this torch has it")
+def test_a_device_that_torch_was_built_without_is_told() -> None:
+    with pytest.raises(InputError, match=r"device 'mps': the torch that is installed has no mps. Expected auto"):
+        resolve_device("mps")
+
+
 @pytest.mark.parametrize(
     ("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
 )

@@ -57,5 +57,8 @@ def test_a_folder_that_holds_both_goes_on(tmp_path: Path) -> None:
 def test_a_configuration_of_something_else_is_no_network(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"steps": 4}')
     refuse_other(tmp_path, DATA_SET)
+    with pytest.raises(InputError, match=r"holds another model \(config\.json\)"):
+        refuse_other(tmp_path, NETWORK)
     (tmp_path / "config.json").write_text("{")
-    refuse_other(tmp_path, DATA_SET)
+    for own in (DATA_SET, NETWORK):
+        refuse_other(tmp_path, own)

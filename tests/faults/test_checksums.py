@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from noiseprompt.core.errors import ConfigError, ModelLoadError
-from noiseprompt.core.weights import SHA256, packed, read_checkpoint, read_metadata
+from noiseprompt.core.network_files import SHA256, packed
+from noiseprompt.core.weights import read_checkpoint, read_metadata
 from noiseprompt.npnet import NPNet, build, tokens_config
 from noiseprompt.stages.train.checkpoint import check_state, settings_digest
 from noiseprompt.stages.train.texts import cache_embeds, read_embeds

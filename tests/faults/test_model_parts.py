@@ -43,8 +43,11 @@ def first_whole(state: State) -> State:
 
 
 CHANGES: dict[str, tuple[Callable[[State], State], str]] = {
-    "whole numbers": (first_whole, "1 weights that are whole numbers"),
-    "8 bits": (lambda state: {name: x.to(torch.int8) for name, x in state.items()}, "weights that are whole numbers"),
+    "whole numbers": (first_whole, "1 weights that are whole or complex numbers"),
+    "8 bits": (
+        lambda state: {name: x.to(torch.int8) for name, x in state.items()},
+        "weights that are whole or complex numbers",
+    ),
     "zeros": (lambda state: {name: 0 * x for name, x in state.items()}, "lie in matrices of one value alone"),
     "ones": (lambda state: {name: 0 * x + 1 for name, x in state.items()}, "lie in matrices of one value alone"),
     "a flipped bit": (lambda state: {**state, max(state): state[max(state)] + 2.0**100}, "a weight of the size 1.26"),
@@ -79,7 +82,7 @@ def test_relics_of_older_releases_are_no_tensors_too_many(model: Path) -> None:
 
 def test_a_replaced_unet_is_looked_at_too(model: Path, sound: Path) -> None:
     changed(model, "unet", first_whole)
-    with pytest.raises(ModelLoadError, match="whole numbers"):
+    with pytest.raises(ModelLoadError, match="whole or complex numbers"):
         Pipeline.load(sound, unet=str(model))
     config = model / "unet" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "layers_per_block": 10**8}))
@@ -91,7 +94,7 @@ def test_whole_numbers_in_a_torch_file_are_seen(model: Path) -> None:
     state = first_whole(load_file(weights(model, "text_encoder")))
     weights(model, "text_encoder").unlink()
     torch.save(state, model / "text_encoder" / "pytorch_model.bin")
-    with pytest.raises(ModelLoadError, match=r"pytorch_model.bin holds 1 weights that are whole numbers"):
+    with pytest.raises(ModelLoadError, match=r"pytorch_model.bin holds 1 weights that are whole or complex numbers"):
         Pipeline.load(model)
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from noiseprompt import NPNet, perturb_noise
 from noiseprompt.cli import main
-from noiseprompt.core.errors import ConfigError, ModelLoadError, StoreError
+from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError
 from noiseprompt.core.weights import read_checkpoint, read_state
 from noiseprompt.npnet.published import published_config
 from noiseprompt.npnet.transfer import transfer_config
@@ -33,7 +33,7 @@ def test_a_class_is_named_with_its_package() -> None:
 
 def test_a_network_is_not_saved_among_the_parts_of_a_model(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(StoreError, match=r"holds a model .*Expected a new folder"):
+    with pytest.raises(InputError, match=r"holds a model .*Expected a new folder, or one with a saved network"):
         small().save_pretrained(tmp_path)
     assert os.listdir(tmp_path) == ["model_index.json"]
 

@@ -192,7 +192,10 @@ SCORERS: dict[str, tuple[Change, str]] = {
     "a pipe": (first("config.json", pipe), "config.json is a named pipe"),
     "not finite": (first("*.safetensors", values(lambda x: x * torch.nan)), "weights that are not finite"),
     "zeros": (first("*.safetensors", values(torch.zeros_like)), "lie in matrices of one value alone"),
-    "whole numbers": (first("*.safetensors", values(lambda x: x.to(torch.int8))), "weights that are whole numbers"),
+    "whole numbers": (
+        first("*.safetensors", values(lambda x: x.to(torch.int8))),
+        "weights that are whole or complex",
+    ),
     "half of the words": (first("tokenizer.json", half), "tokenizer.json is damaged"),
     "no patches": (
         first("config.json", lambda p: p.write_text(p.read_text().replace('"patch_size": 14', '"patch_size": 0'))),

@@ -65,6 +65,16 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "a tokenizer without words": ("chroma", lambda m: emptied(m / "tokenizer"), "tokenizer of .* has no words: no"),
     "an empty tokenizer": ("sd", lambda m: emptied(m / "tokenizer"), "tokenizer of .* has no words: no file"),
+    "axes that are no head": (
+        "chroma",
+        lambda m: settings(m / "transformer" / "config.json", axes_dims_rope=[16, 56, 56]),
+        r"has axes_dims_rope \[16, 56, 56\]. Expected 16 in all, a head's",
+    ),
+    "an image of no tokens": (
+        "chroma",
+        lambda m: settings(m / "scheduler" / "scheduler_config.json", max_image_seq_len=1e30),
+        "has max_image_seq_len 1e\\+30. Expected a whole number",
+    ),
     "a quoted flag": (
         "sdxl",
         lambda m: settings(m / INDEX, force_zeros_for_empty_prompt="no"),
@@ -127,7 +137,7 @@ def test_tokenizers_that_changed_places_are_told(folders: Callable[[str], Path],
     folder = Path(shutil.copytree(folders("sd3"), tmp_path / "model"))
     shutil.rmtree(folder / "tokenizer_3")
     shutil.copytree(folder / "tokenizer", folder / "tokenizer_3")
-    with pytest.raises(ModelLoadError, match=r"its tokenizer_config\.json describes a CLIPTokenizer"):
+    with pytest.raises(ModelLoadError, match=r"has the words of a BPE tokenizer. Expected those of a Unigram one"):
         Pipeline.load(folder)
 
 

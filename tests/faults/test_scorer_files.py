@@ -24,8 +24,14 @@ def head(path: Path, change: Any = None) -> Path:
 
 HEADS: dict[str, tuple[Any, str]] = {
     "zeros": (torch.zeros_like, "of the linear layers lie in matrices of one value alone"),
-    "whole numbers": (lambda x: (100 * x).to(torch.int8), "10 weights of the linear layers that are whole or complex"),
-    "complex numbers": (lambda x: x.to(torch.complex64), "10 weights of the linear layers that are whole or complex"),
+    "whole numbers": (
+        lambda x: (100 * x).to(torch.int8),
+        "the linear layers holds 10 weights that are whole or complex",
+    ),
+    "complex numbers": (
+        lambda x: x.to(torch.complex64),
+        "the linear layers holds 10 weights that are whole or complex",
+    ),
     "nothing": (lambda x: x[:0], "holds 10 tensors without a number"),
 }
 

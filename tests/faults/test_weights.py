@@ -13,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from noiseprompt.core import weights
+from noiseprompt.core import network_files
 from noiseprompt.core.errors import ModelLoadError
-from noiseprompt.core.weights import load_network, read_checkpoint, read_header, read_state
+from noiseprompt.core.network_files import load_network
+from noiseprompt.core.weights import read_checkpoint, read_header, read_state
 from noiseprompt.npnet import NPNet, build, import_published, small_config, tokens_config
 from noiseprompt.scorers.sets.extractors import ShapesFeatures
 from noiseprompt.scorers.shapes_preference import ShapesPreference
@@ -301,7 +302,9 @@ KEPT = [None, torch.float32, torch.bfloat16, torch.float64]
 @pytest.mark.parametrize("kept", KEPT, ids=str)
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_a_network_read_in_pieces_has_the_values_of_the_file(kind, kept, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(weights, "PIECE", 64)  # bytes; a tensor of one piece, of many, and one that ends within a piece
+    monkeypatch.setattr(
+        network_files, "PIECE", 64
+    )  # bytes; a tensor of one piece, of many, and one that ends within a piece
     net = torch.nn.ParameterDict({"one": torch.randn(3, 2), "many": torch.randn(16, 16), "odd": torch.randn(5, 13)})
     net["number"] = torch.nn.Parameter(torch.tensor(0.5))
     net["none"] = torch.nn.Parameter(torch.empty(0, 3))
@@ -321,7 +324,7 @@ def test_a_network_read_in_pieces_has_the_values_of_the_file(kind, kept, tmp_pat
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_value_in_any_piece_that_is_not_finite_is_found(bad, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(weights, "PIECE", 64)
+    monkeypatch.setattr(network_files, "PIECE", 64)
     values = torch.zeros(100)
     for place in (0, 50, 99):
         save_file({"a": values.index_fill(0, torch.tensor([place]), bad)}, tmp_path / "net.safetensors")

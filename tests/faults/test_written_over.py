@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from noiseprompt.cli import main
-from noiseprompt.core.errors import ConfigError, NoisepromptWarning, StoreError
+from noiseprompt.core.errors import ConfigError, InputError, NoisepromptWarning, StoreError
 from noiseprompt.core.files import claim, replace
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.npd.info import write_noise_figures
@@ -163,7 +163,7 @@ def test_a_network_is_not_saved_over_another_model(tmp_path: Path) -> None:
     other = {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"mine"}
     for name, content in other.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(StoreError, match=r"config\.json is of another model"):
+    with pytest.raises(InputError, match=r"holds another model \(config\.json\)"):
         build(tokens_config((4, 8, 8), 3, 8)).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"config\.json is of something else"):
         save_network(torch.nn.Linear(1, 1), FeatureConfig(), "", tmp_path)

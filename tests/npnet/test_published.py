@@ -80,7 +80,7 @@ def imported(data, tmp_path_factory):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda value: (10 * value).to(torch.int8), r"tensors that are whole or complex numbers \(residual.swin"),
+        (lambda value: (10 * value).to(torch.int8), r"weights that are whole or complex numbers \(residual.swin"),
         (torch.zeros_like, "lie in matrices of one value alone"),
     ],
 )

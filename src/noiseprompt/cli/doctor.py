@@ -9,15 +9,17 @@ import re
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from noiseprompt.core import hub, machine
 from noiseprompt.core.environment import environment
 from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import check_config
-from noiseprompt.core.part_files import WEIGHTS, check_network, check_tokenizer, files_in, refuse_damaged
+from noiseprompt.core.part_files import WEIGHTS, check_network, files_in, refuse_damaged
 from noiseprompt.core.places import expanded, refuse_closed
 from noiseprompt.core.texts import visible
+from noiseprompt.core.tokenizer_files import check_tokenizer
 from noiseprompt.shapes import world
 
 EXTRAS = {
@@ -214,8 +216,17 @@ def _component(folder: Path, kind: str) -> str:
         return f"{folder} has no configuration (.json)"
     if any(word in kind for word in ("Scheduler", "Tokenizer", "Processor", "Extractor")):
         words = "Tokenizer" in kind
-        return (words and _refused(lambda: check_tokenizer(folder, kind))) or _refused(lambda: refuse_damaged(folder))
+        return (words and _refused(lambda: check_tokenizer(folder, kind, _class(kind)))) or _refused(
+            lambda: refuse_damaged(folder)
+        )
     return _refused(lambda: check_network(folder, str(folder), _variant(folder)))
+
+
+def _class(kind: str) -> Any:
+    """Of transformers, None where it has none of that name."""
+    import transformers
+
+    return getattr(transformers, kind, None)
 
 
 def _variant(folder: Path) -> str | None:

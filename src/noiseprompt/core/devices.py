@@ -33,6 +33,8 @@ def resolve_device(device: str) -> torch.device:
         found = torch.zeros(0, device=best_device() if device == "auto" else device).device
     except (RuntimeError, AssertionError, ImportError) as error:  # "privateuseone" is a module that nobody has
         reason = (str(error).splitlines()[0] if str(error) else type(error).__name__).partition(". ")[0]
+        if reason.startswith("Could not run"):  # of a kind that this build was made without, in words of its operators
+            reason = f"the torch that is installed has no {device.partition(':')[0]}"
         came = f"device {device!r}" + ("" if reason.startswith("Expected one of") else f": {reason}")
         raise InputError(came, expected) from error
     if found.type == "cpu" and device not in ("auto", "cpu", "cpu:0"):  # torch takes any number for the only one

@@ -18,6 +18,7 @@ TRAINING = "a training"
 EVALUATION = "an evaluation"
 PICTURES = "pictures of generate"
 NETWORK = "a saved network"
+ANOTHER = "another model"
 WORLD = "a training of the shapes world"
 
 _MARKS = {
@@ -46,20 +47,24 @@ def refuse_other(where: Path | Store, own: str) -> None:
     if not isinstance(folder, Path):
         return
     there = {kind: found for kind, marks in _MARKS.items() if (found := _found(folder, marks))}
+    if NETWORK in there and (network := is_network(there[NETWORK][0])) is not True:
+        config = there.pop(NETWORK)
+        if network is False and own == NETWORK:  # a file of the same name; elsewhere it is in nobody's way
+            there[ANOTHER] = config
     if own in there:
         return
     for kind, found in there.items():
-        if kind != NETWORK or _is_network(found[0]):
-            came = f"{folder} holds {kind} ({found[0].relative_to(folder)})"
-            raise InputError(came, "a new folder" + f", or one with {own}" * bool(own), "choose another")
+        came = f"{folder} holds {kind} ({found[0].relative_to(folder)})"
+        raise InputError(came, "a new folder" + f", or one with {own}" * bool(own), "choose another")
 
 
 def _found(folder: Path, marks: Sequence[str]) -> list[Path]:
     return [path for mark in marks for path in sorted(folder.glob(mark)) if path.is_file()]
 
 
-def _is_network(config: Path) -> bool:
+def is_network(config: Path) -> bool | None:
+    """Of a network of this package; None where nothing can read it."""
     try:
         return "format" in read_json(config)
     except NoisepromptError:
-        return False
+        return None

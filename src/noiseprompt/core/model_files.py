@@ -23,6 +23,10 @@ MOST_LAYERS = 1000
 """In a row, of any part; the deepest that are published have about 100."""
 
 
+WIDEST = 100_000_000
+"""Of what a part counts: channels, heads, words, places of a text; the largest that are published are a hundredth."""
+
+
 def check_config(path: Path) -> None:
     """Refuse the description of a model or a part that is torn or hostile; one that is not there is none.
 
@@ -40,6 +44,7 @@ def check_config(path: Path) -> None:
             check_schedule(path, config)
         if path.parent.name == "vae":
             _check_settings(path, config, LATENTS)
+            _check_lengths(path, config)
         _check_settings(path, config, dict.fromkeys(EPSILONS, (float | None, Limits(least=0, most=0.1))))
         quoted = [name for name, value in config.items() if _is_quoted(name, value)]
         if quoted and path.name in ("config.json", "scheduler_config.json"):
@@ -58,6 +63,8 @@ SCHEDULE: dict[str, tuple[Any, Limits]] = {
     **dict.fromkeys(("shift", "flow_shift", "sigma_max"), (float | None, Limits(above=0, most=1_000_000))),
     "sigma_min": (float | None, Limits(least=0, most=1_000_000)),
     "shift_terminal": (float | None, Limits(above=0, below=1)),
+    **dict.fromkeys(("base_shift", "max_shift"), (float | None, Limits(least=-100, most=100))),
+    **dict.fromkeys(("base_image_seq_len", "max_image_seq_len"), (int | None, Limits(least=1, most=1_000_000))),
     "timestep_scaling": (float, Limits(above=0)),
     "original_inference_steps": (int, Limits(least=1)),
     "prediction_type": (
@@ -77,6 +84,15 @@ LATENTS: dict[str, tuple[Any, Limits]] = {
     "latents_std": (list[float] | None, Limits(above=0, most=LARGEST)),
 }
 """Of an autoencoder's description: how its latents are brought to the scale of the noise."""
+
+
+def _check_lengths(path: Path, config: Mapping[str, Any]) -> None:
+    channels = config.get("latent_channels", config.get("z_dim"))
+    for name in ("latents_mean", "latents_std"):
+        values = config.get(name)
+        if isinstance(values, list) and isinstance(channels, int) and len(values) != channels:
+            came = f"{path} has {len(values)} {name} of {channels} channels"
+            raise ModelLoadError(came, "one for each", AGAIN)
 
 
 EPSILONS = ("norm_eps", "layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
@@ -133,6 +149,8 @@ def _odd_count(config: Mapping[str, Any]) -> tuple[str, str]:
         for count in value if isinstance(value, list) else [value]:
             if type(count) is int and layers and count > MOST_LAYERS:
                 return f"{name} {count}", f"{MOST_LAYERS:,} at most"
+            if type(count) is int and _SIZE.search(name) and count > WIDEST:
+                return f"{name} {count}", f"{WIDEST:,} at most"
             if type(count) is int and (layers or _SIZE.search(name)) and count < 0:
                 return f"{name} {count}", "none below 0"
     return "", ""

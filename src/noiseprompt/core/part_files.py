@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.json_files import read_json
+from noiseprompt.core.kinds import NETWORK, is_network
 from noiseprompt.core.model_files import AGAIN, check_config
 from noiseprompt.core.places import no_file, refuse_closed, refuse_pointer
 from noiseprompt.core.ranges import shown
-from noiseprompt.core.weights import read_checkpoint, read_header, some
+from noiseprompt.core.tensors import other_numbers, refuse_other_numbers
+from noiseprompt.core.texts import some
+from noiseprompt.core.weights import SHARED, read_checkpoint, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +57,9 @@ def check_network(folder: Path, what: str, variant: str | None = None, asked: bo
         came = no_file(config) if os.path.lexists(config) else f"{what} has no config.json"
         raise ModelLoadError(came, "the description of the network, beside its weights", AGAIN)
     check_config(config)
+    if is_network(config):
+        came, fix = f"{folder} holds {NETWORK}, an NPNet", "name an NPNet as a method: npnet:path=FOLDER"
+        raise ModelLoadError(came, "a network of diffusers or transformers", fix)
     used = _weights(folder, what, variant, asked)
     if all("-of-" in path.name for path in used):
         _check_indices(folder, what, used, variant)
@@ -128,41 +134,49 @@ def _check_index(index: Path, what: str) -> None:
         raise ModelLoadError(came, "files of one save, each by its own name", AGAIN)
 
 
-SAID_OF_WORDS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "README.md")
-"""Files beside the words of a tokenizer."""
+FEW = 100_000_000
+"""Weights that a library makes up within a second or two, and tells itself which are missing."""
 
 
-def check_tokenizer(folder: Path, what: str) -> None:
-    """Refuse the folder of a tokenizer without a file of words: transformers makes one that knows none.
+def check_size(folder: Path, cls: Any, what: str) -> None:
+    """Refuse the description of a network of transformers that is many times its weights: the library would make up
+    the rest at random, for minutes and gigabytes, before anyone is told.
 
     Args:
+        cls: of the network; one of diffusers is built without memory anyway.
         what: it is, for the message.
 
     Raises:
-        ModelLoadError: with the folder.
+        ModelLoadError: with both sizes.
     """
-    if not os.path.isdir(folder):
+    import torch
+
+    if not folder.is_dir() or getattr(cls, "config_class", None) is None:
         return
-    refuse_closed(folder)
-    if not [path for path in folder.glob("[!.]*") if path.name not in SAID_OF_WORDS]:
-        came = f"{what} has no words: no file of them is in {folder}"
-        raise ModelLoadError(came, "tokenizer.json, or vocab.json, vocab.txt, spiece.model or the like", AGAIN)
+    try:
+        with torch.device("meta"):
+            asked = sum(value.numel() for value in cls(cls.config_class.from_pretrained(folder)).parameters())
+    except Exception:  # what cannot be built is told of where it is loaded
+        return
+    there = sum(path.stat().st_size for kind in WEIGHTS for path in files_in(folder, f"*{kind}"))
+    if asked > max(SHARED * there, FEW):
+        size = f"{asked:,} weights, and beside it lie {there:,} bytes"
+        came = f"{folder / 'config.json'} describes a {cls.__name__} of {size}"
+        raise ModelLoadError(came, f"the description of {what} itself", AGAIN)
 
 
-def refuse_whole_numbers(folder: Path, network: torch.nn.Module, variant: str | None = None) -> None:
-    """Refuse files in which whole numbers stand in place of a network's weights: a library takes them as they come.
+def check_numbers(folder: Path, network: torch.nn.Module, variant: str | None = None) -> None:
+    """Refuse files in which whole or complex numbers stand in place of a network's weights.
 
     Raises:
         ModelLoadError: with the first file.
     """
     weights = {name for name, value in network.named_parameters() if value.is_floating_point()}
     for file in _weights(folder, str(folder), variant) if folder.is_dir() else ():
-        if whole := [name for name in _whole_numbers(file) if name in weights]:
-            came = f"{file} holds {some('weights that are whole numbers', sorted(whole), 3)}"
-            raise ModelLoadError(came, "floating point numbers", "convert the model again, or load another copy")
+        refuse_other_numbers(str(file), weights & {*_other_numbers(file)})
 
 
-def _whole_numbers(file: Path) -> list[str]:
+def _other_numbers(file: Path) -> list[str]:
     """Names of the tensors in a file that are no floating point numbers; no tensor is read."""
     if file.suffix == ".safetensors":
         return [name for name, (kind, _) in read_header(file).items() if not kind.startswith(("F", "BF"))]
@@ -172,7 +186,7 @@ def _whole_numbers(file: Path) -> list[str]:
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError:  # of before torch 1.6, which cannot be looked at alone
         return []
-    return [name for name, value in state.items() if isinstance(value, torch.Tensor) and not value.is_floating_point()]
+    return other_numbers((name, value) for name, value in state.items() if isinstance(value, torch.Tensor))
 
 
 def refuse_damaged(folder: Path) -> None:
@@ -197,54 +211,3 @@ def refuse_damaged(folder: Path) -> None:
             raise ModelLoadError(f"{path} describes no tokenizer", 'an object with "model" and "added_tokens"', AGAIN)
         if path.name.endswith(".index.json") and not files_in(folder, "*.index.*.json"):
             _check_index(path, str(folder))
-
-
-LARGEST_WEIGHT = 1_000_000
-"""Of any; published ones stay below what float16 holds, 65,504. A flipped bit of an exponent is far beyond."""
-
-MOST_EMPTY = 0.25
-"""Share of a part's weights in matrices of one value alone, as zeros; networks begin with some, trained ones have none
-or few."""
-
-
-def check_values(network: torch.nn.Module, what: str) -> None:
-    """Refuse the weights of a network as `check_tensors` does, a second for 5e9 of them.
-
-    Args:
-        what: it is, for the message.
-
-    Raises:
-        ModelLoadError: as `check_tensors`.
-    """
-    check_tensors(network.named_parameters(), what)
-
-
-def check_tensors(named: Iterable[tuple[str, torch.Tensor]], what: str, most_empty: float = MOST_EMPTY) -> None:
-    """Refuse weights that are not finite or absurdly large, and many matrices of one value alone, as a file gives that
-    was cut and filled up; reads each once.
-
-    Args:
-        what: they are of, for the message.
-        most_empty: share of the weights that may lie in such matrices.
-
-    Raises:
-        ModelLoadError: with the first weight, or how many are one value.
-    """
-    import torch
-
-    values = empty = 0
-    for key, value in named:
-        if value.is_meta or not value.numel() or not value.is_floating_point() or value.element_size() < 2:
-            continue
-        least, most = torch.aminmax(value.detach())
-        if not (least.isfinite() and most.isfinite()):
-            came = f"{what} has weights that are not finite (in {key})"
-            raise ModelLoadError(came, "finite numbers", "load another copy, or convert it again in float32")
-        if (largest := max(-float(least), float(most))) > LARGEST_WEIGHT:
-            came = f"{what} has a weight of the size {largest:g} in {key}"
-            raise ModelLoadError(came, f"{LARGEST_WEIGHT:,} at most", f"a bit of it may be flipped: {AGAIN}")
-        if value.ndim > 1 and value.numel() > 1:
-            values, empty = values + value.numel(), empty + value.numel() * bool(least == most)
-    if empty > most_empty * values:
-        came = f"{empty:,} of {values:,} weights of {what} lie in matrices of one value alone, such as zeros"
-        raise ModelLoadError(came, f"{most_empty:.0%} at most", AGAIN)

@@ -54,15 +54,25 @@ def check_settings(folder: Path, cls: Any, what: str) -> None:
             expected = f"some, as {shown(usual)}"
         elif isinstance(value, float) and not math.isfinite(value) and not scheduler:
             expected = "a finite number"
-        elif _is_of(value, kind):
+        elif _is_of(value, kind) and not (value is None and usual is True):  # null would be false
             continue
         raise ModelLoadError(f"{path} has {name} {shown(value)}", expected, AGAIN)
     takes = inspect.signature(cls.__init__).parameters
     _check_blocks(path, {name: config.get(name, takes[name].default) for name in _BLOCKS if name in takes})
+    _check_places(path, config, takes)
     lacking = [name for name in _NOISE if name in takes and name not in config]
     if scheduler and lacking:
         came = f"{path} says nothing of {', '.join(lacking)}: {what} would draw with numbers of its own"
         raise ModelLoadError(came, f"the settings of a {cls.__name__}", AGAIN)
+
+
+def _check_places(path: Path, config: Mapping[str, Any], takes: Mapping[str, inspect.Parameter]) -> None:
+    """Of a network that turns its queries and keys: the widths of the axes make up a head."""
+    names = ("axes_dims_rope", "attention_head_dim")
+    if all(name in takes for name in names):
+        axes, head = (config.get(name, takes[name].default) for name in names)
+        if isinstance(axes, list | tuple) and sum(axes) != head:
+            raise ModelLoadError(f"{path} has axes_dims_rope {shown(list(axes))}", f"{head} in all, a head's", AGAIN)
 
 
 _BLOCKS = ("block_out_channels", "down_block_types", "up_block_types")
@@ -133,6 +143,8 @@ def strange_settings(error: Exception, config: Mapping[str, Any], cls: Any, *, u
     strange = named or {name: pair for name, pair in every.items() if _unlike(name, *pair)}
     added = {name: pair for name, pair in every.items() if unset and pair[1] is None is not pair[0]}
     strange = strange or {name: pair for name, pair in added.items() if not isinstance(pair[0], int | list)}
+    if not strange and isinstance(error, TypeError):  # a list may stand for a number: but not where this failed
+        strange = {name: pair for name, pair in every.items() if isinstance(pair[0], list) and _is_number(pair[1])}
     some_of = [*strange.items()][:3]
     return tuple(", ".join(f"{name} {shown(pair[i])}" for name, pair in some_of) for i in (0, 1))  # type: ignore[return-value]
 
@@ -153,6 +165,10 @@ def _known(config: Mapping[str, Any], cls: Any) -> Iterator[tuple[str, tuple[Any
             yield name, (value, usual)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _unlike(name: str, value: Any, usual: Any) -> bool:
     """Whether a setting is of another kind than the class's own, empty or none, or 0 or less where that is more; a
     list may stand for a number, and that of a token may be 0."""
@@ -164,5 +180,5 @@ def _unlike(name: str, value: Any, usual: Any) -> bool:
     if isinstance(value, numbers) and isinstance(usual, numbers):
         if type(value) is int and type(usual) is int:
             return value <= 0 < usual and not name.endswith("_id")
-        return False
+        return isinstance(value, float) and _is_number(usual) and not isinstance(usual, float)
     return type(value) is not type(usual)

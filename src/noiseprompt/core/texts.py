@@ -113,3 +113,8 @@ def in_yaml(value: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, default=str)
     return re.sub("[\x7f-\uffff]", lambda sign: f"\\u{ord(sign[0]):04x}", text)
+
+
+def some(label: str, names: Sequence[str], most: int = 4) -> str:
+    """ "7 LABEL (a, b, c, d, ...)"; "" without any."""
+    return f"{len(names)} {label} ({', '.join(names[:most])}{', ...' if len(names) > most else ''})" if names else ""

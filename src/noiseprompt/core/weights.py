@@ -6,23 +6,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.places import no_file, refuse_pipe, refuse_pointer, remedy
+from noiseprompt.core.tensors import check_finite
+from noiseprompt.core.texts import some
 from noiseprompt.core.weight_kinds import TENSORS, refuse_other_kind
 
 if TYPE_CHECKING:
     import torch
-
-    Network = TypeVar("Network", bound=torch.nn.Module)
 
 HEADER_BYTES = 16 * 2**20
 """Longest header of a safetensors file that is read; a hundred thousand tensors fit."""
@@ -30,12 +28,7 @@ HEADER_BYTES = 16 * 2**20
 SHARED = 4
 """A tensor may stand in a checkpoint under so many names: weights are tied."""
 
-Shapes = Mapping[str, Sequence[int]]
-
-SHA256 = "noiseprompt.sha256"
-"""Key of a safetensors header: SHA-256 over names, types, shapes and bytes of the tensors, in the order of names."""
-
-_AGAIN = "copy or download it again"
+COPY_AGAIN = "copy or download it again"
 
 
 def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -48,44 +41,20 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 
     try:
         if os.path.lexists(path) and not path.is_file():
-            raise ModelLoadError(no_file(path), "a whole .safetensors file", _AGAIN)
+            raise ModelLoadError(no_file(path), "a whole .safetensors file", COPY_AGAIN)
         with path.open("rb") as start:
             length = int.from_bytes(start.read(8), "little")
         refuse_pointer(path)
-        refuse_other_kind(path, _AGAIN)
+        refuse_other_kind(path, COPY_AGAIN)
         if length > HEADER_BYTES:
             came = f"{path} is no .safetensors file (it would begin with a header of {length:,} bytes)"
-            raise ModelLoadError(came, f"one, with at most {HEADER_BYTES:,}", _AGAIN)
+            raise ModelLoadError(came, f"one, with at most {HEADER_BYTES:,}", COPY_AGAIN)
         with safe_open(path, "pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except (OSError, SafetensorError) as error:
-        fix = remedy(error, _AGAIN)
-        raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", fix) from error
-
-
-def packed(state: Mapping[str, torch.Tensor], told: Mapping[str, str] | None = None) -> bytes:
-    """A safetensors file of a network's tensors, with their checksum in its header: safetensors itself has none.
-
-    Args:
-        told: more of the header's metadata.
-    """
-    import torch
-    from safetensors.torch import save
-
-    kinds = {kind: name for name, kind in _kinds().items()}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    total = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        total.update(_named(name, kinds[value.dtype], value.shape))
-        total.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    metadata = {"format": "pt", SHA256: total.hexdigest(), **(told or {})}
-    plain = save(tensors)
-    begin = 8 + int.from_bytes(plain[:8], "little")
-    # the library writes metadata in any order: equal networks give equal files
-    header = json.dumps({"__metadata__": metadata, **json.loads(plain[8:begin])}, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return b"".join((len(header).to_bytes(8, "little"), header, memoryview(plain)[begin:]))
+        fix = remedy(error, COPY_AGAIN)
+        raise ModelLoadError(f"cannot read {path}: {first_line(error)}", "a whole .safetensors file", fix) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -99,103 +68,6 @@ def read_metadata(path: Path) -> dict[str, str]:
     read_header(path)
     with safe_open(path, "pt") as file:
         return dict(file.metadata() or {})
-
-
-def load_network(
-    path: Path, build: Callable[[], Network], fix: str = "", dtype_of: Callable[[str], torch.dtype | None] | None = None
-) -> Network:
-    """The network of `build` with the tensors of a safetensors file, each exactly; it takes the file's dtype.
-
-    It is built without memory, names and shapes have to be those of the file's header, and the tensors are read piece
-    by piece into their places: nothing is held twice.
-
-    Args:
-        dtype_of: name of a tensor -> dtype to keep it in; None for the file's.
-
-    Raises:
-        ModelLoadError: as `read_header`; tensors of other names, shapes or types; values that are not finite, or others
-            than those that `packed` wrote.
-        NoisepromptError: whatever `build` raises.
-    """
-    import torch
-
-    header = read_header(path)
-    try:
-        with torch.device("meta"):
-            network = build()
-    except (RuntimeError, OverflowError) as error:  # more bytes than a number can tell
-        raise ModelLoadError(f"no network has the sizes beside {path}: {_reason(error)}", "", fix) from error
-    empty = network.state_dict()
-    problems = differences({name: shape for name, (_, shape) in header.items()}, shapes_of(empty))
-    problems = problems or some("not of floating point", [n for n, (kind, _) in header.items() if kind not in _kinds()])
-    if problems:
-        raise ModelLoadError(f"{path} does not fit its configuration: {problems}", "each tensor of the network", fix)
-    several = len({kind for kind, _ in header.values()}) > 1
-
-    def kept_in(name: str, kind: torch.dtype) -> torch.dtype:
-        asked = dtype_of(name) if dtype_of else None
-        return asked or (empty[name].dtype if several else kind)
-
-    network.load_state_dict(dict(_tensors(path, kept_in)), assign=True)
-    return network
-
-
-PIECE = 2**16
-"""Bytes read at a time. What is allocated and freed between tensors that stay leaves gaps among them, which a process
-does not give back: with whole tensors some 20 to 40 MiB beside an NPNet of 57."""
-
-
-def _tensors(path: Path, kept_in: Callable[[str, torch.dtype], torch.dtype]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name and value of every tensor of a safetensors file whose header was read.
-
-    Args:
-        kept_in: name of a tensor and its dtype in the file -> dtype of the value.
-
-    Raises:
-        ModelLoadError: a value that is not finite, or what cannot be read; after the last, that they are others than
-            those that `packed` wrote.
-    """
-    import torch
-
-    kinds, total = _kinds(), hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            entries = json.loads(file.read(length))
-            told = entries.pop("__metadata__", {}).get(SHA256)
-            for name, entry in sorted(entries.items()):
-                kind = kinds[entry["dtype"]]
-                begin, end = entry["data_offsets"]
-                file.seek(8 + length + begin)
-                value = torch.empty(entry["shape"], dtype=kept_in(name, kind))
-                total.update(_named(name, entry["dtype"], entry["shape"]))
-                place, flat = bytearray(min(PIECE, end - begin)), value.view(-1)
-                for start in range(0, end - begin, PIECE):
-                    size = min(PIECE, end - begin - start)
-                    if file.readinto(memoryview(place)[:size]) != size:
-                        raise ValueError(f"{name} is cut short")
-                    total.update(memoryview(place)[:size])
-                    piece = torch.frombuffer(place, dtype=kind, count=size // kind.itemsize)
-                    check_finite(path, {name: piece})
-                    flat[start // kind.itemsize :][: len(piece)] = piece
-                yield name, value
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ModelLoadError(f"cannot read {path}: {_reason(error)}", "a whole .safetensors file", _AGAIN) from error
-    if told is not None and told != total.hexdigest():
-        came = f"the weights in {path} are not those that were saved: their checksum does not match"
-        raise ModelLoadError(came, "weights as they were written", f"{_AGAIN}, or export them anew")
-
-
-def _kinds() -> dict[str, torch.dtype]:
-    """Type in a safetensors file -> torch's, of those that weights have."""
-    import torch
-
-    return {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-
-
-def _named(name: str, kind: str, shape: Sequence[int]) -> bytes:
-    """What the checksum of a file takes of a tensor, before its bytes."""
-    return f"{name} {kind} {list(shape)}\0".encode()
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -214,7 +86,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         raise ModelLoadError(f"{path} holds no state dict", "names and tensors")
     named = {str(name): value for name, value in state.items()}
     if empty := [name for name, value in named.items() if not value.numel()]:
-        raise ModelLoadError(f"{path} holds {some('tensors without a number', empty)}", "numbers", _AGAIN)
+        raise ModelLoadError(f"{path} holds {some('tensors without a number', empty)}", "numbers", COPY_AGAIN)
     check_finite(path, named)
     return named
 
@@ -231,7 +103,7 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
     import torch
     from safetensors.torch import load_file
 
-    again = "copy it again, or delete it: the same command begins anew" if own else _AGAIN
+    again = "copy it again, or delete it: the same command begins anew" if own else COPY_AGAIN
     try:
         if path.suffix == ".safetensors":
             read_header(path)
@@ -253,7 +125,7 @@ def read_checkpoint(path: Path, own: bool = False) -> Any:
         raise ModelLoadError(came, "a state dict: names and tensors", again if own else trusted) from error
     except Exception as error:  # torch raises many kinds for a damaged file, in words for who calls it
         if isinstance(error, OSError) and error.filename is not None:
-            raise ModelLoadError(f"cannot read {path}: {_reason(error)}", TENSORS, remedy(error, again)) from error
+            raise ModelLoadError(f"cannot read {path}: {first_line(error)}", TENSORS, remedy(error, again)) from error
         kind = next((kind for kind in ("TorchScript", "legacy .tar") if kind in str(error)), "")
         if kind:
             came, fix = f"{path} is an archive in torch's {kind} format", "save its state dict as safetensors"
@@ -300,49 +172,13 @@ def _check_tensors(path: Path, state: Any, own: bool) -> None:
 def _refuse_more(path: Path, claimed: int, times: int) -> None:
     size = path.stat().st_size
     if claimed > times * size:
-        raise ModelLoadError(f"{path} claims {claimed:,} bytes of tensors", f"no more than its {size:,} bytes", _AGAIN)
+        raise ModelLoadError(
+            f"{path} claims {claimed:,} bytes of tensors", f"no more than its {size:,} bytes", COPY_AGAIN
+        )
 
 
-def check_finite(path: Path, state: Mapping[str, torch.Tensor]) -> None:
-    """Refuse weights with NaN or infinity; a mask, which some checkpoints hold, may be infinite.
-
-    Raises:
-        ModelLoadError: with the tensors' names.
-    """
-    bad = [name for name, value in state.items() if not name.endswith("mask") and not _is_finite(value)]
-    if bad:
-        raise ModelLoadError(f"{path} holds weights that are not finite: {some('of them', bad)}", "numbers", _AGAIN)
-
-
-def _is_finite(value: torch.Tensor) -> bool:
-    if value.is_floating_point() and value.element_size() < 2:  # torch compares no float8
-        value = value.float()
-    return bool(value.isfinite().all())
-
-
-def shapes_of(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    """Name -> shape."""
-    return {name: tuple(value.shape) for name, value in state.items()}
-
-
-def differences(came: Shapes, expected: Shapes) -> str:
-    """ "" where names and shapes agree, else which are missing, unexpected or of another shape, some of each named."""
-    both = sorted(set(came) & set(expected))
-    shapes = [f"{name} {came[name]} instead of {expected[name]}" for name in both if came[name] != expected[name]]
-    groups = {
-        "missing": sorted(set(expected) - set(came)),
-        "unexpected": sorted(set(came) - set(expected)),
-        "of another shape": shapes,
-    }
-    return "; ".join(some(label, names) for label, names in groups.items() if names)
-
-
-def some(label: str, names: Sequence[str], most: int = 4) -> str:
-    """ "7 LABEL (a, b, c, d, ...)"; "" without any."""
-    return f"{len(names)} {label} ({', '.join(names[:most])}{', ...' if len(names) > most else ''})" if names else ""
-
-
-def _reason(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Of what an error says."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines()

@@ -25,10 +25,11 @@ from noiseprompt.core.config import from_dict, to_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
 from noiseprompt.core.files import public_name
-from noiseprompt.core.part_files import check_tensors
+from noiseprompt.core.network_files import load_network
 from noiseprompt.core.ranges import NAMED, check_value
+from noiseprompt.core.tensors import check_tensors
+from noiseprompt.core.texts import some
 from noiseprompt.core.types import StartLevel, check_tensor
-from noiseprompt.core.weights import load_network, some
 from noiseprompt.npnet import disk, share
 from noiseprompt.npnet.card import Facts, model_card
 from noiseprompt.npnet.config import NPNetConfig
@@ -191,7 +192,7 @@ class NPNet(nn.Module):
 
         Raises:
             StoreError: the folder cannot be written, or the disk is full.
-            InputError: no folder named, or weights that are not finite: they would not load.
+            InputError: no folder named, or one of something else, or weights that are not finite: they would not load.
         """
         check_value("folder", str | Path, folder, NAMED)
         _check_weights(self)
@@ -305,7 +306,8 @@ def _load_checkpoint(file: Path, dtype: torch.dtype | None, swin_dtype: torch.dt
 
 def _check_swin(config: NPNetConfig, swin_dtype: torch.dtype | None, source: Path) -> None:
     if swin_dtype is not None and not config.has_swin:
-        raise InputError(f"swin_dtype {swin_dtype} of {source}, which has no Swin transformer", "leave it out")
+        came = f"swin_dtype {swin_dtype} of {source}, which has no Swin transformer"
+        raise InputError(came, "a network that has one", "leave it out")
 
 
 @held

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.errors import ModelLoadError, NoisepromptError, StoreError
+from noiseprompt.core.errors import ModelLoadError, NoisepromptError
 from noiseprompt.core.files import make_folder, replace, replacing
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.weights import packed, read_metadata
+from noiseprompt.core.kinds import NETWORK, refuse_other
+from noiseprompt.core.network_files import packed
+from noiseprompt.core.weights import read_metadata
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -35,28 +37,16 @@ def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]
     """Save a network; each file appears whole or not at all.
 
     Raises:
-        StoreError: the folder cannot be written or holds another model, or the disk is full.
+        StoreError: the folder cannot be written, or the disk is full.
+        InputError: it holds another model, or another kind of work.
     """
-    if (folder / "model_index.json").is_file():
-        came = f"{folder} holds a model (model_index.json)"
-        raise StoreError(came, "a new folder, or that of an NPNet", "save to another folder")
-    _refuse_other(folder / CONFIG_FILE)
+    refuse_other(folder, NETWORK)
     marked = {"format": FORMAT, "format_version": FORMAT_VERSION, **settings}
     make_folder(folder)
     with replacing(folder / WEIGHTS_FILE) as file:
         file.write(packed(state, {_MADE_AS: _made_as(settings)}))
     replace(folder / CARD_FILE, card)
     replace(folder / CONFIG_FILE, json.dumps(marked, indent=2) + "\n")
-
-
-def _refuse_other(path: Path) -> None:
-    """Refuse to write over the configuration of another model, whose weights have the same name."""
-    try:
-        told = read_json(path)
-    except NoisepromptError:  # none, or one that nothing can load
-        return
-    if told.get("format") != FORMAT:
-        raise StoreError(f"{path} is of another model", "a new folder, or that of an NPNet", "save to another folder")
 
 
 def is_saved(folder: Path) -> bool:

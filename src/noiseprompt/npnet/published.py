@@ -26,10 +26,18 @@ from torch.nn import functional as F
 from noiseprompt.core.arguments import held
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.errors import ConfigError, ModelLoadError
-from noiseprompt.core.part_files import check_values
+from noiseprompt.core.network_files import SHA256
 from noiseprompt.core.places import no_file
 from noiseprompt.core.ranges import shown
-from noiseprompt.core.weights import SHA256, check_finite, differences, read_checkpoint, read_metadata, shapes_of, some
+from noiseprompt.core.tensors import (
+    check_finite,
+    check_values,
+    differences,
+    other_numbers,
+    refuse_other_numbers,
+    shapes_of,
+)
+from noiseprompt.core.weights import read_checkpoint, read_metadata
 from noiseprompt.npnet.base import NPNet
 from noiseprompt.npnet.card import Facts
 from noiseprompt.npnet.config import NPNetConfig
@@ -181,10 +189,7 @@ def load_published(
         problems = differences(shapes_of(state), shapes_of(PublishedNPNet(config).state_dict()))
     if problems:
         raise ModelLoadError(f"{path} is not in the published layout: {problems}", _EXPECTED, _FIX)
-    other = [name for name, value in state.items() if not value.is_floating_point() and value.ndim]
-    if other:
-        came = f"{path} holds {some('tensors that are whole or complex numbers', other)}"
-        raise ModelLoadError(came, "floating point numbers", _FIX)
+    refuse_other_numbers(str(path), other_numbers((name, value) for name, value in state.items() if value.ndim))
     check_finite(path, state)
     net = PublishedNPNet(config)
     net.load_state_dict({name: value.float() for name, value in state.items()})
@@ -276,7 +281,7 @@ def _is_number(value: Any) -> bool:
 def _text_width(state: Mapping[str, Tensor], path: Path) -> int:
     weight = state.get("text.project.weight")
     if weight is None:
-        names = ", ".join(sorted(state)[:4])
+        names = ", ".join(sorted(state)[:4]) or "it has none"
         raise ModelLoadError(f"{path} has no text branch (its first names: {names})", _EXPECTED, _FIX)
     if weight.ndim != 2 or weight.shape[1] % TEXT_LENGTH:
         came = f"{path} has a text branch of shape {tuple(weight.shape)}"

@@ -22,11 +22,11 @@ from noiseprompt.core.errors import (
 from noiseprompt.core.files import public_name
 from noiseprompt.core.hub_errors import refuse_of_the_hub
 from noiseprompt.core.model_files import AGAIN, of_shapes
-from noiseprompt.core.part_files import check_tensors
 from noiseprompt.core.places import expanded, no_file, refuse_closed
 from noiseprompt.core.ranges import Limits, check_value
-from noiseprompt.core.texts import reason_of
-from noiseprompt.core.weights import read_state, some
+from noiseprompt.core.tensors import check_tensors, other_numbers, refuse_other_numbers
+from noiseprompt.core.texts import reason_of, some
+from noiseprompt.core.weights import read_state
 from noiseprompt.pipelines.complete import complete
 from noiseprompt.pipelines.loading import check_there, weights_in
 from noiseprompt.pipelines.soundness import check_finite
@@ -192,9 +192,9 @@ def _check_pairs(path: Path, state: Mapping[str, Any]) -> int:
     Raises:
         ModelLoadError: with some of the names.
     """
-    if whole := sorted(name for name, value in state.items() if "lora" in name and not _is_weight(name, value)):
-        came = f"{path} holds {some('weights that are whole numbers', whole, 3)}"
-        raise ModelLoadError(came, "floating point numbers", "convert it again, or load another copy")
+    weights = {name: value for name, value in state.items() if "lora" in name}
+    scale = "alpha"  # may be a whole number
+    refuse_other_numbers(str(path), other_numbers(one for one in weights.items() if not one[0].endswith(scale)))
     sides = (("lora_A", "lora_B"), ("lora_down", "lora_up"), ("lora.down", "lora.up"))
     others = {a: b for pair in sides for a, b in (pair, pair[::-1])}
     lacking = sorted(
@@ -205,17 +205,12 @@ def _check_pairs(path: Path, state: Mapping[str, Any]) -> int:
     )
     if lacking:
         raise ModelLoadError(f"{path} lacks {some('of its matrices', lacking)}", "two for each layer", AGAIN)
-    check_tensors(((name, value) for name, value in state.items() if "lora" in name), str(path), MOST_EMPTY)
+    check_tensors(weights.items(), str(path), MOST_EMPTY)
     seconds = [value for name, value in state.items() if any(f"{second}." in name for _, second in sides)]
     if seconds and not any(bool(value.any()) for value in seconds):
         came = f"{path} changes nothing: the second matrix of every layer is zeros"
         raise ModelLoadError(came, "a LoRA that was trained", AGAIN)
     return sum(any(f"{down}." in name for down, _ in sides) for name in state)
-
-
-def _is_weight(name: str, value: Any) -> bool:
-    """Whether it is of floating point; "alpha", a scale, may be a whole number."""
-    return name.endswith("alpha") or value.is_floating_point()
 
 
 def _lora_place(source: str) -> tuple[str, str | None]:

@@ -13,16 +13,10 @@ from typing import Any
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.model_files import AGAIN, of_shapes
-from noiseprompt.core.part_files import (
-    check_network,
-    check_tokenizer,
-    files_in,
-    refuse_damaged,
-    refuse_whole_numbers,
-)
+from noiseprompt.core.part_files import check_network, check_numbers, check_size, files_in, refuse_damaged
 from noiseprompt.core.part_settings import check_settings, described, refuse_setting
-from noiseprompt.core.texts import reason_of
-from noiseprompt.core.weights import some
+from noiseprompt.core.texts import reason_of, some
+from noiseprompt.core.tokenizer_files import WORDS, check_tokenizer
 
 RELICS = ("position_ids", "inv_freq", "num_batches_tracked")
 """Last names of tensors that older releases of transformers saved and newer ones make anew."""
@@ -63,6 +57,7 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
         _refuse_whole(folder, model, cls)
         check_network(folder, _what(folder, model), options.get("variant"))
         check_settings(folder, cls, _what(folder, model))
+        check_size(folder, cls, _what(folder, model))
         try:
             part, info = load(cls, *args, output_loading_info=True, **options)
         except Exception as error:
@@ -76,7 +71,7 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
             raise ModelLoadError(came, f"all weights of a {cls.__name__}", AGAIN)
         if getattr(part, "hf_quantizer", None) is None:  # what is quantised has names and numbers of its own
             _tell_surplus(info, _what(source, model))
-            refuse_whole_numbers(folder, part, options.get("variant"))
+            check_numbers(folder, part, options.get("variant"))
         return (part, info) if output_loading_info else part
 
     return from_pretrained
@@ -88,7 +83,7 @@ def _other(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
         folder = Path(str(source)) / str(options.get("subfolder") or "")
         _refuse_whole(folder, model, cls)
         if getattr(cls, "vocab_files_names", None):  # of bytes there is no file
-            check_tokenizer(folder, _what(folder, model))
+            check_tokenizer(folder, _what(folder, model), cls)
         check_settings(folder, cls, _what(folder, model))
         try:
             return load(cls, *args, **options)
@@ -141,7 +136,8 @@ def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Excepti
     refuse_setting(error, folder, cls, what)
     reason = reason_of(error)
     reason = of_shapes(reason) or f"{type(error).__name__}: {reason[:300]}"
-    came = f"{what} does not load ({reason})"
+    of_words = getattr(cls, "vocab_files_names", None) and (folder / WORDS).is_file()
+    came = f"{what} does not load {f'from {WORDS} ' * bool(of_words)}({reason})"
     return ModelLoadError(came, f"the files of a {cls.__name__}, its config among them", AGAIN)
 
 

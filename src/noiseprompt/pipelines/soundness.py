@@ -16,10 +16,10 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoiseError, NoisepromptError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import AGAIN, check_config
-from noiseprompt.core.part_files import check_values
 from noiseprompt.core.part_settings import strange_settings
 from noiseprompt.core.places import refuse_closed
 from noiseprompt.core.ranges import shown
+from noiseprompt.core.tensors import check_values
 from noiseprompt.core.texts import reason_of
 from noiseprompt.pipelines.families import named_family
 
@@ -274,6 +274,7 @@ def computing(pipe: Any, what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, NoisepromptError) or is_out_of_memory(error) or _root(error) not in LIBRARIES:
             raise
+        _refuse_template(error)
         for name, part in pipe.components.items():
             config = getattr(part, "config", None)
             as_plain = getattr(config, "to_dict", None) if what.startswith("encodes") else None
@@ -295,9 +296,20 @@ def computing(pipe: Any, what: str) -> Iterator[None]:
 
 
 def _root(error: Exception) -> str:
-    """The package of the innermost line of code, torch's own left out: who asked for what failed."""
+    """Of the model's libraries and this package, the one of the innermost line of code: who asked torch, or another
+    package, for what failed."""
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return next((root for name in reversed(frames) if (root := name.partition(".")[0]) != "torch"), "")
+    known = (*LIBRARIES, "noiseprompt")
+    return next((root for name in reversed(frames) if (root := name.partition(".")[0]) in known), "")
+
+
+def _refuse_template(error: Exception) -> None:
+    """Name the chat template of a tokenizer, which it renders with jinja2 alone, where there is none or it fails."""
+    of_jinja = type(error).__module__.startswith("jinja2")
+    if of_jinja or "chat_template" in str(error):
+        fails = f"fails ({type(error).__name__}: {reason_of(error)[:200]})" if of_jinja else "is not there"
+        expected = "chat_template.jinja of this model, or a chat_template in its tokenizer_config.json"
+        raise ModelLoadError(f"the chat template of the model's tokenizer {fails}", expected, AGAIN) from error
 
 
 def check_drawn(images: Any) -> None:

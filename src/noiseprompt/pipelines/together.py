@@ -10,6 +10,7 @@ from typing import Any
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.model_files import AGAIN, has_no_words, last_word
 from noiseprompt.core.part_files import refuse_damaged
+from noiseprompt.core.ranges import shown
 from noiseprompt.pipelines.families import named_family
 
 FEWEST_WORDS = 0.9
@@ -33,10 +34,10 @@ def check_together(model: str | Path, pipe: Any) -> None:
     Raises:
         ModelLoadError: with both.
     """
-    encoders = [getattr(pipe, f"text_encoder{number}", None) for number in ("", "_2")]
+    encoders = [getattr(pipe, f"text_encoder{number}", None) for number in ("", "_2", "_3")]
     _check_width(model, pipe, [encoder for encoder in encoders if encoder is not None])
     _check_latents(model, pipe)
-    for number, encoder in zip(("", "_2"), encoders, strict=True):
+    for number, encoder in zip(("", "_2", "_3"), encoders, strict=True):
         tokenizer = getattr(pipe, f"tokenizer{number}", None)
         if tokenizer is not None and isinstance(getattr(getattr(encoder, "config", None), "vocab_size", None), int):
             _check_words(model, number, tokenizer, encoder)
@@ -68,11 +69,15 @@ def _check_words(model: str | Path, number: str, tokenizer: Any, encoder: Any) -
 def _check_clip(model: str | Path, number: str, tokenizer: Any, config: Any) -> None:
     """Of a text encoder of CLIP, which reads the prompt as a whole at its end token and has a place for each token."""
     end, reads, most = config.eos_token_id, tokenizer.model_max_length, config.max_position_embeddings
-    if isinstance(end, int) and not 0 <= end < config.vocab_size:
-        told = f"text_encoder{number} of {model} has eos_token_id {end}"
+    if not (isinstance(end, int) and 0 <= end < config.vocab_size):
+        told = f"text_encoder{number} of {model} has eos_token_id {shown(end)}"
         raise ModelLoadError(told, f"one of its {config.vocab_size:,} words, from 0", _ONE_MODEL)
-    if isinstance(reads, int) and isinstance(most, int) and most < reads < _ENDLESS:
-        came = f"tokenizer{number} of {model} reads {reads:,} tokens (its model_max_length)"
+    if tokenizer.pad_token is None:
+        came = f"tokenizer{number} of {model} has no pad_token in its tokenizer_config.json"
+        raise ModelLoadError(came, "one: it fills prompts up to one length", _ONE_MODEL)
+    if isinstance(most, int) and not (isinstance(reads, int) and reads <= most):
+        told = f"{reads:,} tokens" if isinstance(reads, int) and reads < _ENDLESS else "prompts of any length"
+        came = f"tokenizer{number} of {model} reads {told} (its model_max_length)"
         raise ModelLoadError(came, f"at most {most:,}, as text_encoder{number} does", _ONE_MODEL)
 
 

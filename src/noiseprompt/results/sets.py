@@ -26,7 +26,7 @@ from noiseprompt.core.places import expanded, is_address
 from noiseprompt.core.specs import split_spec
 from noiseprompt.core.store import Store
 from noiseprompt.core.stores import Folder, store_of
-from noiseprompt.core.weights import some
+from noiseprompt.core.texts import some
 from noiseprompt.results.folder import iter_counted
 from noiseprompt.results.lines import NEW, Key
 from noiseprompt.results.names import public_spec, slug

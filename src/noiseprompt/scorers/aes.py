@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from noiseprompt.core.part_files import check_values
+from noiseprompt.core.tensors import check_values, other_numbers, refuse_other_numbers
 from noiseprompt.core.weights import read_state
-from noiseprompt.scorers.loading import check_keys, find_file, pretrained, refuse_other_numbers
+from noiseprompt.scorers.loading import check_keys, find_file, pretrained
 from noiseprompt.scorers.model import ModelScorer
 from noiseprompt.scorers.preprocess import clip_pixels, crop_tensor
 
@@ -83,7 +83,7 @@ def linear_head(state: dict[str, torch.Tensor], prefix: str) -> nn.Sequential:
     wanted = [f"{prefix}{place}.{kind}" for place in PLACES for kind in ("weight", "bias")]
     check_keys("the linear layers", set(wanted) - state.keys(), state.keys() - set(wanted))
     widths = (state[wanted[0]].shape[-1], *WIDTHS)
-    refuse_other_numbers("the linear layers", {name: state[name] for name in wanted})
+    refuse_other_numbers("the linear layers", other_numbers((name, state[name]) for name in wanted))
     layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
     tensors = [(layer.weight, layer.bias) for layer in layers]
     for index, (weight, bias) in enumerate(tensors):

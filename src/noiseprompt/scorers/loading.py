@@ -15,16 +15,12 @@ from noiseprompt.core import hub
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import HubError, ModelLoadError, NoisepromptError
 from noiseprompt.core.model_files import has_no_words, last_word, of_shapes
-from noiseprompt.core.part_files import (
-    check_network,
-    check_values,
-    refuse_damaged,
-    refuse_whole_numbers,
-)
+from noiseprompt.core.part_files import check_network, check_numbers, check_size, refuse_damaged
 from noiseprompt.core.part_settings import refuse_setting
 from noiseprompt.core.places import expanded, no_file, refuse_closed
+from noiseprompt.core.tensors import check_values, other_numbers, refuse_other_numbers
 from noiseprompt.core.texts import reason_of
-from noiseprompt.core.weights import some
+from noiseprompt.core.tokenizer_files import check_tokenizer
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files with weights."""
@@ -97,23 +93,12 @@ def build(cls: Any, config: Any, state: Mapping[str, torch.Tensor], dtype: torch
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     wrong = [name for name in wanted.keys() & shapes.keys() if wanted[name] != shapes[name]]
     check_keys(cls.__name__, wanted.keys() - shapes.keys(), shapes.keys() - wanted.keys(), wrong)
-    refuse_other_numbers(cls.__name__, {name: state[name] for name in wanted if empty[name].is_floating_point()})
+    weights = ((name, state[name]) for name in wanted if empty[name].is_floating_point())
+    refuse_other_numbers(cls.__name__, other_numbers(weights))
     with _quiet():
         model = cls.from_pretrained(None, config=config, state_dict=dict(state), dtype=dtype)
     check_values(model, cls.__name__)
     return model.eval().requires_grad_(False)
-
-
-def refuse_other_numbers(what: str, state: Mapping[str, torch.Tensor]) -> None:
-    """Refuse weights that are whole or complex numbers: torch takes them as they come.
-
-    Raises:
-        ModelLoadError: with the first three.
-    """
-    other = sorted(name for name, value in state.items() if not value.is_floating_point())
-    if other:
-        came = some(f"weights of {what} that are whole or complex numbers", other, 3)
-        raise ModelLoadError(came, "floating point numbers", "convert them again, or load another copy")
 
 
 def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **options: Any) -> Any:
@@ -131,13 +116,15 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
             raise OSError("it is a file")
         source = str(folder) if folder.exists() else source
         refuse_closed(folder)
-        if not hasattr(cls, "forward"):  # a tokenizer
+        if not hasattr(cls, "forward"):  # a tokenizer; what it is asked for says the length
+            check_tokenizer(folder, f"{cls.__name__} in {source}", cls, settings=False)
             return cls.from_pretrained(source, **options)
         _check_folder(folder)
+        check_size(folder, cls, f"{cls.__name__} in {source}")
         with _quiet():
             model, info = cls.from_pretrained(source, output_loading_info=True, **options)
         check_keys(f"{cls.__name__} in {source}", info["missing_keys"], (), info["mismatched_keys"])
-        refuse_whole_numbers(folder, model)
+        check_numbers(folder, model)
         check_values(model, f"{cls.__name__} in {source}")
         return model.eval().requires_grad_(False)
     except (NoisepromptError, MemoryError):

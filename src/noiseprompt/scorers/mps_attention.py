@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from noiseprompt.core.part_files import check_values
-from noiseprompt.scorers.loading import check_keys, infer, refuse_other_numbers
+from noiseprompt.core.tensors import check_values, other_numbers, refuse_other_numbers
+from noiseprompt.scorers.loading import check_keys, infer
 
 
 class Gate(nn.Module):
@@ -140,7 +140,7 @@ def cross_from_state(state: Mapping[str, torch.Tensor]) -> CrossModel:
     wanted = model.state_dict()
     wrong = [key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape]
     check_keys("the cross-attention of MPS", wanted.keys() - state.keys(), state.keys() - wanted.keys(), wrong)
-    refuse_other_numbers("the cross-attention of MPS", state)
+    refuse_other_numbers("the cross-attention of MPS", other_numbers(state.items()))
     model.load_state_dict(dict(state))
     check_values(model, "the cross-attention of MPS")
     return model.eval().requires_grad_(False)

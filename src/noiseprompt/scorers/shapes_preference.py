@@ -12,10 +12,10 @@ from noiseprompt.core.config import check_whole, from_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.json_files import read_json
-from noiseprompt.core.part_files import check_values
+from noiseprompt.core.network_files import load_network as filled
 from noiseprompt.core.ranges import COUNT, check_value
+from noiseprompt.core.tensors import check_values
 from noiseprompt.core.types import Prompt
-from noiseprompt.core.weights import load_network as filled
 from noiseprompt.scorers.base import check_images, world_requests
 from noiseprompt.scorers.model import check_tensor
 from noiseprompt.shapes.preference import PreferenceNet, encode_words

@@ -23,8 +23,9 @@ from noiseprompt.core.errors import ConfigError, DivergedError, ModelLoadError
 from noiseprompt.core.files import append, make_folder, replace, replacing
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import mend, read_lines
+from noiseprompt.core.network_files import packed
 from noiseprompt.core.tables import table
-from noiseprompt.core.weights import packed, read_checkpoint
+from noiseprompt.core.weights import read_checkpoint
 
 CONFIG_FILE = "config.json"
 """Of a run folder: its settings."""

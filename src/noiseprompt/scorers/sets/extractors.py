@@ -10,11 +10,11 @@ import torch
 from noiseprompt.core.arguments import held
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
-from noiseprompt.core.part_files import check_values
+from noiseprompt.core.network_files import load_network
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.core.ranges import COUNT, check_value
 from noiseprompt.core.specs import make
-from noiseprompt.core.weights import load_network
+from noiseprompt.core.tensors import check_values
 from noiseprompt.scorers.table import FEATURES
 from noiseprompt.shapes.features import WIDTH, FeatureNet
 from noiseprompt.shapes.scenes import SIZE

@@ -16,7 +16,8 @@ from noiseprompt.core.errors import NoisepromptWarning, StoreError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.json_lines import damaged, read_lines
 from noiseprompt.core.ranges import SUMMABLE, shown
-from noiseprompt.core.weights import differences, read_header, shapes_of
+from noiseprompt.core.tensors import differences, shapes_of
+from noiseprompt.core.weights import read_header
 from noiseprompt.npnet.disk import WEIGHTS_FILE
 
 
