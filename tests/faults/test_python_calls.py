@@ -165,7 +165,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a seed that is true": (lambda: initial_noise(True, SHAPE), "seed True"),
     "a shape below 0": (lambda: initial_noise(0, (-1, 2)), "a shape [-1, 2]"),
     "a shape without values": (lambda: initial_noise(0, ()), "a shape []"),
-    "a shape larger than any memory": (lambda: initial_noise(0, (2**40, 64, 64)), "8 times a side"),
+    "a shape larger than any memory": (lambda: initial_noise(0, (2**40, 64, 64)), "at most 67,108,864 values"),
     "a scheduler without timesteps": (
         lambda: make_scheduler(pipe().pipe, "DDIMScheduler:num_train_timesteps=0"),
         "DDIMScheduler:num_train_timesteps 0",
@@ -180,7 +180,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a device that is none": (lambda: initial_noise(0, SHAPE, device=anything), "device null"),
     "a type that is none": (lambda: initial_noise(0, SHAPE, dtype="half"), "dtype 'half'"),  # type: ignore[arg-type]
-    "latents larger than any memory": (lambda: pipe().latent_shape(2**26, 2**26), "at most 67,108,864 values"),
+    "latents larger than any memory": (lambda: pipe().latent_shape(2**26, 2**26), "8 times a side"),
     "a shape in words": (lambda: initial_noise(0, "abc"), "a shape 'abc'"),  # type: ignore[arg-type]
     "no seeds": (lambda: batch_noise([], SHAPE), "seeds []"),
     "a number of seeds": (lambda: batch_noise(3, SHAPE), "seeds 3"),  # type: ignore[arg-type]
