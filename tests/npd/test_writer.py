@@ -96,5 +96,5 @@ def test_full_disk_loses_nothing_committed(tmp_path, monkeypatch, call):
 
 
 def test_settings_that_no_file_can_hold_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"settings: drawn is .* Expected values that a file can hold"):
+    with pytest.raises(InputError, match=r"settings: drawn a .* Expected texts, finite numbers"):
         NpdWriter(tmp_path, {**SETTINGS, "drawn": print}, SHAPE)

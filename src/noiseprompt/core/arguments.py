@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import types
@@ -79,8 +80,12 @@ def _bound(
     try:
         return signature.bind(*args, **kwargs)
     except TypeError as error:
-        names = [name for name in signature.parameters if name != "self"]
-        raise InputError(f"{_named(function)}: {error}", f"the arguments {', '.join(names)}") from error
+        names = [name for name in signature.parameters if name not in ("self", "cls")]
+        unknown = [name for name in kwargs if name not in names]
+        close = difflib.get_close_matches(unknown[0], names, n=1) if unknown else []
+        what = f"no argument {unknown[0]!r}" if unknown else str(error)
+        fix = f"did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"{_named(function)}: {what}", f"the arguments {', '.join(names)}", fix) from error
 
 
 def _run(function: Callable[..., R], args: Any, kwargs: Any) -> R:

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from noiseprompt.core.json_files import read_bytes
 from noiseprompt.core.looks import has_conflict, other_kind
 from noiseprompt.core.parts import without
 from noiseprompt.core.places import check_local, expanded
+from noiseprompt.core.ranges import plain, shown
 
 T = TypeVar("T")
 
@@ -26,7 +28,32 @@ def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass (or mapping) as plain JSON data: tuples become lists, paths become text."""
     is_record = dataclasses.is_dataclass(config) and not isinstance(config, type)
     data: Any = dataclasses.asdict(config) if is_record else dict(config)  # type: ignore[arg-type]
-    return json.loads(json.dumps(data, default=str))
+    return json.loads(json.dumps(data, default=_own))
+
+
+def _own(value: Any) -> Any:
+    """What JSON has no word for: numbers of NumPy as numbers, all else as text."""
+    return str(value) if (made := plain(value)) is value else made
+
+
+def check_plain(name: str, data: Mapping[str, Any]) -> None:
+    """Refuse settings that a file would hold as something else: of an object its address, of NaN no number at all.
+
+    Raises:
+        ConfigError: with the first of them.
+    """
+
+    def own(value: Any) -> Any:
+        if not isinstance(value, Path) and plain(value) is value:
+            raise TypeError
+        return _own(value)
+
+    for key, value in data.items():
+        try:
+            json.dumps(value, allow_nan=False, default=own)
+        except (TypeError, ValueError, RecursionError) as error:
+            expected = "texts, finite numbers, true, false, null, and lists and mappings of them"
+            raise ConfigError(f"{name}: {key} {shown(value)}", expected) from error
 
 
 def recorded(config: Any) -> dict[str, Any]:

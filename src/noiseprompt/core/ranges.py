@@ -89,6 +89,10 @@ RATE = Limits(above=0, most=1_000_000)
 """Of what a step is multiplied by, for the same reason."""
 TRIES = Limits(least=1, most=10_000)
 """Of what a method does for one picture, again and again: more would never end."""
+PASSES = Limits(least=1, most=10_000)
+"""Of a training over its data: papers make some tens, and a hundred thousand nobody waits for."""
+TRAINING_STEPS = Limits(least=1, most=1_000_000)
+"""Of the optimizer, for the small networks of the embedded world: they learn in some thousands."""
 SEEDS_EACH = Limits(least=1, most=10_000)
 """Of the seeds of one prompt: a plan of many more alone would never end."""
 SUMMABLE = 1e30
@@ -198,7 +202,8 @@ def _fits(kind: Any, value: Any, limits: Limits) -> bool:
         return isinstance(value, tuple | list) and _entries_fit(inner, value, limits)
     if origin is Sequence:
         listed = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-        return listed and all(_fits(inner[0], one, limits) for one in value)
+        entries = (*value[:1], *value[-1:]) if isinstance(value, range) else value  # of a range the ends tell
+        return listed and all(_fits(inner[0], one, limits) for one in entries)
     if origin is Callable:
         return callable(value)
     if origin in (dict, Mapping):

@@ -166,6 +166,7 @@ class MethodSpec:
 
     def takes(self, option: str) -> bool:
         """Whether it has an option and does not name it itself."""
+        check_value("option", str, option)
         return option in {*(option_types(METHODS.get(self.name)) or ()), *_GENERIC} - self.named
 
     def _with(self, given: Mapping[str, Any]) -> MethodSpec:

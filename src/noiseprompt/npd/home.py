@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from noiseprompt.core.config import to_dict
+from noiseprompt.core.config import check_plain, to_dict
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.files import differences, refuse_changes
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.ranges import ANY, COUNT, NAMED, check_value, kind_of
+from noiseprompt.core.ranges import ANY, COUNT, NAMED, check_value
 from noiseprompt.core.store import Stamp
 from noiseprompt.core.stores import store_of
 from noiseprompt.core.types import ScoredPair, check_shape
@@ -114,10 +114,7 @@ class Home:
         check_value("folder", str | Path, folder, NAMED)
         check_value("latent_shape", tuple[int, int, int], latent_shape, COUNT)
         check_shape("latent_shape", latent_shape)
-        if strange := [name for name, value in settings.items() if callable(value)]:  # its address would be recorded
-            raise InputError(
-                f"settings: {strange[0]} is {kind_of(settings[strange[0]])}", "values that a file can hold"
-            )
+        check_plain("settings", settings)
         scorers = settings.get("scorers", [])
         check_value("settings: scorers", list[str], scorers, NAMED if scorers else ANY)
         if len(set(scorers)) < len(scorers):
@@ -287,9 +284,9 @@ class OpenShard:
             StoreError: the id is there already, or the pair is incomplete.
             ShapeError: noise of another shape.
         """
+        row = pair_to_row(pair, self._home.settings)
         if pair.id in self._home.homes:
             raise StoreError(f"pair {pair.id} is in {self._home.folder} already", "a new pair")
-        row = pair_to_row(pair, self._home.settings)
         self._rows.append(row)
         self._home.note(self.number, row)
         self.unsaved += 1

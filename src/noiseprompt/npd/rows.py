@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from noiseprompt.core.errors import InputError, ShapeError, StoreError
-from noiseprompt.core.ranges import NAMED, SEED, check_value, kind_of, shown
+from noiseprompt.core.ranges import NAMED, SEED, SUMMABLE, check_value, kind_of, shown
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd.format import Row, digest, holds_pictures
 from noiseprompt.npd.sample import is_scored
@@ -32,12 +32,15 @@ def check_pair(pair: ScoredPair) -> None:
     scores: Any = pair.scores
     numbers = isinstance(scores, Mapping) and all(_two_numbers(both) for both in scores.values())
     if not numbers:
-        raise InputError(f"the scores of pair {pair.id}: {shown(scores)}", "two numbers for each scorer")
+        raise InputError(
+            f"the scores of pair {pair.id}: {shown(scores)}", f"two numbers for each scorer, within {SUMMABLE:g}"
+        )
 
 
 def _two_numbers(both: Any) -> bool:
     pair = isinstance(both, tuple | list) and len(both) == 2
-    return pair and all(isinstance(one, int | float | np.floating) for one in both)
+    numbers = pair and all(isinstance(one, int | float | np.floating) and not isinstance(one, bool) for one in both)
+    return numbers and not any(math.isfinite(one) and abs(one) > SUMMABLE for one in both)
 
 
 def pair_to_row(pair: ScoredPair, settings: Mapping[str, Any]) -> Row:

@@ -105,7 +105,14 @@ class NPNet(nn.Module):
         """(B, C, H, W) what differs from the mean picture, which is 0 for a network that is not centred.
 
         At another size the mean is resized: unlike noise it is smooth.
+
+        Raises:
+            InputError, ShapeError: no latents of this network's channels.
         """
+        check_tensor(picture, "a picture", "(B, C, H, W)")
+        channels = self.config.latent_shape[0]
+        if picture.ndim != 4 or picture.shape[1] != channels:
+            raise ShapeError(f"a picture of shape {tuple(picture.shape)}", f"(B, {channels}, H, W)")
         if not self.config.centred:
             return picture
         mean = self.mean_picture.to(picture)[None]

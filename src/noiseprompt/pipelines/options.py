@@ -66,7 +66,7 @@ class ModelOptions:
                 object.__setattr__(self, name, str(value))
         check(self)
         parts = self.lora.split(",") if isinstance(self.lora, str) else self.lora or ()
-        if isinstance(self.lora, str) and not "".join(parts).strip():
+        if parts and not "".join(parts).strip():
             raise InputError(f"lora {self.lora!r}", "files or hub ids", "leave it out for none")
         object.__setattr__(self, "lora", tuple(part.strip() for part in parts if part.strip()) or None)
 

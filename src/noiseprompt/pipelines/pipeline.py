@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -59,7 +59,7 @@ class Pipeline:
 
     @held
     def __init__(self, pipe: Any, name: str = "", companions: Sequence[str] = (), family: Family | None = None) -> None:
-        if isinstance(pipe, type) or not hasattr(pipe, "config"):
+        if isinstance(pipe, type) or not isinstance(getattr(pipe, "config", None), Mapping):  # a network has another
             fix = "a folder or hub id is for Pipeline.load"
             raise InputError(f"a pipeline that is {shown(pipe)}", "one of diffusers that is loaded", fix)
         self.pipe = pipe

@@ -12,6 +12,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import ANY, COUNT, NOT_NEGATIVE, POSITIVE, Limits, check_value
 from noiseprompt.core.specs import spec_options, split_spec
 from noiseprompt.core.texts import reason_of
+from noiseprompt.core.types import Sampling
 from noiseprompt.pipelines.families import FAMILIES
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.levels import is_flow
@@ -165,6 +166,20 @@ def check_steps(scheduler: Any, num_inference_steps: int) -> None:
     if _last(grid) > _longest(grid):
         came = f"num_inference_steps {num_inference_steps} with a {name}: timestep {_last(grid):g}"
         raise InputError(came, f"timesteps to {_longest(grid)}", "use fewer steps, or lower its steps_offset")
+
+
+def drawn_shape(pipeline: Any, sampling: Sampling) -> tuple[int, int, int]:
+    """(C, H, W) of the latents of one image; a size or a number of steps that the model cannot draw is told at once.
+
+    Raises:
+        ShapeError, InputError: as `Pipeline.latent_shape`, `schedule_arguments` and `check_steps`.
+    """
+    scheduler = getattr(pipeline.pipe, "scheduler", None)
+    if hasattr(scheduler, "config"):
+        steps = sampling.resolve(pipeline.family).num_inference_steps
+        if not schedule_arguments(pipeline.pipe, pipeline.family, pipeline.schedule, steps):
+            check_steps(scheduler, steps)
+    return pipeline.latent_shape(sampling.height, sampling.width)
 
 
 def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 
 from noiseprompt.core.config import from_dict
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import COUNT, DECAY, NOT_NEGATIVE, RATE, SEED, SHARE, WEIGHT, Limits, check, setting
+from noiseprompt.core.ranges import (
+    COUNT,
+    DECAY,
+    NOT_NEGATIVE,
+    RATE,
+    SEED,
+    SHARE,
+    TRAINING_STEPS,
+    WEIGHT,
+    Limits,
+    check,
+    setting,
+)
 from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.shapes.captions import CaptionNoise
 
@@ -44,7 +56,7 @@ class Phase:
         ConfigError: numbers out of range, all of them at once.
     """
 
-    steps: int = setting(limits=COUNT)
+    steps: int = setting(limits=TRAINING_STEPS)
     lr: float = setting(limits=RATE)
     warmup: int = setting(limits=NOT_NEGATIVE)
     clean_share: float = setting(limits=SHARE)
@@ -122,8 +134,8 @@ class WorldConfig:
     """
 
     seed: int = setting(0, SEED)
-    num_scenes: int = setting(80_000, COUNT)
-    vae_steps: int = setting(1_000, COUNT)
+    num_scenes: int = setting(80_000, Limits(least=1, most=1_000_000))
+    vae_steps: int = setting(1_000, TRAINING_STEPS)
     vae_batch_size: int = setting(32, COUNT)
     vae_lr: float = setting(2e-3, RATE)
     batch_size: int = setting(64, COUNT)
@@ -161,7 +173,7 @@ class PreferenceConfig:
     """
 
     seed: int = setting(0, SEED)
-    steps: int = setting(1_400, COUNT)
+    steps: int = setting(1_400, TRAINING_STEPS)
     batch_size: int = setting(32, COUNT)
     lr: float = setting(1.5e-3, RATE)
     width: int = setting(96, Limits(least=8, most=4096))
@@ -192,7 +204,7 @@ class FeatureConfig:
     """
 
     seed: int = setting(0, SEED)
-    steps: int = setting(2_000, COUNT)
+    steps: int = setting(2_000, TRAINING_STEPS)
     batch_size: int = setting(48, COUNT)
     lr: float = setting(2e-3, RATE)
     ema_decay: float = setting(0.998, DECAY)

@@ -37,7 +37,7 @@ from typing import Any, Literal
 
 import torch
 
-from noiseprompt.core.errors import InputError, ShapeError
+from noiseprompt.core.errors import InputError, ModelLoadError, ShapeError
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.families.sizes import at_least_eight, scale_factor, unet_channels, unet_size
 
@@ -68,6 +68,9 @@ class Variant:
         return bool(self.pattern) and any(re.search(self.pattern, Path(name).name.lower()) for name in names)
 
 
+MOST_SIDES = 8
+"""How many times a side of its own size a model is asked to draw: beyond a few it draws nothing of use, and the time
+grows with the fourth power."""
 UNLIMITED = 100_000
 """Tokens of a tokenizer without a limit of its own (transformers writes 1e30)."""
 
@@ -180,15 +183,28 @@ class Family:
         """(C, H, W) of the latents of an image of `height` x `width` pixels, by default the model's own size.
 
         Raises:
-            ShapeError: a size the pipeline cannot draw.
+            ShapeError: a size the pipeline cannot draw, or more than `MOST_SIDES` times a side of its own.
         """
+        asked = height is not None or width is not None
         if height is None or width is None:
             own = self.default_size(pipe)
             height, width = own[0] if height is None else height, own[1] if width is None else width
         unit, factor = self.multiple(pipe), self.factor(pipe)
         if height < unit or width < unit or height % unit or width % unit:
             raise ShapeError(f"image size {height} x {width}", f"positive multiples of {unit} pixels")
+        if asked:
+            self._check_reach(pipe, height, width)
         return self.channels(pipe), height // factor, width // factor
+
+    def _check_reach(self, pipe: Any, height: int, width: int) -> None:
+        try:
+            own = self.default_size(pipe)
+        except ModelLoadError:  # a configuration that does not tell
+            return
+        most = MOST_SIDES * own[0], MOST_SIDES * own[1]
+        if height > most[0] or width > most[1]:
+            came = f"image size {height} x {width} of a model that was made for {own[0]} x {own[1]} pixels"
+            raise ShapeError(came, f"at most {most[0]} x {most[1]}, {MOST_SIDES} times a side")
 
     def why_no_guidance(self, pipe: Any) -> str:
         """Why the pipeline cannot compute guided predictions, or ""."""

@@ -8,21 +8,37 @@ from typing import Any
 
 import torch
 
+from noiseprompt.core.errors import ConfigError
+from noiseprompt.core.ranges import check_value, kind_of
+
 
 @dataclass(frozen=True)
 class TextEmbeds:
     """Encoded prompts.
 
     Fields:
-        call_kwargs: keyword arguments of the pipeline call, each a tensor (B, ...) or a list of B; negative (empty)
-            prompts included, so that any guidance scale can follow.
+        call_kwargs: keyword arguments of the pipeline call, each a tensor (B, ...) or a list of B, None or empty
+            where there is none; negative (empty) prompts included, so that any guidance scale can follow.
         prompt_embeds: (B, L, D), what an NPNet sees.
         texts: the prompts, in the same order; () if made from given embeddings.
+
+    Raises:
+        ConfigError: fields of another kind, or rows of another number than B.
     """
 
     call_kwargs: dict[str, Any]
     prompt_embeds: torch.Tensor
     texts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_value("prompt_embeds", torch.Tensor, self.prompt_embeds)
+        check_value("call_kwargs", dict[str, Any], self.call_kwargs)
+        for name, value in self.call_kwargs.items():
+            if value is None or (isinstance(value, list) and not value):  # what a pipeline leaves out without guidance
+                continue
+            if not isinstance(value, torch.Tensor | list) or len(value) != len(self):
+                rows = f" of {len(value)}" if isinstance(value, torch.Tensor | list) else ""
+                raise ConfigError(f"call_kwargs {name}: {kind_of(value)}{rows}", f"a tensor or list of {len(self)}")
 
     def __len__(self) -> int:
         return len(self.prompt_embeds)

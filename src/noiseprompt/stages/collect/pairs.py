@@ -17,6 +17,7 @@ from noiseprompt.methods.base import MethodSpec, NoiseMethod, at_strength
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.npd.sample import is_scored
+from noiseprompt.pipelines.samplers import drawn_shape
 from noiseprompt.scorers.base import judge
 from noiseprompt.stages.collect.failures import NotEncodedError, attempt
 
@@ -66,7 +67,7 @@ class PairMaker:
         self.pipeline, self.scorers, self.teacher = pipeline, scorers, teacher
         self.sampling, self.guard = sampling.resolve(pipeline.family), guard or Guard()
         self.settings = settings or {}
-        self.shape = pipeline.latent_shape(sampling.height, sampling.width)
+        self.shape = drawn_shape(pipeline, sampling)
 
     def make(self, items: Sequence[Item], drawn: Drawn | None = None) -> list[ScoredPair]:
         """The pairs of a batch, in order. What fails together is tried one by one; a pair that fails alone, for a

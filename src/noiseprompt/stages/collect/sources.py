@@ -96,8 +96,10 @@ class _Drawn:
     """Pictures that the model draws from the noise of each seed."""
 
     def __init__(self, pipeline: Pipeline, sampling: Sampling) -> None:
+        from noiseprompt.pipelines.samplers import drawn_shape
+
         self.pipeline, self.sampling = pipeline, sampling
-        self.shape = pipeline.latent_shape(sampling.height, sampling.width)
+        self.shape = drawn_shape(pipeline, sampling)
 
     def __call__(self, items: Sequence[Item]) -> list[np.ndarray | str]:
         try:

@@ -39,6 +39,7 @@ from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise import figures as diagnostics
 from noiseprompt.noise.guard import Guard, carried
 from noiseprompt.noise.seeds import batch_noise, check_seed, sampler_generators
+from noiseprompt.pipelines.samplers import drawn_shape
 from noiseprompt.results.books import book_of
 from noiseprompt.results.counts import check_counts, refuse_none
 from noiseprompt.results.folder import (
@@ -136,7 +137,7 @@ def evaluate(
     }
     methods = [spec for spec in methods if spec.label not in refused]
     items = plan(prompts, config, pipeline, any(spec.swap for spec in methods))
-    pipeline.latent_shape(config.height, config.width)  # a size that cannot be drawn, and
+    drawn_shape(pipeline, Sampling.of(config))  # what cannot be drawn, and
     for item in items:
         check_seed(item.seed)  # a wrong seed, are told before anything is written
     run = _Run(pipeline, scorers, {}, optional, refused, config, store, guard or Guard())

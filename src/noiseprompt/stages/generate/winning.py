@@ -162,7 +162,7 @@ def perturb_noise(
     if no_text:
         npnet = without_text(npnet)
     npnet.check(noise.shape[1:], embeds_shape=prompt_embeds.shape[1:])
-    source = noise.float()
+    source, strength = noise.float(), float(strength)
     latents = _moved(npnet, source, prompt_embeds, strength, renormalize, level).to(noise)
     _watch(latents, source, strength, level)
     return latents

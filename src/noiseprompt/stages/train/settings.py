@@ -14,6 +14,7 @@ from noiseprompt.core.ranges import (
     DECAY,
     GUIDANCE,
     NOT_NEGATIVE,
+    PASSES,
     PIXELS,
     POSITIVE,
     RATE,
@@ -103,7 +104,7 @@ class TrainConfig:
     filter_scorers: tuple[str, ...] = ()
     margin: float = 0.0
     combine: str = setting("all", Limits(words=("all", "any", "mean")))
-    epochs: int = setting(30, COUNT)
+    epochs: int = setting(30, PASSES)
     batch_size: int = setting(64, COUNT)
     lr: float = setting(1e-3, RATE)
     weight_decay: float = setting(0.01, Limits(least=0, most=1000))

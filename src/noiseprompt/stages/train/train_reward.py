@@ -27,6 +27,7 @@ from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.npnet import NPNet
 from noiseprompt.pipelines.gradients import check_differentiable
+from noiseprompt.pipelines.samplers import drawn_shape
 from noiseprompt.scorers.parts import parts_of
 from noiseprompt.stages.train.data import is_held_out, spread, text_shape
 from noiseprompt.stages.train.judges import Judges, load_judges
@@ -117,7 +118,7 @@ def _facts(pipeline: Pipeline, config: TrainConfig, init: NPNet | None) -> tuple
     run = Sampling.of(config).resolve(pipeline.family)
     if config.guidance_scale is not None:
         pipeline.family.check_guidance(pipeline.pipe, config.guidance_scale)
-    shape, (length, width) = pipeline.latent_shape(config.height, config.width), text_shape(pipeline)
+    shape, (length, width) = drawn_shape(pipeline, run), text_shape(pipeline)
     facts: dict[str, Any] = {
         "latent_shape": shape,
         "text_length": length,
