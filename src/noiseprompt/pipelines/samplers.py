@@ -12,6 +12,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import ANY, COUNT, NOT_NEGATIVE, POSITIVE, Limits, check_value
 from noiseprompt.core.specs import spec_options, split_spec
 from noiseprompt.core.texts import reason_of
+from noiseprompt.core.types import Sampling
 from noiseprompt.pipelines.families import FAMILIES
 from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.levels import is_flow
@@ -219,6 +220,35 @@ def check_schedule(pipe: Any, family: Family, schedule: str) -> list[int]:
     if other:
         raise InputError(f"schedule {schedule!r} with {other[0]}", "one of the two: both choose the noise levels")
     return list(AysSchedules[family.timestep_schedules[schedule]])
+
+
+def check_sampling(pipeline: Any, sampling: Sampling) -> None:
+    """Refuse a size, a guidance scale or a number of steps that a pipeline cannot draw with, before it draws.
+
+    Args:
+        pipeline: a `Pipeline`.
+
+    Raises:
+        ShapeError, InputError: as `Pipeline.sample`.
+    """
+    pipeline.latent_shape(sampling.height, sampling.width)
+    pipe, family = pipeline.pipe, pipeline.family
+    if hasattr(getattr(pipe, "scheduler", None), "config"):
+        how = sampling.resolve(family)
+        family.check_guidance(pipe, how.guidance_scale)
+        step_arguments(pipe, family, pipeline.schedule, how.num_inference_steps)
+
+
+def step_arguments(pipe: Any, family: Family, schedule: str | None, num_inference_steps: int) -> dict[str, Any]:
+    """As `schedule_arguments`, the steps checked.
+
+    Raises:
+        InputError: as it, or as `check_steps`.
+    """
+    timesteps = schedule_arguments(pipe, family, schedule, num_inference_steps)
+    if not timesteps and hasattr(pipe.scheduler, "config"):
+        check_steps(pipe.scheduler, num_inference_steps)
+    return timesteps
 
 
 def schedule_arguments(pipe: Any, family: Family, schedule: str | None, num_inference_steps: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from noiseprompt.methods.gap import check_grid
 from noiseprompt.noise.guard import Guard
 from noiseprompt.noise.seeds import prompt_seed
 from noiseprompt.npd.sharing import SharedWriter
+from noiseprompt.pipelines.samplers import check_sampling
 from noiseprompt.prompts.captions import Captioned
 from noiseprompt.scorers.base import Scorer
 from noiseprompt.stages.collect.pairs import Item, PairMaker, Teacher, pair_id
@@ -82,6 +83,8 @@ def collect(
         refuse_other(Path(out), DATA_SET)
     items = plan(prompts, config)
     teacher = find_teacher(pipeline, config)
+    if config.scored_share:  # else nothing is drawn
+        check_sampling(pipeline, Sampling.of(config))
     settings = run_settings(pipeline, scorers, config, teacher)
     maker = PairMaker(pipeline, scorers, teacher, Sampling.of(config), guard, settings)
     shape = pipeline.latent_shape(config.height, config.width)

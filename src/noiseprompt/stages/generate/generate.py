@@ -29,6 +29,7 @@ from noiseprompt.core.types import Prompt, Sampling, check_pipeline
 from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
 from noiseprompt.noise.guard import Guard, carried
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
+from noiseprompt.pipelines.samplers import check_sampling
 from noiseprompt.prompts.load import wrong_prompt
 from noiseprompt.stages.generate import noises
 from noiseprompt.stages.generate.folder import FILE, Unit, check_sizes, is_there, run_settings, settle, units
@@ -98,7 +99,7 @@ def generate(
     for method in methods.values():
         method.prepare(pipeline, Sampling.of(config))
     wrong = [wrong_prompt(prompts, i).text for i in range(len(prompts))] if any(s.swap for s in specs) else []
-    pipeline.latent_shape(config.height, config.width)  # a size that cannot be drawn is told before anything is written
+    check_sampling(pipeline, Sampling.of(config))  # what cannot be drawn is told before anything is written
     guard = guard or Guard()
     every = units(plan(prompts, seeds), specs, config.batch_size)
     files = [name for unit in every for name in unit.files]
