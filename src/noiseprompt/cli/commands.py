@@ -82,7 +82,7 @@ def _load_recorded(data: Npd, loading: ModelOptions | None) -> Pipeline:
     """
     from noiseprompt.stages.train.data import collected_with
 
-    name, wanted = collected_with(data), ("the folder or hub id of that model", "pass it as --model")
+    name, wanted = collected_with(data.settings), ("the folder or hub id of that model", "pass it as --model")
     if not name:
         raise InputError(f"{data.folder} does not tell with which model it was collected", *wanted)
     try:

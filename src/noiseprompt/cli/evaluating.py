@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,13 @@ from noiseprompt.core.texts import visible
 from noiseprompt.shapes import world
 
 if TYPE_CHECKING:
+    from noiseprompt.core.types import Prompt
     from noiseprompt.engines.job import Report
     from noiseprompt.engines.options import Sharing
+    from noiseprompt.methods.base import MethodSpec
     from noiseprompt.noise.guard import Guard
     from noiseprompt.pipelines.options import ModelOptions
+    from noiseprompt.scorers.base import Scorer
     from noiseprompt.stages.evaluate.plan import EvalProgress
 
 Run = Callable[[], "Iterator[EvalProgress]"]
@@ -126,12 +129,42 @@ def prepared(
     Raises:
         NoisepromptError: what does not read or load.
     """
+    from noiseprompt.pipelines.long_prompts import warn_cut
+    from noiseprompt.stages.evaluate.evaluate import evaluate as run
+
+    prompted, judges, specs, optional = asked(settings, prompts, model, methods, scorers, n, column, seed_file, no_text)
+    pipeline = common.load_model(model, loading)
+    warn_cut(pipeline.text_limits, [prompt.text for prompt in prompted])
+    how: dict[str, Any] = {"optional": optional, "guard": guard, "part": part}
+    drawn = f"{len(prompted):,} prompts by each of {common.some_of([spec.label for spec in specs])}"
+    plan = f"{drawn}, judged by {common.names_of(judges)}, into {out}"
+    return lambda: run(pipeline, prompted, judges, specs, settings, out, **how), plan
+
+
+def asked(
+    settings: Any,
+    prompts: str = world.TEST_PROMPTS,
+    model: str = world.NAME,
+    methods: str = "standard,redenoise,npnet",
+    scorers: list[str] | None = None,
+    n: int | None = None,
+    column: str | None = None,
+    seed_file: Path | None = None,
+    no_text: bool = False,
+    load: Callable[[Sequence[str]], list[Scorer]] | None = None,
+) -> tuple[Sequence[Prompt], list[Scorer], list[MethodSpec], list[str]]:
+    """The prompts, loaded scorers, methods and labels of those that may refuse; arguments as of the command.
+
+    Args:
+        load: loads the scorers in the place of `load_scorers`.
+
+    Raises:
+        NoisepromptError: as `prepared`, before the model is loaded.
+    """
     from noiseprompt.methods.base import MethodSpec
     from noiseprompt.methods.table import METHODS
-    from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.prompts import load_prompts
     from noiseprompt.scorers.base import check_scorers, load_scorers
-    from noiseprompt.stages.evaluate.evaluate import evaluate as run
     from noiseprompt.stages.evaluate.plan import all_methods, check
 
     if seed_file is not None and settings.seeds:
@@ -146,14 +179,9 @@ def prepared(
     listed = load_prompts(prompts, column=column, limit=n, model=model, seeds=seed_file)
     own_size = world.own_size(getattr(settings, "height", None), getattr(settings, "width", None))
     of_the_world = (world.PREFERENCE, world.CHECKER) if own_size else (world.CHECKER,)
-    judges = load_scorers(common.scorers_of(scorers, model, *of_the_world))
+    judges = (load or load_scorers)(common.scorers_of(scorers, model, *of_the_world))
     check(listed.prompts, judges, specs, settings)
-    pipeline = common.load_model(model, loading)
-    warn_cut(pipeline.text_limits, [prompt.text for prompt in listed.prompts])
-    how: dict[str, Any] = {"optional": optional, "guard": guard, "part": part}
-    drawn = f"{len(listed.prompts):,} prompts by each of {common.some_of([spec.label for spec in specs])}"
-    plan = f"{drawn}, judged by {common.names_of(judges)}, into {out}"
-    return lambda: run(pipeline, listed.prompts, judges, specs, settings, out, **how), plan
+    return listed.prompts, judges, specs, optional
 
 
 def as_reports(progress: Iterator[EvalProgress]) -> Iterator[Report]:

@@ -20,7 +20,7 @@ from noiseprompt.pipelines.families.base import Family
 from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import Levels, ddim_levels, dpm_solver_levels, is_flow
 from noiseprompt.pipelines.options import LONG_PROMPTS
-from noiseprompt.pipelines.samplers import check_steps, schedule_arguments
+from noiseprompt.pipelines.samplers import step_arguments
 from noiseprompt.pipelines.soundness import check_drawn, computing
 
 Size = tuple[int | None, int | None]  # height and width in pixels
@@ -164,11 +164,9 @@ def images(
         schedule: a published one that the sampler follows, or None.
 
     Raises:
-        ShapeError, InputError: as `call` and `schedule_arguments`, or more steps than the scheduler has.
+        ShapeError, InputError: as `call` and `step_arguments`.
     """
-    timesteps = schedule_arguments(loaded.pipe, loaded.family, schedule, how.num_inference_steps)
-    if not timesteps and hasattr(loaded.pipe.scheduler, "config"):
-        check_steps(loaded.pipe.scheduler, how.num_inference_steps)
+    timesteps = step_arguments(loaded.pipe, loaded.family, schedule, how.num_inference_steps)
     size, steps = (how.height, how.width), {"num_inference_steps": how.num_inference_steps}
     return call(loaded, scheduler, embeds, latents, size, how.guidance_scale, **steps, **settings, **timesteps).images
 

@@ -168,20 +168,6 @@ def check_steps(scheduler: Any, num_inference_steps: int) -> None:
         raise InputError(came, f"timesteps to {_longest(grid)}", "use fewer steps, or lower its steps_offset")
 
 
-def drawn_shape(pipeline: Any, sampling: Sampling) -> tuple[int, int, int]:
-    """(C, H, W) of the latents of one image; a size or a number of steps that the model cannot draw is told at once.
-
-    Raises:
-        ShapeError, InputError: as `Pipeline.latent_shape`, `schedule_arguments` and `check_steps`.
-    """
-    scheduler = getattr(pipeline.pipe, "scheduler", None)
-    if hasattr(scheduler, "config"):
-        steps = sampling.resolve(pipeline.family).num_inference_steps
-        if not schedule_arguments(pipeline.pipe, pipeline.family, pipeline.schedule, steps):
-            check_steps(scheduler, steps)
-    return pipeline.latent_shape(sampling.height, sampling.width)
-
-
 def _noise_settings(pipe: Any, cls: Any) -> dict[str, Any]:
     """What a scheduler class is told beside the configuration of one that noises with betas."""
     if cls.__name__.startswith("FlowMatch"):
@@ -234,6 +220,35 @@ def check_schedule(pipe: Any, family: Family, schedule: str) -> list[int]:
     if other:
         raise InputError(f"schedule {schedule!r} with {other[0]}", "one of the two: both choose the noise levels")
     return list(AysSchedules[family.timestep_schedules[schedule]])
+
+
+def drawn_shape(pipeline: Any, sampling: Sampling) -> tuple[int, int, int]:
+    """(C, H, W) of the latents of one image; what a pipeline cannot draw with is told before it draws.
+
+    Args:
+        pipeline: a `Pipeline`.
+
+    Raises:
+        ShapeError, InputError: a size, a guidance scale or a number of steps, as `Pipeline.sample`.
+    """
+    pipe, family = pipeline.pipe, pipeline.family
+    if hasattr(getattr(pipe, "scheduler", None), "config"):
+        how = sampling.resolve(family)
+        family.check_guidance(pipe, how.guidance_scale)
+        step_arguments(pipe, family, pipeline.schedule, how.num_inference_steps)
+    return pipeline.latent_shape(sampling.height, sampling.width)
+
+
+def step_arguments(pipe: Any, family: Family, schedule: str | None, num_inference_steps: int) -> dict[str, Any]:
+    """As `schedule_arguments`, the steps checked.
+
+    Raises:
+        InputError: as it, or as `check_steps`.
+    """
+    timesteps = schedule_arguments(pipe, family, schedule, num_inference_steps)
+    if not timesteps and hasattr(pipe.scheduler, "config"):
+        check_steps(pipe.scheduler, num_inference_steps)
+    return timesteps
 
 
 def schedule_arguments(pipe: Any, family: Family, schedule: str | None, num_inference_steps: int) -> dict[str, Any]:

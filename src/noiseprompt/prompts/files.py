@@ -48,7 +48,7 @@ def read_rows(path: Path, columns: Collection[str] = (), of: str = "prompts") ->
         raise PromptError(no_file(path), f"a file of {of}")
     if suffix not in SUFFIXES:
         look = f'splits of the embedded world look like "{TEST_PROMPTS}"'
-        hint = "rename or convert the file" if path.exists() else look
+        hint = "rename or convert the file" if path.exists() else look if of != "seeds" else "check the path"
         raise PromptError(f"{path} has the unknown suffix {suffix!r}", f"one of {', '.join(SUFFIXES)}", hint)
     if not path.is_file():
         raise PromptError(no_file(path), f"a file of {of}", "check the path")

@@ -12,12 +12,12 @@ from typing import Any
 from noiseprompt.cli.options import option_types, read_options, refuse
 from noiseprompt.cli.sharing import grouped
 from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError
-from noiseprompt.core.places import refuse_home
+from noiseprompt.core.places import expanded, refuse_home
 from noiseprompt.core.ranges import misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
 from noiseprompt.methods.table import METHODS
-from noiseprompt.prompts.load import load_prompts, source_kind
+from noiseprompt.prompts.load import load_prompts, read_seeds, source_kind
 from noiseprompt.scorers.base import check_scorers
 from noiseprompt.shapes import world
 from noiseprompt.stages.collect.settings import DRAWN, OF_PROMPTS
@@ -66,6 +66,8 @@ def method_mistakes(methods: str | None, where: str, compared: bool = False) -> 
         labels = [MethodSpec.parse(text).label for text in split_specs(known.sub("npnet", methods or ""), METHODS)]
         if strange := [text for text in re.findall(r"\$?\{+[^{},]*\}*", methods or "") if not known.fullmatch(text)]:
             raise InputError(strange[0], "{npnet}" if compared else "{npnet} or {npnet:ROW}")
+        if further := re.search(rf"{_NET.pattern}[^,+\s\]][^,+]*", methods or ""):
+            raise InputError(further[0], "{npnet} alone: it stands for the folder of the network")
         if compared:
             check_labels(labels)
 
@@ -140,7 +142,10 @@ def prompt_mistakes(stage: str, call: Mapping[str, Any]) -> list[str]:
     source, model = str(call.get("prompts") or ""), str(call.get("model") or "")
     if not source or source_kind(source, model) == "set":
         return []
-    wanted = {"column": call.get("column"), "limit": call.get("n"), "seeds": call.get("seed_file")}
+    seeds = call.get("seed_file")
+    if seeds and (wrong := _complaint(f"{stage}: seed_file: ", lambda: read_seeds(expanded(seeds)))):
+        return wrong
+    wanted = {"column": call.get("column"), "limit": call.get("n"), "seeds": seeds}
     return _complaint(f"{stage}: prompts: ", functools.partial(load_prompts, source, model=model, **wanted))
 
 
@@ -156,16 +161,29 @@ def place_mistakes(stage: str, given: Mapping[str, Any], folder: Path) -> list[s
         folder: of the recipe's results; what lies there an earlier stage may make.
     """
     made = folder.absolute()
-    named = [(key, str(given[key]).partition(":")[0]) for key in _PLACES if given.get(key)]
+    named = [(key, _bare(key, str(given[key]))) for key in _PLACES if given.get(key)]
     for key in ("scorers", "methods", "reward", "validation_scorers"):
         named += [(key, place) for place in re.findall(r"\bpath=([^,{}'\]]+)(?=[,'\]]|$)", str(given.get(key) or ""))]
-    plain = [(key, place) for key, place in named if _is_place(key, place)]
-    gone = [(key, place) for key, place in plain if not os.path.lexists(place)]
-    return [
-        f"{stage}: {key}: there is no {place}"
-        for key, place in gone
-        if not Path(os.path.abspath(place)).is_relative_to(made)
-    ]
+    told = [(key, _absent(place, made)) for key, place in named if _is_place(key, place)]
+    return [f"{stage}: {key}: {why}" for key, why in told if why]
+
+
+def _absent(place: str, made: Path) -> str:
+    """Why there is nothing in a place, "" where there is something or an earlier stage may make it."""
+    if not place.strip():
+        return f"{place!r} (expected a name)"
+    try:
+        path = expanded(place)
+    except NoisepromptError as error:
+        return str(error).rstrip(".")
+    if os.path.lexists(path) or Path(os.path.abspath(path)).is_relative_to(made):
+        return ""
+    return f"there is no {place}"
+
+
+def _bare(key: str, place: str) -> str:
+    """Without the file, subfolder or weight that some take after a colon."""
+    return place if key in ("control_image", "reference") or "://" in place else place.partition(":")[0]
 
 
 def _is_place(key: str, place: str) -> bool:

@@ -23,6 +23,7 @@ from noiseprompt.core.errors import ConfigError, NoisepromptError
 from noiseprompt.core.places import as_told
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.texts import spelt
+from noiseprompt.recipes.ahead import late_mistakes
 from noiseprompt.recipes.calls import (
     as_call,
     by_reward,
@@ -36,7 +37,7 @@ from noiseprompt.recipes.calls import (
     text_mistakes,
 )
 from noiseprompt.recipes.checking import STAGES
-from noiseprompt.recipes.plan import has_rows, make_plan, read_recipe, recipes_in
+from noiseprompt.recipes.plan import Plan, Stage, has_rows, make_plan, read_recipe, recipes_in
 from noiseprompt.shapes import world
 
 
@@ -103,15 +104,24 @@ def _run_table(recipe: Path, out: Path | None, on: str, smoke: bool) -> None:
     plan = make_plan(recipe, on, smoke=smoke, out=Path(out) if out else None)
     check_analyses(plan)
     check_needs(plan)
+    refuse(recipe, late_mistakes([(stage.name, _of_table(plan, stage)) for stage in plan.stages.values()]))
     run_stages(plan)
     made = gather(plan)
     print(one_table(recipe, on, plan.root / "tables"))
     print(f"figures in {made}\n", flush=True)
 
 
+def _of_table(plan: Plan, stage: Stage) -> dict[str, Any]:
+    """The keyword arguments of a stage's command."""
+    if stage.name != "evaluate":
+        return stage.options
+    return {**stage.options, "methods": ",".join(plan.methods(stage.folder))}
+
+
 def _run_story(recipe: Path, data: dict[str, Any], out: Path | None) -> None:
     calls = story_calls(recipe, data, out)
     refuse(recipe, [text for name, options in calls for text in prompt_mistakes(name, options)])
+    refuse(recipe, late_mistakes(calls))
     for name, options in calls:
         started = time.time()
         print(f"== {name}")

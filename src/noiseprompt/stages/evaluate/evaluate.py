@@ -130,17 +130,50 @@ def evaluate(
     check_pipeline(pipeline)
     check_value("out", str | Path, out)
     store = store_of(out)
-    check(prompts, scorers, methods, config)
+    run = _Run(pipeline, scorers, {}, optional, {}, config, store, guard or Guard())
+    methods, items, extractor = _begun(run, prompts, methods)
+    with store.withdrawn(("results*.jsonl", "diagnostics*.jsonl")) as written:
+        judging = {name: to_dict(config)[name] for name in JUDGING}
+        judging["features"] = extractor
+        judging |= {"world": True} if is_world(pipeline.name) else {}
+        described = {label: method.describe() for label, method in run.methods.items()}
+        settle(store, run_settings(pipeline, prompts, scorers, config), described, judging, run.refused)
+        written += [SETTINGS, PATHS]
+        yield from _draw(run, items, methods, part)
+
+
+def check_begin(
+    pipeline: Pipeline,
+    prompts: Sequence[Prompt],
+    scorers: Sequence[Scorer],
+    methods: Sequence[MethodSpec],
+    config: EvaluateConfig,
+    out: str | Path,
+    optional: Collection[str] = (),
+) -> None:
+    """Refuse an evaluation that could not begin; nothing is drawn, nothing written. Arguments as of `evaluate`.
+
+    Raises:
+        NoisepromptError: as `evaluate`.
+    """
+    _begun(_Run(pipeline, scorers, {}, optional, {}, config, store_of(out), Guard()), prompts, methods)
+
+
+def _begun(
+    run: _Run, prompts: Sequence[Prompt], methods: Sequence[MethodSpec]
+) -> tuple[list[MethodSpec], list[Item], str]:
+    """The methods, ready to work, less those that refuse, every image of one method, and the extractor of features."""
+    pipeline, config = run.pipeline, run.config
+    check(prompts, run.scorers, methods, config)
     alone = len({p.text for p in prompts}) < 2
-    refused = {
-        m.label: "Its control needs a second prompt." for m in methods if m.swap and alone and m.label in optional
-    }
-    methods = [spec for spec in methods if spec.label not in refused]
+    run.refused.update(
+        {m.label: "Its control needs a second prompt." for m in methods if m.swap and alone and m.label in run.optional}
+    )
+    methods = [spec for spec in methods if spec.label not in run.refused]
     items = plan(prompts, config, pipeline, any(spec.swap for spec in methods))
     drawn_shape(pipeline, Sampling.of(config))  # what cannot be drawn, and
     for item in items:
         check_seed(item.seed)  # a wrong seed, are told before anything is written
-    run = _Run(pipeline, scorers, {}, optional, refused, config, store, guard or Guard())
     _prepare(run, methods)
     extractor = extractor_name(config, pipeline.name)
     if extractor:
@@ -149,14 +182,7 @@ def evaluate(
         load_features(extractor)  # a wrong name or missing weights are told before anything is drawn, as is
         if config.reference:
             find_pictures(expanded(config.reference), below=True)  # a folder without pictures
-    with store.withdrawn(("results*.jsonl", "diagnostics*.jsonl")) as written:
-        judging = {name: to_dict(config)[name] for name in JUDGING}
-        judging["features"] = extractor
-        judging |= {"world": True} if is_world(pipeline.name) else {}
-        described = {label: method.describe() for label, method in run.methods.items()}
-        settle(store, run_settings(pipeline, prompts, scorers, config), described, judging, refused)
-        written += [SETTINGS, PATHS]
-        yield from _draw(run, items, methods, part)
+    return methods, items, extractor
 
 
 def _prepare(run: _Run, specs: Sequence[MethodSpec]) -> None:

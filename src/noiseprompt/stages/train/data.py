@@ -5,6 +5,8 @@ The text is that of the model which the pairs were collected with; another model
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,17 +98,20 @@ def distinct_sources(npd: Npd) -> tuple[np.ndarray, np.ndarray]:
     return keys, np.unique(keys, return_index=True)[1]
 
 
-def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
+def check_model(made: Mapping[str, Any], pipeline: Pipeline, where: str | Path) -> tuple[int, int]:
     """Refuse a model that a data set was not collected with; the shape (L, D) of its text is returned.
 
     What an older data set does not record is not compared.
+
+    Args:
+        made: settings of the data set.
+        where: its folder, for the message.
 
     Raises:
         ModelMismatchError: of another family, with other weights or another shape of text or latents.
         InputError: the model has no text embedding.
     """
-    made, family = npd.settings, pipeline.family.name
-    shape = text_shape(pipeline)
+    shape, family = text_shape(pipeline), pipeline.family.name
     here: dict[str, Any] = {"family": family, "text_embeds": list(shape)}
     if "weights" in made:
         here["weights"] = _weights_as(pipeline, pipeline.denoiser, made.get("dtype"))
@@ -119,8 +124,8 @@ def check_model(npd: Npd, pipeline: Pipeline) -> tuple[int, int]:
         with_these = f", changed by {made['changes']}" if made.get("changes") else ""
         raise ModelMismatchError(
             f"{public_name(pipeline.name)} has {', '.join(f'{name} {here[name]}' for name in other)}",
-            f"{', '.join(f'{name} {made[name]}' for name in other)} of {collected_with(npd) or 'the model'}"
-            f"{with_these} ({made.get('dtype', 'any dtype')}), with which {npd.folder} was collected",
+            f"{', '.join(f'{name} {made[name]}' for name in other)} of {collected_with(made) or 'the model'}"
+            f"{with_these} ({made.get('dtype', 'any dtype')}), with which {where} is collected",
             "train with that model (--model, --dtype), so that the network sees the text of the noise it learns",
         )
     return shape
@@ -147,9 +152,13 @@ def _weights_as(pipeline: Pipeline, network: Any, dtype: str | None) -> str:
     return weights_digest(network, rounded)
 
 
-def collected_with(npd: Npd) -> str:
-    """The name of the model a data set was collected with: a hub id, "shapes", the last part of a folder, or ""."""
-    return str(npd.settings.get("model") or npd.settings.get("pipeline") or "")
+def collected_with(made: Mapping[str, Any]) -> str:
+    """The name of the model a data set was collected with: a hub id, "shapes", the last part of a folder, or "".
+
+    Args:
+        made: settings of the data set.
+    """
+    return str(made.get("model") or made.get("pipeline") or "")
 
 
 def split_by_prompt(npd: Npd, kept: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

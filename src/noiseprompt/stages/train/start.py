@@ -15,7 +15,8 @@ from noiseprompt.core.files import claim
 from noiseprompt.core.kinds import TRAINING, refuse_other
 from noiseprompt.core.ranks import Processes
 from noiseprompt.npnet import NPNet, build
-from noiseprompt.npnet.transfer import start_from
+from noiseprompt.npnet.config import NPNetConfig
+from noiseprompt.npnet.transfer import start_from, transfer_config
 from noiseprompt.stages.train.settings import TrainConfig, network_config
 
 BEGUN = ("metrics.jsonl", "state.pt", "best/config.json", "best/model.safetensors", "last/config.json")
@@ -49,6 +50,18 @@ def check_batch(config: TrainConfig, pairs: int, processes: Processes) -> None:
     if (most := min(config.batch_size, pairs)) < processes.size:
         came = f"{processes.size} processes for steps of {most} (batch_size {config.batch_size}, {pairs} to train on)"
         raise InputError(came, "one for each process, or more", "start fewer processes, or raise batch_size")
+
+
+def check_network(config: TrainConfig, init: NPNet | None, facts: dict[str, Any]) -> NPNetConfig:
+    """The configuration of the network to train, which can be built.
+
+    Raises:
+        ConfigError: sizes that do not fit together, or not these latents.
+    """
+    made = network_config(config, **facts) if init is None else transfer_config(init.config, config.sizes, **facts)
+    with torch.device("meta"):
+        build(made)
+    return made
 
 
 def first_network(config: TrainConfig, facts: dict[str, Any], init: NPNet | None, processes: Processes) -> NPNet:

@@ -28,12 +28,12 @@ from noiseprompt.core.ranges import check_value
 from noiseprompt.core.ranks import ALONE, Processes
 from noiseprompt.npd import Npd
 from noiseprompt.npnet import NPNet
-from noiseprompt.npnet.transfer import transfer_config
+from noiseprompt.npnet.config import NPNetConfig
 from noiseprompt.stages.train.data import SOME, PairData, check_model, select_pairs, spread
 from noiseprompt.stages.train.pictures import check_pools
-from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
+from noiseprompt.stages.train.settings import TrainConfig, TrainProgress
 from noiseprompt.stages.train.sizes import Rows, check_patches, check_sizes, counted, objective_of
-from noiseprompt.stages.train.start import BEGUN, check_batch, claimed, first_network
+from noiseprompt.stages.train.start import BEGUN, check_batch, check_network, claimed, first_network
 from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.texts import (
     FreshTexts,
@@ -83,15 +83,12 @@ def train(
     check_value("npd", Npd | list[Npd], npd)
     out = Path(out)
     npds = [npd] if isinstance(npd, Npd) else list(npd)
-    init = NPNet.from_pretrained(config.init) if config.init else None
-    _check_init(config, init)
+    init = first_of(config)
     check_sizes(npds)
     rows = [_selected(one, config, processes) for one in npds]
-    facts = _facts(npds, pipeline)
-    if init is None:
-        check_patches(network_config(config, **facts), npds)  # a wrong size is told before anything is written
-    else:
-        check_patches(transfer_config(init.config, config.sizes, **facts), npds)
+    text, *_ = [check_model(one.settings, pipeline, one.folder) for one in npds]
+    facts = _facts([one.latent_shape for one in npds], text, pipeline)
+    check_patches(check_network(config, init, facts), npds)  # a wrong size is told before anything is written
     begun = {"init": weights_digest(init)} if init is not None else {}
     settings = {**recorded(config), **_recorded(npds, begun)}
     with claimed(processes, out / "settings.json", settings, BEGUN):
@@ -161,13 +158,20 @@ def check_pairs(npd: Npd, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
     return select_pairs(npd, config.pair_filter, share, most, per_prompt)
 
 
-def _check_init(config: TrainConfig, init: NPNet | None) -> None:
-    """Refuse a network to start from that predicts something else (ModelMismatchError)."""
+def first_of(config: TrainConfig) -> NPNet | None:
+    """The network that a training on a data set starts from, None for a new one.
+
+    Raises:
+        ModelLoadError: there is none.
+        ModelMismatchError: it predicts something else.
+    """
+    init = NPNet.from_pretrained(config.init) if config.init else None
     if init is not None and (predicts := init.config.predicts) != config.objective:
         came = f"objective {config.objective} from {config.init}, an NPNet that predicts a {predicts}"
         raise ModelMismatchError(
             came, f"one that predicts a {config.objective}", "start from nothing, or from such a one"
         )
+    return init
 
 
 def _check_targets(npd: Npd, config: TrainConfig) -> None:
@@ -182,18 +186,35 @@ def _check_targets(npd: Npd, config: TrainConfig) -> None:
         raise InputError(f"objective {config.objective} with {npd.folder}, which holds {kind}", wanted, fix)
 
 
-def _facts(npds: Sequence[Npd], pipeline: Pipeline) -> dict[str, Any]:
-    """What a network for these pairs is made for, as `NPNetConfig` names it; no folders, for it is published.
+def check_begin(
+    config: TrainConfig, pipeline: Pipeline, made: dict[str, Any], shape: tuple[int, ...], where: str | Path
+) -> NPNetConfig:
+    """The network of a training on a data set which is still to be made; one that could not begin is refused.
+
+    Args:
+        made: its settings.
+        shape: of its latents.
+        where: its folder.
 
     Raises:
-        ModelMismatchError, InputError: as `check_model`.
+        NoisepromptError: as `train`.
     """
-    (length, width), *_ = [check_model(npd, pipeline) for npd in npds]
-    several = {"any_size": True, "positions": "both_corners"} if len(npds) > 1 else {}
+    text = check_model(made, pipeline, where)
+    return check_network(config, first_of(config), _facts([shape], text, pipeline))
+
+
+def _facts(shapes: Sequence[tuple[int, ...]], text: tuple[int, int], pipeline: Pipeline) -> dict[str, Any]:
+    """What a network for latents of these shapes is made for, as `NPNetConfig` names it; no folders, for it is
+    published.
+
+    Args:
+        text: shape (L, D) of the prompt embeddings.
+    """
+    several = {"any_size": True, "positions": "both_corners"} if len(shapes) > 1 else {}
     return {
-        "latent_shape": npds[0].latent_shape,
-        "text_length": length,
-        "text_width": width,
+        "latent_shape": shapes[0],
+        "text_length": text[0],
+        "text_width": text[1],
         "family": pipeline.family.name,
         "denoiser": public_name(pipeline.name),
         **several,

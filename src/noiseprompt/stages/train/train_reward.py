@@ -32,8 +32,8 @@ from noiseprompt.scorers.parts import parts_of
 from noiseprompt.stages.train.data import is_held_out, spread, text_shape
 from noiseprompt.stages.train.judges import Judges, load_judges
 from noiseprompt.stages.train.reward import REFERENCE, RewardData, check_gradient
-from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
-from noiseprompt.stages.train.start import BEGUN, check_batch, claimed, first_network
+from noiseprompt.stages.train.settings import TrainConfig, TrainProgress
+from noiseprompt.stages.train.start import BEGUN, check_batch, check_network, claimed, first_network
 from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.trainer import Trainer
 
@@ -78,8 +78,7 @@ def train_reward(
     training, validation = split(prompts, config)
     check_batch(config, len(training), processes)
     judges = judges or load_judges(config, pipeline.name)
-    init = NPNet.from_pretrained(config.init) if config.init else None
-    facts, begun = _facts(pipeline, config, init)
+    init, facts, begun = check_begin(pipeline, config)
     check_gradient(
         pipeline, judges, prompts[training[0]], Sampling.of(config).resolve(pipeline.family), config.chain_steps
     )
@@ -108,12 +107,13 @@ def split(prompts: Sequence[Prompt], config: TrainConfig) -> tuple[np.ndarray, n
     return training, spread(validation, config.validation_images)
 
 
-def _facts(pipeline: Pipeline, config: TrainConfig, init: NPNet | None) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a network is made for, as `NPNetConfig` names it, and a digest of the one to start from, which must fit.
+def check_begin(pipeline: Pipeline, config: TrainConfig) -> tuple[NPNet | None, dict[str, Any], dict[str, str]]:
+    """The network to start from, which must fit; what one is made for, as `NPNetConfig` names it; and its digest.
 
     Raises:
         InputError, ShapeError, ModelMismatchError, ConfigError: as `train_reward`.
     """
+    init = NPNet.from_pretrained(config.init) if config.init else None
     check_differentiable(pipeline)
     run = Sampling.of(config).resolve(pipeline.family)
     if config.guidance_scale is not None:
@@ -127,10 +127,10 @@ def _facts(pipeline: Pipeline, config: TrainConfig, init: NPNet | None) -> tuple
         "denoiser": public_name(pipeline.name),
     }
     if init is None:
-        network_config(config, **facts)  # a wrong size is told before anything is written
-        return facts, {}
+        check_network(config, None, facts)  # a wrong size is told before anything is written
+        return None, facts, {}
     init.check(shape, (length, width), pipeline.family.name)
     if init.config.predicts == "picture":
         pipeline.start_level(run.num_inference_steps, config.height, config.width)
     kept = {"picture_scale": init.config.picture_scale, "centred": init.config.centred}
-    return {**facts, **kept}, {"init": weights_digest(init)}
+    return init, {**facts, **kept}, {"init": weights_digest(init)}
