@@ -138,7 +138,7 @@ def _from_table(path: Path, column: str | None) -> list[Captioned]:
         came = f"{path} is no source of pictures{': it is not there' * absent}"
         raise PromptError(came, expected, "check the path" * absent)
     wanted = (*FILE_COLUMNS, *TEXT_COLUMNS, *([column.lower()] if column else []), "kind", "category")
-    rows = known_names(read_rows(path, columns=wanted), wanted, path, but=column)
+    rows = known_names(read_rows(path, wanted, "captions"), wanted, path, but=column)
     columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
     file_column = next((name for name in FILE_COLUMNS if name in columns), None)
     if not columns:
