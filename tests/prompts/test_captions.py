@@ -129,3 +129,25 @@ def test_what_systems_and_editors_leave_in_a_folder_is_no_picture(tmp_path: Path
         Image.new("RGB", (8, 8)).save(path)
         path.with_suffix(".txt").write_bytes(b"a cat" if name == "a.png" else b"\0\5\x16\7")
     assert [one.name for one in load_captioned(tmp_path)] == ["a.png"]
+
+
+def test_rows_of_commas_alone_are_no_captions(folder: Path) -> None:
+    path = folder / "list.csv"
+    path.write_text("file_name,text\nb.png,a cat\n,\n , \nc.png,a dog\n,\n")
+    assert [(one.name, one.prompt.text) for one in load_captioned(path)] == [("b.png", "a cat"), ("c.png", "a dog")]
+    path.write_text("file_name\nb.png\n")
+    with pytest.raises(PromptError, match=r"list\.csv has no column but 'file_name'\. Expected the captions too"):
+        load_captioned(path)
+
+
+@pytest.mark.parametrize(("text", "told"), [("nan", "b.txt is 'nan'"), ("a caf\ufffd", r"b.txt holds U\+FFFD")])
+def test_a_text_beside_a_picture_that_is_none_is_refused(text: str, told: str, folder: Path) -> None:
+    (folder / "b.txt").write_text(text)
+    with pytest.raises(PromptError, match=told):
+        load_captioned(folder)
+
+
+def test_a_folder_in_the_place_of_the_table_is_told(folder: Path) -> None:
+    (folder / "metadata.jsonl").mkdir()
+    with pytest.raises(PromptError, match=r"metadata\.jsonl is a folder and no file"):
+        load_captioned(folder)

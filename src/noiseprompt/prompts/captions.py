@@ -92,7 +92,7 @@ def _leads_out(name: str) -> bool:
 
 
 def _from_folder(folder: Path, column: str | None) -> list[Captioned]:
-    tables = [folder / name for name in METADATA if (folder / name).is_file()]
+    tables = [folder / name for name in METADATA if os.path.lexists(folder / name)]
     if len(tables) > 1:
         raise InputError(f"{folder} holds {' and '.join(table.name for table in tables)}", "one table of captions")
     pictures = find_pictures(folder, below=True)
@@ -122,6 +122,7 @@ def _from_texts(folder: Path, pictures: Iterable[Path]) -> list[Captioned]:
             check_text(text, str(beside))
             if not text:
                 raise InputError(f"{beside} is empty", "the caption of the picture beside it")
+            refuse_no_text(text, str(beside))
             found.append(Captioned(Prompt(text), path, path.relative_to(folder).as_posix()))
     left = sorted(texts - {one.path.with_suffix(".txt") for one in found})
     if found and left:
@@ -137,7 +138,7 @@ def _from_table(path: Path, column: str | None) -> list[Captioned]:
         came = f"{path} is no source of pictures{': it is not there' * absent}"
         raise PromptError(came, expected, "check the path" * absent)
     wanted = (*FILE_COLUMNS, *TEXT_COLUMNS, *([column.lower()] if column else []), "kind", "category")
-    rows = known_names(read_rows(path, columns=wanted), wanted, path, but=column)
+    rows = known_names(read_rows(path, wanted, "captions"), wanted, path, but=column)
     columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
     file_column = next((name for name in FILE_COLUMNS if name in columns), None)
     if not columns:
@@ -146,8 +147,17 @@ def _from_table(path: Path, column: str | None) -> list[Captioned]:
     if file_column is None:
         came = f"{path} has the columns {', '.join(columns)}"
         raise PromptError(came, f"one of {', '.join(FILE_COLUMNS)} for the picture's path", "name it file_name")
-    text = text_column([name for name in columns if name != file_column], path, column)
-    return [_captioned(row, file_column, text, path, number) for number, row in enumerate(rows, 1)]
+    others = [name for name in columns if name != file_column]
+    if not others:
+        raise PromptError(f"{path} has no column but {file_column!r}", f"the captions too, as {TEXT_COLUMNS[1]!r}")
+    text = text_column(others, path, column)
+    some = [(number, row) for number, row in enumerate(rows, 1) if not _is_blank(row, path)]
+    return [_captioned(row, file_column, text, path, number) for number, row in some]
+
+
+def _is_blank(row: Any, path: Path) -> bool:
+    """Whether it is a row of commas, as spreadsheets leave them below a table."""
+    return path.suffix.lower() == ".csv" and not any(str(cell or "").strip() for cell in row.values())
 
 
 def _captioned(row: Any, file_column: str, column: str, path: Path, number: int) -> Captioned:
