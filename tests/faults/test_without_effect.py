@@ -7,9 +7,10 @@ import pytest
 from noiseprompt import MethodSpec, Pipeline
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.types import Sampling
-from noiseprompt.npnet import tokens_config
+from noiseprompt.npnet import build, tokens_config
 from noiseprompt.npnet.transfer import transfer_config
 from noiseprompt.stages.train.settings import TrainConfig
+from noiseprompt.stages.train.start import check_architecture
 from tests import tiny
 
 
@@ -44,3 +45,16 @@ def test_two_scales_of_the_closed_form_that_are_one() -> None:
     with pytest.raises(InputError, match="guidance scale 2 both down and up"):
         same = "closed_form:denoise_guidance_scale=2,invert_guidance_scale=2"
         MethodSpec.parse(same).build().prepare(pipeline, Sampling())
+
+
+def test_another_architecture_than_that_of_the_network_to_begin_with() -> None:
+    net = build(tokens_config((4, 8, 8), 3, 8))
+    for kept in ("paper", "tokens"):  # "paper" is the default
+        check_architecture(TrainConfig(architecture=kept, init="x"), net)
+    with pytest.raises(ConfigError, match=r"architecture 'published' from x, an NPNet of architecture 'tokens'"):
+        check_architecture(TrainConfig(architecture="published", init="x"), net)
+
+
+def test_a_comma_in_a_number() -> None:
+    with pytest.raises(InputError, match=r"option '5' of the method 'npnet'.* with a point, as in 0\.5"):
+        MethodSpec.parse("npnet:strength=0,5")

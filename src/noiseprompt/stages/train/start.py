@@ -51,6 +51,18 @@ def check_batch(config: TrainConfig, pairs: int, processes: Processes) -> None:
         raise InputError(came, "one for each process, or more", "start fewer processes, or raise batch_size")
 
 
+def check_architecture(config: TrainConfig, init: NPNet) -> None:
+    """Refuse another architecture than that of the network to begin with, which is kept; the default is no word of it.
+
+    Raises:
+        ConfigError: with both.
+    """
+    own = init.config.architecture
+    if config.architecture not in (own, TrainConfig.architecture):
+        came = f"architecture {config.architecture!r} from {config.init}, an NPNet of architecture {own!r}"
+        raise ConfigError(came, "its own, which is kept", "leave architecture out, or init")
+
+
 def first_network(config: TrainConfig, facts: dict[str, Any], init: NPNet | None, processes: Processes) -> NPNet:
     """The network that a training starts from, on the CPU, the same in every process: new, or what fits of `init`."""
     torch.manual_seed(config.seed)

@@ -33,7 +33,7 @@ from noiseprompt.stages.train.data import SOME, PairData, check_model, select_pa
 from noiseprompt.stages.train.pictures import check_pools
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
 from noiseprompt.stages.train.sizes import Rows, check_patches, check_sizes, counted, objective_of
-from noiseprompt.stages.train.start import BEGUN, check_batch, claimed, first_network
+from noiseprompt.stages.train.start import BEGUN, check_architecture, check_batch, claimed, first_network
 from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.texts import (
     FreshTexts,
@@ -162,7 +162,9 @@ def check_pairs(npd: Npd, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_init(config: TrainConfig, init: NPNet | None) -> None:
-    """Refuse a network to start from that predicts something else (ModelMismatchError)."""
+    """Refuse a network to start from that predicts something else (ModelMismatchError), or of another architecture."""
+    if init is not None:
+        check_architecture(config, init)
     if init is not None and (predicts := init.config.predicts) != config.objective:
         came = f"objective {config.objective} from {config.init}, an NPNet that predicts a {predicts}"
         raise ModelMismatchError(

@@ -33,7 +33,7 @@ from noiseprompt.stages.train.data import is_held_out, spread, text_shape
 from noiseprompt.stages.train.judges import Judges, load_judges
 from noiseprompt.stages.train.reward import REFERENCE, RewardData, check_gradient
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, network_config
-from noiseprompt.stages.train.start import BEGUN, check_batch, claimed, first_network
+from noiseprompt.stages.train.start import BEGUN, check_architecture, check_batch, claimed, first_network
 from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.trainer import Trainer
 
@@ -129,6 +129,7 @@ def _facts(pipeline: Pipeline, config: TrainConfig, init: NPNet | None) -> tuple
     if init is None:
         network_config(config, **facts)  # a wrong size is told before anything is written
         return facts, {}
+    check_architecture(config, init)
     init.check(shape, (length, width), pipeline.family.name)
     if init.config.predicts == "picture":
         pipeline.start_level(run.num_inference_steps, config.height, config.width)
