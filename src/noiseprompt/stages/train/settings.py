@@ -41,7 +41,7 @@ class TrainConfig:
 
     Args:
         architecture: "paper" (section 3.2) or "tokens" (our transformer over noise patches and prompt tokens).
-        sizes: overrides of the architecture's sizes, e.g. {"depth": 6}.
+        sizes: overrides of the architecture's own sizes, e.g. {"depth": 6} of "tokens".
         filter_scorers: keep pairs that these scorers find better, s_0 + margin < s'_0 (section 3.1); none keeps all.
         margin: of the filter, in the scorer's units.
         combine: "all", "any" or "mean" of the filter's scorers.
