@@ -44,7 +44,7 @@ LIST = ["hpsv2.1:path=a,device=cpu", "aes"]
     [
         ("train", "lr", "1e-3", "1e-3", 0.001),
         ("train", "margin", "0", "0", 0.0),
-        ("train", "sizes", "{depth: 2}", "{depth: 2}", {"depth": 2}),
+        ("train", "sizes", "{svd_heads: 2}", "{svd_heads: 2}", {"svd_heads": 2}),
         ("train", "filter_scorers", "aes,mps", "aes,mps", ("aes", "mps")),
         ("train", "filter_scorers", "[aes]", "[aes]", ("aes",)),
         ("evaluate", "filter_scorers", "aes", "aes", ("aes",)),

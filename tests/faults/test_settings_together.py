@@ -180,5 +180,5 @@ def test_a_word_that_a_record_has_not_is_told_with_those_it_has(record: Any) -> 
 def test_a_call_tells_of_a_word_that_it_has_not() -> None:
     with pytest.raises(InputError, match="missing a required argument: 'factory'"):
         register_scorer("x")  # type: ignore[call-arg]
-    with pytest.raises(InputError, match=r"perturb_noise\(\): missing a required argument: 'npnet'"):
+    with pytest.raises(InputError, match=r"perturb_noise\(\): no argument 'strenght'.* Did you mean 'strength'\?"):
         perturb_noise(strenght=1)  # type: ignore[call-arg]

@@ -75,6 +75,8 @@ def spec_options(noun: str, spec: str, known: Mapping[str, Any] | None) -> dict[
         if hint is None or (value is None and hint is not bool):
             expected = f"some of {listing(known)}" if known else "no options" if known is not None else "key=value"
             fix = f'write "{name}:key=value"' if known is None or known else ""
+            if part.isdecimal() and given:  # 0,5
+                fix = "write numbers with a point, as in 0.5, and each option as key=value"
             raise InputError(f"option {part!r} of the {noun} {name!r}", expected, fix)
         if key in given:
             raise InputError(f"option {key!r} twice in {spec!r}", "each option once")

@@ -41,12 +41,14 @@ class ClosedForm(NoiseMethod):
         check_options(self)
 
     def prepare(self, pipeline: Pipeline, sampling: Sampling) -> None:
-        """Refuse a pipeline without guidance.
+        """Refuse a pipeline without guidance, and two scales that are one: nothing would move.
 
         Raises:
             InputError: with the reason.
         """
+        how = Redenoising(self.denoise_guidance_scale, self.invert_guidance_scale).resolve(pipeline.family)
         require_guidance(pipeline)
+        pipeline.family.check_gap(pipeline.pipe, how.denoise_guidance_scale, how.invert_guidance_scale)
         check_grid(pipeline, "closed_form:steps", self.steps)
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from noiseprompt.core.errors import ConfigError
@@ -19,8 +20,25 @@ networks of the paper have 12, 4, 3,072 and 2."""
 LONGEST_SIDE = 2_048
 """Of the picture that a Swin transformer sees: no weight tells it, and its masks grow with its square."""
 
+_OF_TOKENS = ("any_size", "positions", "width", "depth", "heads", "mlp_ratio", "patch", "gain")
+_OF_BRANCHES = (
+    "without", "svd_hidden", "svd_wide", "svd_heads", "swin_image", "swin_channels", "swin_patch", "swin_window",
+    "swin_width", "swin_depths", "swin_heads", "swin_drop_path", "alpha_init", "beta_init",
+)  # fmt: skip
 _SIZE = Limits(least=1, most=WIDEST)
 _PLAIN = Limits(least=-LARGEST, most=LARGEST)
+
+
+def check_own(architecture: str, sizes: Iterable[str]) -> None:
+    """Refuse sizes that networks of another architecture alone have: they would change nothing.
+
+    Raises:
+        ConfigError: with those of them.
+    """
+    tokens = architecture == "tokens"
+    if foreign := [name for name in sizes if name in (_OF_BRANCHES if tokens else _OF_TOKENS)]:
+        own = ", ".join(_OF_TOKENS if tokens else _OF_BRANCHES)
+        raise ConfigError(f"sizes: {', '.join(foreign)} of architecture {architecture!r}", f"some of {own}")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import torch
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.npnet.base import NPNet, build
-from noiseprompt.npnet.config import NPNetConfig
+from noiseprompt.npnet.config import NPNetConfig, check_own
 from noiseprompt.npnet.tokens import GAINS, LAST_LAYERS
 
 
@@ -54,6 +54,7 @@ def transfer_config(source: NPNetConfig, sizes: Mapping[str, Any], **facts: Any)
     Raises:
         ConfigError: an unknown field, or a published network for other latents.
     """
+    check_own(source.architecture, sizes)
     latents = tuple(facts.get("latent_shape", source.latent_shape))
     if source.architecture == "published" and latents != source.latent_shape:
         came = f"a published NPNet, which takes latents of {source.latent_shape} alone, for latents of {latents}"

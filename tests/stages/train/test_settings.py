@@ -56,5 +56,7 @@ def test_a_setting_out_of_range_is_refused_when_it_is_made(wrong: dict) -> None:
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:
-    with pytest.raises(ConfigError, match=r"epochs 0, lr -1.*epochs: a whole number, 1 or more, lr: a number above 0"):
+    with pytest.raises(
+        ConfigError, match=r"epochs 0, lr -1.*epochs: a whole number from 1 to 10,000, lr: a number above 0"
+    ):
         TrainConfig(epochs=0, lr=-1)

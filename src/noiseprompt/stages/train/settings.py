@@ -30,7 +30,7 @@ from noiseprompt.core.schedules import warm_cosine
 from noiseprompt.core.texts import spelt
 from noiseprompt.npd import PairFilter
 from noiseprompt.npd.filter import BEST_SHARE
-from noiseprompt.npnet.config import ARCHITECTURES, NPNetConfig
+from noiseprompt.npnet.config import ARCHITECTURES, NPNetConfig, check_own
 from noiseprompt.stages.train.table import COUPLINGS, OBJECTIVES
 
 
@@ -41,7 +41,7 @@ class TrainConfig:
 
     Args:
         architecture: "paper" (section 3.2) or "tokens" (our transformer over noise patches and prompt tokens).
-        sizes: overrides of the architecture's sizes, e.g. {"depth": 6}.
+        sizes: overrides of the architecture's own sizes, e.g. {"depth": 6} of "tokens".
         filter_scorers: keep pairs that these scorers find better, s_0 + margin < s'_0 (section 3.1); none keeps all.
         margin: of the filter, in the scorer's units.
         combine: "all", "any" or "mean" of the filter's scorers.
@@ -75,7 +75,7 @@ class TrainConfig:
         best_share: in place of a margin, the filter keeps this share of each prompt's pairs, the best by its scorers.
         least_score: in place of a margin, the filter keeps pairs whose target scores at least this.
         accumulate: parts in which a step's batch is computed, by each process its share, one after the other, for want
-            of memory.
+            of memory; at most `batch_size`.
         patience: the training ends after so many validations without improvement; 0 for never.
         reward: of the objective "reward": scorers with gradients, each with a weight of its own where it names one, as
             in "hpsv2:weight=2,aes"; the world's preference scorer on the world.
@@ -154,6 +154,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check(self)
         check_sizes(self.sizes)
+        if not self.init:  # which keeps its own architecture
+            check_own(self.architecture, self.sizes)
+        if self.accumulate > self.batch_size:
+            came = f"accumulate {self.accumulate} with batch_size {self.batch_size}"
+            raise ConfigError(came, "at most as many parts as a batch has pairs")
         _check_objective(self)
         _ = self.pair_filter  # refuses rules that contradict each other
 

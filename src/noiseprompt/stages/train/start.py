@@ -52,6 +52,23 @@ def check_batch(config: TrainConfig, pairs: int, processes: Processes) -> None:
         raise InputError(came, "one for each process, or more", "start fewer processes, or raise batch_size")
 
 
+def starting_network(config: TrainConfig) -> NPNet | None:
+    """The network that a training begins with, None for a new one.
+
+    Raises:
+        ModelLoadError: there is none.
+        ConfigError: another architecture is asked for than its own, which is kept; the default is no word of it.
+    """
+    if not config.init:
+        return None
+    init = NPNet.from_pretrained(config.init)
+    own = init.config.architecture
+    if config.architecture not in (own, TrainConfig.architecture):
+        came = f"architecture {config.architecture!r} from {config.init}, an NPNet of architecture {own!r}"
+        raise ConfigError(came, "its own, which is kept", "leave architecture out, or init")
+    return init
+
+
 def check_network(config: TrainConfig, init: NPNet | None, facts: dict[str, Any]) -> NPNetConfig:
     """The configuration of the network to train, which can be built.
 

@@ -33,7 +33,7 @@ from noiseprompt.stages.train.data import SOME, PairData, check_model, select_pa
 from noiseprompt.stages.train.pictures import check_pools
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress
 from noiseprompt.stages.train.sizes import Rows, check_patches, check_sizes, counted, objective_of
-from noiseprompt.stages.train.start import BEGUN, check_batch, check_network, claimed, first_network
+from noiseprompt.stages.train.start import BEGUN, check_batch, check_network, claimed, first_network, starting_network
 from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.texts import (
     FreshTexts,
@@ -165,7 +165,7 @@ def first_of(config: TrainConfig) -> NPNet | None:
         ModelLoadError: there is none.
         ModelMismatchError: it predicts something else.
     """
-    init = NPNet.from_pretrained(config.init) if config.init else None
+    init = starting_network(config)
     if init is not None and (predicts := init.config.predicts) != config.objective:
         came = f"objective {config.objective} from {config.init}, an NPNet that predicts a {predicts}"
         raise ModelMismatchError(

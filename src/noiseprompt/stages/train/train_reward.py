@@ -33,7 +33,7 @@ from noiseprompt.stages.train.data import is_held_out, spread, text_shape
 from noiseprompt.stages.train.judges import Judges, load_judges
 from noiseprompt.stages.train.reward import REFERENCE, RewardData, check_gradient
 from noiseprompt.stages.train.settings import TrainConfig, TrainProgress
-from noiseprompt.stages.train.start import BEGUN, check_batch, check_network, claimed, first_network
+from noiseprompt.stages.train.start import BEGUN, check_batch, check_network, claimed, first_network, starting_network
 from noiseprompt.stages.train.table import OBJECTIVES
 from noiseprompt.stages.train.trainer import Trainer
 
@@ -113,7 +113,7 @@ def check_begin(pipeline: Pipeline, config: TrainConfig) -> tuple[NPNet | None, 
     Raises:
         InputError, ShapeError, ModelMismatchError, ConfigError: as `train_reward`.
     """
-    init = NPNet.from_pretrained(config.init) if config.init else None
+    init = starting_network(config)
     check_differentiable(pipeline)
     run = Sampling.of(config).resolve(pipeline.family)
     if config.guidance_scale is not None:

@@ -1,0 +1,60 @@
+"""Settings that would change nothing are refused where they are given: nobody means them."""
+
+from __future__ import annotations
+
+import pytest
+
+from noiseprompt import MethodSpec, Pipeline
+from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.types import Sampling
+from noiseprompt.npnet import build, tokens_config
+from noiseprompt.npnet.transfer import transfer_config
+from noiseprompt.stages.train.settings import TrainConfig
+from noiseprompt.stages.train.start import check_architecture
+from tests import tiny
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes", "own"),
+    [
+        ("paper", {"depth": 6, "patch": 4}, "depth, patch of architecture 'paper'.*swin_width"),
+        ("published", {"width": 64}, "width of architecture 'published'.*svd_hidden"),
+        ("tokens", {"swin_width": 8}, "swin_width of architecture 'tokens'.*mlp_ratio"),
+    ],
+)
+def test_sizes_of_another_architecture(architecture: str, sizes: dict[str, int], own: str) -> None:
+    with pytest.raises(ConfigError, match=own):
+        TrainConfig(architecture=architecture, sizes=dict(sizes))
+    assert TrainConfig(sizes=dict(sizes), init="a network, whose architecture is kept").sizes == sizes
+
+
+def test_sizes_of_another_architecture_than_the_network_to_begin_with() -> None:
+    with pytest.raises(ConfigError, match="swin_width of architecture 'tokens'"):
+        transfer_config(tokens_config((4, 8, 8), 3, 8), {"swin_width": 8})
+
+
+def test_a_batch_has_no_more_parts_than_rows() -> None:
+    assert TrainConfig(accumulate=4, batch_size=4)
+    with pytest.raises(ConfigError, match=r"accumulate 5 with batch_size 4\. Expected at most as many parts"):
+        TrainConfig(accumulate=5, batch_size=4)
+
+
+def test_two_scales_of_the_closed_form_that_are_one() -> None:
+    pipeline = Pipeline(tiny.stable_diffusion())
+    MethodSpec.parse("closed_form").build().prepare(pipeline, Sampling())
+    with pytest.raises(InputError, match="guidance scale 2 both down and up"):
+        same = "closed_form:denoise_guidance_scale=2,invert_guidance_scale=2"
+        MethodSpec.parse(same).build().prepare(pipeline, Sampling())
+
+
+def test_another_architecture_than_that_of_the_network_to_begin_with() -> None:
+    net = build(tokens_config((4, 8, 8), 3, 8))
+    for kept in ("paper", "tokens"):  # "paper" is the default
+        check_architecture(TrainConfig(architecture=kept, init="x"), net)
+    with pytest.raises(ConfigError, match=r"architecture 'published' from x, an NPNet of architecture 'tokens'"):
+        check_architecture(TrainConfig(architecture="published", init="x"), net)
+
+
+def test_a_comma_in_a_number() -> None:
+    with pytest.raises(InputError, match=r"option '5' of the method 'npnet'.* with a point, as in 0\.5"):
+        MethodSpec.parse("npnet:strength=0,5")
