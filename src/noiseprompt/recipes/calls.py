@@ -12,7 +12,7 @@ from typing import Any
 from noiseprompt.cli.options import option_types, read_options, refuse
 from noiseprompt.cli.sharing import grouped
 from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError
-from noiseprompt.core.places import expanded
+from noiseprompt.core.places import check_folder, check_local, expanded
 from noiseprompt.core.ranges import misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
@@ -78,6 +78,16 @@ def text_mistakes(key: str, value: Any, where: str = "") -> list[str]:
     """What is wrong with a setting that is the name of a model or a folder."""
     expected = misfit(str, value) or ("" if value.strip() else "a name")
     return [f"{where}{key}: {shown(value)} (expected {expected})"] if expected else []
+
+
+def folder_mistakes(folder: str | Path, where: str) -> list[str]:
+    """What is wrong with a folder that stages are to write below: an address, or what cannot be made."""
+
+    def check() -> None:
+        check_local(folder)
+        check_folder(folder)
+
+    return _complaint(where, check)
 
 
 def _complaint(where: str, check: Callable[[], object]) -> list[str]:

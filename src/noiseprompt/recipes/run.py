@@ -28,6 +28,7 @@ from noiseprompt.recipes.calls import (
     as_call,
     by_reward,
     filter_mistake,
+    folder_mistakes,
     needed_mistakes,
     objective_mistake,
     place_mistakes,
@@ -148,6 +149,8 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
         if key not in known
     ]
     mistakes += [text for key in ("out", "model") if key in data for text in text_mistakes(key, data[key])]
+    if out is None and not mistakes:
+        mistakes += folder_mistakes(str(data.get("out") or "runs"), "out: ")
     mistakes += text_mistakes("about", data.get("about") or "none")
     if not any(name in data for name in STAGES):
         mistakes.append(f"no stage (expected some of {', '.join(STAGES)})")
