@@ -243,6 +243,11 @@ def test_a_best_network_that_is_gone_or_another_is_told(run: Path, pairs: Npd) -
     build(tokens_config((4, 16, 16), 3, 8)).save_pretrained(run / "best")
     with pytest.raises(StoreError, match="best holds another network"):
         trained(run, pairs)
+    shutil.rmtree(run / "best")
+    shutil.copytree(run / "last", run / "best")
+    edit(run / "best/config.json", lambda data: data.update(predicts="picture"))
+    with pytest.raises(StoreError, match="another network, which predicts a picture"):
+        trained(run, pairs)
 
 
 def test_a_best_network_that_is_gone_is_told_before_the_training_goes_on(run: Path, pairs: Npd) -> None:
