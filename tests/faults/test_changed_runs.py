@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import warnings
@@ -27,6 +28,8 @@ from noiseprompt.stages.generate.noises import of_all
 from noiseprompt.stages.report.report import report
 from noiseprompt.stages.train.train import train
 from tests import evaluation_runs, train_fakes
+
+evaluate_module = "noiseprompt.stages.evaluate.evaluate"
 
 # -------------------------------------------------------------------------------------------------------- evaluations
 
@@ -96,6 +99,21 @@ def test_a_picture_that_cannot_be_read_is_told_with_a_remedy(evaluation: Path) -
         StoreError, match=r"is not a readable picture.* delete it: distances and diversity are then without"
     ):
         sets.measure(evaluation, "shapes-features")
+
+
+def test_a_reference_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(f"{evaluate_module}.measure", lambda out, name, reference, world: asked.append(reference))
+    (tmp_path / "real/deep").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    write_picture(tmp_path / "real/deep/a.png", np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(evaluation_runs.CONFIG, reference="real/deep", features="shapes-features")
+    list(evaluation_runs.run(Path("evaluation"), config=config, methods=["standard"]))
+    monkeypatch.chdir("elsewhere")
+    summarize_run(Path("../evaluation"))
+    assert asked == [str(tmp_path / "real/deep")] * 2
+    assert json.loads(Path("../evaluation/settings.json").read_text())["judging"]["reference"] == "deep"
 
 
 def test_pictures_that_are_gone_are_told(evaluation: Path) -> None:
@@ -224,6 +242,11 @@ def test_a_best_network_that_is_gone_or_another_is_told(run: Path, pairs: Npd) -
 
     build(tokens_config((4, 16, 16), 3, 8)).save_pretrained(run / "best")
     with pytest.raises(StoreError, match="best holds another network"):
+        trained(run, pairs)
+    shutil.rmtree(run / "best")
+    shutil.copytree(run / "last", run / "best")
+    edit(run / "best/config.json", lambda data: data.update(predicts="picture"))
+    with pytest.raises(StoreError, match="another network, which predicts a picture"):
         trained(run, pairs)
 
 

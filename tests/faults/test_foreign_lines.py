@@ -108,6 +108,22 @@ def test_what_is_no_picture_is_not_taken_for_drawn(data: bytes, tmp_path: Path) 
         unit.missing(store_of(tmp_path))
 
 
+def test_a_picture_with_a_flipped_bit_is_told(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from noiseprompt.stages.generate.folder import check_sizes
+
+    files = [f"000-{seed}-standard.png" for seed in range(2)]
+    for name in files:
+        Image.effect_noise((64, 64), 50).convert("RGB").save(tmp_path / name)
+    check_sizes(store_of(tmp_path), files)
+    data = bytearray((tmp_path / files[1]).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / files[1]).write_bytes(data)
+    with pytest.raises(StoreError, match=r"000-1-standard\.png is damaged: a checksum does not match"):
+        check_sizes(store_of(tmp_path), files)
+
+
 # --------------------------------------------------------------------------------------------------------- data sets
 
 

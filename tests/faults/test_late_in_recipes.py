@@ -72,6 +72,8 @@ STORIES = {
         "objective noise after a collect of pictures",
     ),
     "about": (f"{COLLECT}about: [1]\n", "about: [1] (expected a text)"),
+    "a folder that is a file": (f"{COLLECT}out: prompts.txt\n", "out: cannot write to prompts.txt"),
+    "a folder in object storage": (f"{COLLECT}out: s3://b/f\n", "out: s3://b/f. Expected a path on a file system"),
     "a blank key": (f"{COLLECT}'': 1\n", "no setting ''"),
 }
 TABLES = {
@@ -91,7 +93,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refused(text: str, capfd: pytest.CaptureFixture[str]) -> str:
     Path("r.yaml").write_text(text)
-    assert main(["run", "r.yaml", "--out", "o"]) == 2
+    assert main(["run", "r.yaml", *([] if "\nout:" in text else ["--out", "o"])]) == 2
     assert not Path("o").exists()
     return capfd.readouterr().err
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from noiseprompt import MethodSpec, Pipeline
@@ -10,7 +12,7 @@ from noiseprompt.core.types import Sampling
 from noiseprompt.npnet import build, tokens_config
 from noiseprompt.npnet.transfer import transfer_config
 from noiseprompt.stages.train.settings import TrainConfig
-from noiseprompt.stages.train.start import check_architecture
+from noiseprompt.stages.train.start import starting_network
 from tests import tiny
 
 
@@ -47,12 +49,13 @@ def test_two_scales_of_the_closed_form_that_are_one() -> None:
         MethodSpec.parse(same).build().prepare(pipeline, Sampling())
 
 
-def test_another_architecture_than_that_of_the_network_to_begin_with() -> None:
-    net = build(tokens_config((4, 8, 8), 3, 8))
+def test_another_architecture_than_that_of_the_network_to_begin_with(tmp_path: Path) -> None:
+    build(tokens_config((4, 8, 8), 3, 8)).save_pretrained(tmp_path / "net")
+    init = str(tmp_path / "net")
     for kept in ("paper", "tokens"):  # "paper" is the default
-        check_architecture(TrainConfig(architecture=kept, init="x"), net)
-    with pytest.raises(ConfigError, match=r"architecture 'published' from x, an NPNet of architecture 'tokens'"):
-        check_architecture(TrainConfig(architecture="published", init="x"), net)
+        assert starting_network(TrainConfig(architecture=kept, init=init)) is not None
+    with pytest.raises(ConfigError, match=r"architecture 'published' from .*, an NPNet of architecture 'tokens'"):
+        starting_network(TrainConfig(architecture="published", init=init))
 
 
 def test_a_comma_in_a_number() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,6 +98,24 @@ def is_whole_png(path: AnyFile) -> bool:
     except OSError:  # shorter than that, among others
         return False
     return begin == b"\x89PNG\r\n\x1a\n" and end[4:8] == b"IEND"
+
+
+def has_sound_parts(path: AnyFile) -> bool:
+    """Whether the checksums of a PNG's parts match; for a file that `is_whole_png`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(begin := file.read(8)) == 8:
+            length = int.from_bytes(begin[:4], "big")
+            part = file.read(length)
+            if len(part) != length or file.read(4) != zlib.crc32(begin[4:] + part).to_bytes(4, "big"):
+                return False
+            if begin[4:] == b"IEND":
+                return True
+    return False
 
 
 def png_size(path: AnyFile) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any
 from noiseprompt.cli.options import option_types, read_options, refuse
 from noiseprompt.cli.sharing import grouped
 from noiseprompt.core.errors import ConfigError, InputError, NoisepromptError
-from noiseprompt.core.places import expanded, refuse_home
+from noiseprompt.core.places import check_folder, expanded
 from noiseprompt.core.ranges import misfit, shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.methods.base import MethodSpec
@@ -80,9 +80,9 @@ def text_mistakes(key: str, value: Any, where: str = "") -> list[str]:
     return [f"{where}{key}: {shown(value)} (expected {expected})"] if expected else []
 
 
-def out_mistakes(out: str | Path) -> list[str]:
-    """What is wrong with the folder of a recipe as it is written; each stage looks at what is there."""
-    return _complaint("out: ", lambda: refuse_home(out))
+def folder_mistakes(folder: str | Path, where: str) -> list[str]:
+    """What is wrong with a folder that stages are to write below: an address, or what cannot be made."""
+    return _complaint(where, lambda: check_folder(folder))
 
 
 def _complaint(where: str, check: Callable[[], object]) -> list[str]:

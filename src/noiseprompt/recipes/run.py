@@ -28,9 +28,9 @@ from noiseprompt.recipes.calls import (
     as_call,
     by_reward,
     filter_mistake,
+    folder_mistakes,
     needed_mistakes,
     objective_mistake,
-    out_mistakes,
     place_mistakes,
     prompt_mistakes,
     read_stage,
@@ -153,7 +153,7 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
     if not any(name in data for name in STAGES):
         mistakes.append(f"no stage (expected some of {', '.join(STAGES)})")
     written = out or str(data.get("out") or Path("runs") / recipe.stem)
-    mistakes += out_mistakes(written) if str(written).strip() else []
+    mistakes += folder_mistakes(written, "out: ") if not mistakes and str(written).strip() else []
     folder = Path(written)
     stages: dict[str, dict[str, Any]] = {}
     for name in STAGES:

@@ -224,7 +224,11 @@ def _reference(kept: Store, network: _Extractor, folder: str, texts: Sequence[st
     """Features of the reference pictures and what they are; none where there is neither a folder nor a world."""
     if folder:
         home = Path(folder) if is_address(folder) else expanded(folder)
-        files = find_pictures(home, below=True)
+        try:
+            files = find_pictures(home, below=True)
+        except InputError as error:
+            fix = "restore it, or call this in the folder that the evaluation was started in"
+            raise InputError(f"the reference of this evaluation: {error.came}", error.expected, fix) from error
         keys = [(str(p.relative_to(home)), p.stat().st_size) for p in files]
         of = _of_files(network, keys)
         found = _cached(kept, "of-reference.npz", network, of, map(read_picture, files), len(files), str(files[0]))

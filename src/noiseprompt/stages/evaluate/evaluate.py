@@ -16,6 +16,7 @@ short is made again as a whole, so an interrupted run ends with the results of a
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -135,6 +136,8 @@ def evaluate(
     with store.withdrawn(("results*.jsonl", "diagnostics*.jsonl")) as written:
         judging = {name: to_dict(config)[name] for name in JUDGING}
         judging["features"] = extractor
+        if config.reference:  # `report` may be called from another folder
+            judging["reference"] = os.path.abspath(expanded(config.reference))
         judging |= {"world": True} if is_world(pipeline.name) else {}
         described = {label: method.describe() for label, method in run.methods.items()}
         settle(store, run_settings(pipeline, prompts, scorers, config), described, judging, run.refused)

@@ -22,7 +22,7 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.kinds import PICTURES, refuse_other
 from noiseprompt.core.part import WHOLE, Part
 from noiseprompt.core.parts import PARTS, as_recorded
-from noiseprompt.core.pictures import is_whole_png, png_size
+from noiseprompt.core.pictures import has_sound_parts, is_whole_png, png_size
 from noiseprompt.core.store import Store
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.methods.base import MethodSpec
@@ -76,12 +76,16 @@ def is_there(out: Store, name: str) -> bool:
 
 
 def check_sizes(out: Store, files: Sequence[str]) -> None:
-    """Refuse a picture of another size than the first: something else took its place. In object storage nobody looks.
+    """Refuse a picture that is damaged, or of another size than the first: something else took its place. In object
+    storage nobody looks.
 
     Raises:
         StoreError: with both.
     """
     there = [name for name in files if out.torn and out.stamp(name) is not None and is_whole_png(out.file(name))]
+    if (bad := next((name for name in there if not has_sound_parts(out.file(name))), None)) is not None:
+        fix = "delete it, and the same command draws it again"
+        raise StoreError(f"{out.where(bad)} is damaged: a checksum does not match", "PNG files as they were drawn", fix)
     sizes = {name: png_size(out.file(name)) for name in there}
     other = next((name for name in there if sizes[name] != sizes[there[0]]), None)
     if other is not None:

@@ -18,7 +18,7 @@ from noiseprompt.core.json_lines import damaged, read_lines
 from noiseprompt.core.ranges import SUMMABLE, shown
 from noiseprompt.core.tensors import differences, shapes_of
 from noiseprompt.core.weights import read_header
-from noiseprompt.npnet.disk import WEIGHTS_FILE
+from noiseprompt.npnet.disk import WEIGHTS_FILE, read_settings
 
 
 def check_state(state: Any, net: torch.nn.Module, steps: int, settings: str) -> None:
@@ -92,8 +92,8 @@ def check_best(out: Path, net: torch.nn.Module) -> None:
         net: the network that is trained.
 
     Raises:
-        StoreError: it is gone, or has tensors of other names or shapes.
-        ModelLoadError: its file cannot be read.
+        StoreError: it is gone, has tensors of other names or shapes, or predicts something else.
+        ModelLoadError: one of its files cannot be read.
     """
     best, again = out / "best", f"restore it, or delete {out / 'state.pt'} and train again"
     if not (best / WEIGHTS_FILE).is_file():
@@ -101,6 +101,10 @@ def check_best(out: Path, net: torch.nn.Module) -> None:
     shapes = {name: shape for name, (_, shape) in read_header(best / WEIGHTS_FILE).items()}
     if problems := differences(shapes, shapes_of(net.state_dict())):
         raise StoreError(f"{best} holds another network: {problems}", "the one that was trained here", again)
+    there, here = read_settings(best).get("predicts", "noise"), getattr(getattr(net, "config", None), "predicts", None)
+    if here is not None and there != here:
+        came = f"{best} holds another network, which predicts a {there}"
+        raise StoreError(came, f"the one that was trained here, which predicts a {here}", again)
 
 
 def settings_digest(out: Path) -> str:
