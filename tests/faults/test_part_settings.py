@@ -46,6 +46,8 @@ WRONG: list[tuple[str, str, Any, str]] = [
     (UNET, "attention_head_dim", -1, "asks for attention_head_dim -1. Expected none below 0"),
     (UNET, "cross_attention_dim", 32.5, r"unet of .* does not load with cross_attention_dim 32\.5 in"),
     (UNET, "attention_head_dim", 10**9, "asks for attention_head_dim 1000000000. Expected 100,000,000 at most"),
+    (UNET, "transformer_layers_per_block", [1], r"does not load with transformer_layers_per_block \[1\] in"),
+    (UNET, "downsample_padding", -1, "asks for downsample_padding -1. Expected none below 0"),
     (UNET, "time_cond_proj_dim", "wide", "does not load with time_cond_proj_dim 'wide' in its config.json"),
     (UNET, "conv_in_kernel", [1, 2, 3], r"unet of .* does not load with conv_in_kernel .1, 2, 3. in"),
     ("vae/config.json", "up_block_types", GONE, "has 4 block_out_channels, 4 down_block_types, 1 up_block_types"),
