@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import AGAIN
 from noiseprompt.core.places import no_file, refuse_closed
 
@@ -17,6 +18,9 @@ WORDS = "tokenizer.json"
 
 SETTINGS = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
+
+MARKS = ("cls_token", "sep_token", "eos_token", "pad_token")
+"""Settings that name the words which begin, end or fill up a prompt."""
 
 _OLDER = ("vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "tekken.json")
 _KIND = re.compile(rb'"model":\s*\{\s*"type":\s*"(\w+)"')
@@ -32,8 +36,8 @@ def check_tokenizer(folder: Path, what: str, cls: Any = None, settings: bool = T
         fix: what to do.
 
     Raises:
-        ModelLoadError: no settings, no words or those of another kind of tokenizer, an empty chat template, or one of
-            these that is no file.
+        ModelLoadError: no settings, no words or those of another kind of tokenizer, an empty chat template or mark,
+            or one of these that is no file.
     """
     if not os.path.isdir(folder):
         return
@@ -51,7 +55,15 @@ def check_tokenizer(folder: Path, what: str, cls: Any = None, settings: bool = T
         raise ModelLoadError(came, "it beside the words", fix)
     if (folder / TEMPLATE).is_file() and not (folder / TEMPLATE).read_bytes().strip(b"\0 \r\n\t"):
         raise ModelLoadError(f"{folder / TEMPLATE} is empty", "the template of a conversation", fix)
+    _check_marks(folder / SETTINGS, fix)
     _check_kind(folder / WORDS, cls, fix)
+
+
+def _check_marks(path: Path, fix: str) -> None:
+    """Refuse an empty mark: transformers would leave it out without a word."""
+    told = read_json(path, ModelLoadError, "a JSON object", fix, infinite=True, nan=True) if path.is_file() else {}
+    if empty := [name for name in MARKS if told.get(name) == ""]:
+        raise ModelLoadError(f"{path} has {empty[0]} ''", "a word, or null for none", fix)
 
 
 def _check_kind(path: Path, cls: Any, fix: str) -> None:
