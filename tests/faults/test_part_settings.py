@@ -11,6 +11,7 @@ import pytest
 
 from noiseprompt.cli import main
 from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.part_settings import check_settings
 from noiseprompt.pipelines import Pipeline
 from tests import tiny_flow
 
@@ -114,3 +115,13 @@ def test_an_autoencoder_of_other_channels_is_named(folder: Path) -> None:
     tiny_flow.flow_vae(16).save_pretrained(folder / "vae")
     with pytest.raises(ModelLoadError, match=r"unet of .* takes latents of 4 channels\. Expected 16, of its vae"):
         Pipeline.load(folder)
+
+
+def test_null_in_the_place_of_no_bound_is_named(tmp_path: Path) -> None:
+    from diffusers import DPMSolverMultistepScheduler
+
+    DPMSolverMultistepScheduler().save_pretrained(tmp_path)
+    check_settings(tmp_path, DPMSolverMultistepScheduler, "it")
+    write(tmp_path / "scheduler_config.json", lambda_min_clipped=None)
+    with pytest.raises(ModelLoadError, match=r"has lambda_min_clipped null\. Expected a number"):
+        check_settings(tmp_path, DPMSolverMultistepScheduler, "it")

@@ -54,7 +54,7 @@ def check_settings(folder: Path, cls: Any, what: str) -> None:
             expected = f"some, as {shown(usual)}"
         elif isinstance(value, float) and not math.isfinite(value) and not scheduler:
             expected = "a finite number"
-        elif _is_of(value, kind) and not (value is None and usual is True):  # null would be false
+        elif _is_of(value, kind) and not (value is None and (usual is True or usual == -math.inf)):  # as false
             continue
         raise ModelLoadError(f"{path} has {name} {shown(value)}", expected, AGAIN)
     takes = inspect.signature(cls.__init__).parameters
