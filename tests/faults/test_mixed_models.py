@@ -106,6 +106,8 @@ def test_whole_numbers_in_a_lora_are_told_and_layers_are_counted() -> None:
     assert _check_pairs(Path("x.safetensors"), two) == 2
     with pytest.raises(ModelLoadError, match=r"1 weights that are whole or complex numbers .unet\.b\.lora_A"):
         _check_pairs(Path("x.safetensors"), layer("a") | layer("b", torch.int32))
+    with pytest.raises(ModelLoadError, match=r"holds no LoRA but 1 other tensors .conv_in\.weight"):
+        _check_pairs(Path("x.safetensors"), {"conv_in.weight": torch.zeros(2, 2)})
 
 
 def test_a_lora_of_which_a_part_fits_is_told(sound: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from noiseprompt.cli import main
 from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.part_settings import check_settings
 from noiseprompt.pipelines import Pipeline
 from tests import tiny_flow
 
@@ -46,6 +47,8 @@ WRONG: list[tuple[str, str, Any, str]] = [
     (UNET, "attention_head_dim", -1, "asks for attention_head_dim -1. Expected none below 0"),
     (UNET, "cross_attention_dim", 32.5, r"unet of .* does not load with cross_attention_dim 32\.5 in"),
     (UNET, "attention_head_dim", 10**9, "asks for attention_head_dim 1000000000. Expected 100,000,000 at most"),
+    (UNET, "transformer_layers_per_block", [1], r"does not load with transformer_layers_per_block \[1\] in"),
+    (UNET, "downsample_padding", -1, "asks for downsample_padding -1. Expected none below 0"),
     (UNET, "time_cond_proj_dim", "wide", "does not load with time_cond_proj_dim 'wide' in its config.json"),
     (UNET, "conv_in_kernel", [1, 2, 3], r"unet of .* does not load with conv_in_kernel .1, 2, 3. in"),
     ("vae/config.json", "up_block_types", GONE, "has 4 block_out_channels, 4 down_block_types, 1 up_block_types"),
@@ -112,3 +115,13 @@ def test_an_autoencoder_of_other_channels_is_named(folder: Path) -> None:
     tiny_flow.flow_vae(16).save_pretrained(folder / "vae")
     with pytest.raises(ModelLoadError, match=r"unet of .* takes latents of 4 channels\. Expected 16, of its vae"):
         Pipeline.load(folder)
+
+
+def test_null_in_the_place_of_no_bound_is_named(tmp_path: Path) -> None:
+    from diffusers import DPMSolverMultistepScheduler
+
+    DPMSolverMultistepScheduler().save_pretrained(tmp_path)
+    check_settings(tmp_path, DPMSolverMultistepScheduler, "it")
+    write(tmp_path / "scheduler_config.json", lambda_min_clipped=None)
+    with pytest.raises(ModelLoadError, match=r"has lambda_min_clipped null\. Expected a number"):
+        check_settings(tmp_path, DPMSolverMultistepScheduler, "it")

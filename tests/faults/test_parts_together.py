@@ -14,6 +14,7 @@ import pytest
 from noiseprompt.core.errors import ModelLoadError
 from noiseprompt.core.pictures import write_picture
 from noiseprompt.noise.seeds import batch_noise
+from noiseprompt.npnet import build, tokens_config
 from noiseprompt.pipelines import Pipeline
 from tests import tiny, tiny_flow
 
@@ -116,6 +117,18 @@ def test_a_model_in_the_place_of_a_controlnet_is_told(folders: Callable[[str], P
     write_picture(picture, np.zeros((16, 16, 3), np.uint8))
     with pytest.raises(ModelLoadError, match="is a whole model without the folder of a ControlNetModel"):
         Pipeline.load(folder, controlnet=str(folder), control_image=str(picture))
+
+
+def test_an_npnet_in_the_place_of_a_network_of_diffusers_is_told(
+    folders: Callable[[str], Path], tmp_path: Path
+) -> None:
+    net, picture = tmp_path / "net", tmp_path / "control.png"
+    build(tokens_config((4, 8, 8), 16, 32)).save_pretrained(net)
+    write_picture(picture, np.zeros((16, 16, 3), np.uint8))
+    places: list[dict[str, Any]] = [{"unet": str(net)}, {"controlnet": str(net), "control_image": str(picture)}]
+    for place in places:
+        with pytest.raises(ModelLoadError, match=r"holds a saved network, an NPNet.* as a method: npnet:path=FOLDER"):
+            Pipeline.load(folders("sd"), **place)
 
 
 def test_a_repository_without_an_index_is_there(hub: Any) -> None:

@@ -57,6 +57,7 @@ TOKENIZERS: dict[str, tuple[str, Change, str]] = {
     "no settings": (f"tokenizer/{SETTINGS}", Path.unlink, f"tokenizer of .* has no {SETTINGS}, which says how long"),
     "any length": (f"tokenizer/{SETTINGS}", setting(model_max_length=None), "reads prompts of any length"),
     "nothing to fill up with": (f"tokenizer/{SETTINGS}", setting(pad_token=None), "tokenizer of .* has no pad_token"),
+    "an empty mark": (f"tokenizer/{SETTINGS}", setting(eos_token=""), f"{SETTINGS} has eos_token ''. Expected a word"),
     "several ends": ("text_encoder/config.json", setting(eos_token_id=[1]), "text_encoder of .* has eos_token_id .1."),
 }
 
@@ -89,7 +90,7 @@ def test_a_chat_template_that_is_none_is_named(change: str, talking: Path, tmp_p
 
 def test_words_in_the_files_of_older_releases_are_enough(tmp_path: Path) -> None:
     for name in ("spiece.model", SETTINGS):
-        (tmp_path / name).write_text("x")
+        (tmp_path / name).write_text("{}")
     check_tokenizer(tmp_path, "it")
 
 

@@ -133,7 +133,7 @@ def _check_settings(path: Path, config: Mapping[str, Any], known: Mapping[str, t
             raise ModelLoadError(f"{path} has {name} {shown(config[name])}", expected, AGAIN)
 
 
-_SIZE = re.compile(r"(heads|channels|groups|hidden_size|intermediate_size|_dim|_embeddings|vocab_size)$")
+_SIZE = re.compile(r"(heads|channels|groups|hidden_size|intermediate_size|_dim|_embeddings|vocab_size|padding|kernel)$")
 """Ends the name of a setting that counts something."""
 
 

@@ -54,7 +54,7 @@ def check_settings(folder: Path, cls: Any, what: str) -> None:
             expected = f"some, as {shown(usual)}"
         elif isinstance(value, float) and not math.isfinite(value) and not scheduler:
             expected = "a finite number"
-        elif _is_of(value, kind) and not (value is None and usual is True):  # null would be false
+        elif _is_of(value, kind) and not (value is None and (usual is True or usual == -math.inf)):  # as false
             continue
         raise ModelLoadError(f"{path} has {name} {shown(value)}", expected, AGAIN)
     takes = inspect.signature(cls.__init__).parameters
@@ -143,8 +143,11 @@ def strange_settings(error: Exception, config: Mapping[str, Any], cls: Any, *, u
     strange = named or {name: pair for name, pair in every.items() if _unlike(name, *pair)}
     added = {name: pair for name, pair in every.items() if unset and pair[1] is None is not pair[0]}
     strange = strange or {name: pair for name, pair in added.items() if not isinstance(pair[0], int | list)}
-    if not strange and isinstance(error, TypeError):  # a list may stand for a number: but not where this failed
-        strange = {name: pair for name, pair in every.items() if isinstance(pair[0], list) and _is_number(pair[1])}
+    if not strange and isinstance(
+        error, TypeError | IndexError
+    ):  # a list may stand for a number: not where this failed
+        lists = {name: pair for name, pair in every.items() if isinstance(pair[0], list)}
+        strange = {name: pair for name, pair in lists.items() if pair[1] is None or _is_number(pair[1])}
     some_of = [*strange.items()][:3]
     return tuple(", ".join(f"{name} {shown(pair[i])}" for name, pair in some_of) for i in (0, 1))  # type: ignore[return-value]
 

@@ -164,6 +164,7 @@ def open_picture(path: AnyFile, formats: Sequence[str] = FORMATS) -> Image:
     except Exception as error:  # Pillow raises many kinds for a damaged file
         told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         why = " ".join(told.split())[:200] or type(error).__name__
+        why = "it begins as none" if told.startswith("cannot identify") else why  # and the name again
         fix = remedy(error, "")
         raise InputError(f"{path} is not a readable picture: {why}", "PNG, JPEG, WebP or BMP", fix) from error
 

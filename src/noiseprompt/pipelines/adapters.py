@@ -193,6 +193,9 @@ def _check_pairs(path: Path, state: Mapping[str, Any]) -> int:
         ModelLoadError: with some of the names.
     """
     weights = {name: value for name, value in state.items() if "lora" in name}
+    if not weights:
+        came = f"{path} holds no LoRA but {some('other tensors', sorted(state), 3)}"
+        raise ModelLoadError(came, "two small matrices for each layer, with lora in their names", "name a LoRA")
     scale = "alpha"  # may be a whole number
     refuse_other_numbers(str(path), other_numbers(one for one in weights.items() if not one[0].endswith(scale)))
     sides = (("lora_A", "lora_B"), ("lora_down", "lora_up"), ("lora.down", "lora.up"))

@@ -14,7 +14,7 @@ import torch
 from noiseprompt.core import hub
 from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import HubError, ModelLoadError, NoisepromptError
-from noiseprompt.core.model_files import has_no_words, last_word, of_shapes
+from noiseprompt.core.model_files import AGAIN, has_no_words, last_word, of_shapes
 from noiseprompt.core.part_files import check_network, check_numbers, check_size, refuse_damaged
 from noiseprompt.core.part_settings import refuse_setting
 from noiseprompt.core.places import expanded, no_file, refuse_closed
@@ -117,7 +117,8 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
         source = str(folder) if folder.exists() else source
         refuse_closed(folder)
         if not hasattr(cls, "forward"):  # a tokenizer; what it is asked for says the length
-            check_tokenizer(folder, f"{cls.__name__} in {source}", cls, settings=False)
+            fix = f'{AGAIN}, or name its folder: "{scorer}:{option}=FOLDER"'
+            check_tokenizer(folder, f"{cls.__name__} in {source}", cls, settings=False, fix=fix)
             return cls.from_pretrained(source, **options)
         _check_folder(folder)
         check_size(folder, cls, f"{cls.__name__} in {source}")
