@@ -11,6 +11,7 @@ from noiseprompt.core.files import append, clear_left, make_folder, remove, repl
 from noiseprompt.core.json_files import read_bytes
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.places import Address, check_folder, expanded, is_address, place
+from noiseprompt.core.ranges import NAMED, check_value
 from noiseprompt.core.store import Stamp, Store
 
 Folder = str | Path | Store
@@ -21,12 +22,14 @@ def store_of(folder: Folder) -> Store:
     """The store of a folder, or of an address s3://BUCKET/FOLDER; a store as it is.
 
     Raises:
+        ConfigError: a blank name, which as a path would be the folder one is in.
         InputError: an address of another kind.
         MissingDependencyError: the library of object storage is not installed.
         StoreError: object storage that is not set up right.
     """
     if isinstance(folder, Store):
         return folder
+    _check_named(folder)
     found = place(folder)
     if isinstance(found, Address):
         from noiseprompt.core.s3 import S3Store
@@ -37,7 +40,13 @@ def store_of(folder: Folder) -> Store:
 
 def store_to_read(folder: Folder) -> Store:
     """As `store_of`, of what is there already: "~" stands for a home, which a place to write to has to spell out."""
+    _check_named(folder)
     return store_of(folder if isinstance(folder, Store) or is_address(folder) else expanded(folder))
+
+
+def _check_named(folder: Folder) -> None:
+    if not isinstance(folder, Store):
+        check_value("folder", str | Path, folder, NAMED)
 
 
 class DiskStore(Store):
