@@ -179,6 +179,9 @@ def test_entries_without_anything_are_told_and_left_out(name: str, data: str, tm
         ("p.jsonl", '{"prompt": "a", "noise_seed": 3}', "columns 'noise_seed', which are not read"),
         ("p.csv", "cat\na\n", "one column, 'cat': its first line is taken for the header"),
         ("p.txt", "- prompt: a\n  seed: 3\n", "every line of .* begins with a key, as in YAML"),
+        ("p.txt", "# mine\na cat\n// old\n", "2 of 3 lines that begin as comments do: '# mine'"),
+        ("p.txt", "a cat\na caf\u00c3\u00a9\n", "prompt 2 of .* letters of UTF-8 that were read in another code"),
+        ("p.csv", "prompt\n\u00e2\u20ac\u0153a cat\u00e2\u20ac\u009d\n", "read in another code"),
     ],
 )
 def test_what_is_not_read_as_somebody_may_mean_it_is_told(name: str, data: str, told: str, tmp_path: Path) -> None:
@@ -193,6 +196,16 @@ def test_a_table_as_it_should_be_is_read_without_a_word(head: str, tmp_path: Pat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_prompts(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize(
+    "text", ["#cat #dog", "ein Gr\u00fcn, \u00c3", "caf\u00e9 \u00a9", "https://a.b // c", "\u732b"]
+)
+def test_texts_that_are_as_they_should_be_are_read_without_a_word(text: str, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text(f"{text}\na cat\n", "utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_prompts(tmp_path / "p.txt")
 
 
 @pytest.mark.parametrize("data", ["", "\n"])

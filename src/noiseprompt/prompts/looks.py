@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from noiseprompt.core.errors import NoisepromptWarning, PromptError
@@ -116,14 +116,51 @@ def warn_of_marks(path: Path, lines: Sequence[str]) -> None:
             return
 
 
+_COMMENT = re.compile(r"(#|//)\s+\S.*")
+"""A line that people and programs write beside the texts."""
+
+
+def warn_of_comments(path: Path, lines: Sequence[str]) -> None:
+    """Tell of lines that look like comments: each is a prompt as all others.
+
+    Args:
+        lines: of a file of texts, none blank.
+    """
+    found = [line for line in lines if _COMMENT.fullmatch(line)]
+    if found:
+        came = f"{path} has {len(found)} of {len(lines)} lines that begin as comments do: {found[0]!r:.60}"
+        warnings.warn(f"{came}. Each is a prompt; take them out if they are none", NoisepromptWarning, stacklevel=3)
+
+
+def _misread(text: str) -> bool:
+    """Whether its letters beyond ASCII would all be UTF-8 if they were written as Windows does."""
+    try:
+        return not text.isascii() and bool(b"".join(map(_byte, text)).decode("utf-8"))
+    except UnicodeError:
+        return False
+
+
+def _byte(letter: str) -> bytes:
+    """Of a letter in Windows' code of the West, in which five bytes are no letters."""
+    return letter.encode("latin-1" if letter in "\x81\x8d\x8f\x90\x9d" else "cp1252")
+
+
+_CODES: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "the codes of a terminal (U+001B)": (lambda text: "\x1b" in text, "take them out"),
+    "letters of UTF-8 that were read in another code": (_misread, "write it again in UTF-8 from its source"),
+}
+"""What copying leaves in a text -> whether it does, and what to do."""
+
+
 def warn_of_codes(path: Path, texts: Sequence[str]) -> None:
-    """Tell of texts that were copied from a terminal with its codes, of colours among others: they are kept."""
-    coded = [number for number, text in enumerate(texts, 1) if "\x1b" in text]
-    if coded:
-        came = f"prompt {coded[0]} of {path} holds the codes of a terminal (U+001B): {texts[coded[0] - 1]!a:.60}"
-        also = f", and so do {len(coded) - 1} more" if len(coded) > 1 else ""
-        told = f"{came}{also}. They are drawn as a part of the prompt; take them out if they are no part of it"
-        warnings.warn(told, NoisepromptWarning, stacklevel=3)
+    """Tell of texts that were copied from a terminal with its codes, or were read in another code: they are kept."""
+    for code, (holds, fix) in _CODES.items():
+        coded = [number for number, text in enumerate(texts, 1) if holds(text)]
+        if coded:
+            came = f"prompt {coded[0]} of {path} holds {code}: {texts[coded[0] - 1]!r:.60}"
+            also = f", and so do {len(coded) - 1} more" if len(coded) > 1 else ""
+            told = f"{came}{also}. They are drawn as a part of the prompt; {fix} if they are no part of it"
+            warnings.warn(told, NoisepromptWarning, stacklevel=3)
 
 
 _UNUSED = re.compile(r"negative([ _-]?prompt)?|.+[ _-]seeds?", re.IGNORECASE)
