@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 
 from noiseprompt import MethodSpec, Pipeline
-from noiseprompt.core.errors import ConfigError, InputError
+from noiseprompt.core.errors import ConfigError, InputError, NoisepromptWarning
 from noiseprompt.core.types import Sampling
 from noiseprompt.npnet import build, tokens_config
 from noiseprompt.npnet.transfer import transfer_config
@@ -47,6 +48,17 @@ def test_two_scales_of_the_closed_form_that_are_one() -> None:
     with pytest.raises(InputError, match="guidance scale 2 both down and up"):
         same = "closed_form:denoise_guidance_scale=2,invert_guidance_scale=2"
         MethodSpec.parse(same).build().prepare(pipeline, Sampling())
+
+
+@pytest.mark.parametrize("method", ["closed_form", "redenoise"])
+def test_two_scales_that_are_turned_round_are_told_of(method: str) -> None:
+    pipeline = Pipeline(tiny.stable_diffusion())
+    turned = MethodSpec.parse(f"{method}:denoise_guidance_scale=1,invert_guidance_scale=7").build()
+    with pytest.warns(NoisepromptWarning, match="guidance scale 1 down and 7 up: the guidance gap is turned round"):
+        turned.prepare(pipeline, Sampling())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MethodSpec.parse(method).build().prepare(pipeline, Sampling())
 
 
 def test_another_architecture_than_that_of_the_network_to_begin_with(tmp_path: Path) -> None:

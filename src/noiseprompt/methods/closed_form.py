@@ -10,7 +10,7 @@ import torch
 from noiseprompt.core.ranges import COUNT, GUIDANCE, setting
 from noiseprompt.core.types import Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
-from noiseprompt.methods.gap import check_grid, guidance_gap, levels_of, require_guidance
+from noiseprompt.methods.gap import check_grid, check_scales, guidance_gap, levels_of, require_guidance
 from noiseprompt.noise.moves import closed_form
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ClosedForm(NoiseMethod):
         """
         how = Redenoising(self.denoise_guidance_scale, self.invert_guidance_scale).resolve(pipeline.family)
         require_guidance(pipeline)
-        pipeline.family.check_gap(pipeline.pipe, how.denoise_guidance_scale, how.invert_guidance_scale)
+        check_scales(pipeline, how.denoise_guidance_scale, how.invert_guidance_scale)
         check_grid(pipeline, "closed_form:steps", self.steps)
 
     def perturb(self, pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor) -> torch.Tensor:

@@ -5,13 +5,14 @@ The two predictions of one guided call serve every guidance scale.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from noiseprompt.core.errors import InputError
+from noiseprompt.core.errors import InputError, NoisepromptWarning
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -35,6 +36,22 @@ def check_grid(pipeline: Any, option: str, steps: int | None) -> None:
     longest = config.get("num_train_timesteps")
     if steps is not None and longest and steps > longest:
         raise InputError(f"{option}={steps}", f"1 to {longest:,}")
+
+
+def check_scales(pipeline: Any, down: float, up: float) -> None:
+    """Refuse the two guidance scales of a method between which there is no gap.
+
+    Raises:
+        InputError: as `Family.check_gap`.
+
+    Warns:
+        NoisepromptWarning: the second is above the first, so that the noise moves away from the prompt.
+    """
+    pipeline.family.check_gap(pipeline.pipe, down, up)
+    if down < up:
+        came = f"guidance scale {down:g} down and {up:g} up: the guidance gap is turned round"
+        told = f"{came}, and the noise moves away from what its prompt says. Swap the two unless that is meant"
+        warnings.warn(told, NoisepromptWarning, stacklevel=3)
 
 
 def guidance_gap(pipeline: Pipeline, embeds: TextEmbeds, noise: torch.Tensor, num_inference_steps: int) -> torch.Tensor:

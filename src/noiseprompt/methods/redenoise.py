@@ -10,7 +10,7 @@ import torch
 from noiseprompt.core.ranges import COUNT, OF_ONE_STEP, TRIES, setting
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling
 from noiseprompt.methods.base import NoiseMethod, check_options
-from noiseprompt.methods.gap import at_two_scales, check_grid
+from noiseprompt.methods.gap import at_two_scales, check_grid, check_scales
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline, TextEmbeds
@@ -47,7 +47,7 @@ class Redenoise(NoiseMethod):
         """
         check_grid(pipeline, "redenoise:steps", self.steps)
         how = self.how(pipeline.family)
-        pipeline.family.check_gap(pipeline.pipe, how.denoise_guidance_scale, how.invert_guidance_scale)
+        check_scales(pipeline, how.denoise_guidance_scale, how.invert_guidance_scale)
 
     def how(self, family: Any) -> Any:
         """The `Redenoising` of one round, nothing of it None."""
