@@ -125,6 +125,12 @@ def test_a_network_no_better_than_the_noise_unchanged_is_warned_about(npd: Npd, 
         list(train(npd, FakePipeline(), replace(CONFIG, lr=3.0, epochs=1, warmup_steps=0), tmp_path / "run"))
 
 
+def test_a_learning_rate_that_never_rises_is_told_of(npd: Npd, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=1, warmup_steps=1000)
+    with pytest.warns(NoisepromptWarning, match=r"warmup_steps 1,000 of a training of \d+ steps: .* never reaches lr"):
+        list(train(npd, FakePipeline(), config, tmp_path / "run"))
+
+
 def test_metrics_are_json(npd: Npd, tmp_path: Path) -> None:
     def refuse(word: str) -> None:
         raise AssertionError(word)

@@ -52,6 +52,14 @@ from noiseprompt.stages.train.settings import TrainConfig, TrainProgress, learni
 _CALMER = "train in a new folder with a lower lr, more warmup_steps, or mixed_precision no"
 
 
+def _warn_of_warmup(config: TrainConfig, steps: int) -> None:
+    """Tell of a training that ends before its learning rate has risen."""
+    if steps < config.warmup_steps:
+        came = f"warmup_steps {config.warmup_steps:,} of a training of {steps:,} steps"
+        told = f"{came}: the learning rate never reaches lr {config.lr:g}. Lower warmup_steps, or train longer"
+        warnings.warn(told, NoisepromptWarning, stacklevel=3)
+
+
 class _Step(NamedTuple):
     """Fields:
     number: of the step, from 0.
@@ -106,6 +114,8 @@ class Trainer:
             mend(out / "metrics.jsonl")
             self.board = _board(out / "tensorboard") if config.tensorboard else self.board
         resumed = self._resume()
+        if processes.main:
+            _warn_of_warmup(config, self.steps)
         if processes.once(lambda: self.step) != self.step:
             came = f"process {processes.rank} is at step {self.step} of {out}, process 0 is not"
             raise StoreError(came, "one folder that all processes see", "train in a folder that all machines share")
