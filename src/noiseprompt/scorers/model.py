@@ -11,7 +11,7 @@ import torch
 
 from noiseprompt.core.devices import resolve_device, resolve_dtype
 from noiseprompt.core.errors import InputError, ShapeError
-from noiseprompt.core.ranges import check_value, kind_of
+from noiseprompt.core.ranges import COUNT, check_value, kind_of
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.base import check_images
 
@@ -34,8 +34,7 @@ class ModelScorer(ABC):
     name: ClassVar[str]
 
     def __init__(self, device: str, dtype: str, batch_size: int) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch_size {batch_size}", "at least 1")
+        check_value("batch_size", int, batch_size, COUNT)
         self.device, self.dtype, self.batch_size = resolve_device(device), resolve_dtype(dtype), batch_size
 
     @abstractmethod
