@@ -306,7 +306,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a network without values": (lambda: NET_OF_NOTHING.save_pretrained(OUT), "without values (meta)"),
     "a class for its object": (
         lambda: evaluate(FakePipeline(), ONE, [FakeScorer], STANDARD, EvaluateConfig(), OUT),  # type: ignore[arg-type, list-item]
-        "scorers [a ",
+        "scorers [the class FakeScorer]",
     ),
     "scores of another number": (
         lambda: PairFilter(("a",)).mask({"a": np.zeros(3)}, np.ones(2, bool)),

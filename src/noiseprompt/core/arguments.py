@@ -18,6 +18,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+_TELLS = "_tells"
+"""Mark of a function that tells of its arguments; it stays on what other decorators make of it."""
+
 
 def held(function: Callable[P, R]) -> Callable[P, R]:
     """Refuse arguments that their annotations do not take, as `check_value` does one by one; numbers and rows of NumPy
@@ -45,6 +48,7 @@ def held(function: Callable[P, R]) -> Callable[P, R]:
             raise ConfigError(came, ", ".join(f"{name}: {text}" if several else text for name, text in wrong.items()))
         return _run(function, bound.args, bound.kwargs)
 
+    setattr(checked, _TELLS, True)
     return checked
 
 
@@ -61,17 +65,24 @@ def called(function: Callable[P, R]) -> Callable[P, R]:
         _bound(function, signature, args, kwargs)
         return _run(function, args, kwargs)
 
+    setattr(checked, _TELLS, True)
     return checked
 
 
-def told(record: type[T]) -> type[T]:
-    """A dataclass whose constructor tells of its arguments as `called` does.
+def told(kind: type[T]) -> type[T]:
+    """A class whose constructor and public methods tell of their arguments as `called` does; those of it alone, not
+    what it inherits.
 
     Raises:
         InputError: as `called`.
     """
-    record.__init__ = called(record.__init__)  # type: ignore[method-assign]
-    return record
+    for name, value in list(vars(kind).items()):
+        method = value.__func__ if isinstance(value, classmethod) else value
+        public = name == "__init__" or not name.startswith("_")
+        if public and inspect.isfunction(method) and not hasattr(method, _TELLS):
+            checked = called(method)
+            setattr(kind, name, classmethod(checked) if isinstance(value, classmethod) else checked)
+    return kind
 
 
 def _bound(

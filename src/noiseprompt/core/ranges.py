@@ -163,7 +163,9 @@ def plain(value: Any) -> Any:
 
 
 def kind_of(value: Any) -> str:
-    """The kind of a value in a word or two, for what cannot be shown itself: "nothing", "a list", "an ndarray"."""
+    """The kind of a value in a word or two, for what cannot be shown itself: "nothing", "a list", "the class list"."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     name = type(value).__name__
     return "nothing" if value is None else f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
 

@@ -15,7 +15,7 @@ from diffusers.modular_pipelines.modular_pipeline_utils import ComponentSpec, In
 
 from noiseprompt.core.arguments import held
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import check_value
+from noiseprompt.core.ranges import check_value, kind_of
 from noiseprompt.methods.base import STRENGTH
 from noiseprompt.npnet.base import NPNet
 from noiseprompt.stages.generate.winning import winning_noise
@@ -125,7 +125,7 @@ def with_noise(blocks: Any, strength: float = 1.0, renormalize: bool = False, no
     """
     names = list(getattr(blocks, "sub_blocks", ()))
     if BEFORE not in names or not hasattr(blocks.sub_blocks, "insert"):
-        came = f"{type(blocks).__name__} with the blocks {', '.join(names) or 'none'}"
+        came = f"blocks: {kind_of(blocks)}" + f" with {', '.join(names)}" * bool(names)
         raise InputError(came, f"blocks of Modular Diffusers with one named {BEFORE!r}")
     if any(isinstance(block, NoiseBlock) for block in blocks.sub_blocks.values()):
         raise InputError("blocks that have a NoiseBlock already", "blocks without one", "leave the second out")

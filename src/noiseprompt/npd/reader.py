@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from noiseprompt.core.arguments import held
+from noiseprompt.core.arguments import held, told
 from noiseprompt.core.errors import InputError, NoisepromptWarning, PromptError, StoreError
 from noiseprompt.core.ranges import Limits, check_value, shown
 from noiseprompt.core.store import Store
@@ -30,6 +30,7 @@ from noiseprompt.npd.state import State, gaps, state_of, warn_claim
 from noiseprompt.npd.wrong import twice
 
 
+@told
 class Npd:
     """A data set for reading, memory-mapped. `npd[i]` is pair i with its noises; the other readers are cheap.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.arguments import held
+from noiseprompt.core.arguments import held, told
 from noiseprompt.core.errors import StoreError, StoreLockedError
 from noiseprompt.core.types import ScoredPair
 from noiseprompt.npd.claim import Claim
@@ -18,6 +18,7 @@ from noiseprompt.npd.format import shard_numbers
 from noiseprompt.npd.home import Home, Writer
 
 
+@told
 class NpdWriter(Writer):
     """The one writer of a folder. Use it as a context manager; leaving it commits what was added.
 

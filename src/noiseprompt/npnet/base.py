@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from noiseprompt.core.arguments import held
+from noiseprompt.core.arguments import held, told
 from noiseprompt.core.config import from_dict, to_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ConfigError, InputError, ModelLoadError, ModelMismatchError, ShapeError
@@ -44,6 +44,7 @@ SWIN = "residual.swin."
 """Where the tensors of a Swin transformer are, in the networks that have one."""
 
 
+@told
 class NPNet(nn.Module):
     """Base of the networks; a subclass adds layers and `predict`.
 

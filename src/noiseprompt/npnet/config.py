@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.ranges import DECAY, Limits, check, setting
 
@@ -41,6 +42,7 @@ def check_own(architecture: str, sizes: Iterable[str]) -> None:
         raise ConfigError(f"sizes: {', '.join(foreign)} of architecture {architecture!r}", f"some of {own}")
 
 
+@told
 @dataclass(frozen=True)
 class NPNetConfig:
     """Everything needed to build a network, plus what it was made for.

@@ -121,6 +121,7 @@ class PaperNPNet(NPNet):
         return target
 
 
+@held
 def sdxl_config(denoiser: str = "stabilityai/stable-diffusion-xl-base-1.0") -> NPNetConfig:
     """The sizes of the paper, for Stable Diffusion XL at 1024 x 1024 pixels: 29.7 M parameters."""
     return NPNetConfig(architecture="paper", family="stable-diffusion-xl", denoiser=denoiser)

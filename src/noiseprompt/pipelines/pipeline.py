@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseprompt.core.arguments import called, held
+from noiseprompt.core.arguments import held, told
 from noiseprompt.core.errors import InputError
-from noiseprompt.core.ranges import COUNT, check_value, shown
+from noiseprompt.core.ranges import COUNT, NOT_NEGATIVE, check_value, shown
 from noiseprompt.core.texts import check_texts
 from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, check_shape
 from noiseprompt.noise.seeds import check_noise
@@ -43,6 +43,7 @@ from noiseprompt.pipelines.soundness import check_denoiser, check_embeds, comput
 from noiseprompt.pipelines.start import start_level
 
 
+@told
 class Pipeline:
     """A diffusers pipeline and the facts of its family.
 
@@ -119,6 +120,7 @@ class Pipeline:
 
     @denoiser_calls.setter
     def denoiser_calls(self, value: float) -> None:
+        check_value("denoiser_calls", float, value, NOT_NEGATIVE)
         self._loaded.denoiser_calls = value
 
     @property
@@ -178,7 +180,6 @@ class Pipeline:
         return start_level(self._loaded, self.schedule, how.num_inference_steps, size, lambda: self.empty)
 
     @torch.no_grad()
-    @called
     def encode(self, texts: Sequence[str]) -> TextEmbeds:
         """Encode prompts and as many empty ones.
 
@@ -225,7 +226,6 @@ class Pipeline:
         return self.family.grid == "ddim" and is_plain_ddim(self.pipe.scheduler)
 
     @torch.no_grad()
-    @called
     def sample(
         self,
         embeds: TextEmbeds,
@@ -315,7 +315,6 @@ class Pipeline:
             return predicted
         return math.sqrt(levels.alpha_from) * predicted + math.sqrt(1 - levels.alpha_from) * latents.float()
 
-    @called
     def redenoise(
         self,
         embeds: TextEmbeds,

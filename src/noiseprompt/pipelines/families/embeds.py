@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.ranges import check_value, kind_of
 
 
+@told
 @dataclass(frozen=True)
 class TextEmbeds:
     """Encoded prompts.
