@@ -25,6 +25,9 @@ class FakeEmbeds:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def select(self, indices: Sequence[int]) -> FakeEmbeds:
+        return FakeEmbeds(tuple(self.texts[i] for i in indices))
+
 
 def _check(gap: bool) -> None:
     assert gap

@@ -119,7 +119,7 @@ def test_a_published_npnet_is_imported_and_draws_at_its_one_size(
 
 def test_a_published_npnet_draws_with_hunyuan_dit(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Latents of 1024 x 1024 pixels through tiny Hunyuan-DiT; random weights are far from noise, which is said."""
-    pipe = tiny_hunyuan.hunyuan_dit()
+    pipe = tiny_hunyuan.hunyuan_dit(sample_size=128)
     model = tiny.save(pipe, tmp_path / "dit")
     width = pipe.text_encoder.config.hidden_size
     torch.save(published_file(width=width), tmp_path / "dit.pth")

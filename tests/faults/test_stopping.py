@@ -207,6 +207,7 @@ def test_a_recipe_stops_with_its_stage(
     recipe = tmp_path / "r.yaml"
     recipe.write_text("collect: {prompts: p}\ntrain: {}\n")
     monkeypatch.setattr("noiseprompt.recipes.run.story_calls", lambda *_: [("collect", {}), ("train", {})])
+    monkeypatch.setattr("noiseprompt.recipes.run.late_mistakes", lambda _: [])
     assert main(["run", str(recipe), "--out", str(tmp_path)]) == 130
     plan: Any = SimpleNamespace(name="t", stages={"a": SimpleNamespace(name="collect", folder=tmp_path, options={})})
     monkeypatch.setattr(steps, "_collect", lambda *_: collect())

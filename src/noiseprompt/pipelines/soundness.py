@@ -295,12 +295,14 @@ def computing(pipe: Any, what: str) -> Iterator[None]:
         raise NoisepromptError(came, "parts that belong together, each with its own config", fix) from error
 
 
+_BELOW = ("torch", "numpy", "jinja2", "tokenizers", "sentencepiece", "PIL")
+"""What the model's libraries ask in their turn."""
+
+
 def _root(error: Exception) -> str:
-    """Of the model's libraries and this package, the one of the innermost line of code: who asked torch, or another
-    package, for what failed."""
+    """The package of the innermost line of code that is not of `_BELOW`: who asked for what failed."""
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    known = (*LIBRARIES, "noiseprompt")
-    return next((root for name in reversed(frames) if (root := name.partition(".")[0]) in known), "")
+    return next((root for name in reversed(frames) if (root := name.partition(".")[0]) not in _BELOW), "")
 
 
 def _refuse_template(error: Exception) -> None:

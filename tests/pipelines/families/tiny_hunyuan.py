@@ -21,13 +21,13 @@ SCHEDULE = {
 """Of HunyuanDiT-v1.2-Diffusers, whose scheduler is DDPM."""
 
 
-def hunyuan_dit(seed: int = 0, scheduler: str = "DDPMScheduler", **schedule: Any) -> Any:
+def hunyuan_dit(seed: int = 0, scheduler: str = "DDPMScheduler", sample_size: int = 8, **schedule: Any) -> Any:
     """A HunyuanDiTPipeline with BERT, mT5 and a v-prediction transformer that also learns a variance."""
     import diffusers
 
     torch.manual_seed(seed)
     transformer = diffusers.HunyuanDiT2DModel(
-        sample_size=8,
+        sample_size=sample_size,
         num_layers=2,
         patch_size=2,
         attention_head_dim=8,
