@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -90,6 +91,26 @@ def test_what_of_a_pipeline_is_missing(hub: Hub, model: str, tmp_path: Path, cap
         )
 
 
+def test_an_index_that_no_pipeline_is_made_of(
+    hub: Hub, model: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "model"))
+    index = json.loads((folder / "model_index.json").read_text())
+    for named, says in ((["os", "system"], "takes scheduler from 'os'"), (["diffusers", "AutoencoderKL"], "a network")):
+        (folder / "model_index.json").write_text(json.dumps({**index, "scheduler": named}))
+        out = lines(capsys, 2, "--model", str(folder))
+        assert re.search(f"  MISSING model_index.json: .*{says}", out) and "loads" not in out
+
+
+def test_weights_of_a_variant_are_told_with_the_option_that_reads_them(
+    hub: Hub, model: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "model"))
+    for path in folder.rglob("*.safetensors"):
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    assert re.search("  ok      loads: .*, with --variant fp16", lines(capsys, 0, "--model", str(folder)))
+
+
 @pytest.mark.parametrize("text", ["[1]", "[" * 100_000, '{"weight_map": 3}', "{}"])
 def test_an_index_of_weights_that_is_none(hub: Hub, text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "unet").mkdir()
@@ -99,7 +120,7 @@ def test_an_index_of_weights_that_is_none(hub: Hub, text: str, tmp_path: Path, c
     index.write_text(text)
     out = lines(capsys, 2, "--model", str(tmp_path))
     assert f"  MISSING unet: {index} " in out and "\x1b" not in out
-    assert "no model_index.json" in lines(capsys, 2, "--model", "~nobody-of-this-name/x")
+    assert "there is no folder ~nobody-of-this-name/x" in lines(capsys, 2, "--model", "~nobody-of-this-name/x")
 
 
 def test_networks_hub_ids_and_nothing(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

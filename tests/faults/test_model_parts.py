@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError, NoisepromptWarning
 from noiseprompt.core.pictures import write_picture
+from noiseprompt.core.tensors import check_tensors
 from noiseprompt.noise.seeds import batch_noise
 from noiseprompt.pipelines import Pipeline
 from noiseprompt.pipelines.adapters import parse_lora
@@ -171,3 +173,38 @@ def test_a_controlnet_of_a_billion_layers_is_not_built(sound: Path, tmp_path: Pa
     write_picture(tmp_path / "a.png", np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(ModelLoadError, match="asks for layers_per_block"):
         Pipeline.load(sound, controlnet=str(tmp_path), control_image=str(tmp_path / "a.png"))
+
+
+def test_a_lora_that_changes_nothing_is_told_the_share_that_is_wanted() -> None:
+    with pytest.raises(ModelLoadError, match=r"6 of 6 weights of x lie .* Expected 99\.9% at most"):
+        check_tensors([("a", torch.zeros(2, 3))], "x", 0.999)
+
+
+OTHER_KINDS = {
+    "scheduler": (["diffusers", "AutoencoderKL"], "a network"),
+    "tokenizer": (["transformers", "CLIPTextModel"], "a network"),
+    "unet": (["transformers", "CLIPTokenizer"], "a tokenizer"),
+    "vae": (["diffusers", "DDIMScheduler"], "a scheduler"),
+    "text_encoder": (["diffusers", "StableDiffusionPipeline"], "which is no network"),
+}
+
+
+@pytest.mark.parametrize("part", OTHER_KINDS)
+def test_an_index_that_names_another_kind_of_part_is_told(part: str, model: Path) -> None:
+    named, kind = OTHER_KINDS[part]
+    index = json.loads((model / "model_index.json").read_text())
+    (model / "model_index.json").write_text(json.dumps({**index, part: named}))
+    with pytest.raises(ModelLoadError, match=f"model_index.json of .* gives {part} as a {named[1]}, {kind}"):
+        Pipeline.load(model)
+
+
+def test_a_text_encoder_of_another_type_is_told(model: Path) -> None:
+    path = model / "text_encoder" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "model_type": "t5"}))
+    with pytest.warns(NoisepromptWarning, match=r"describes a model of the type 't5' and no 'clip_text_model'"):
+        Pipeline.load(model)
+    path.write_text(json.dumps({**config, "model_type": "clip"}))  # of the whole that it is a part of
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoisepromptWarning)
+        Pipeline.load(model)

@@ -14,11 +14,14 @@ from noiseprompt.cli.score import match
 from noiseprompt.core.config import read_yaml
 from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError, PromptError, StoreError
 from noiseprompt.core.files import make_folder, replace
-from noiseprompt.core.places import check_file, check_folder
+from noiseprompt.core.places import check_file, check_folder, expanded
 from noiseprompt.core.stores import store_to_read
 from noiseprompt.npd import Npd
 from noiseprompt.npd.export import export
 from noiseprompt.npnet.share import find
+from noiseprompt.pipelines import Pipeline
+from noiseprompt.pipelines.adapters import parse_lora
+from noiseprompt.pipelines.loading import check_there
 from noiseprompt.prompts import load_prompts
 from noiseprompt.prompts.captions import load_captioned
 from noiseprompt.recipes.plan import recipes_in
@@ -174,3 +177,11 @@ def test_a_caption_that_is_given_twice_is_told(tmp_path: Path) -> None:
         load_captioned(tmp_path)
     (tmp_path / "metadata.jsonl").write_text(row + row.replace("cat", "dog"))
     assert len(load_captioned(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/thing", "file:///home/thing", "gs://bucket/a/b.safetensors"])
+@pytest.mark.parametrize("reader", [Pipeline.load, parse_lora, check_there, expanded])
+def test_what_a_model_is_made_of_has_no_address(reader: Callable[[str], Any], address: str) -> None:
+    with pytest.raises(InputError, match=r"://.*Expected a path on a file system.*copy it to one first"):
+        reader(address)
+    assert expanded(f"./{address}") == Path(f"./{address}")

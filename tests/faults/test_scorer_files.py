@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from noiseprompt.cli import main
-from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.weights import read_state
 from noiseprompt.scorers.base import load_scorers
 from tests.faults.test_part_files import Change, link, pipe
@@ -108,3 +109,10 @@ def test_the_folder_of_a_scorer_may_have_any_letters(
 def test_the_folder_of_a_scorer_may_begin_with_a_tilde(scorer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(scorer.parent))
     assert load_scorers([f"pickscore:path=~/{scorer.name},device=cpu"])
+
+
+def test_a_scorer_of_another_type_is_told(scorer: Path) -> None:
+    path = scorer / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "bert"}))
+    with pytest.warns(NoisepromptWarning, match="describes a model of the type 'bert' and no 'clip'"):
+        load_scorers([f"clipscore:path={scorer},device=cpu"])

@@ -17,7 +17,7 @@ from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import check_config
 from noiseprompt.core.part_files import WEIGHTS, check_network, files_in, refuse_damaged
-from noiseprompt.core.places import expanded, refuse_closed
+from noiseprompt.core.places import expanded, no_file, refuse_closed
 from noiseprompt.core.texts import visible
 from noiseprompt.core.tokenizer_files import check_tokenizer
 from noiseprompt.shapes import world
@@ -151,6 +151,8 @@ def _model(model: str) -> list[Line]:
         return list(_pipeline(folder))
     if (folder / "config.json").is_file():
         return list(_npnet(folder))
+    if not folder.is_dir():
+        return [(model, no_file(folder, "folder"), False)]
     return [(model, "no model_index.json (a diffusers pipeline) and no config.json (an NPNet)", False)]
 
 
@@ -172,7 +174,12 @@ def _pipeline(folder: Path) -> Iterator[Line]:
     index = read_json(folder / "model_index.json", infinite=True)
     parts = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     yield "pipeline", str(index.get("_class_name")), True
-    well = True
+    from noiseprompt.pipelines.loading import check_index
+
+    wrong = _refused(lambda: check_index(folder, index))
+    well = not wrong
+    if wrong:
+        yield "model_index.json", wrong, False
     for name, (library, kind) in parts.items():
         if library is not None and name not in ("safety_checker", "feature_extractor"):
             wrong = _component(folder / name, str(kind))
@@ -199,7 +206,8 @@ def _loads(folder: Path) -> Line:
     silence()
     variant = next(filter(None, map(_variant, sorted(filter(Path.is_dir, folder.iterdir())))), None)
     wrong = _refused(lambda: Pipeline.load(folder, device="cpu", variant=variant))
-    return "loads", wrong or "names, shapes and values of all weights were looked at", not wrong
+    told = f"names, shapes and values of all weights were looked at{f', with --variant {variant}' * bool(variant)}"
+    return "loads", wrong or told, not wrong
 
 
 def _component(folder: Path, kind: str) -> str:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.model_files import AGAIN
 from noiseprompt.core.part_files import files_in
@@ -110,6 +111,20 @@ def described(folder: Path, cls: Any) -> str:
         config.get("_class_name") or (of_transformers or [None])[0] if isinstance(of_transformers or [], list) else ""
     )
     return f", and its config.json describes a {there}" if isinstance(there, str) and there != cls.__name__ else ""
+
+
+def tell_type(folder: Path, cls: Any) -> None:
+    """Warn of a network of transformers whose config.json describes another type, where its weights fit all the same:
+    a part of a type, or one that grew out of it, has its name in it, as "clip_text_model" has "clip".
+
+    Args:
+        cls: of the part.
+    """
+    own, path = getattr(getattr(cls, "config_class", None), "model_type", None), folder / "config.json"
+    there = read_json(path, ModelLoadError, infinite=True, nan=True).get("model_type") if path.is_file() else None
+    if own and isinstance(there, str) and not (there in own or own in there):
+        told = f"{path} describes a model of the type {there!r} and no {own!r}: it may be another model's"
+        warnings.warn(told, NoisepromptWarning, stacklevel=2)
 
 
 def refuse_setting(error: Exception, folder: Path, cls: Any, what: str) -> None:

@@ -227,10 +227,10 @@ def expanded(path: str | Path) -> Path:
     """The path with "~" and "~name" as the folders they stand for; of a name that nobody has, as it is written.
 
     Raises:
-        InputError: the address of a page in the web.
+        InputError: an address, of a page in the web too.
         StoreError: no disk has so long a name.
     """
-    refuse_page(path)
+    (check_local if "://" in str(path) else refuse_page)(path)
     made = Path(os.path.expanduser(path))
     if len(os.fsencode(made)) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in made.parts):
         long = f" ... (a path of {len(str(made)):,} letters)" * (len(str(made)) > 2 * LONGEST_NAME)

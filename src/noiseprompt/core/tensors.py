@@ -118,4 +118,4 @@ def check_tensors(named: Iterable[tuple[str, torch.Tensor]], what: str, most_emp
             values, empty = values + value.numel(), empty + value.numel() * bool(least == most)
     if empty > most_empty * values:
         came = f"{empty:,} of {values:,} weights of {what} lie in matrices of one value alone, such as zeros"
-        raise ModelLoadError(came, f"{most_empty:.0%} at most", AGAIN)
+        raise ModelLoadError(came, f"{100 * most_empty:g}% at most", AGAIN)

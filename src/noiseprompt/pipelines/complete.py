@@ -14,7 +14,7 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.model_files import AGAIN, of_shapes
 from noiseprompt.core.part_files import check_network, check_numbers, check_size, files_in, refuse_damaged
-from noiseprompt.core.part_settings import check_settings, described, refuse_setting
+from noiseprompt.core.part_settings import check_settings, described, refuse_setting, tell_type
 from noiseprompt.core.texts import reason_of, some
 from noiseprompt.core.tokenizer_files import WORDS, check_tokenizer
 
@@ -72,6 +72,7 @@ def _network(load: Callable[..., Any], model: str | Path) -> Callable[..., Any]:
         if getattr(part, "hf_quantizer", None) is None:  # what is quantised has names and numbers of its own
             _tell_surplus(info, _what(source, model))
             check_numbers(folder, part, options.get("variant"))
+            tell_type(folder, cls)
         return (part, info) if output_loading_info else part
 
     return from_pretrained

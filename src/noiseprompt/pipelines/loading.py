@@ -52,6 +52,7 @@ def resolve(model: str | Path) -> str | Path:
     """A folder, or a hub id; "shapes" becomes the folder of the embedded world.
 
     Raises:
+        InputError: an address of object storage or of a page in the web.
         ModelLoadError: a path without a pipeline in it.
     """
     if world.is_world(model):
@@ -95,11 +96,7 @@ def load_diffusers(
         _check_variant(model, folder, variant)
     try:
         config: dict[str, Any] = DiffusionPipeline.load_config(folder, revision=revision)  # type: ignore[assignment]
-        check_components(model, config)
-        check_class(str(config["_class_name"]))  # before gigabytes are read
-        renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(config)}
-        with known_as(renamed):
-            check_parts(model, config)
+        renamed = check_index(model, config)
         if isinstance(folder, Path):
             check_folders(model, folder, config, f"{FIX}; {AGAIN}")
             check_kinds(model, folder, config)
@@ -126,6 +123,27 @@ def load_diffusers(
         raise ModelLoadError(came, "a complete diffusers pipeline", FIX) from error
 
 
+def check_index(model: str | Path, index: Mapping[str, Any]) -> dict[str, str]:
+    """Refuse a model_index.json that no pipeline can be made of, before gigabytes are read.
+
+    Args:
+        model: for messages.
+        index: component -> [library, class], beside settings.
+
+    Returns:
+        Classes that it names and that are gone -> those that took their place.
+
+    Raises:
+        ModelLoadError: as `check_components`, `check_class` and `check_parts`.
+    """
+    check_components(model, index)
+    check_class(str(index["_class_name"]))
+    renamed = {old: new for family in FAMILIES for old, new in family.renamed_classes.items() if old in str(index)}
+    with known_as(renamed):
+        check_parts(model, index)
+    return renamed
+
+
 def _check_variant(model: str | Path, folder: Path, variant: str | None) -> None:
     if variant is not None and not any(folder.glob(f"*/*.{glob.escape(variant)}[.-]*")):
         there = {path.name.split(".")[1].split("-")[0] for path in folder.glob("*/*.*.safetensors")}
@@ -140,6 +158,7 @@ def check_there(source: str, what: str = "model") -> None:
         what: it is of, for the message.
 
     Raises:
+        InputError: an address of object storage or of a page in the web.
         ModelLoadError: with the name.
     """
     if not expanded(source).exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):

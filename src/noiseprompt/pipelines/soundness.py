@@ -157,13 +157,32 @@ def check_parts(model: str | Path, index: Mapping[str, Any]) -> None:
 
 
 def _check_classes(model: str | Path, index: Mapping[str, Any]) -> None:
-    """Refuse parts of classes that the installed libraries do not have."""
+    """Refuse parts of classes that the installed libraries do not have, or that are another kind of part."""
     for name, value in index.items():
         if not _is_installed(value) and name not in left_out(index):
             came = f"the model_index.json of {model} gives {name} as a {value[1]}, which {value[0]} has not"
             raise ModelLoadError(
                 came, "a class that is installed", f"mend its name, or install a {value[0]} that has it"
             )
+        kinds, part = _kinds(value), name.rstrip("_0123456789")
+        wanted = "network" if part in _NETWORKS else part
+        if kinds is not None and wanted in _MARKS and wanted not in kinds:
+            of_kind = f"a {kinds[0]}" if kinds else f"which is no {wanted}"
+            came = f"the model_index.json of {model} gives {name} as a {value[1]}, {of_kind}"
+            raise ModelLoadError(came, f"the class of a {wanted}", f"take the index of the same model ({AGAIN})")
+
+
+_NETWORKS = ("text_encoder", "unet", "transformer", "vae", "controlnet")
+_MARKS = {"scheduler": "set_timesteps", "tokenizer": "vocab_files_names", "network": "forward"}
+"""What the classes of each kind of part have, and no others."""
+
+
+def _kinds(value: Any) -> list[str] | None:
+    pair = isinstance(value, list | tuple) and value[0] in LIBRARIES
+    cls = getattr(importlib.import_module(value[0]), str(value[1]), None) if pair else None
+    if cls is None or hasattr(cls, "_backends"):  # that a package is missing is told where it is loaded
+        return None
+    return [kind for kind, mark in _MARKS.items() if hasattr(cls, mark)]
 
 
 def _is_installed(value: Any) -> bool:

@@ -16,7 +16,7 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import HubError, ModelLoadError, NoisepromptError
 from noiseprompt.core.model_files import AGAIN, has_no_words, last_word, of_shapes
 from noiseprompt.core.part_files import check_network, check_numbers, check_size, refuse_damaged
-from noiseprompt.core.part_settings import refuse_setting
+from noiseprompt.core.part_settings import refuse_setting, tell_type
 from noiseprompt.core.places import expanded, no_file, refuse_closed
 from noiseprompt.core.tensors import check_values, other_numbers, refuse_other_numbers
 from noiseprompt.core.texts import reason_of
@@ -127,6 +127,7 @@ def pretrained(scorer: str, cls: Any, source: str, option: str = "path", **optio
         check_keys(f"{cls.__name__} in {source}", info["missing_keys"], (), info["mismatched_keys"])
         check_numbers(folder, model)
         check_values(model, f"{cls.__name__} in {source}")
+        tell_type(folder, cls)
         return model.eval().requires_grad_(False)
     except (NoisepromptError, MemoryError):
         raise
