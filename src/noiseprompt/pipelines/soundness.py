@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -319,9 +320,11 @@ _BELOW = ("torch", "numpy", "jinja2", "tokenizers", "sentencepiece", "PIL")
 
 
 def _root(error: Exception) -> str:
-    """The package of the innermost line of code that is not of `_BELOW`: who asked for what failed."""
+    """The package of the innermost line of code that is not of `_BELOW`: who asked for what failed. (Lines of a
+    template are of no module.)"""
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return next((root for name in reversed(frames) if (root := name.partition(".")[0]) not in _BELOW), "")
+    roots = [name.partition(".")[0] for name in reversed(frames)]
+    return next((root for root in roots if root in sys.modules and root not in _BELOW), "")
 
 
 def _refuse_template(error: Exception) -> None:
