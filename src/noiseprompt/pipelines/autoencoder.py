@@ -15,7 +15,7 @@ import torch
 
 from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.pipelines.calls import Loaded
-from noiseprompt.pipelines.soundness import computing
+from noiseprompt.pipelines.computing import computing
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import InputError, NoisepromptError, ShapeError
 from noiseprompt.core.ranges import GUIDANCE, Limits, check_value, kind_of
 from noiseprompt.core.types import check_tensor
+from noiseprompt.pipelines.computing import computing
 from noiseprompt.pipelines.drivers import GridKnown, OneMove, borrowed, counted
 from noiseprompt.pipelines.families import class_family
 from noiseprompt.pipelines.families.base import Family
@@ -21,7 +22,7 @@ from noiseprompt.pipelines.families.embeds import TextEmbeds
 from noiseprompt.pipelines.levels import Levels, ddim_levels, dpm_solver_levels, is_flow
 from noiseprompt.pipelines.options import LONG_PROMPTS
 from noiseprompt.pipelines.samplers import step_arguments
-from noiseprompt.pipelines.soundness import check_drawn, computing
+from noiseprompt.pipelines.soundness import check_drawn
 
 Size = tuple[int | None, int | None]  # height and width in pixels
 

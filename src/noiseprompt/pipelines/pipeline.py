@@ -31,6 +31,7 @@ from noiseprompt.core.types import InvertAt, Redenoising, Sampling, StartLevel, 
 from noiseprompt.noise.seeds import check_noise
 from noiseprompt.pipelines import autoencoder, calls
 from noiseprompt.pipelines.assembly import load
+from noiseprompt.pipelines.computing import computing
 from noiseprompt.pipelines.drivers import WithoutFirstStep
 from noiseprompt.pipelines.families import find_family
 from noiseprompt.pipelines.families.base import Family
@@ -39,7 +40,7 @@ from noiseprompt.pipelines.levels import is_flow, is_plain_ddim
 from noiseprompt.pipelines.long_prompts import Limits, average_chunks, limits
 from noiseprompt.pipelines.options import ModelOptions
 from noiseprompt.pipelines.parts import parts_of
-from noiseprompt.pipelines.soundness import check_denoiser, check_embeds, computing
+from noiseprompt.pipelines.soundness import check_denoiser, check_embeds
 from noiseprompt.pipelines.start import start_level
 
 
