@@ -210,6 +210,14 @@ def test_all_mistakes_of_a_table_are_told_at_once(tmp_path: Path) -> None:
         ("- a\n", "file holds no settings"),
         ("a: \x00", "cannot read file"),
         ("a: 0000-00-00T99:99:99Z\nb: !!int x", "cannot read file"),
+        ("a: {methods: npnet:path={npnet}}\nb: 1", r"line 1: neither a comma nor } .*\. Expected YAML\.$"),
+        ("a: 1\n=======\nb: 2", r"line 3: a line that names no key with a colon\. Expected YAML\.$"),
+        ("a: 1\nvalidati", r"line 2: a line that names no key with a colon.* may be torn\.$"),
+        ('a: "C:\\Users"', "line 1: a backslash in double quotes"),
+        ("a: *b", r"line 1: \*b, and no &b before it"),
+        ("a: - b", "line 1: a dash where no list is"),
+        ("a: | b\n c", r"line 1: more behind \| or >"),
+        ("<<: 3", "line 1: << of what is no mapping"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_in_one_line(text: str, message: str) -> None:

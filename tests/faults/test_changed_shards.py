@@ -228,8 +228,21 @@ def test_a_target_that_is_missing_is_no_noise_of_zeros(tmp_path: Path) -> None:
     Npd(tmp_path).targets([0, 2])
 
 
+@pytest.mark.parametrize("change", [{"rejected": "by hand"}, {"rejected": "by hand", "target": None}])
+def test_a_rejected_pair_with_a_target_or_scores_is_a_problem(change: dict[str, Any], tmp_path: Path) -> None:
+    changed_rows(tmp_path, lambda rows: rows[1].update(change))
+    assert ["it is rejected, and has a target or scores" in problem for problem in verify(tmp_path)] == [True]
+
+
+def test_an_id_unlike_the_others_is_told(tmp_path: Path) -> None:
+    changed_rows(tmp_path, lambda rows: rows[1].update(id="x"))
+    with pytest.raises(StoreError, match=r"pair x of .* has prompt .*its id was made of"):
+        info(tmp_path)
+
+
 def test_an_empty_prompt_is_told_with_its_folder(tmp_path: Path) -> None:
-    changed_rows(tmp_path, lambda rows: rows[1].update(prompt=" ", id="of another program"))
+    changed_rows(tmp_path, lambda rows: [row.update(prompt=" ", id=f"{i} of theirs") for i, row in enumerate(rows)])
+    (tmp_path / "shard-000001.arrow").unlink()
     with pytest.raises(StoreError, match=f"a pair of {tmp_path}: an empty prompt.*npd verify"):
         Npd(tmp_path).prompts()
 

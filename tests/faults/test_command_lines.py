@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,6 +175,33 @@ def test_one_mistake_is_told_as_ever(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--npd=n", "--out=o", "--epochs", "two"]) == 2
     expected = "--epochs 'two'. Expected a whole number. `noiseprompt train --help` lists what there is.\n"
     assert capfd.readouterr().err == f"noiseprompt: error: {expected}"
+
+
+def test_what_a_shell_hands_over_is_read_once(capfd: pytest.CaptureFixture[str]) -> None:
+    for text in ("guidance_scale: 2000\n", "seeds: x\n"):  # the second by the parser alone
+        end, start = os.pipe()
+        os.write(start, text.encode())
+        os.close(start)
+        assert main(["generate", "a cat", "--out=o", "--config", f"/dev/fd/{end}"]) == 2
+        os.close(end)
+        error = capfd.readouterr().err
+        assert text.split()[1] in error and "no settings" not in error, error
+
+
+def test_a_pipe_is_no_text_to_draw(capfd: pytest.CaptureFixture[str]) -> None:
+    end, start = os.pipe()
+    assert main(["generate", f"/dev/fd/{end}", "--out=o"]) == 2
+    assert f"the prompt '/dev/fd/{end}' is a path of no file" in capfd.readouterr().err
+    os.close(end)
+    os.close(start)
+
+
+@pytest.mark.parametrize("value", ["0", "[0, 1]", "true", "-1"])
+def test_one_seed_of_a_file_is_a_number(value: str, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["generate", "a cat", "--out=o", "--config", f"{{seeds: {value}, guidance_scale: 2000}}"]
+    assert main(words) == 2
+    error = capfd.readouterr().err
+    assert ("seeds: " in error) == (value in ("[0, 1]", "true")) and "guidance_scale: 2000" in error, error
 
 
 @pytest.mark.parametrize("value", ["-0.5", "-3", "1e-3", "0"])

@@ -72,6 +72,15 @@ def test_mending_leaves_the_whole_lines(tmp_path, text) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le"])
+def test_of_a_file_of_another_kind_nothing_is_cut_off(tmp_path, coding) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(whole := "".join(json.dumps(other(RESULT, i)) + "\n" for i in range(9)).encode(coding))
+    with pytest.raises(StoreError, match=r"line of .* is no JSON object"):
+        mend(path)
+    assert path.read_bytes() == whole
+
+
 BAD = {
     "no JSON": b"{oops",
     "a list": b"[]",

@@ -159,6 +159,12 @@ def test_metrics_of_no_step_are_told(step: Any, tmp_path: Path) -> None:
         check_metrics(path, 8)
 
 
+def test_metrics_of_another_training_are_told(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "steps": 8}\n{"step": 2, "steps": 9}\n')
+    with pytest.raises(StoreError, match=r"line 2 of .* of a training of 9 steps, and this one has 8"):
+        check_metrics(tmp_path / "metrics.jsonl", 8)
+
+
 @pytest.mark.parametrize(("last", "step", "lost"), [(0, 12, True), (4, 12, True), (10, 12, False), (0, 8, False)])
 def test_metrics_that_are_gone_are_told(last: int, step: int, lost: bool, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import shutil
@@ -16,7 +17,7 @@ import yaml
 from safetensors.torch import load_file
 
 from noiseprompt.cli import collecting, commands, evaluating, main
-from noiseprompt.core.errors import NoisepromptError, StoreError
+from noiseprompt.core.errors import NoisepromptError, NoisepromptWarning, StoreError
 from noiseprompt.core.types import Prompt, ScoredPair
 from noiseprompt.npd import Npd, NpdWriter
 from noiseprompt.prompts import load_prompts
@@ -172,6 +173,8 @@ def test_a_killed_recipe_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {path: path.stat().st_mtime_ns for path in written} == written
     table = json.loads((tmp_path / "runs" / "shapes" / "tables" / "tiny.json").read_text())
     assert [cell["row"] for cell in table["cells"]] == ["Standard", "NPNet"]
+    with pytest.warns(NoisepromptWarning, match=r"not measured: mine\. Shown: shapes-checker$"):
+        gather(dataclasses.replace(plan, show=("mine", "shapes-checker")))
 
 
 def test_pairs_made_elsewhere_serve_where_they_are_the_same(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def generate(
     out: Address | Path,
     model: str = world.NAME,
     methods: str = "standard,redenoise,npnet",
-    seeds: str | None = None,
+    seeds: str | int | None = None,
     strength: float = 1.0,
     renormalize: bool = False,
     no_text: bool = False,
@@ -139,7 +139,7 @@ def generate(
     check_value("--strength", float, strength, STRENGTH)
     specs = [MethodSpec.parse(text) for text in split_specs(methods, METHODS)]
     specs = common.with_options(specs, strength, renormalize, no_text)
-    chosen, share = None if seeds is None else parse_seeds(seeds), parse_part(part)
+    chosen, share = None if seeds is None else parse_seeds(str(seeds)), parse_part(part)
     if not prompt.strip():
         raise InputError("an empty prompt", "a text to draw")
     refuse_path(prompt)

@@ -13,6 +13,9 @@ from noiseprompt.core.errors import ConfigError, InputError
 from noiseprompt.core.places import check_local
 from noiseprompt.core.texts import in_yaml
 
+_HANDED: dict[str, dict[str, Any]] = {}
+"""What a shell hands over, as in --config <(command), can be read once: it is kept from the first look on."""
+
 
 def read_config(parser: Any, source: str) -> tuple[set[str], list[str]]:
     """The options that a `--config` names, and a text for each mistake in it.
@@ -22,6 +25,8 @@ def read_config(parser: Any, source: str) -> tuple[set[str], list[str]]:
     """
     try:
         name, data = _config(source)
+        if isinstance(name, str) and name == source and not Path(source).is_file():
+            _HANDED[source] = data
     except InputError as error:
         return set(option_types(parser)), [f"{error.came}{f' (expected {error.expected})' if error.expected else ''}"]
     return set(map(str, data)), [f"{name}: {text}" for text in read_options(parser, data)[1]]
@@ -32,6 +37,8 @@ def _config(source: str) -> tuple[str | Path, dict[str, Any]]:
     name = "--config" if inline else source
     if not inline:
         check_local(source)
+    if source in _HANDED:
+        return name, _HANDED.pop(source)
     data = parse_yaml(source, name) if inline else read_yaml(Path(source))
     spelled_keys = {key: key if key.startswith("-") else key.replace("-", "_") for key in map(str, data)}
     twice = [key for key in spelled_keys if key != spelled_keys[key] and spelled_keys[key] in data]

@@ -149,7 +149,7 @@ def parse_value(text: str, name: Path | str) -> Any:
     except (yaml.YAMLError, ValueError) as error:
         line, what = _problem(error, text)
         place = f"{name}, line {line}" if line else str(name)
-        torn = isinstance(error, yaml.MarkedYAMLError) and type(error).__module__ in _OF_FORM
+        torn = type(error).__module__ in _OF_FORM and _at_the_end(error, text)
         raise ConfigError(f"cannot read {place}: {what}", "YAML", "the file may be torn" if torn else "") from error
     if loader.twice:
         raise ConfigError(f"{name} gives {', '.join(loader.twice)} twice", "each key once")
@@ -171,6 +171,11 @@ def _problem(error: Exception, text: str) -> tuple[int, str]:
     return mark.line + 1 if mark else 0, told
 
 
+def _at_the_end(error: Any, text: str) -> bool:
+    """Whether YAML is none because it ends too early."""
+    return error.problem_mark is not None and error.problem_mark.index >= len(text.rstrip())
+
+
 _SAID = {
     "but found another document": "more than one document",
     r"found character '\\t'": "a tab where blanks belong",
@@ -181,6 +186,15 @@ _SAID = {
     "expected <block end>": "more after a value, or a line that is indented otherwise than those beside it",
     "found unexpected end of stream": "a text in quotes that does not end",
     "expected ',' or '(.)', but got '<stream end>'": r"brackets without their \1",
+    "expected ',' or '(.)', but got": r"neither a comma nor \1 after a value (a text with brackets stands in quotes)",
+    "could not find expected ':'": "a line that names no key with a colon",
+    "expected the node content": "nothing where a value belongs",
+    "found unknown escape|expected escape sequence": "a backslash in double quotes (in single ones it is a letter)",
+    "found undefined alias '(.+)'": r"*\1, and no &\1 before it (a text that begins with * stands in quotes)",
+    "second occurrence": "a name after & that is given twice",
+    "sequence entries are not allowed": "a dash where no list is",
+    "expected (chomping or indentation|a comment or a line)": "more behind | or >, whose text begins on the next line",
+    "expected a mapping (or list of mappings )?for merging": "<< of what is no mapping",
 }
 """How what PyYAML says begins, as a pattern -> the same in words that stand alone."""
 

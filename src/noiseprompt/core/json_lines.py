@@ -151,8 +151,10 @@ def mend(path: AnyFile) -> None:
                 place = start
             file.seek(place)
             ours = _torn(file.read(64))
-        if place < end and not ours:
-            came = f"the last line of {path} is no JSON object, nor the beginning of one"
+            file.seek(0)
+            begins = b"\0" not in file.read(min(place, 64))  # in UTF-16 no byte may go
+        if place < end and not (ours and begins):
+            came = f"the {'last' if begins else 'first'} line of {path} is no JSON object, nor the beginning of one"
             raise StoreError(came, "one JSON object a line, as it was written", "restore the file")
         if place < end:
             disk.cut(path, place)

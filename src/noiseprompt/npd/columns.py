@@ -20,7 +20,7 @@ from noiseprompt.npd.format import holds_pictures
 _SEE = "see `noiseprompt npd verify`, and restore that shard"
 _DIGEST = r"^[0-9a-f]{16}$"
 _ID = r"^[0-9a-f]{16}-[0-9]+$"
-"""An id as collections make it; who writes pairs of their own may give others."""
+"""An id as collections make it; who writes pairs of their own may give others, and then to all of them."""
 
 
 def check_columns(table: pa.Table, settings: Mapping[str, Any], folder: str | Path) -> None:
@@ -60,7 +60,8 @@ def _strange(table: pa.Table) -> np.ndarray:
     made = pa.array([text_id(text) for text in texts.dictionary.to_pylist()], pa.string()).take(texts.indices)
     ids, seeds = table.column("id").combine_chunks(), table.column("seed").combine_chunks().cast(pa.string())
     other = pc.not_equal(ids, pc.binary_join_element_wise(made, seeds, "-"))  # type: ignore[attr-defined]
-    return pc.and_(other, pc.match_substring_regex(ids, _ID)).to_numpy(zero_copy_only=False)  # type: ignore[attr-defined]
+    ours = pc.match_substring_regex(ids, _ID).to_numpy(zero_copy_only=False)  # type: ignore[attr-defined]
+    return other.to_numpy(zero_copy_only=False) & ours.any()
 
 
 def _refuse(table: pa.Table, wrong: np.ndarray, column: str, expected: str, folder: str | Path) -> None:

@@ -116,8 +116,12 @@ def _row_problems(row: dict[str, Any], settings: dict[str, Any], digests: Digest
             problems.append("the noise of its seed is not the source it was made with")
     except InputError as error:
         problems.append(str(error))
+    scores = {name: value for name, value in row.items() if name.startswith("score_") and value is not None}
+    if pictures and (row["source_digest"] or any(name.startswith("score_source.") for name in scores)):
+        problems.append("it tells of a source, and pictures have none")
     if row["rejected"]:
-        return problems
+        both = row["target"] is not None or bool(scores)
+        return [*problems, *["it is rejected, and has a target or scores"] * both]
     if row["target"] is None:
         return [*problems, "it has neither a target nor a reason"]
     target = np.frombuffer(row["target"], np.float16)

@@ -138,9 +138,10 @@ def refuse_path(prompt: str) -> None:
     path, before = Path(text), Path(text.rpartition(":")[0] or text)
     if _PATH.fullmatch(text) and not os.path.lexists(path):
         raise PromptError(f"the prompt {text!r}: {no_file(path)}", "a text to draw, or a file that is there")
-    if path.is_file() or (("/" in text or text in (".", "..")) and path.is_dir()):
+    if path.is_file() or (("/" in text or text in (".", "..")) and os.path.lexists(path)):
         wanted = f"a text to draw, or a file of prompts ({', '.join(SUFFIXES)})"
-        raise PromptError(f"the prompt {text!r} is {'a file' if path.is_file() else 'a folder'}", wanted)
+        kind = "a file" if path.is_file() else "a folder" if path.is_dir() else "a path of no file"
+        raise PromptError(f"the prompt {text!r} is {kind}", wanted)
     if before.suffix.lower() in SUFFIXES and before.is_file():
         raise PromptError(f"the prompt {text!r}, where {before} is a file", f"{str(before)!r} alone", "name no column")
 

@@ -42,8 +42,9 @@ def gather(plan: Plan) -> Path:
     for cell, made_cell in zip(plan.cells, cells, strict=True):
         made_cell["against"] = _against(plan, cell)
     metrics = list(dict.fromkeys(metric for cell in cells for metric in cell["metrics"]))
-    if plan.show and not {*plan.show} & {*metrics}:
-        told = f"none of the metrics to show ({', '.join(plan.show)}) was measured: {', '.join(metrics)} are shown"
+    if lacking := [metric for metric in plan.show if metric not in metrics]:
+        shown = [metric for metric in plan.show if metric in metrics] or metrics
+        told = f"of the metrics to show not measured: {', '.join(lacking)}. Shown: {', '.join(shown)}"
         warnings.warn(told, NoisepromptWarning, stacklevel=2)
     environment = read_settings(plan.cells[0].evaluation)["environment"] if plan.cells else {}
     made: Made = {

@@ -79,6 +79,9 @@ def check_metrics(path: Path, steps: int, step: int = 0) -> None:
         there = line.get("step")
         if type(there) is not int or not 0 < there <= steps:
             raise damaged(path, number, f"its step is {shown(there)}", fix)
+        if line.get("steps", steps) != steps:
+            came = f"it tells of a training of {shown(line['steps'])} steps, and this one has {steps:,}"
+            raise damaged(path, number, came, fix)
         told = max(told, there)
     if told < step - step % LOGGED:
         came = f"{path} tells of no step after {told}, and the training goes on from step {step}"
