@@ -15,7 +15,9 @@ from noiseprompt.core.errors import NoisepromptError
 from noiseprompt.modular import with_noise
 from noiseprompt.npd import NpdWriter
 from noiseprompt.npnet import NPNet, NPNetConfig, build, tokens_config
+from noiseprompt.pipelines import TextEmbeds
 from noiseprompt.scorers.base import register_scorer
+from noiseprompt.scorers.shapes_checker import ShapesChecker
 from tests.pipelines.tiny_pair import tiny_pipeline
 
 ROOMS = ("noiseprompt", "noiseprompt.npnet", "noiseprompt.npd", "noiseprompt.pipelines", "noiseprompt.modular")
@@ -49,12 +51,23 @@ def test_an_argument_that_there_is_not_is_told_of(name: str) -> None:
         call(*first, colour="red")
 
 
+def embeds() -> TextEmbeds:
+    return tiny_pipeline("stable_diffusion").encode(["a cat", "a dog"])
+
+
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a step without its guidance": (
         lambda: tiny_pipeline("stable_diffusion").denoise_step(TEXT, NOISE, num_inference_steps=4),  # type: ignore[call-arg, arg-type]
         "denoise_step(): missing a required argument: 'guidance_scale'",
     ),
     "a network called with noise alone": (lambda: NET(NOISE), "missing a required argument: 'prompt_embeds'"),
+    "rows with a point": (lambda: embeds().select([1.5]), "indices [1.5]. Expected a list, each a whole number"),  # type: ignore[list-item]
+    "a mask of rows": (lambda: embeds().select([True, False]), "indices [true, false]"),
+    "a row that there is not": (
+        lambda: embeds().select([2]),
+        "indices [2]. Expected a list, each a whole number from -2",
+    ),
+    "a scorer asked for nothing": (lambda: ShapesChecker().score(), "missing a required argument: 'images'"),  # type: ignore[call-arg]
     "a network of nothing": (lambda: NPNet(), "NPNet(): missing a required argument: 'config'"),  # type: ignore[call-arg]
     "a size that there is not": (lambda: NPNetConfig(layers=3), "NPNetConfig(): no argument 'layers'"),  # type: ignore[call-arg]
     "a strength by its place": (lambda: perturb_noise(NET, NOISE, TEXT, 1.0), "too many positional arguments"),  # type: ignore[misc]

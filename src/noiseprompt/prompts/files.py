@@ -24,7 +24,6 @@ from noiseprompt.prompts.looks import (
     refuse_json,
     refuse_other_kind,
     refuse_table,
-    warn_of_comments,
     warn_of_marks,
 )
 from noiseprompt.shapes.world import TEST_PROMPTS
@@ -62,7 +61,6 @@ def read_rows(path: Path, columns: Collection[str] = (), of: str = "prompts") ->
         lines = lines_of(text)
         refuse_table(path, text, lines)
         warn_of_marks(path, lines)
-        warn_of_comments(path, lines)
         return lines
     if suffix == ".csv":
         refuse_json(path, text, "a header and rows")

@@ -116,22 +116,6 @@ def warn_of_marks(path: Path, lines: Sequence[str]) -> None:
             return
 
 
-_COMMENT = re.compile(r"(#|//)\s+\S.*")
-"""A line that people and programs write beside the texts."""
-
-
-def warn_of_comments(path: Path, lines: Sequence[str]) -> None:
-    """Tell of lines that look like comments: each is a prompt as all others.
-
-    Args:
-        lines: of a file of texts, none blank.
-    """
-    found = [line for line in lines if _COMMENT.fullmatch(line)]
-    if found:
-        came = f"{path} has {len(found)} of {len(lines)} lines that begin as comments do: {found[0]!r:.60}"
-        warnings.warn(f"{came}. Each is a prompt; take them out if they are none", NoisepromptWarning, stacklevel=3)
-
-
 def _misread(text: str) -> bool:
     """Whether its letters beyond ASCII would all be UTF-8 if they were written as Windows does."""
     try:
@@ -145,21 +129,24 @@ def _byte(letter: str) -> bytes:
     return letter.encode("latin-1" if letter in "\x81\x8d\x8f\x90\x9d" else "cp1252")
 
 
-_CODES: Mapping[str, tuple[Callable[[str], bool], str]] = {
+_CODES: Mapping[str, tuple[Callable[[str], object], str]] = {
     "the codes of a terminal (U+001B)": (lambda text: "\x1b" in text, "take them out"),
     "letters of UTF-8 that were read in another code": (_misread, "write it again in UTF-8 from its source"),
+    "signs as web pages write them": (re.compile(r"&(amp|lt|gt|quot|nbsp|#\d{1,6});|%20").search, "write them out"),
+    "a tab": (lambda text: "\t" in text, "write a table with a header and commas, named .csv,"),
+    "the mark of a comment at its beginning": (re.compile(r"(#|//|;)\s+\S|#!").match, "take the line out"),
 }
 """What copying leaves in a text -> whether it does, and what to do."""
 
 
 def warn_of_codes(path: Path, texts: Sequence[str]) -> None:
-    """Tell of texts that were copied from a terminal with its codes, or were read in another code: they are kept."""
+    """Tell of texts with what copying leaves in them, and of comments: they are kept."""
     for code, (holds, fix) in _CODES.items():
         coded = [number for number, text in enumerate(texts, 1) if holds(text)]
         if coded:
             came = f"prompt {coded[0]} of {path} holds {code}: {texts[coded[0] - 1]!r:.60}"
             also = f", and so do {len(coded) - 1} more" if len(coded) > 1 else ""
-            told = f"{came}{also}. They are drawn as a part of the prompt; {fix} if they are no part of it"
+            told = f"{came}{also}. It is drawn as a part of the prompt; {fix} if it is none"
             warnings.warn(told, NoisepromptWarning, stacklevel=3)
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.devices import resolve_device, resolve_dtype
 from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.core.ranges import COUNT, check_value, kind_of
@@ -19,6 +20,7 @@ ROUNDED = 0.01
 """By which an image may leave [0, 1]: what resizing and half precision round."""
 
 
+@told
 class ModelScorer(ABC):
     """A scorer made of a network; an image's score does not depend on the rest of the batch, up to rounding.
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.types import Prompt
 from noiseprompt.scorers.base import check_images, world_requests
 
 
+@told
 class ShapesChecker:
     """Graded score in [0, 1] of `shapes.checker.check`; exactly 1.0 where the image shows the prompt."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from noiseprompt.core.arguments import told
 from noiseprompt.core.config import check_whole, from_dict
 from noiseprompt.core.devices import resolve_device
 from noiseprompt.core.errors import ModelLoadError
@@ -24,6 +25,7 @@ from noiseprompt.shapes.settings import PreferenceConfig
 from noiseprompt.shapes.world import preference_folder
 
 
+@told
 class ShapesPreference:
     """A logit per image: sigmoid(a - b) estimates how often a is preferred to b for one prompt.
 

@@ -10,7 +10,7 @@ import torch
 
 from noiseprompt.core.arguments import told
 from noiseprompt.core.errors import ConfigError
-from noiseprompt.core.ranges import check_value, kind_of
+from noiseprompt.core.ranges import Limits, check_value, kind_of, plain
 
 
 @told
@@ -46,8 +46,13 @@ class TextEmbeds:
         return len(self.prompt_embeds)
 
     def select(self, indices: Sequence[int]) -> TextEmbeds:
-        """Rows `indices`, in that order; repeats are allowed."""
-        rows = [int(i) for i in indices]
+        """Rows `indices`, in that order; repeats are allowed.
+
+        Raises:
+            ConfigError: what numbers no row.
+        """
+        rows = plain(indices)
+        check_value("indices", Sequence[int], rows, Limits(least=-len(self), most=len(self) - 1))
         chosen = torch.as_tensor(rows, dtype=torch.long, device=self.prompt_embeds.device)
 
         def pick(value: Any) -> Any:
