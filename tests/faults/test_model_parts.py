@@ -208,3 +208,10 @@ def test_a_text_encoder_of_another_type_is_told(model: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", NoisepromptWarning)
         Pipeline.load(model)
+
+
+def test_a_unet_that_gives_other_channels_than_it_takes_is_told(model: Path) -> None:
+    shutil.rmtree(model / "unet")
+    tiny.unet(cross_attention_dim=32, out_channels=8).save_pretrained(model / "unet")
+    with pytest.raises(ModelLoadError, match=r"unet of .* gives 8 channels\. Expected 4, of its vae"):
+        Pipeline.load(model)

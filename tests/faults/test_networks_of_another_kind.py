@@ -146,3 +146,22 @@ def test_a_wrong_setting_of_a_network_is_told_with_what_it_may_be(tmp_path: Path
     with pytest.raises(ModelLoadError, match=r"config.json describes no NPNet: ") as told:
         NPNet.from_pretrained(tmp_path)
     assert told.value.expected.startswith("a whole number") and str(told.value).count("Expected") == 1
+
+
+def test_a_network_is_not_saved_over_the_weights_of_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    for content in (b"torn", b""):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=r"holds a model\.safetensors of something else, without config\.json"):
+            small().save_pretrained(tmp_path)
+        assert file.read_bytes() == content and os.listdir(tmp_path) == ["model.safetensors"]
+    save_file({"a": torch.ones(2)}, file)
+    with pytest.raises(InputError, match="of something else"):
+        small().save_pretrained(tmp_path)
+
+
+def test_what_a_killed_save_left_is_saved_over(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()
+    small().save_pretrained(tmp_path)
+    assert NPNet.from_pretrained(tmp_path).config == small().config

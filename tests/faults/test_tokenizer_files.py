@@ -58,6 +58,11 @@ TOKENIZERS: dict[str, tuple[str, Change, str]] = {
     "any length": (f"tokenizer/{SETTINGS}", setting(model_max_length=None), "reads prompts of any length"),
     "nothing to fill up with": (f"tokenizer/{SETTINGS}", setting(pad_token=None), "tokenizer of .* has no pad_token"),
     "an empty mark": (f"tokenizer/{SETTINGS}", setting(eos_token=""), f"{SETTINGS} has eos_token ''. Expected a word"),
+    "another end": (
+        "text_encoder/config.json",
+        setting(eos_token_id=5),
+        r"has eos_token_id 5\. Expected \d+, with which its tokenizer ends a prompt",
+    ),
     "several ends": ("text_encoder/config.json", setting(eos_token_id=[1]), "text_encoder of .* has eos_token_id .1."),
 }
 
@@ -102,3 +107,16 @@ def test_a_tokenizer_of_a_scorer_is_looked_at_too(tmp_path: Path) -> None:
     linked(made / WORDS, "gone")
     with pytest.raises(ModelLoadError, match=r"tokenizer\.json is a link that leads nowhere"):
         load_scorers([f"clipscore:path={made}"])
+
+
+def test_the_end_of_a_prompt_is_the_same_for_a_scorer_and_its_words(tmp_path: Path) -> None:
+    checkpoints.clip_folder(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for end, says in ((4000, "Expected one of its"), (5, "with which its tokenizer ends a prompt"), (2, "")):
+        config["text_config"]["eos_token_id"] = end
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        if not says:  # as CLIP was published: the largest number of a row
+            load_scorers([f"clipscore:path={tmp_path}"])
+            continue
+        with pytest.raises(ModelLoadError, match=f"the scorer 'clipscore' has eos_token_id {end}.*{says}"):
+            load_scorers([f"clipscore:path={tmp_path}"])

@@ -183,3 +183,26 @@ def has_no_words(tokenizer: Any) -> bool:
 def last_word(tokenizer: Any) -> int:
     """The largest number that a tokenizer gives a word: its network has to know as many, and one more."""
     return max(tokenizer.get_vocab().values(), default=0)
+
+
+_LARGEST = 2
+"""As eos_token_id: transformers' word for the largest number of a row, as CLIP was published."""
+
+
+def check_end(tokenizer: Any, config: Any, what: str, fix: str) -> None:
+    """Refuse the text encoder of a CLIP that looks for the end of a prompt where its tokenizer puts none: what it says
+    of the prompt as a whole would be what it says of the first token.
+
+    Args:
+        config: of the text encoder.
+        what: it is, for the message.
+
+    Raises:
+        ModelLoadError: with the number.
+    """
+    end, own = config.eos_token_id, tokenizer.eos_token_id
+    if not (isinstance(end, int) and 0 <= end < config.vocab_size):
+        came = f"{what} has eos_token_id {shown(end)}"
+        raise ModelLoadError(came, f"one of its {config.vocab_size:,} words, from 0", fix)
+    if own is not None and end not in (_LARGEST, own):
+        raise ModelLoadError(f"{what} has eos_token_id {end}", f"{own}, with which its tokenizer ends a prompt", fix)

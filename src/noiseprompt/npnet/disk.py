@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from noiseprompt.core.cards import CARD_FILE
 from noiseprompt.core.config import fingerprint
-from noiseprompt.core.errors import ModelLoadError, NoisepromptError
+from noiseprompt.core.errors import InputError, ModelLoadError, NoisepromptError
 from noiseprompt.core.files import make_folder, replace, replacing
 from noiseprompt.core.json_files import read_json
 from noiseprompt.core.kinds import NETWORK, refuse_other
@@ -41,12 +42,29 @@ def write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]
         InputError: it holds another model, or another kind of work.
     """
     refuse_other(folder, NETWORK)
+    _refuse_foreign(folder / WEIGHTS_FILE)
     marked = {"format": FORMAT, "format_version": FORMAT_VERSION, **settings}
     make_folder(folder)
     with replacing(folder / WEIGHTS_FILE) as file:
         file.write(packed(state, {_MADE_AS: _made_as(settings)}))
     replace(folder / CARD_FILE, card)
     replace(folder / CONFIG_FILE, json.dumps(marked, indent=2) + "\n")
+
+
+def _refuse_foreign(weights: Path) -> None:
+    """Refuse a file of weights that nobody saved as a network, such as a published one that was fetched there; what a
+    killed `write` left before its configuration is its own.
+
+    Raises:
+        InputError: it is there.
+    """
+    if not weights.is_file() or (weights.parent / CONFIG_FILE).exists():
+        return
+    with suppress(ModelLoadError):
+        if _MADE_AS in read_metadata(weights):
+            return
+    came = f"{weights.parent} holds a {WEIGHTS_FILE} of something else, without {CONFIG_FILE}"
+    raise InputError(came, "a new folder, or one with a saved network", "choose another")
 
 
 def is_saved(folder: Path) -> bool:

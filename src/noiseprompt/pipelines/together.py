@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
-from noiseprompt.core.model_files import AGAIN, has_no_words, last_word
+from noiseprompt.core.model_files import AGAIN, check_end, has_no_words, last_word
 from noiseprompt.core.part_files import refuse_damaged
-from noiseprompt.core.ranges import shown
 from noiseprompt.pipelines.families import named_family
 
 FEWEST_WORDS = 0.9
@@ -68,10 +67,8 @@ def _check_words(model: str | Path, number: str, tokenizer: Any, encoder: Any) -
 
 def _check_clip(model: str | Path, number: str, tokenizer: Any, config: Any) -> None:
     """Of a text encoder of CLIP, which reads the prompt as a whole at its end token and has a place for each token."""
-    end, reads, most = config.eos_token_id, tokenizer.model_max_length, config.max_position_embeddings
-    if not (isinstance(end, int) and 0 <= end < config.vocab_size):
-        told = f"text_encoder{number} of {model} has eos_token_id {shown(end)}"
-        raise ModelLoadError(told, f"one of its {config.vocab_size:,} words, from 0", _ONE_MODEL)
+    check_end(tokenizer, config, f"text_encoder{number} of {model}", _ONE_MODEL)
+    reads, most = tokenizer.model_max_length, config.max_position_embeddings
     if tokenizer.pad_token is None:
         came = f"tokenizer{number} of {model} has no pad_token in its tokenizer_config.json"
         raise ModelLoadError(came, "one: it fills prompts up to one length", _ONE_MODEL)
@@ -104,3 +101,6 @@ def _check_latents(model: str | Path, pipe: Any) -> None:
     if isinstance(gives, int) and takes != gives:
         came = f"{family.denoiser} of {model} takes latents of {takes} channels"
         raise ModelLoadError(came, f"{gives}, of its vae", _ONE_MODEL)
+    made = pipe.unet.config.out_channels if family.denoiser == "unet" else gives
+    if isinstance(made, int) and isinstance(gives, int) and made != gives:
+        raise ModelLoadError(f"unet of {model} gives {made} channels", f"{gives}, of its vae", _ONE_MODEL)

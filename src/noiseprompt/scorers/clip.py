@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from noiseprompt.core.errors import ModelLoadError
+from noiseprompt.core.model_files import AGAIN, check_end
 from noiseprompt.core.places import expanded, no_file
 from noiseprompt.scorers.loading import build, infer, load_tokenizer
 from noiseprompt.scorers.model import ModelScorer
@@ -54,7 +55,7 @@ def clip_tokenizer(scorer: str, tokenizer: str | None, folder: str | Path, fallb
     """CLIP's tokenizer: the one named, else one lying in `folder`, else that of `fallback`.
 
     Raises:
-        ModelLoadError: none there, one that is no file, or not that of the model.
+        ModelLoadError: none there, one that is no file, or not that of the model, whose prompts end otherwise.
     """
     from transformers import CLIPTokenizer
 
@@ -64,7 +65,10 @@ def clip_tokenizer(scorer: str, tokenizer: str | None, folder: str | Path, fallb
         fix = f'put it there, or name its folder: "{scorer}:tokenizer=FOLDER"'
         raise ModelLoadError(f"the scorer {scorer!r}: {no_file(beside[0])}", "the words of the network", fix)
     source = tokenizer or (str(folder) if beside else fallback)
-    return load_tokenizer(scorer, CLIPTokenizer, source, model.config.text_config.vocab_size)
+    found = load_tokenizer(scorer, CLIPTokenizer, source, model.config.text_config.vocab_size)
+    fix = f'{AGAIN}, or name the folder of its tokenizer: "{scorer}:tokenizer=FOLDER"'
+    check_end(found, model.config.text_config, f"the network of the scorer {scorer!r}", fix)
+    return found
 
 
 def clip_from_state(state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
