@@ -236,7 +236,7 @@ def test_a_rejected_pair_with_a_target_or_scores_is_a_problem(change: dict[str, 
 
 def test_an_id_unlike_the_others_is_told(tmp_path: Path) -> None:
     changed_rows(tmp_path, lambda rows: rows[1].update(id="x"))
-    with pytest.raises(StoreError, match=r"pair x of .* has prompt .*its id was made of"):
+    with pytest.raises(StoreError, match=r"pair x of .* has id 'x'.*as the other pairs have"):
         info(tmp_path)
 
 

@@ -79,6 +79,10 @@ STORIES = {
 TABLES = {
     "another model": (ROWS.replace("}}", ", on: {nope: {}}}}"), "on: nope"),
     "a row of the paper": (f"{ROWS}paper: {{columns: [a], rows: {{Other: [1]}}}}\n", "paper: no row Other"),
+    "a group of the paper": (
+        f"{ROWS}paper: {{columns: [a], groups: {{Other: {{Standard: [1]}}}}}}\n",
+        "paper: no group Other",
+    ),
     "against whom": (f"{ROWS}paper: {{against: Other}}\n", "paper: no row Other"),
     "a metric without columns": (f"{ROWS}paper: {{metric: a}}\n", "there are no columns"),
 }

@@ -261,6 +261,12 @@ def test_streams_that_are_closed_from_the_start(closed: str, acting: Any, monkey
     assert getattr(sys, closed) is None
 
 
+def test_a_plugin_that_closes_standard_output_ends_nothing(acting: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    acting(lambda: sys.stdout.close() or print("a line"))
+    assert main(["npd", "info", "x"]) == 0
+    assert capfd.readouterr() == ("a line\n", "")
+
+
 def test_a_letter_that_the_terminal_lacks_is_shown_otherwise(acting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))

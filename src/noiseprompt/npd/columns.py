@@ -38,7 +38,9 @@ def check_columns(table: pa.Table, settings: Mapping[str, Any], folder: str | Pa
     pictures = holds_pictures(settings)
     usable = np.array([not reason for reason in table.column("rejected").to_pylist()], bool)
     _refuse(table, table.column("seed").to_numpy() < 0, "seed", "a whole number from 0", folder)
-    _refuse(table, _strange(table), "prompt", "the prompt and seed that its id was made of", folder)
+    other, ours = _strange(table)
+    _refuse(table, other & ours, "prompt", "the prompt and seed that its id was made of", folder)
+    _refuse(table, ~ours & ours.any(), "id", "one made of its prompt and seed, as the other pairs have", folder)
     if not pictures:
         digests = table.column("source_digest")
         odd = ~pc.match_substring_regex(digests, _DIGEST).to_numpy()  # type: ignore[attr-defined]
@@ -54,14 +56,15 @@ def check_columns(table: pa.Table, settings: Mapping[str, Any], folder: str | Pa
         _refuse(table, wrong & usable, name, "a finite number: all scores of a pair, or none", folder)
 
 
-def _strange(table: pa.Table) -> np.ndarray:
-    """(N,) bool: pairs whose prompt or seed is another's, as where a column was sorted by itself."""
+def _strange(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) bool each: pairs whose prompt or seed is another's, as where a column was sorted by itself, and pairs whose
+    id is of the form that collections give."""
     texts = table.column("prompt").combine_chunks().dictionary_encode()
     made = pa.array([text_id(text) for text in texts.dictionary.to_pylist()], pa.string()).take(texts.indices)
     ids, seeds = table.column("id").combine_chunks(), table.column("seed").combine_chunks().cast(pa.string())
     other = pc.not_equal(ids, pc.binary_join_element_wise(made, seeds, "-"))  # type: ignore[attr-defined]
-    ours = pc.match_substring_regex(ids, _ID).to_numpy(zero_copy_only=False)  # type: ignore[attr-defined]
-    return other.to_numpy(zero_copy_only=False) & ours.any()
+    ours = pc.match_substring_regex(ids, _ID)  # type: ignore[attr-defined]
+    return other.to_numpy(zero_copy_only=False), ours.to_numpy(zero_copy_only=False)
 
 
 def _refuse(table: pa.Table, wrong: np.ndarray, column: str, expected: str, folder: str | Path) -> None:

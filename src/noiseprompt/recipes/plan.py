@@ -203,10 +203,10 @@ def make_plan(recipe: Path, on: str = world.NAME, *, smoke: bool = False, out: P
 
 
 def _check_paper(recipe: Path, flat: Mapping[str, Any]) -> None:
-    """Refuse figures of the paper for rows that there are not.
+    """Refuse figures of the paper for rows or groups that there are not.
 
     Raises:
-        ConfigError: with the rows.
+        ConfigError: with their names.
     """
     paper, rows = flat.get("paper") or {}, flat.get("rows") or {}
     named = {
@@ -215,6 +215,10 @@ def _check_paper(recipe: Path, flat: Mapping[str, Any]) -> None:
     }
     if strange := sorted((named | {*filter(None, [paper.get("against")])}) - {*rows}):
         raise ConfigError(f"{recipe}: paper: no row {', '.join(strange)}", f"some of {', '.join(rows)}")
+    groups = flat.get("groups") or {}
+    if strange := sorted({*(paper.get("groups") or ())} - {*groups}):
+        some = f"some of {', '.join(groups)}" if groups else "a recipe with groups"
+        raise ConfigError(f"{recipe}: paper: no group {', '.join(strange)}", some)
 
 
 def _layers_of(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
