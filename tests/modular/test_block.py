@@ -169,7 +169,7 @@ def test_a_pipeline_without_a_network_is_refused() -> None:
 
 
 def test_what_is_not_made_for_noise_is_refused() -> None:
-    with pytest.raises(InputError, match="with the blocks none"):
+    with pytest.raises(InputError, match="blocks: a UNet2DConditionModel"):
         with_noise(tiny.unet())
     with pytest.raises(InputError, match="one named 'denoise'"):
         with_noise(SequentialPipelineBlocks())

@@ -63,11 +63,10 @@ def transfer_config(source: NPNetConfig, sizes: Mapping[str, Any], **facts: Any)
     wanted = {"picture_scale": 1.0, **facts, **changed}
     if wanted.get("predicts", source.predicts) != source.predicts:
         wanted = {"gain": GAINS.get(wanted["predicts"], source.gain), **wanted}
-    try:
-        return dataclasses.replace(source, **wanted)
-    except TypeError as error:
-        known = ", ".join(field.name for field in dataclasses.fields(source))
-        raise ConfigError(f"sizes {changed}", f"some of {known}") from error
+    known = [field.name for field in dataclasses.fields(source)]
+    if unknown := [name for name in changed if name not in known]:
+        raise ConfigError(f"sizes: {', '.join(unknown)}", f"some of {', '.join(known)}")
+    return dataclasses.replace(source, **wanted)
 
 
 def transfer(source: NPNet, net: NPNet) -> Transfer:

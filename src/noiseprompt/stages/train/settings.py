@@ -7,7 +7,6 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar, get_type_hints
 
 from noiseprompt.core.arguments import told
-from noiseprompt.core.config import to_dict
 from noiseprompt.core.errors import ConfigError
 from noiseprompt.core.ranges import (
     COUNT,
@@ -290,7 +289,7 @@ def network_config(config: TrainConfig, **facts: Any) -> NPNetConfig:
         facts: latent_shape, text_length, text_width, family, denoiser.
 
     Raises:
-        ConfigError: an unknown architecture or size.
+        ConfigError: sizes that do not fit together.
     """
     from noiseprompt.npnet import small_config, tokens_config
 
@@ -302,10 +301,7 @@ def network_config(config: TrainConfig, **facts: Any) -> NPNetConfig:
     else:
         base = NPNetConfig(architecture=config.architecture, **facts)
     sizes = {name: tuple(value) if isinstance(value, list) else value for name, value in config.sizes.items()}
-    try:
-        return replace(base, **sizes)
-    except TypeError as error:
-        raise ConfigError(f"sizes {sizes}", f"some of {', '.join(to_dict(base))}") from error
+    return replace(base, **sizes)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
