@@ -204,5 +204,5 @@ def check_end(tokenizer: Any, config: Any, what: str, fix: str) -> None:
     if not (isinstance(end, int) and 0 <= end < config.vocab_size):
         came = f"{what} has eos_token_id {shown(end)}"
         raise ModelLoadError(came, f"one of its {config.vocab_size:,} words, from 0", fix)
-    if own is not None and end not in (_LARGEST, own):
+    if own is not None and own < config.vocab_size and end not in (_LARGEST, own):
         raise ModelLoadError(f"{what} has eos_token_id {end}", f"{own}, with which its tokenizer ends a prompt", fix)
