@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,16 @@ def flip(folder: Path, number: int, seed: int) -> None:
     at = data.index((initial_noise(seed, SHAPE).numpy() + np.float32(0.25)).astype(np.float16).tobytes())
     data[at + 3] ^= 1
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["shard-{}.arrow.gz", "SHARD-{}.ARROW", "shard-{} (1).arrow"])
+def test_shards_that_were_packed_or_renamed_are_named(name: str, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted(write(tmp_path).glob("*.arrow"))):
+        path.rename(path.with_name(name.format(f"{number:06d}")))
+    first = re.escape(name.format("000000"))
+    for read in (Npd, verify):
+        with pytest.raises(StoreError, match=rf"holds {first} and no shard as it was written.*npack or rename them"):
+            read(tmp_path)
 
 
 def test_a_short_shard_with_a_flipped_bit_is_not_filled_up(tmp_path: Path) -> None:

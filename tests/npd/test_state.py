@@ -46,6 +46,20 @@ def test_a_collection_at_work_tells_what_it_makes(tmp_path: Path, capfd: Any) ->
     assert state(tmp_path).leased == {} and state(tmp_path).writers == 0
 
 
+def test_who_reads_while_others_collect_is_told_what_is_still_to_come(tmp_path: Path) -> None:
+    ids = [one.id for one in pairs()]
+    with SharedWriter(tmp_path, SETTINGS, SHAPE, ids, shard_size=4) as writer:
+        writer.take()
+        for one in pairs()[:4]:
+            writer.add(one)
+        with pytest.warns(NoisepromptWarning, match=r"1 of the 2 shards that were planned\. Somebody still collects"):
+            assert len(Npd(tmp_path)) == 4
+        writer.take()
+        writer.add(pairs()[4])
+    with pytest.warns(NoisepromptWarning, match=r"5 of the 6 pairs that were planned\. The same collect command"):
+        assert len(Npd(tmp_path)) == 5
+
+
 def test_a_folder_of_an_earlier_release_tells_of_what_is_there(tmp_path: Path) -> None:
     (write(tmp_path) / ".claim.json").unlink()
     now = state(tmp_path)

@@ -57,6 +57,8 @@ CLAIM_FILE = ".claim.json"
 """What those who write agreed on: settings, a digest of the planned pairs, how many pairs and shards that is."""
 
 _NAME = re.compile(r"shard-(\d{6,})\.arrow")
+_PACKED = re.compile(r"shard.*\.arrow.*", re.IGNORECASE)
+"""Shards that somebody packed or renamed: "shard-000000.arrow.gz", "SHARD-000000.ARROW"."""
 _PREFIX = "noiseprompt."
 
 
@@ -173,6 +175,10 @@ def present_shards(store: Store) -> list[int]:
         StoreError: there is none.
     """
     numbers = shard_numbers(store)
+    packed = [name for name in store.names() if _PACKED.fullmatch(name)]
+    if not numbers and packed:
+        came = f"{store} holds {min(packed)} and no shard as it was written"
+        raise StoreError(came, f"files such as {shard_name(0)}", "unpack or rename them")
     if not numbers and CLAIM_FILE in store.names():
         fix = "wait for who collects, or run the same collect command"
         raise StoreError(f"{store} holds no shard yet of the collection that began there", "at least one", fix)

@@ -310,14 +310,21 @@ def _number(value: float | None) -> float:
 
 def _warn_missing(store: Store, numbers: list[int], pairs: int) -> None:
     missing = [f"{name}{maker}" for name, maker in gaps(store, numbers).items()]
-    now = state_of(store)
-    if not missing and not now.writers and now.planned > len(numbers):
-        told = f"{store} holds {len(numbers)} of the {now.planned} shards that were planned"
-        warnings.warn(f"{told}. The same collect command makes the rest", NoisepromptWarning, stacklevel=3)
+    now, planned = state_of(store), read_claim(store).get("pairs", 0)
+    if not missing and (now.planned > len(numbers) or planned > pairs):
+        told = f"{len(numbers)} of the {now.planned} shards that were planned"
+        if now.planned == len(numbers):
+            told = f"{pairs:,} of the {planned:,} pairs that were planned"
+        rest = (
+            "Somebody still collects: the rest comes later"
+            if now.writers
+            else "The same collect command makes the rest"
+        )
+        warnings.warn(f"{store} holds {told}. {rest}", NoisepromptWarning, stacklevel=3)
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         told = f"{store} lacks {', '.join(missing[:3])}{more}"
-        if pairs == read_claim(store).get("pairs"):
+        if pairs == planned:
             told += f", and holds all {pairs:,} pairs that were planned"
             again = "A shard that was renamed needs its number back"
         else:

@@ -5,9 +5,9 @@ A recipe with rows is a YAML mapping that makes one table:
     about, note, minutes   text; minutes it takes in full size on two cores
     paper                  the published figures (see `recipes/document.py`)
     collect, train, evaluate, model   settings, as in a plain recipe
-    rows                   title -> `method` and settings of its own; "{npnet}" in the method is the NPNet trained with
-                           the row's settings, "{npnet:ROW}" (also in `train: init:`) that of another row; a row that
-                           is `hidden: true` is there for its network alone
+    rows                   title -> `method` ("standard" unless given) and settings of its own; "{npnet}" in the method
+                           is the NPNet trained with the row's settings, "{npnet:ROW}" (also in `train: init:`) that of
+                           another row; a row that is `hidden: true` is there for its network alone
     groups                 title -> settings; every row is made in every group (a sampler, a set of prompts, ...)
     analyse                names of `analysis.ANALYSES`
     smoke                  settings (or rows) of a run of a few prompts, on top of those of on/NAME.yaml

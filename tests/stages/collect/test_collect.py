@@ -378,3 +378,12 @@ def test_a_slow_run_commits_short_shards(tmp_path, uninterrupted, monkeypatch):
     assert len(Npd(tmp_path)) == 3
     list(generator)
     assert shards(tmp_path) == uninterrupted
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("draw", "drawn"), ("Drawn", "drawn"), ("shape", "shapes")])
+def test_a_source_of_pictures_that_is_misspelt_is_named(typed: str, meant: str, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=rf"{typed}': it is not there\..*id you mean {meant}\?"):
+        CollectConfig(pictures=typed, seeds_per_prompt=8)
+    (tmp_path / typed).mkdir()
+    assert CollectConfig(pictures=typed).of_files

@@ -210,6 +210,8 @@ def test_settings_without_effect_on_pictures_are_refused(pictures: str, changed:
 def test_prompts_and_captions_are_not_asked_for_together(folder: Path) -> None:
     with pytest.raises(InputError, match=r"shapes:train.*bring their captions"):
         read_source("shapes:train", config_of(folder))
+    with pytest.raises(InputError, match=r"nowhere, which is not there\..*ass --pictures drawn or shapes"):
+        read_source("shapes:train", config_of("nowhere"))
     with pytest.raises(InputError, match="no prompts"):
         read_source(None, config_of("drawn"))
     assert [one.prompt.text for one in read_source(None, config_of(folder), n=2)] == CAPTIONS[:4]

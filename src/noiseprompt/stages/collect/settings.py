@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -165,15 +166,19 @@ def check_judges(scorers: Sequence[Any], config: CollectConfig) -> None:
 
 
 def _check_pictures(config: CollectConfig) -> None:
-    """Refuse settings that have no effect on pictures.
+    """Refuse settings that have no effect on pictures, and a source that is misspelt.
 
     Raises:
-        ConfigError: there are.
+        ConfigError: there are, or it is.
     """
     if not config.pictures:
         if config.fit != CollectConfig.fit:
             raise ConfigError(f"fit {config.fit!r} without pictures", "a source of pictures", "pass --pictures")
         return
+    meant = get_close_matches(config.pictures.lower(), OF_PROMPTS, n=1) if config.of_files else []
+    if meant and not Path(config.pictures).exists():
+        came, expected = f"pictures {config.pictures!r}: it is not there", "a folder or table of pictures"
+        raise ConfigError(came, f"{expected}, {' or '.join(OF_PROMPTS)}", f"did you mean {meant[0]}?")
     idle = ["method", *_OF_REDENOISE, "store_source", SCORED_SHARE]
     idle += [] if config.pictures == DRAWN else ["guidance_scale", "num_inference_steps"]
     idle += ["seed", "seed_range", "seeds_per_prompt"] if config.of_files else []

@@ -14,6 +14,7 @@ import numpy as np
 
 from noiseprompt.core.errors import InputError, StoreError
 from noiseprompt.core.pictures import fitted, open_picture
+from noiseprompt.core.places import expanded
 from noiseprompt.core.types import Prompt, Sampling
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
 from noiseprompt.prompts import load_prompts
@@ -21,7 +22,7 @@ from noiseprompt.prompts.captions import Captioned, load_captioned
 from noiseprompt.shapes import world
 from noiseprompt.stages.collect.failures import NotEncodedError
 from noiseprompt.stages.collect.pairs import Item, pair_id
-from noiseprompt.stages.collect.settings import DRAWN, CollectConfig
+from noiseprompt.stages.collect.settings import DRAWN, OF_PROMPTS, CollectConfig
 
 if TYPE_CHECKING:
     from noiseprompt.pipelines import Pipeline
@@ -50,8 +51,10 @@ def read_source(
             raise InputError("no prompts", "a file of prompts or a split", "pass --prompts, or --pictures FOLDER")
         return load_prompts(prompts, column=column, limit=n, model=model)
     if prompts is not None:
-        came = f"prompts {prompts!r} with pictures of {config.pictures}"
-        raise InputError(came, "one of the two: these pictures bring their captions", "leave the prompts out")
+        absent = not expanded(config.pictures).exists()
+        came = f"prompts {prompts!r} with pictures of {config.pictures}{', which is not there' * absent}"
+        fix = f"pass --pictures {' or '.join(OF_PROMPTS)}" if absent else "leave the prompts out"
+        raise InputError(came, "one of the two: pictures on disk bring their captions", fix)
     return load_captioned(config.pictures, column=column, limit=n)
 
 
