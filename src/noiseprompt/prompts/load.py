@@ -23,7 +23,7 @@ from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_in, known_names, noun, read_rows, seed_of
-from noiseprompt.prompts.looks import refuse_damaged, refuse_no_text, warn_of_codes, warn_of_columns
+from noiseprompt.prompts.looks import refuse_damaged, refuse_no_text, warn_of_codes, warn_of_columns, warn_of_numbers
 from noiseprompt.prompts.published import SETS, read_set
 from noiseprompt.shapes import world
 from noiseprompt.shapes.splits import SPLITS, prompts_of
@@ -234,7 +234,9 @@ def _from_rows(rows: list[Any], path: Path, column: str | None) -> list[Prompt]:
     if left_out:  # of a .csv the rows of commas that spreadsheets leave
         came = f"{left_out} of {len(rows)} entries of {path} have no prompt and are left out"
         warnings.warn(NoisepromptWarning(came), stacklevel=2)
-    warn_of_codes(path, [prompt.text for prompt in prompts])
+    texts = [prompt.text for prompt in prompts]
+    warn_of_codes(path, texts)
+    warn_of_numbers(path, texts)
     if column is None:
         warn_of_columns(path, columns, name)
     return prompts
