@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,9 @@ def test_a_number_among_texts_is_a_text(tmp_path, recwarn):
     (tmp_path / "p.txt").write_text("7\na cat\n")
     assert [p.text for p in load_prompts(tmp_path / "p.txt").prompts] == ["7", "a cat"]
     assert not recwarn
+
+
+@pytest.mark.parametrize("source", ["", " \t"])
+def test_a_blank_source_is_told_as_it_came(source):
+    with pytest.raises(PromptError, match=f"^prompts {re.escape(repr(source))}"):
+        load_prompts(source)

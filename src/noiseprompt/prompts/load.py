@@ -76,6 +76,8 @@ def load_prompts(
         UnknownNameError: no such split of the world.
         MissingDependencyError: a parquet file without pyarrow.
     """
+    if not str(source).strip():
+        raise PromptError(f"prompts {source!r}", 'a file of them, a split such as "shapes:test", or a published set')
     check_value("limit", int | None, limit)
     if limit is not None and limit < 1:
         raise PromptError(f"limit {limit}", "a number of prompts above 0")
