@@ -12,7 +12,7 @@ import torch
 
 from noiseprompt.core.errors import InputError, ModelMismatchError, NoiseError, ShapeError, UnknownNameError
 from noiseprompt.core.types import Sampling
-from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, check_different, make_noise
 from noiseprompt.methods.npnet import NpnetMethod
 from noiseprompt.methods.redenoise import Redenoise
 from noiseprompt.methods.table import METHODS
@@ -265,3 +265,16 @@ def test_npnet_without_a_path_needs_the_shipped_world(monkeypatch) -> None:
     monkeypatch.setattr(NPNet, "from_pretrained", lambda source, **_: asked.append(source) or net)
     NpnetMethod().prepare(pipeline, Sampling())  # type: ignore[arg-type]
     assert asked == ["the folder"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("redenoise", "redenoise:rounds=1"), ("nlg:rounds=20,swap", "nlg:swap"), ("npnet:no_text=false", "npnet")],
+)
+def test_one_method_under_two_labels_is_refused(one: str, other: str) -> None:
+    specs = [MethodSpec.parse(text) for text in ("standard", one, other)]
+    with pytest.raises(InputError, match="which are the same method"):
+        check_different(specs)
+    check_different(
+        [*specs[:2], MethodSpec.parse(f"{other},strength=0.5" if ":" in other else f"{other}:strength=0.5")]
+    )

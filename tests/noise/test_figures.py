@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from noiseprompt.core.errors import ShapeError
+from noiseprompt.core.errors import InputError, ShapeError
 from noiseprompt.noise import figures
 
 
@@ -84,4 +84,13 @@ def test_bands_without_a_frequency_are_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [np.zeros((4, 8, 8)), np.zeros((0, 4, 8, 8)), 3.0])
 def test_what_is_no_noise_has_no_spectrum(wrong) -> None:
     with pytest.raises(ShapeError, match="noise of shape"):
+        figures.noise_spectrum(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [(None, "noise: nothing"), ("a", "noise: a str"), ({}, "noise: a dict"), (np.array(["a"]), "noise of <U1")],
+)
+def test_what_is_no_number_is_told_as_what_it_is(wrong, told) -> None:
+    with pytest.raises(InputError, match=f"^{told}\\. "):
         figures.noise_spectrum(wrong)

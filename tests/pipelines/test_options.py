@@ -285,3 +285,12 @@ def test_one_command_with_all_of_them(folder: Path, tmp_path: Path, capfd: pytes
     assert main([*words.replace("/out", "/again").split(), "--strength", "2", "--renormalize"]) == 0
     for name in (i["file"] for i in record["images"]):  # ancestral noise follows from the seed
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_a_dtype_and_a_device_may_be_those_of_torch() -> None:
+    options = ModelOptions(dtype=torch.float16, device=torch.device("cuda:1"))  # type: ignore[arg-type]
+    assert options == ModelOptions(dtype="float16", device="cuda:1")
+    with pytest.raises(InputError, match=r"dtype 'int8'\. Expected one of float32"):
+        ModelOptions(dtype=torch.int8)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="device a Tensor"):
+        ModelOptions(device=torch.zeros(1))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from noiseprompt.core.errors import InputError, PromptError
+from noiseprompt.core.errors import InputError, NoisepromptWarning, PromptError
 from noiseprompt.prompts.captions import load_captioned
 
 ROWS = [("b.png", "a cat, sitting"), ("sub/a.jpg", "a dog"), ("c.png", "a cat, sitting")]
@@ -150,4 +150,10 @@ def test_a_text_beside_a_picture_that_is_none_is_refused(text: str, told: str, f
 def test_a_folder_in_the_place_of_the_table_is_told(folder: Path) -> None:
     (folder / "metadata.jsonl").mkdir()
     with pytest.raises(PromptError, match=r"metadata\.jsonl is a folder and no file"):
+        load_captioned(folder)
+
+
+def test_labels_in_the_place_of_captions_are_told(folder: Path) -> None:
+    write(folder / "metadata.csv", [(name, str(i)) for i, (name, _) in enumerate(ROWS)], ("file_name", "label"))
+    with pytest.warns(NoisepromptWarning, match="every prompt of .* is a number: '0'"):
         load_captioned(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,34 @@ def test_marks_of_a_list_are_told_and_kept(data: str, mark: str, tmp_path: Path)
 def test_what_is_no_mark_of_a_list_is_not_told(data: str, tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text(data)
     assert [prompt.text for prompt in load_prompts(tmp_path / "p.txt").prompts] == data.splitlines()
+
+
+def test_seeds_as_pandas_writes_a_column_with_an_empty_cell(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,seed\na cat,9007199254740993.0\na dog,\n")
+    assert [p.seed for p in load_prompts(path).prompts] == [9007199254740993, None]
+    path.write_text("prompt,seed\na cat,3.5\n")
+    with pytest.raises(PromptError, match=r"the seed '3\.5'"):
+        load_prompts(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column"),
+    [("s.txt", "5\n-9\n", None), ("p.csv", "prompt,score\na cat,3.25\n", "score"), ("p.json", '["1", "2"]', None)],
+)
+def test_texts_that_are_all_numbers_are_told(name, text, column, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.warns(NoisepromptWarning, match="every prompt of .* is a number: '"):
+        load_prompts(tmp_path / name, column=column)
+
+
+def test_a_number_among_texts_is_a_text(tmp_path, recwarn):
+    (tmp_path / "p.txt").write_text("7\na cat\n")
+    assert [p.text for p in load_prompts(tmp_path / "p.txt").prompts] == ["7", "a cat"]
+    assert not recwarn
+
+
+@pytest.mark.parametrize("source", ["", " \t"])
+def test_a_blank_source_is_told_as_it_came(source):
+    with pytest.raises(PromptError, match=f"^prompts {re.escape(repr(source))}"):
+        load_prompts(source)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -208,6 +209,22 @@ class MethodSpec:
             check_value(f"{self.name}:{name}", kinds.get(name, Any), value)
         check_needed("method", self.name, method, self.options)
         return built(self.name, method, dict(self.options), NoiseMethod)
+
+
+def check_different(specs: Sequence[MethodSpec]) -> None:
+    """Refuse one method under two labels: with an option at the value that it has anyway, and without.
+
+    Raises:
+        InputError: with both labels.
+    """
+    found: dict[str, str] = {}
+    for spec in specs:
+        method = METHODS.get(spec.name)
+        known = {} if option_types(method) is None else inspect.signature(method).parameters
+        own = {key: value for key, value in spec.options.items() if key not in known or value != known[key].default}
+        first = found.setdefault(spec._written(own), spec.label)
+        if first != spec.label:
+            raise InputError(f"{first} and {spec.label}, which are the same method", "different methods")
 
 
 def make_noise(

@@ -67,12 +67,14 @@ def noise_spectrum(noise: np.ndarray) -> np.ndarray:
         InputError: no array of numbers; of a tensor that is on a device or asks for gradients pass a copy.
         NoiseError: values that are not finite.
     """
+    given = noise
     try:
-        noise = np.asarray(noise)
+        noise = np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:  # a list of several lengths, a tensor that NumPy cannot read
         raise InputError(f"noise: {kind_of(noise)} ({reason_of(error)[:100]})", "an array (B, C, H, W)") from error
     if noise.dtype.kind not in "fiu":
-        raise InputError(f"noise of {noise.dtype}", "an array (B, C, H, W) of numbers")
+        came = f"noise of {noise.dtype}" if hasattr(given, "dtype") else f"noise: {kind_of(given)}"
+        raise InputError(came, "an array (B, C, H, W) of numbers")
     if noise.ndim != 4 or not noise.size:
         raise ShapeError(f"noise of shape {noise.shape}", "(B, C, H, W), B from 1 on")
     if not np.isfinite(noise).all():

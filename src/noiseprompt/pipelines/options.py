@@ -39,7 +39,7 @@ class ModelOptions:
             or "average" (the mean over the embeddings of its chunks).
         revision: of a hub model.
         variant: of a hub model, e.g. "fp16".
-        dtype: float32, float16 or bfloat16.
+        dtype: float32, float16 or bfloat16; from Python torch's own will do, as for the device.
         device: auto (cuda, then mps, then cpu), cpu, cuda, cuda:1, mps.
         offload: "model" or "sequential": weights stay in main memory and move to the device when they are needed.
 
@@ -64,6 +64,9 @@ class ModelOptions:
         for name in ("unet", "controlnet", "control_image"):
             if isinstance(value := getattr(self, name), Path):
                 object.__setattr__(self, name, str(value))
+        for name in ("dtype", "device"):  # torch's own, by name: it is not imported here
+            if (kind := type(getattr(self, name))).__module__ == "torch" and kind.__name__ == name:
+                object.__setattr__(self, name, str(getattr(self, name)).removeprefix("torch."))
         check(self)
         parts = self.lora.split(",") if isinstance(self.lora, str) else self.lora or ()
         if parts and not "".join(parts).strip():

@@ -25,7 +25,7 @@ from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import category_in, decode, known_names, read_rows
 from noiseprompt.prompts.load import TEXT_COLUMNS, text_column
-from noiseprompt.prompts.looks import refuse_no_text
+from noiseprompt.prompts.looks import refuse_no_text, warn_of_numbers
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 TABLES = (".jsonl", ".json", ".csv", ".parquet")
@@ -152,7 +152,9 @@ def _from_table(path: Path, column: str | None) -> list[Captioned]:
         raise PromptError(f"{path} has no column but {file_column!r}", f"the captions too, as {TEXT_COLUMNS[1]!r}")
     text = text_column(others, path, column)
     some = [(number, row) for number, row in enumerate(rows, 1) if not _is_blank(row, path)]
-    return [_captioned(row, file_column, text, path, number) for number, row in some]
+    found = [_captioned(row, file_column, text, path, number) for number, row in some]
+    warn_of_numbers(path, [one.prompt.text for one in found])
+    return found
 
 
 def _is_blank(row: Any, path: Path) -> bool:

@@ -238,8 +238,8 @@ def known_names(rows: Sequence[Any], known: Collection[str], path: Path, but: st
     return [{new.get(key, key): cell for key, cell in row.items()} if isinstance(row, dict) else row for row in rows]
 
 
-_DIGITS = re.compile(r"\s*[0-9]+\s*")
-"""A seed as a text: Python would take "1_0" for 10."""
+_WHOLE = re.compile(r"\s*([0-9]+)(?:\.0+)?\s*")
+"""A seed as a text, "3.0" where a column with empty cells was written by pandas; Python would take "1_0" for 10."""
 
 
 def seed_of(value: Any, where: str) -> int | None:
@@ -254,7 +254,8 @@ def seed_of(value: Any, where: str) -> int | None:
     if value is None or not str(value).strip():
         return None
     try:
-        seed = int(value) if not isinstance(value, str) or _DIGITS.fullmatch(value) else -1
+        whole = _WHOLE.fullmatch(value) if isinstance(value, str) else [value, value]
+        seed = int(whole[1]) if whole else -1
     except (TypeError, ValueError, OverflowError):  # the last from infinity
         seed = -1
     if isinstance(value, bool) or not 0 <= seed < 2**63 or not (isinstance(value, str) or value == seed):

@@ -23,7 +23,7 @@ from noiseprompt.core.ranges import check_value
 from noiseprompt.core.texts import check_text
 from noiseprompt.core.types import Prompt
 from noiseprompt.prompts.files import SUFFIXES, category_in, known_names, noun, read_rows, seed_of
-from noiseprompt.prompts.looks import refuse_damaged, refuse_no_text, warn_of_codes, warn_of_columns
+from noiseprompt.prompts.looks import refuse_damaged, refuse_no_text, warn_of_codes, warn_of_columns, warn_of_numbers
 from noiseprompt.prompts.published import SETS, read_set
 from noiseprompt.shapes import world
 from noiseprompt.shapes.splits import SPLITS, prompts_of
@@ -76,6 +76,8 @@ def load_prompts(
         UnknownNameError: no such split of the world.
         MissingDependencyError: a parquet file without pyarrow.
     """
+    if not str(source).strip():
+        raise PromptError(f"prompts {source!r}", 'a file of them, a split such as "shapes:test", or a published set')
     check_value("limit", int | None, limit)
     if limit is not None and limit < 1:
         raise PromptError(f"limit {limit}", "a number of prompts above 0")
@@ -234,7 +236,9 @@ def _from_rows(rows: list[Any], path: Path, column: str | None) -> list[Prompt]:
     if left_out:  # of a .csv the rows of commas that spreadsheets leave
         came = f"{left_out} of {len(rows)} entries of {path} have no prompt and are left out"
         warnings.warn(NoisepromptWarning(came), stacklevel=2)
-    warn_of_codes(path, [prompt.text for prompt in prompts])
+    texts = [prompt.text for prompt in prompts]
+    warn_of_codes(path, texts)
+    warn_of_numbers(path, texts)
     if column is None:
         warn_of_columns(path, columns, name)
     return prompts

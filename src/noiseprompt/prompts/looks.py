@@ -150,6 +150,17 @@ def warn_of_codes(path: Path, texts: Sequence[str]) -> None:
             warnings.warn(told, NoisepromptWarning, stacklevel=3)
 
 
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?", re.IGNORECASE)
+
+
+def warn_of_numbers(path: Path, texts: Sequence[str]) -> None:
+    """Tell of texts that are all numbers: a file of seeds, or a column of labels, that was named by mistake."""
+    if texts and all(map(_NUMBER.fullmatch, texts)):
+        came = f"every prompt of {path} is a number: {texts[0]!r:.60}"
+        told = f"{came}. It is taken for the text; name another file or column if it is none"
+        warnings.warn(told, NoisepromptWarning, stacklevel=3)
+
+
 _UNUSED = re.compile(r"negative([ _-]?prompt)?|.+[ _-]seeds?", re.IGNORECASE)
 """Columns that tools for drawing know, and this package does not."""
 

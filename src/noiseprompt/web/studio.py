@@ -15,7 +15,7 @@ from noiseprompt.core.errors import InputError, NoisepromptError
 from noiseprompt.core.ranges import shown
 from noiseprompt.core.specs import split_specs
 from noiseprompt.core.types import Sampling
-from noiseprompt.methods.base import MethodSpec, NoiseMethod, make_noise
+from noiseprompt.methods.base import MethodSpec, NoiseMethod, check_different, make_noise
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.guard import carried, inspect_noise
 from noiseprompt.noise.seeds import batch_noise, sampler_generators
@@ -247,6 +247,7 @@ def _offered(methods: str | None) -> list[MethodSpec]:
     labels = [spec.label for spec in specs]
     if len(set(labels)) < len(labels) or len(labels) < 2:
         raise InputError(f"methods {methods}", "at least one beside standard, and each once")
+    check_different(specs)
     if swapped := [spec.label for spec in specs if spec.swap]:
         raise InputError(f"the control {swapped[0]} on a page", "methods that need one prompt", "evaluate has controls")
     return sorted(specs, key=lambda spec: spec.label != BASELINE)

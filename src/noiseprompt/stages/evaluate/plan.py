@@ -26,7 +26,7 @@ from noiseprompt.core.ranges import (
 )
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import EvalResult, Prompt, Sampling
-from noiseprompt.methods.base import MethodSpec
+from noiseprompt.methods.base import MethodSpec, check_different
 from noiseprompt.methods.table import METHODS
 from noiseprompt.noise.seeds import PAPER_SEEDS, prompt_seed
 from noiseprompt.prompts.load import wrong_prompt
@@ -151,6 +151,7 @@ def check(
     if len(set(names)) < len(names):
         raise InputError(f"scorers {', '.join(names)}", "each scorer once")
     check_labels([spec.label for spec in methods])
+    check_different(methods)
     low, high = config.seed_range
     if not config.seeds and high - low + 1 < config.num_seeds:
         raise ConfigError(

@@ -11,7 +11,7 @@ from noiseprompt.core.errors import InputError
 from noiseprompt.core.ranges import COUNT, GUIDANCE, PIXELS, check_value, setting
 from noiseprompt.core.ranges import check as check_ranges
 from noiseprompt.core.types import Prompt
-from noiseprompt.methods.base import MethodSpec
+from noiseprompt.methods.base import MethodSpec, check_different
 from noiseprompt.noise.seeds import check_seed
 
 MAX_SEEDS = 10_000
@@ -76,7 +76,7 @@ def check(prompts: Sequence[Prompt], seeds: Sequence[int] | None, specs: Sequenc
     """Refuse what cannot be drawn, before a model is loaded.
 
     Raises:
-        InputError: nothing to draw, or a seed or method twice.
+        InputError: nothing to draw, or a seed or method twice, also under two labels.
     """
     check_value("prompts", list[Prompt], prompts)
     check_value("seeds", list[int] | None, seeds)
@@ -88,6 +88,7 @@ def check(prompts: Sequence[Prompt], seeds: Sequence[int] | None, specs: Sequenc
     for what, given in (("methods", [spec.label for spec in specs]), ("seeds", seeds)):
         if given is not None and (not given or len(set(given)) < len(given)):
             raise InputError(f"{what} {', '.join(map(str, given)) or '(none)'}", "at least one, and each once")
+    check_different(specs)
 
 
 def plan(prompts: Sequence[Prompt], seeds: Sequence[int] | None) -> list[Job]:
