@@ -114,17 +114,27 @@ def described(folder: Path, cls: Any) -> str:
 
 
 def tell_type(folder: Path, cls: Any) -> None:
-    """Warn of a network of transformers whose config.json describes another type, where its weights fit all the same:
-    a part of a type, or one that grew out of it, has its name in it, as "clip_text_model" has "clip".
+    """Warn of a network whose config.json describes another type (of diffusers: class), where its weights fit all the
+    same: a part of a type, or one that grew out of it, has its name in it, as "clip_text_model" has "clip".
 
     Args:
         cls: of the part.
     """
-    own, path = getattr(getattr(cls, "config_class", None), "model_type", None), folder / "config.json"
-    there = read_json(path, ModelLoadError, infinite=True, nan=True).get("model_type") if path.is_file() else None
+    path, of_transformers = folder / "config.json", getattr(cls, "config_class", None)
+    own = getattr(of_transformers, "model_type", None) if of_transformers else cls.__name__
+    config = read_json(path, ModelLoadError, infinite=True, nan=True) if path.is_file() else {}
+    there = config.get("model_type" if of_transformers else "_class_name")
     if own and isinstance(there, str) and not (there in own or own in there):
         told = f"{path} describes a model of the type {there!r} and no {own!r}: it may be another model's"
         warnings.warn(told, NoisepromptWarning, stacklevel=2)
+
+
+def bare(error: Exception) -> Exception:
+    """What was wrong, of an error in which huggingface_hub's check of settings wraps it; any other as it is."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    cause = error.__cause__
+    return cause if isinstance(error, StrictDataclassError) and isinstance(cause, Exception) else error
 
 
 def refuse_setting(error: Exception, folder: Path, cls: Any, what: str) -> None:
