@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ def strange_settings(error: Exception, config: Mapping[str, Any], cls: Any, *, u
     field = re.search(r"^Validation error for field '(\w+)'", str(error))  # of transformers
     if not (field or isinstance(error, _BLIND)):
         return "", ""
-    every = dict(_known(config, _described_by(cls)))
+    every = _strangest(_known(config, _described_by(cls)))
     named = {name: pair for name, pair in every.items() if isinstance(error, KeyError) and error.args == pair[:1]}
     named |= {name: pair for name, pair in every.items() if field and name == field[1]}
     strange = named or {name: pair for name, pair in every.items() if _unlike(name, *pair)}
@@ -191,6 +191,12 @@ def _known(config: Mapping[str, Any], cls: Any) -> Iterator[tuple[str, tuple[Any
             yield from _known(value, inner)
         elif name in takes and (usual := takes[name].default) is not inspect.Parameter.empty:
             yield name, (value, usual)
+
+
+def _strangest(known: Iterable[tuple[str, tuple[Any, Any]]]) -> dict[str, tuple[Any, Any]]:
+    """Of settings of one name, in several configurations inside one, the one that is least like the class's own."""
+    of_kinds = [((_unlike(name, *pair), type(pair[0]) is not type(pair[1])), name, pair) for name, pair in known]
+    return {name: pair for _, name, pair in sorted(of_kinds, key=lambda found: found[0])}
 
 
 def _is_number(value: Any) -> bool:
