@@ -128,5 +128,8 @@ def test_networks_hub_ids_and_nothing(hub: Hub, tmp_path: Path, capsys: pytest.C
     assert "  ok      NPNet: tokens for a/base\n" in lines(capsys, 0, "--model", str(net))
     (net / "model.safetensors").unlink()
     assert "  MISSING NPNet: " in lines(capsys, 2, "--model", str(net))
+    (net / "config.json").write_text('{"model_type": "clip"}')  # of a network that is neither
+    assert "is not the configuration of an NPNet" in (out := lines(capsys, 2, "--model", str(net)))
+    assert "As a diffusers pipeline it lacks model_index.json" in out
     assert "no model_index.json" in lines(capsys, 2, "--model", str(tmp_path))
     assert "neither a folder here nor in the hub's cache" in lines(capsys, 2, "--model", "a/none")

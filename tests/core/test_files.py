@@ -65,12 +65,22 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "other").write_text("mine")
     monkeypatch.setattr("secrets.token_hex", lambda n: "0" * 8)
     (tmp_path / "a.00000000.tmp").symlink_to(tmp_path / "other")
-    with pytest.raises(StoreError, match="File exists"):
+    with pytest.raises(StoreError, match=r"a\.00000000\.tmp: File exists"):  # which is named, and stays
         replace(tmp_path / "a", "new")
+    assert (tmp_path / "a.00000000.tmp").is_symlink()
     monkeypatch.undo()
     (tmp_path / "a").symlink_to(tmp_path / "other")
     replace(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "new" and (tmp_path / "other").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_tells_what_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, reason in (("file", "is no folder"), ("file/below", "Not a directory"), ("link", "leads nowhere")):
+        with pytest.raises(StoreError, match=reason):
+            make_folder(tmp_path / name)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_file_is_for_whom_the_user_says(tmp_path: Path) -> None:

@@ -210,6 +210,27 @@ def test_a_text_encoder_of_another_type_is_told(model: Path) -> None:
         Pipeline.load(model)
 
 
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_a_network_of_diffusers_of_another_class_is_told(model: Path, part: str) -> None:
+    path = model / part / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "_class_name": "MotionAdapter"}))
+    with pytest.warns(NoisepromptWarning, match=rf"'MotionAdapter' and no '{config['_class_name']}'"):
+        Pipeline.load(model)
+    path.write_text(json.dumps({**config, "_class_name": f"Flax{config['_class_name']}"}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoisepromptWarning)
+        Pipeline.load(model)
+
+
+def test_what_a_check_of_settings_wraps_is_told_alone(model: Path) -> None:
+    path = model / "text_encoder" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_attention_heads": 5}))
+    with pytest.raises(ModelLoadError, match=r"\(ValueError: The hidden size \(\d+\) is not a multiple") as caught:
+        Pipeline.load(model)
+    assert "Strict" not in str(caught.value) and "validat" not in str(caught.value)
+
+
 def test_a_unet_that_gives_other_channels_than_it_takes_is_told(model: Path) -> None:
     shutil.rmtree(model / "unet")
     tiny.unet(cross_attention_dim=32, out_channels=8).save_pretrained(model / "unet")

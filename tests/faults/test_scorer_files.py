@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -115,4 +116,25 @@ def test_a_scorer_of_another_type_is_told(scorer: Path) -> None:
     path = scorer / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "bert"}))
     with pytest.warns(NoisepromptWarning, match="describes a model of the type 'bert' and no 'clip'"):
+        load_scorers([f"clipscore:path={scorer},device=cpu"])
+
+
+@pytest.mark.parametrize(
+    ("inner", "setting", "value"),
+    [
+        ("text_config", "layer_norm_eps", "1e-5"),
+        ("text_config", "attention_dropout", [0.1]),
+        ("text_config", "hidden_size", None),
+    ],
+)
+def test_a_setting_of_two_configurations_is_told_with_the_wrong_value(
+    scorer: Path, inner: str, setting: str, value: object
+) -> None:
+    """And not with the sound one of the other configuration."""
+    path = scorer / "config.json"
+    config = json.loads(path.read_text())
+    config[inner][setting] = value
+    path.write_text(json.dumps(config))
+    shown = re.escape(json.dumps(value)).replace('"', "'")
+    with pytest.raises(ModelLoadError, match=f"does not load with {setting} {shown} in its config.json"):
         load_scorers([f"clipscore:path={scorer},device=cpu"])

@@ -163,7 +163,7 @@ def _npnet(folder: Path) -> Iterator[Line]:
         config = NPNet.from_pretrained(folder).config
         yield "NPNet", f"{config.architecture} for {config.denoiser or config.family or 'any model'}", True
     except NoisepromptError as error:
-        yield "NPNet", str(error), False
+        yield "NPNet", f"{error} As a diffusers pipeline it lacks model_index.json.", False
 
 
 def _pipeline(folder: Path) -> Iterator[Line]:

@@ -21,18 +21,15 @@ from noiseprompt.core.json_files import read_json
 from noiseprompt.core.leases import Leases
 from noiseprompt.core.leasing import AnyLease
 from noiseprompt.core.parts import as_recorded
-from noiseprompt.core.places import expanded, refuse_home, refuse_special
+from noiseprompt.core.places import check_folder, expanded, refuse_home, refuse_special
 
-_LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")
-"""Files that `replacing` was killed over."""
+_LEFT = re.compile(r".+\.[0-9a-f]{8}\.tmp")  # files that `replacing` was killed over
 
 _NEW = "choose a new folder"
 
-_FOLDER = "folder"
-"""The unit of a lease on a whole folder."""
+_FOLDER = "folder"  # the unit of a lease on a whole folder
 
-_BUFFER = 1 << 16
-"""Bytes that are written at once, where they come in small pieces."""
+_BUFFER = 1 << 16  # bytes that are written at once, where they come in small pieces
 
 
 # ---------------------------------------------------------------------------------------------------------- one file
@@ -53,7 +50,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     refuse_special(path)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with io.BufferedWriter(disk.create(temporary), _BUFFER) as file:
+        new = disk.create(temporary)
+    except OSError as error:
+        raise _cannot_write(temporary if isinstance(error, FileExistsError) else path, error) from error
+    try:
+        with io.BufferedWriter(new, _BUFFER) as file:
             yield file
             file.flush()
             disk.sync(file.fileno())
@@ -136,6 +137,7 @@ def make_folder(folder: Path) -> None:
     try:
         disk.make(folder)
     except OSError as error:
+        check_folder(folder)  # tells what is in the way
         raise StoreError(f"cannot write to {folder}: {error.strerror}", "a folder that can be written") from error
 
 

@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +114,27 @@ def described(folder: Path, cls: Any) -> str:
 
 
 def tell_type(folder: Path, cls: Any) -> None:
-    """Warn of a network of transformers whose config.json describes another type, where its weights fit all the same:
-    a part of a type, or one that grew out of it, has its name in it, as "clip_text_model" has "clip".
+    """Warn of a network whose config.json describes another type (of diffusers: class), where its weights fit all the
+    same: a part of a type, or one that grew out of it, has its name in it, as "clip_text_model" has "clip".
 
     Args:
         cls: of the part.
     """
-    own, path = getattr(getattr(cls, "config_class", None), "model_type", None), folder / "config.json"
-    there = read_json(path, ModelLoadError, infinite=True, nan=True).get("model_type") if path.is_file() else None
+    path, of_transformers = folder / "config.json", getattr(cls, "config_class", None)
+    own = getattr(of_transformers, "model_type", None) if of_transformers else cls.__name__
+    config = read_json(path, ModelLoadError, infinite=True, nan=True) if path.is_file() else {}
+    there = config.get("model_type" if of_transformers else "_class_name")
     if own and isinstance(there, str) and not (there in own or own in there):
         told = f"{path} describes a model of the type {there!r} and no {own!r}: it may be another model's"
         warnings.warn(told, NoisepromptWarning, stacklevel=2)
+
+
+def bare(error: Exception) -> Exception:
+    """What was wrong, of an error in which huggingface_hub's check of settings wraps it; any other as it is."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    cause = error.__cause__
+    return cause if isinstance(error, StrictDataclassError) and isinstance(cause, Exception) else error
 
 
 def refuse_setting(error: Exception, folder: Path, cls: Any, what: str) -> None:
@@ -152,7 +162,7 @@ def strange_settings(error: Exception, config: Mapping[str, Any], cls: Any, *, u
     field = re.search(r"^Validation error for field '(\w+)'", str(error))  # of transformers
     if not (field or isinstance(error, _BLIND)):
         return "", ""
-    every = dict(_known(config, _described_by(cls)))
+    every = _strangest(_known(config, _described_by(cls)))
     named = {name: pair for name, pair in every.items() if isinstance(error, KeyError) and error.args == pair[:1]}
     named |= {name: pair for name, pair in every.items() if field and name == field[1]}
     strange = named or {name: pair for name, pair in every.items() if _unlike(name, *pair)}
@@ -181,6 +191,12 @@ def _known(config: Mapping[str, Any], cls: Any) -> Iterator[tuple[str, tuple[Any
             yield from _known(value, inner)
         elif name in takes and (usual := takes[name].default) is not inspect.Parameter.empty:
             yield name, (value, usual)
+
+
+def _strangest(known: Iterable[tuple[str, tuple[Any, Any]]]) -> dict[str, tuple[Any, Any]]:
+    """Of settings of one name, in several configurations inside one, the one that is least like the class's own."""
+    of_kinds = [((_unlike(name, *pair), type(pair[0]) is not type(pair[1])), name, pair) for name, pair in known]
+    return {name: pair for _, name, pair in sorted(of_kinds, key=lambda found: found[0])}
 
 
 def _is_number(value: Any) -> bool:

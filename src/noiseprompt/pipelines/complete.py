@@ -14,7 +14,7 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import ModelLoadError, NoisepromptWarning
 from noiseprompt.core.model_files import AGAIN, of_shapes
 from noiseprompt.core.part_files import check_network, check_numbers, check_size, files_in, refuse_damaged
-from noiseprompt.core.part_settings import check_settings, described, refuse_setting, tell_type
+from noiseprompt.core.part_settings import bare, check_settings, described, refuse_setting, tell_type
 from noiseprompt.core.texts import reason_of, some
 from noiseprompt.core.tokenizer_files import WORDS, check_tokenizer
 
@@ -135,6 +135,7 @@ def _told(error: Exception, source: Any, cls: Any, model: str | Path) -> Excepti
         came = f"{what} does not load as a {cls.__name__}{another}"
         return ModelLoadError(came, "the part that is named, in its own folder", AGAIN)
     refuse_setting(error, folder, cls, what)
+    error = bare(error)
     reason = reason_of(error)
     reason = of_shapes(reason) or f"{type(error).__name__}: {reason[:300]}"
     of_words = getattr(cls, "vocab_files_names", None) and (folder / WORDS).is_file()

@@ -16,7 +16,7 @@ from noiseprompt.core.devices import is_out_of_memory
 from noiseprompt.core.errors import HubError, ModelLoadError, NoisepromptError
 from noiseprompt.core.model_files import AGAIN, has_no_words, last_word, of_shapes
 from noiseprompt.core.part_files import check_network, check_numbers, check_size, refuse_damaged
-from noiseprompt.core.part_settings import refuse_setting, tell_type
+from noiseprompt.core.part_settings import bare, refuse_setting, tell_type
 from noiseprompt.core.places import expanded, no_file, refuse_closed
 from noiseprompt.core.tensors import check_values, other_numbers, refuse_other_numbers
 from noiseprompt.core.texts import reason_of
@@ -223,6 +223,7 @@ def _check_folder(folder: Path) -> None:
 def _short(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"there is no {error} in it"
+    error = bare(error)
     first, _, rest = str(error).strip().partition("\n")  # what follows is advice, but where the first line announces it
     told = reason_of(error) if first.endswith(":") and rest else first
     return of_shapes(str(error)) or told[:300] or type(error).__name__
