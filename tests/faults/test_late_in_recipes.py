@@ -75,6 +75,7 @@ STORIES = {
     "a folder that is a file": (f"{COLLECT}out: prompts.txt\n", "out: cannot write to prompts.txt"),
     "a folder in object storage": (f"{COLLECT}out: s3://b/f\n", "out: s3://b/f. Expected a path on a file system"),
     "a blank key": (f"{COLLECT}'': 1\n", "no setting ''"),
+    "the settings of a training": (f"{COLLECT}epochs: 2\nlr: 0.1\n", "no setting epochs, lr (expected some of about"),
 }
 TABLES = {
     "another model": (ROWS.replace("}}", ", on: {nope: {}}}}"), "on: nope"),

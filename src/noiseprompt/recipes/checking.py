@@ -54,8 +54,8 @@ def _mistakes(layer: Any, known: set[str], where: str = "") -> list[str]:
         return []
     if not isinstance(layer, Mapping):
         return [f"{where}{shown(layer)} (expected a mapping of settings)"]
-    unknown = [f"{spelt(key)} (expected some of {', '.join(sorted(known))})" for key in layer if key not in known]
-    found = [f"{where}no setting {text}" for text in unknown]
+    unknown = ", ".join(spelt(key) for key in layer if key not in known)
+    found = [f"{where}no setting {unknown} (expected some of {', '.join(sorted(known))})"] * bool(unknown)
     for key, value in layer.items():
         if key not in known or (value is None and key != "rows"):
             continue

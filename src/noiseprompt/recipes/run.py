@@ -143,11 +143,8 @@ def story_calls(recipe: Path, data: dict[str, Any], out: Path | None) -> list[tu
         ConfigError: everything that is wrong with the recipe.
     """
     known = {*STAGES, "out", "model", "about"}
-    mistakes = [
-        f"no setting {spelt(key) if key.strip() else shown(key)} (expected some of {', '.join(sorted(known))})"
-        for key in data
-        if key not in known
-    ]
+    unknown = [spelt(key) if key.strip() else shown(key) for key in data if key not in known]
+    mistakes = [f"no setting {', '.join(unknown)} (expected some of {', '.join(sorted(known))})"] * bool(unknown)
     mistakes += [text for key in ("out", "model") if key in data for text in text_mistakes(key, data[key])]
     mistakes += text_mistakes("about", data.get("about") or "none")
     if not any(name in data for name in STAGES):
