@@ -132,6 +132,15 @@ def test_a_published_npnet_draws_with_hunyuan_dit(tmp_path: Path, capfd: pytest.
     assert Image.open(tmp_path / "o" / entry["file"]).size == (1024, 1024)
 
 
+def test_generate_without_guidance(model: str, tmp_path: Path) -> None:
+    """Turbo models are asked for guidance 0: diffusers draws all scales up to 1 without guidance."""
+    words = f"generate redcube --model {model} --methods standard --seeds 3 --num_inference_steps 1"
+    for scale in ("0", "1"):
+        assert main([*words.split(), f"--guidance_scale={scale}", "--out", str(tmp_path / scale)]) == 0
+    zero, one = ((tmp_path / scale / "000-3-standard.png") for scale in ("0", "1"))
+    np.testing.assert_array_equal(np.asarray(Image.open(zero)), np.asarray(Image.open(one)))
+
+
 def test_generate_draws_the_prompts_of_a_published_set(model: str, tmp_path: Path) -> None:
     (tmp_path / "photo.json").write_text('["a red circle", "two blue rings"]')
     words = f"generate hpdv2:{tmp_path} --model {model} --methods standard --seeds 3 --num_inference_steps 1"

@@ -229,13 +229,11 @@ def drawn_shape(pipeline: Any, sampling: Sampling) -> tuple[int, int, int]:
         pipeline: a `Pipeline`.
 
     Raises:
-        ShapeError, InputError: a size, a guidance scale or a number of steps, as `Pipeline.sample`.
+        ShapeError, InputError: a size or a number of steps, as `Pipeline.sample`.
     """
     pipe, family = pipeline.pipe, pipeline.family
     if hasattr(getattr(pipe, "scheduler", None), "config"):
-        how = sampling.resolve(family)
-        family.check_guidance(pipe, how.guidance_scale)
-        step_arguments(pipe, family, pipeline.schedule, how.num_inference_steps)
+        step_arguments(pipe, family, pipeline.schedule, sampling.resolve(family).num_inference_steps)
     return pipeline.latent_shape(sampling.height, sampling.width)
 
 
