@@ -302,7 +302,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "noise of one image": (lambda: perturb_noise(NET, NOISE[0], TEXT), "noise of shape (4, 8, 8) with"),
     "noise of no image": (lambda: perturb_noise(NET, NOISE[:0], TEXT[:0]), "B from 1 on"),
-    "a dtype for its name": (lambda: Pipeline.load("x", dtype=torch.float64), "dtype float64. Expected one of"),
+    "a dtype for its name": (lambda: Pipeline.load("x", dtype=torch.float64), "dtype 'float64'. Expected one of"),
     "a network without values": (lambda: NET_OF_NOTHING.save_pretrained(OUT), "without values (meta)"),
     "a class for its object": (
         lambda: evaluate(FakePipeline(), ONE, [FakeScorer], STANDARD, EvaluateConfig(), OUT),  # type: ignore[arg-type, list-item]
