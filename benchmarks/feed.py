@@ -53,7 +53,7 @@ def write(folder: Path, pairs: int, prompts: int) -> Npd:
     with NpdWriter(folder, {"scorers": []}, SHAPE) as writer:
         for i, seed in enumerate(seeds):
             prompt, source = Prompt(f"text {i % prompts}"), initial_noise(seed, SHAPE).numpy()
-            writer.add(ScoredPair(f"{prompt.id}-{i}", prompt, seed, source, 0.99 * source, {}))
+            writer.add(ScoredPair(f"pair-{i}", prompt, seed, source, 0.99 * source, {}))
     return Npd(folder)
 
 
