@@ -114,17 +114,14 @@ def prepared(
     part: Part,
     guard: Guard,
     out: Address | Path = Path("evaluation"),
-    prompts: str = world.TEST_PROMPTS,
     model: str = world.NAME,
-    methods: str = "standard,redenoise,npnet",
-    scorers: list[str] | None = None,
-    n: int | None = None,
-    column: str | None = None,
-    seed_file: Path | None = None,
-    no_text: bool = False,
     loading: ModelOptions | None = None,
+    **chosen: Any,
 ) -> tuple[Run, str]:
     """Everything read and loaded, and a line of what will be done; arguments as of the command.
+
+    Args:
+        chosen: what `asked` takes beside settings and model.
 
     Raises:
         NoisepromptError: what does not read or load.
@@ -132,7 +129,7 @@ def prepared(
     from noiseprompt.pipelines.long_prompts import warn_cut
     from noiseprompt.stages.evaluate.evaluate import evaluate as run
 
-    prompted, judges, specs, optional = asked(settings, prompts, model, methods, scorers, n, column, seed_file, no_text)
+    prompted, judges, specs, optional = asked(settings, model=model, **chosen)
     pipeline = common.load_model(model, loading)
     warn_cut(pipeline.text_limits, [prompt.text for prompt in prompted])
     how: dict[str, Any] = {"optional": optional, "guard": guard, "part": part}

@@ -13,8 +13,8 @@ from noiseprompt.core.errors import ModelLoadError, NoisepromptError
 from noiseprompt.core.model_files import AGAIN
 from noiseprompt.core.part_settings import strange_settings
 from noiseprompt.core.texts import reason_of
+from noiseprompt.pipelines.soundness import LIBRARIES
 
-_LIBRARIES = ("diffusers", "transformers")
 _BELOW = ("torch", "numpy", "jinja2", "tokenizers", "sentencepiece", "PIL")
 """What the model's libraries ask in their turn."""
 
@@ -34,7 +34,7 @@ def computing(pipe: Any, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, NoisepromptError) or is_out_of_memory(error) or _root(error) not in _LIBRARIES:
+        if isinstance(error, NoisepromptError) or is_out_of_memory(error) or _root(error) not in LIBRARIES:
             raise
         _refuse_template(error)
         for name, part in pipe.components.items():

@@ -47,7 +47,14 @@ def late_mistakes(calls: Iterable[tuple[str, Call]]) -> list[str]:
     mistakes: list[str] = []
     before: list[tuple[str, Call]] = []
     made: Made = {}
-    load, judge = _loader(), _judges()
+    models, scorers = _kept(common.load_model), _kept(load_scorers)  # stages often have the same
+
+    def load(call: Call) -> Pipeline:
+        return models(call["model"], call.get("loading"))
+
+    def judge(names: Sequence[str]) -> list[Scorer]:
+        return scorers(tuple(names))
+
     for name, call in calls:
         folder = Path(os.path.abspath(call["out"]))
         made[folder] = None
@@ -63,31 +70,17 @@ def late_mistakes(calls: Iterable[tuple[str, Call]]) -> list[str]:
     return list(dict.fromkeys(mistakes))
 
 
-def _loader() -> Load:
-    """Loads the model of a call; the last one is kept, for stages one after the other often have the same."""
-    kept: dict[Any, Pipeline] = {}
+def _kept(make: Callable[..., Any]) -> Callable[..., Any]:
+    """What `make` gives, the last of it kept for the same arguments; it is given up before another is made."""
+    last: dict[Any, Any] = {}
 
-    def load(call: Call) -> Pipeline:
-        key = (call["model"], call.get("loading"))
-        if key not in kept:
-            kept.clear()
-            kept[key] = common.load_model(*key)
-        return kept[key]
+    def made(*key: Any) -> Any:
+        if key not in last:
+            last.clear()
+            last[key] = make(*key)
+        return last[key]
 
-    return load
-
-
-def _judges() -> Judging:
-    """Loads scorers, the same ones once."""
-    kept: dict[tuple[str, ...], list[Scorer]] = {}
-
-    def load(names: Sequence[str]) -> list[Scorer]:
-        if tuple(names) not in kept:
-            kept.clear()
-            kept[tuple(names)] = load_scorers(names)
-        return kept[tuple(names)]
-
-    return load
+    return made
 
 
 def _network(call: Call, collections: list[Call], made: Made, load: Load) -> NPNetConfig | None:

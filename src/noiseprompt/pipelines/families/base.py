@@ -185,15 +185,13 @@ class Family:
         Raises:
             ShapeError: a size the pipeline cannot draw, or more than `MOST_SIDES` times a side of its own.
         """
-        asked = height is not None or width is not None
         if height is None or width is None:
             own = self.default_size(pipe)
             height, width = own[0] if height is None else height, own[1] if width is None else width
         unit, factor = self.multiple(pipe), self.factor(pipe)
         if height < unit or width < unit or height % unit or width % unit:
             raise ShapeError(f"image size {height} x {width}", f"positive multiples of {unit} pixels")
-        if asked:
-            self._check_reach(pipe, height, width)
+        self._check_reach(pipe, height, width)
         return self.channels(pipe), height // factor, width // factor
 
     def _check_reach(self, pipe: Any, height: int, width: int) -> None:
